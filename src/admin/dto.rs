@@ -1,0 +1,110 @@
+//! What goes over the admin API. The views are the model's; requests and problems are here.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use crate::model::{
+    Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, HoldView, IdempotencyKey,
+    InFlightView, JournalEntry, JournalKind, JournalPage, MessageId, MessagePage, MessageState,
+    MessageSummary, MessageView, Notice, Overview, PauseRecord, Payload, QueueName, QueueSettings,
+    QueueState, QueueView, RepairOutcome, RepairRefusal, Revision, RevisionView, Seq, StoreHealth,
+    Timestamp, WorkError, WorkerState, WorkerView,
+};
+
+/// `POST /v1/queues/{queue}/messages/{seq}/repair`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepairRequest {
+    /// Names this repair: sent twice, it acts once.
+    pub key: IdempotencyKey,
+    /// The revision that was seen.
+    pub expect_revision: Revision,
+    /// What to do.
+    pub action: RepairVerb,
+    /// The new payload; for `save` and `save-and-retry` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
+    /// The new header, whole; unchanged if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Map<String, Value>>,
+    /// Why; needed for `cancel`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// What to do to a message; see `model::RepairAction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each is documented at model::RepairAction")]
+pub enum RepairVerb {
+    Save,
+    Retry,
+    SaveAndRetry,
+    Cancel,
+    Restore,
+    UndoSave,
+}
+
+/// `POST …/hold`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    /// How long from now, in milliseconds; 0 gives the hold back.
+    pub for_ms: u64,
+}
+
+/// `POST …/pause` and `POST …/resume`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PauseRequest {
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a message is: `GET /v1/messages/{id}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Located {
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its place.
+    pub seq: Seq,
+    /// Its state.
+    pub state: MessageState,
+}
+
+/// What comes over `GET /v1/stream` as server-sent events, one JSON object each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "data", rename_all = "kebab-case")]
+pub enum StreamEvent {
+    /// First, and again every second: the broker is alive. Its age is what row 1 of the console shows.
+    Overview(Overview),
+    /// Queues that changed, coalesced to at most five times a second; the first holds all.
+    Queues(Vec<QueueView>),
+    /// All workers, when something about them changed, coalesced likewise.
+    Workers(Vec<WorkerView>),
+    /// Something happened.
+    Notice(Notice),
+    /// The watcher was too slow and missed some notices: read again what is shown.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// An error of the API (RFC 9457 problem details).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Problem {
+    /// For programs: `no_such_queue`, `changed`, `state`, `held`, `invalid`, `key_reused`,
+    /// `store_unavailable`, `not_found`, `internal`.
+    pub code: String,
+    /// The HTTP status again.
+    pub status: u16,
+    /// In a few words.
+    pub title: String,
+    /// What, where, what to do.
+    pub detail: String,
+    /// A repair's refusal in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RepairRefusal>,
+}

@@ -1,0 +1,3 @@
+//! The admin API: routes, DTOs, and the client that console and command line use.
+
+pub mod dto;

@@ -1,0 +1,141 @@
+//! Every output of the engine.
+
+use std::sync::Arc;
+
+use crate::model::{
+    Accepted, CallReply, Content, DeliveryId, HoldView, MessageId, Notice, Op, Origin, QueueId,
+    QueueName, Rejection, RepairOutcome, RepairRefusal, Seq, StatusReport, Timestamp, WorkerId,
+};
+
+/// What one `Engine::handle` decided. The caller makes `ops` durable in order, in one atomic commit or as
+/// part of a larger one, and only then carries out `effects` in order. If the commit fails, the effects
+/// are never carried out and the engine is dropped: a new one is made from what the store recovered.
+#[derive(Debug, Default, PartialEq)]
+pub struct Effects {
+    /// To be made durable.
+    pub ops: Vec<Op>,
+    /// To be told afterwards.
+    pub effects: Vec<Effect>,
+}
+
+/// Something to be done outside, after the commit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Messages are durable; one entry for each, in order.
+    Accepted {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        accepted: Vec<Accepted>,
+    },
+    /// A producer, caller or STATUS is refused.
+    Rejected {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        rejection: Rejection,
+    },
+    /// A call ended.
+    CallEnded {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        reply: CallReply,
+    },
+    /// Where a message is.
+    Status {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        report: StatusReport,
+    },
+    /// Only the store can know where a message is: look it up and answer with `Event::Found`.
+    FindMessage {
+        /// Who waits.
+        origin: Origin,
+        /// Which message.
+        id: MessageId,
+        /// Where to look; all queues if absent.
+        queue: Option<QueueId>,
+    },
+    /// Hand a message to a worker.
+    Deliver {
+        /// The connection.
+        worker: WorkerId,
+        /// The lease.
+        delivery: DeliveryId,
+        /// The queue.
+        queue: QueueName,
+        /// The message's place.
+        seq: Seq,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// When the lease is over.
+        deadline: Timestamp,
+        /// The message.
+        content: Arc<Content>,
+    },
+    /// The worker's answer came too late.
+    Stale {
+        /// The connection.
+        worker: WorkerId,
+        /// As the worker named it.
+        delivery: DeliveryId,
+    },
+    /// The worker is silent or the broker stops: say BYE and forget the connection.
+    DropWorker {
+        /// The connection.
+        worker: WorkerId,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Read unfinished messages of a queue from a place on, and answer with `Event::Loaded`. At most one
+    /// is under way for a queue.
+    Load {
+        /// The queue.
+        queue: QueueId,
+        /// The first place wanted.
+        from: Seq,
+        /// How many at most.
+        max_messages: usize,
+        /// How many bytes at most; at least one message comes even if it is larger.
+        max_bytes: usize,
+    },
+    /// A queue was put, paused or resumed.
+    Done {
+        /// Who waits.
+        origin: Origin,
+    },
+    /// A repair was done.
+    Repaired {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        outcome: RepairOutcome,
+    },
+    /// A hold was taken, renewed or given back.
+    Held {
+        /// Who waits.
+        origin: Origin,
+        /// What holds now.
+        answer: HoldAnswer,
+    },
+    /// An operator's request is refused; nothing has changed.
+    Refused {
+        /// Who waits.
+        origin: Origin,
+        /// Why.
+        refusal: RepairRefusal,
+    },
+    /// Something happened, for those who watch.
+    Notice(Notice),
+}
+
+/// What holds a message after `Event::Hold`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldAnswer {
+    /// The asker does.
+    Held(HoldView),
+    /// Nobody does.
+    Released,
+}

@@ -1,0 +1,180 @@
+//! Every input of the engine.
+
+use bytes::Bytes;
+
+use crate::model::Content;
+use crate::model::{
+    Actor, DeliveryId, MessageId, NackAction, Origin, QueueId, QueueName, QueueSettings, Repair,
+    Seq, StoredMessage, WorkError, WorkerId, WorkerInfo,
+};
+
+/// What may happen to the engine. Adding a variant breaks every match until it is handled.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// SEND, SENDMANY or CALL: all messages or none, one commit. Answered by [`super::Effect::Accepted`]
+    /// (for a call: [`super::Effect::CallEnded`]) or [`super::Effect::Rejected`].
+    Send {
+        /// Who waits.
+        origin: Origin,
+        /// At least one; in order; queues may differ.
+        messages: Vec<(QueueName, Content)>,
+        /// Set for a CALL, which has one message.
+        call: Option<CallSpec>,
+    },
+    /// A caller went away: its calls are forgotten, their messages stay.
+    OriginGone {
+        /// Who waited.
+        origin: Origin,
+    },
+    /// Where is this message? Answered by [`super::Effect::Status`], or by
+    /// [`super::Effect::FindMessage`] when only the store can know.
+    Status {
+        /// Who waits.
+        origin: Origin,
+        /// Which message.
+        id: MessageId,
+        /// Where to look; all queues if absent.
+        queue: Option<QueueName>,
+    },
+    /// The store's answer to [`super::Effect::FindMessage`].
+    Found {
+        /// Who waits.
+        origin: Origin,
+        /// Which message.
+        id: MessageId,
+        /// Where it is, if it is still kept.
+        place: Option<(QueueId, Seq)>,
+    },
+    /// A worker is there. A second READY of the same connection replaces queues and credit and keeps
+    /// its leases.
+    WorkerReady {
+        /// The connection.
+        worker: WorkerId,
+        /// What it serves; names of queues that don't exist yet are allowed.
+        queues: Vec<QueueName>,
+        /// How many messages it takes at once, at least 1.
+        credit: u32,
+        /// What it says of itself.
+        info: WorkerInfo,
+    },
+    /// Anything else was heard from the worker: it is alive.
+    WorkerHeard {
+        /// The connection.
+        worker: WorkerId,
+    },
+    /// The worker said BYE or its connection ended: its leases are over.
+    WorkerGone {
+        /// The connection.
+        worker: WorkerId,
+        /// `bye` or `disconnected`.
+        reason: &'static str,
+    },
+    /// A message is done.
+    Ack {
+        /// The connection.
+        worker: WorkerId,
+        /// The lease.
+        delivery: DeliveryId,
+        /// The reply to a caller.
+        reply: Bytes,
+    },
+    /// A message could not be done.
+    Nack {
+        /// The connection.
+        worker: WorkerId,
+        /// The lease.
+        delivery: DeliveryId,
+        /// Why.
+        error: WorkError,
+        /// What to do.
+        action: NackAction,
+        /// The pause before the next attempt; the policy's if absent, in milliseconds.
+        delay_ms: Option<u64>,
+    },
+    /// A lease goes on.
+    Progress {
+        /// The connection.
+        worker: WorkerId,
+        /// The lease.
+        delivery: DeliveryId,
+        /// From now, in milliseconds; at most the queue's lease if absent.
+        extend_ms: Option<u64>,
+        /// For the operator.
+        note: String,
+    },
+    /// A worker raises an alert.
+    Alert {
+        /// The connection.
+        worker: WorkerId,
+        /// Its word.
+        kind: String,
+        /// Its text.
+        message: String,
+    },
+    /// The store's answer to [`super::Effect::Load`].
+    Loaded {
+        /// The queue.
+        queue: QueueId,
+        /// Where the load began.
+        from: Seq,
+        /// Unfinished messages from there on, ascending; empty if there are none.
+        messages: Vec<StoredMessage>,
+    },
+    /// A queue is made or gets its configured settings. Answered by [`super::Effect::Done`] or `Refused`.
+    PutQueue {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// Which queue.
+        name: QueueName,
+        /// How it behaves.
+        settings: QueueSettings,
+    },
+    /// Delivery stops or goes on. Answered by [`super::Effect::Done`] or `Refused`.
+    SetPaused {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// Which queue.
+        queue: QueueName,
+        /// Stop or go on.
+        paused: bool,
+        /// Why.
+        reason: String,
+    },
+    /// A repair. Answered by [`super::Effect::Repaired`] or `Refused`.
+    Repair {
+        /// Who waits.
+        origin: Origin,
+        /// What to do.
+        repair: Repair,
+    },
+    /// Somebody edits, or stops editing (`for_ms` 0): no automatic retry meanwhile. Kept in RAM only.
+    /// Answered by [`super::Effect::Held`] or `Refused`.
+    Hold {
+        /// Who waits.
+        origin: Origin,
+        /// Who edits.
+        actor: Actor,
+        /// The queue.
+        queue: QueueName,
+        /// The message's place.
+        seq: Seq,
+        /// How long, in milliseconds, at most `limits::MAX_HOLD_MS`.
+        for_ms: u64,
+    },
+    /// The broker stops: nothing new is accepted or delivered, leases are given back without counting as
+    /// an attempt, workers get BYE, callers are rejected as `draining`.
+    Shutdown,
+    /// Time has passed; `Engine::next_timeout` says when this is due.
+    Tick,
+}
+
+/// What a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallSpec {
+    /// How long, in milliseconds.
+    pub timeout_ms: u64,
+}

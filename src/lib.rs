@@ -1,0 +1,8 @@
+//! mubroker: a message broker that stops when something is wrong, and a console to put it right.
+
+pub mod admin;
+pub mod engine;
+pub mod mailbox;
+pub mod model;
+pub mod net;
+pub mod wire;

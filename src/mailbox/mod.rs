@@ -1,0 +1,151 @@
+//! Where messages wait. One trait; `memory` and `sled` behind it; one conformance suite over both.
+
+use crate::model::{
+    Batch, Content, JournalEntry, MessageId, QueueId, Recovered, Revision, RevisionRecord, Seq,
+    StoredMessage,
+};
+
+/// A store of messages, records, revisions and the journal.
+///
+/// **Contract.** `append` and `sync` are called by one thread (the store's); the reads by any number of
+/// others, at any time, also while a commit is under way. A read sees every batch whose `append` has
+/// returned, whether or not it is synced yet. Batches are numbered by the store from 1 in the order of
+/// `append`.
+///
+/// * `append` puts a batch in, atomically: after a crash it is there whole or not at all, and if it is
+///   there, so are all before it.
+/// * `sync` returns once every batch appended before the call is durable: it survives `kill -9` and, for
+///   stores that say so, power loss.
+/// * After an error of either, the store is broken: nothing more is appended; it is dropped, and a new one
+///   is opened, whose `recover` tells what is there. A failed sync is never retried.
+pub trait Mailbox: Send + Sync + 'static {
+    /// What is there. Called once, after opening, before the first `append`.
+    fn recover(&self) -> Result<Recovered, MailboxError>;
+
+    /// Puts a batch in. Not durable yet.
+    fn append(&self, batch: &Batch) -> Result<(), MailboxError>;
+
+    /// Makes all that was appended durable.
+    fn sync(&self) -> Result<(), MailboxError>;
+
+    /// Unfinished messages of `queue` from place `from` on, ascending, with their newest content: at most
+    /// `max_messages`, and at most `max_bytes` of header and payload, but at least one if there is one.
+    /// Cancelled messages whose `Finish` has not come are among them.
+    fn read(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError>;
+
+    /// The content of one unfinished message as of `revision`; `None` if it is not there.
+    fn content(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        revision: Revision,
+    ) -> Result<Option<Content>, MailboxError>;
+
+    /// The edits of one unfinished message, oldest first, with their payloads' lengths in bytes.
+    fn revisions(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+    ) -> Result<Vec<(RevisionRecord, u64)>, MailboxError>;
+
+    /// The newest place of an id that is unfinished or in a de-duplication window. May have to look
+    /// through the ids of the whole backlog; never through payloads.
+    fn find(
+        &self,
+        queue: Option<QueueId>,
+        id: &MessageId,
+    ) -> Result<Option<(QueueId, Seq)>, MailboxError>;
+
+    /// Journal entries with numbers below `before`, newest first, at most `max`, for one queue or all,
+    /// one message or all.
+    fn journal(
+        &self,
+        before: u64,
+        max: usize,
+        of: JournalFilter<'_>,
+    ) -> Result<Vec<JournalEntry>, MailboxError>;
+
+    /// Background work in small steps (giving disk back): called by the store's thread between
+    /// commits, at most some milliseconds at a time. `true` if there is more to do.
+    fn maintain(&self) -> Result<bool, MailboxError>;
+}
+
+/// Which journal entries are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JournalFilter<'a> {
+    /// Of this queue only.
+    pub queue: Option<&'a crate::model::QueueName>,
+    /// Of this place only (needs `queue`).
+    pub seq: Option<Seq>,
+}
+
+/// Why a store can't do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MailboxError {
+    /// Another process has it.
+    #[error("the store in {path} is held by process {pid}")]
+    Held {
+        /// The folder.
+        path: String,
+        /// Who has it, as far as its lock file says.
+        pid: String,
+    },
+    /// No space is left.
+    #[error("the disk is full ({action}, {path})")]
+    Full {
+        /// What was being done.
+        action: &'static str,
+        /// Where.
+        path: String,
+    },
+    /// The operating system failed.
+    #[error("{action} failed ({path}): {source}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// Where.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// sled failed.
+    #[error("{action} failed in sled ({path}): {source}")]
+    Sled {
+        /// What was being done.
+        action: &'static str,
+        /// Where.
+        path: String,
+        /// The cause.
+        source: ::sled::Error,
+    },
+    /// What is stored is not what was written.
+    #[error("the store in {path} is damaged: {what}")]
+    Damaged {
+        /// The folder.
+        path: String,
+        /// Where exactly and how.
+        what: String,
+    },
+    /// The store was made by a later version.
+    #[error("the store in {path} has format {found}; this version reads up to {known}")]
+    TooNew {
+        /// The folder.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// The newest known.
+        known: u32,
+    },
+    /// A batch breaks the contract: a bug in the caller.
+    #[error("the batch is inconsistent: {what}")]
+    Inconsistent {
+        /// How.
+        what: String,
+    },
+}

@@ -1,0 +1,89 @@
+//! Who did what, when, why.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{IdempotencyKey, MessageId, QueueName, Revision, Seq};
+use super::time::Timestamp;
+
+/// Who acts: a person on the admin API, or the broker itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The user's name by the socket's peer credentials, or `broker`.
+    pub name: String,
+    /// Through what: `console`, `cli`, `api` or `broker`.
+    pub via: String,
+}
+
+/// One line of the journal; append-only, in the same commit as what it tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// From 1, without gaps.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub kind: JournalKind,
+    /// On which queue.
+    pub queue: QueueName,
+    /// On which message's place.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seq: Option<Seq>,
+    /// On which message.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<MessageId>,
+    /// The content's revision after it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revision: Option<Revision>,
+    /// The operator's reason, or the error that blocked.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub reason: String,
+    /// The repair's idempotency key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<IdempotencyKey>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalKind {
+    /// A queue was made.
+    QueueCreated,
+    /// An operator stopped delivery.
+    Paused,
+    /// An operator let it go on.
+    Resumed,
+    /// A message failed for good.
+    Blocked,
+    /// A new revision was saved.
+    Saved,
+    /// A message was made ready again.
+    Retried,
+    /// A new revision was saved and made ready again.
+    SavedAndRetried,
+    /// A message was taken out.
+    Cancelled,
+    /// A cancelled message was put back in its place.
+    Restored,
+    /// The last saved revision was taken back.
+    RevisionUndone,
+}
+
+impl JournalKind {
+    /// The word used in JSON and on screens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueCreated => "queue-created",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Blocked => "blocked",
+            Self::Saved => "saved",
+            Self::Retried => "retried",
+            Self::SavedAndRetried => "saved-and-retried",
+            Self::Cancelled => "cancelled",
+            Self::Restored => "restored",
+            Self::RevisionUndone => "revision-undone",
+        }
+    }
+}

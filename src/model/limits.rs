@@ -1,0 +1,46 @@
+//! Every bound of the system that a peer or an operator can meet, with its reason.
+
+/// A queue's name in bytes: fits a table column and a metric label.
+pub const MAX_QUEUE_NAME_BYTES: usize = 128;
+/// A message id in bytes: four UUIDs; ids are kept in RAM for the de-duplication window.
+pub const MAX_MESSAGE_ID_BYTES: usize = 256;
+/// A header's JSON in bytes: it is parsed on the sockets' thread, so it must stay quick.
+pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// A payload in bytes: the editor's limit too.
+pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+/// Messages in one SENDMANY.
+pub const MAX_SENDMANY_MESSAGES: usize = 1024;
+/// Frames of one wire message: SENDMANY's header and payload pairs and the envelope.
+pub const MAX_FRAMES: usize = 2 * MAX_SENDMANY_MESSAGES + 8;
+/// A whole wire message in bytes: one commit must be able to hold it.
+pub const MAX_WIRE_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+/// Queues in one store: each costs RAM even when idle.
+pub const MAX_QUEUES: usize = 10_000;
+/// A worker's credit: bounds what is in flight to one connection.
+pub const MAX_CREDIT: u32 = 1024;
+/// Queues that one worker may serve.
+pub const MAX_WORKER_QUEUES: usize = 1024;
+/// Attempts kept in full for one message: the first and the newest of them.
+pub const MAX_ATTEMPTS_KEPT: usize = 16;
+/// An error's text kept with a message, in bytes; the tail of stderr fits.
+pub const MAX_ERROR_BYTES: usize = 8 * 1024;
+/// A reason or note by an operator or a worker, in bytes.
+pub const MAX_REASON_BYTES: usize = 1024;
+/// Entries on one page of the journal or of a queue's messages.
+pub const MAX_PAGE: usize = 500;
+/// Repairs' idempotency keys kept: the oldest are forgotten beyond.
+pub const MAX_REPAIR_KEYS: usize = 10_000;
+/// Callers that may wait for a reply at once, over all queues.
+pub const MAX_WAITING_CALLS: usize = 100_000;
+/// How long a CALL waits when it names no `timeout_ms`, in milliseconds.
+pub const DEFAULT_CALL_TIMEOUT_MS: u64 = 30_000;
+/// The longest wait a CALL may ask for, in milliseconds: one day.
+pub const MAX_CALL_TIMEOUT_MS: u64 = 86_400_000;
+/// Between two heartbeats, in milliseconds; a peer is gone after `HEARTBEAT_MISSES` silent ones.
+pub const HEARTBEAT_MS: u64 = 2_500;
+/// Silent heartbeat intervals after which a peer is gone.
+pub const HEARTBEAT_MISSES: u64 = 3;
+/// A repair hold in milliseconds; the console renews it while the editor is open.
+pub const MAX_HOLD_MS: u64 = 120_000;
+/// How much of a payload a list row shows, in bytes.
+pub const PREVIEW_BYTES: usize = 160;

@@ -1,0 +1,83 @@
+//! A message and what workers say of it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::header::Header;
+use super::ids::MessageId;
+
+/// Header and payload of a message, as of one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The checked header.
+    pub header: Header,
+    /// The payload: bytes that the broker never parses and writes back.
+    pub payload: Bytes,
+}
+
+/// A message as it is sent and delivered.
+pub type Message = Content;
+
+impl Content {
+    /// The message's id.
+    pub fn id(&self) -> &MessageId {
+        self.header.id()
+    }
+
+    /// Header and payload in bytes: what bounds and counters count.
+    pub fn size_bytes(&self) -> u64 {
+        (self.header.json().len() + self.payload.len()) as u64
+    }
+}
+
+/// Why a worker could not do a message (the `error` of a NACK).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkError {
+    /// A short, stable word, e.g. `exit-1`, `timeout`, `lease-over`, `worker-lost`.
+    pub code: String,
+    /// One line for the operator.
+    pub message: String,
+    /// More, e.g. the tail of stderr.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// What a NACK asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NackAction {
+    /// By the queue's retry policy.
+    #[default]
+    Retry,
+    /// Block at once, whatever attempts are left.
+    Block,
+    /// Dead-letter at once.
+    DeadLetter,
+}
+
+/// What a worker says of itself in READY.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerInfo {
+    /// Its name; need not be unique.
+    pub name: String,
+    /// Its process id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its host's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Where it answers health checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_url: Option<String>,
+    /// How long it lets one message take, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_execution_ms: Option<u64>,
+    /// Set by a supervisor that started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spawn_id: Option<String>,
+}

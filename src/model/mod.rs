@@ -1,0 +1,40 @@
+//! The words of the system as types: ids, messages, states, settings, records, views. Imports nothing.
+
+mod answer;
+mod header;
+mod ids;
+mod journal;
+pub mod limits;
+mod message;
+mod notice;
+mod record;
+mod repair;
+mod settings;
+mod state;
+mod time;
+mod view;
+
+pub use answer::{Accepted, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
+pub use header::{Header, HeaderError};
+pub use ids::{
+    DeliveryId, Generation, IdError, IdempotencyKey, MessageId, Origin, QueueId, QueueName,
+    Revision, Seq, WorkerId,
+};
+pub use journal::{Actor, JournalEntry, JournalKind};
+pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
+pub use notice::Notice;
+pub use record::{
+    Attempt, AttemptEnd, Batch, Finish, MessageRecord, Op, PauseRecord, QueueBacklog, QueueRecord,
+    Recovered, RevisionRecord, StoredMessage,
+};
+pub use repair::{Edit, Repair, RepairAction, RepairOutcome, RepairRefusal};
+pub use settings::{
+    AckMode, Backoff, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow, QueueSettings,
+    QueueTemplate, Retry,
+};
+pub use state::{MessageState, QueueState, WorkerState};
+pub use time::Timestamp;
+pub use view::{
+    HeadView, HoldView, InFlightView, JournalPage, MessagePage, MessageSummary, MessageView,
+    Overview, Payload, QueueView, RevisionView, StoreHealth, WorkerView,
+};

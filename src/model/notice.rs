@@ -1,0 +1,82 @@
+//! What happened, for those who watch: the admin API's stream, logs, later alerts.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{MessageId, QueueName, Seq};
+use super::journal::JournalEntry;
+use super::message::WorkError;
+
+/// One event. Told after the commit that made it true.
+///
+/// Adjacently tagged, tag first: an internally tagged enum buffers its fields, which serde_json's exact
+/// numbers don't survive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "kebab-case")]
+pub enum Notice {
+    /// Something was written into the journal: a repair, a pause, a blocked queue.
+    Journal {
+        /// The entry.
+        entry: JournalEntry,
+    },
+    /// An attempt failed and will be tried again.
+    AttemptFailed {
+        /// The queue.
+        queue: QueueName,
+        /// The message's place.
+        seq: Seq,
+        /// Its id.
+        id: MessageId,
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        error: WorkError,
+        /// The pause before the next, in milliseconds.
+        retry_in_ms: u64,
+    },
+    /// The first delivery after a retry by an operator succeeded: the head advanced.
+    Recovered {
+        /// The queue.
+        queue: QueueName,
+        /// The message's place.
+        seq: Seq,
+        /// Its id.
+        id: MessageId,
+    },
+    /// A worker said READY.
+    WorkerReady {
+        /// Its name.
+        name: String,
+        /// What it serves.
+        queues: Vec<QueueName>,
+    },
+    /// A worker went away.
+    WorkerGone {
+        /// Its name.
+        name: String,
+        /// Why: `bye`, `disconnected`, `silent`.
+        reason: String,
+        /// Leases that it lost.
+        lost: usize,
+    },
+    /// A worker raised an alert.
+    WorkerAlert {
+        /// Its name.
+        name: String,
+        /// Its word for it.
+        alert: String,
+        /// Its text.
+        message: String,
+    },
+    /// A late answer to a lease that was over.
+    Stale {
+        /// The worker's name.
+        name: String,
+    },
+    /// The store can't be written; publishing is refused.
+    StoreDown {
+        /// Why.
+        reason: String,
+    },
+    /// The store was recovered; publishing goes on.
+    StoreUp,
+}

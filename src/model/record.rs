@@ -1,0 +1,226 @@
+//! What the store keeps: the operations of a commit, and what comes back when it is opened.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{
+    DeliveryId, Generation, IdempotencyKey, MessageId, QueueId, QueueName, Revision, Seq,
+};
+use super::journal::{Actor, JournalEntry};
+use super::message::{Content, WorkError};
+use super::repair::RepairOutcome;
+use super::settings::QueueSettings;
+use super::state::MessageState;
+use super::time::Timestamp;
+
+/// What one commit holds, in order. All of it is durable, or nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Batch {
+    /// In the order in which the engine decided them.
+    pub ops: Vec<Op>,
+}
+
+/// One durable change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// A queue is new or its settings or pause changed.
+    PutQueue(QueueRecord),
+    /// A message at the end of its queue. Sequences of one queue come without gaps, from 1.
+    Append {
+        /// Its queue; put before.
+        queue: QueueId,
+        /// Its place.
+        seq: Seq,
+        /// When it was accepted.
+        at: Timestamp,
+        /// The content, revision 0.
+        content: Arc<Content>,
+    },
+    /// A message's record is new or changed. A message without one is ready, at attempt 0, revision 0.
+    PutRecord {
+        /// The queue.
+        queue: QueueId,
+        /// The message's place.
+        seq: Seq,
+        /// The whole record.
+        record: MessageRecord,
+    },
+    /// A further content of a message; earlier ones stay.
+    PutRevision {
+        /// The queue.
+        queue: QueueId,
+        /// The message's place.
+        seq: Seq,
+        /// Who and when.
+        revision: RevisionRecord,
+        /// The content as of this revision.
+        content: Arc<Content>,
+    },
+    /// A message is at its end; content, record and revisions may go. Out of order is allowed.
+    Finish {
+        /// The queue.
+        queue: QueueId,
+        /// The message's place.
+        seq: Seq,
+        /// How it ended.
+        how: Finish,
+    },
+    /// A line of the journal.
+    Journal(JournalEntry),
+    /// A repair's outcome under its key; at most `limits::MAX_REPAIR_KEYS` are kept, oldest out first.
+    PutRepair(RepairOutcome),
+}
+
+/// How a message left its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finish {
+    /// Acknowledged.
+    Done,
+    /// Cancelled by an operator, and past the point of undoing.
+    Cancelled,
+}
+
+/// A queue as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueRecord {
+    /// Never reused.
+    pub id: QueueId,
+    /// Unique.
+    pub name: QueueName,
+    /// How it behaves.
+    pub settings: QueueSettings,
+    /// Set while an operator has stopped it.
+    pub paused: Option<PauseRecord>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Who paused a queue, when, why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseRecord {
+    /// Who.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+/// What is known of a message beyond its content, once it is not plainly ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRecord {
+    /// Ready, waiting, blocked or cancelled. Leases are not stored: after a restart a leased message
+    /// is ready again.
+    pub state: MessageState,
+    /// Deliveries so far, over all rounds.
+    pub attempts: u32,
+    /// Deliveries since it was accepted or last retried by an operator; what the policy counts.
+    pub round: u32,
+    /// When a waiting message is ready again.
+    pub due: Option<Timestamp>,
+    /// The newest revision.
+    pub revision: Revision,
+    /// Who saved it.
+    pub revised_by: Option<Actor>,
+    /// Why it failed last.
+    pub last_error: Option<WorkError>,
+    /// Attempts that ended in failure: the first, then the newest up to `MAX_ATTEMPTS_KEPT` in all.
+    pub failures: VecDeque<Attempt>,
+}
+
+/// One delivery and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// The lease.
+    pub delivery: DeliveryId,
+    /// The worker's name.
+    pub worker: String,
+    /// When it was handed out.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// How.
+    pub end: AttemptEnd,
+    /// The error, as the worker or the broker put it.
+    pub error: WorkError,
+    /// Which revision was tried.
+    pub revision: Revision,
+}
+
+/// How an attempt ended when it did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptEnd {
+    /// The worker said NACK.
+    Nack,
+    /// The lease was over.
+    LeaseOver,
+    /// The worker went away or silent.
+    WorkerLost,
+}
+
+/// An edit of a message's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionRecord {
+    /// From 1; 0 is what was accepted.
+    pub revision: Revision,
+    /// Who.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+/// A message as it is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredMessage {
+    /// Its place.
+    pub seq: Seq,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The content of the newest revision.
+    pub content: Arc<Content>,
+    /// Its record, if it has one.
+    pub record: Option<MessageRecord>,
+}
+
+/// What a store holds when it is opened. Its size doesn't grow with the backlog, only with the number
+/// of queues, of messages with a record, and of ids in de-duplication windows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recovered {
+    /// This run's number: one more than any before.
+    pub generation: Generation,
+    /// Every queue.
+    pub queues: Vec<QueueBacklog>,
+    /// The newest journal entry's number; 0: none.
+    pub last_journal: u64,
+    /// The repairs' outcomes kept, oldest first.
+    pub repairs: VecDeque<(IdempotencyKey, RepairOutcome)>,
+}
+
+/// A queue and what waits in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueBacklog {
+    /// The queue.
+    pub record: QueueRecord,
+    /// All before this are finished; `next_seq` if the queue is empty.
+    pub floor: Seq,
+    /// The place that the next message gets.
+    pub next_seq: Seq,
+    /// Finished places at or after the floor, ascending.
+    pub finished: Vec<Seq>,
+    /// Header and payload bytes of what is not finished.
+    pub bytes: u64,
+    /// When the oldest unfinished message was accepted.
+    pub oldest_at: Option<Timestamp>,
+    /// Records of unfinished messages, ascending by place.
+    pub records: Vec<(Seq, MessageRecord)>,
+    /// The newest accepted ids, oldest first, as many as the queue's de-duplication window holds.
+    pub window: Vec<(MessageId, Seq)>,
+}

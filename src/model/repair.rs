@@ -1,0 +1,137 @@
+//! What an operator may do to a message (design.md rule 6).
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ids::{IdempotencyKey, MessageId, QueueName, Revision, Seq};
+use super::journal::Actor;
+use super::state::MessageState;
+
+/// One repair. Sent twice with the same key, it acts once and is answered the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    /// Names this repair.
+    pub key: IdempotencyKey,
+    /// Who.
+    pub actor: Actor,
+    /// The message's queue.
+    pub queue: QueueName,
+    /// The message's place.
+    pub seq: Seq,
+    /// The revision that the operator saw; another one now: refused.
+    pub expect_revision: Revision,
+    /// What to do.
+    pub action: RepairAction,
+    /// Why.
+    pub reason: String,
+}
+
+/// What to do to the message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RepairAction {
+    /// Save a new revision; the message stays where it is.
+    Save(Edit),
+    /// Make a blocked or waiting message ready; attempts start at 0 again.
+    Retry,
+    /// Both, in one commit.
+    SaveAndRetry(Edit),
+    /// Take the message out; the reason must not be empty.
+    Cancel,
+    /// Put a cancelled message back in its place, while its successor has not been delivered.
+    Restore,
+    /// Make the revision before the current one the newest again, while the message is not leased.
+    UndoSave,
+}
+
+/// A new content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edit {
+    /// The new payload, byte for byte.
+    pub payload: Bytes,
+    /// The new header, whole; `None`: unchanged. Its `id` must be the message's.
+    pub header: Option<Map<String, Value>>,
+}
+
+/// A repair was done. Kept under its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairOutcome {
+    /// The repair.
+    pub key: IdempotencyKey,
+    /// The message's queue.
+    pub queue: QueueName,
+    /// Its place.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// Its revision now.
+    pub revision: Revision,
+    /// Its state right after the repair.
+    pub state: MessageState,
+    /// The journal's entry of it.
+    pub journal: u64,
+    /// The same key had been done before; nothing was done now.
+    #[serde(default)]
+    pub repeated: bool,
+}
+
+/// Why a repair was not done; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "code", content = "data", rename_all = "snake_case")]
+pub enum RepairRefusal {
+    /// No such queue.
+    #[error("there is no queue {queue}")]
+    NoSuchQueue {
+        /// The name asked for.
+        queue: QueueName,
+    },
+    /// No such message, or it is done and gone.
+    #[error("there is no message {seq} in {queue}: it is done, or was never there")]
+    NoSuchMessage {
+        /// The queue.
+        queue: QueueName,
+        /// The place asked for.
+        seq: Seq,
+    },
+    /// Somebody saved another revision meanwhile.
+    #[error("the message changed meanwhile: revision {current} is there, {expected} was seen")]
+    Changed {
+        /// What the operator saw.
+        expected: Revision,
+        /// What is there.
+        current: Revision,
+        /// Who saved it.
+        by: Option<Actor>,
+    },
+    /// The message's state doesn't allow it.
+    #[error("the message is {state}: {reason}")]
+    State {
+        /// Its state.
+        state: MessageState,
+        /// Why that is in the way, and what to do.
+        reason: String,
+    },
+    /// Another operator edits it.
+    #[error("{by} holds this message for editing until {until}", by = by.name)]
+    Held {
+        /// Who.
+        by: Actor,
+        /// Until when.
+        until: super::time::Timestamp,
+    },
+    /// The request itself is wrong.
+    #[error("{reason}")]
+    Invalid {
+        /// What, and what to do.
+        reason: String,
+    },
+    /// The key was used for another repair.
+    #[error("this idempotency key was used for another repair")]
+    KeyReused,
+    /// The store can't be written now.
+    #[error("the store can't be written now: {reason}")]
+    StoreUnavailable {
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,295 @@
+//! What an operator is shown: the admin API's DTOs. Times are RFC 3339, durations and sizes carry their
+//! unit in the name. Everything textual that comes from a peer is hostile; the one who draws it cleans it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ids::{DeliveryId, Generation, MessageId, QueueName, Revision, Seq};
+use super::journal::{Actor, JournalEntry};
+use super::message::WorkError;
+use super::record::{Attempt, PauseRecord};
+use super::settings::QueueSettings;
+use super::state::{MessageState, QueueState, WorkerState};
+use super::time::Timestamp;
+
+/// The broker at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// The program's version.
+    pub version: String,
+    /// The broker's process.
+    pub pid: u32,
+    /// The store's run.
+    pub generation: Generation,
+    /// When the broker started.
+    pub started_at: Timestamp,
+    /// The broker's clock now.
+    pub now: Timestamp,
+    /// Where its store is.
+    pub data_dir: String,
+    /// Where clients connect; the bound address, so that port 0 is seen resolved.
+    pub clients: String,
+    /// Where workers connect.
+    pub workers: String,
+    /// Whether the store can be written.
+    pub store: StoreHealth,
+    /// Queues in all.
+    pub queue_count: u64,
+    /// Queues that are blocked.
+    pub blocked_count: u64,
+    /// Workers connected.
+    pub worker_count: u64,
+}
+
+/// Whether the store can be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum StoreHealth {
+    /// It can.
+    Ok,
+    /// It can't; publishing is refused until it is recovered.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Its name.
+    pub name: QueueName,
+    /// What it does.
+    pub state: QueueState,
+    /// Messages not at their end: ready + leased + waiting + blocked.
+    pub depth: u64,
+    /// Of these, in the hands of workers.
+    pub leased: u64,
+    /// Of these, in back-off.
+    pub waiting: u64,
+    /// Of these, failed for good.
+    pub blocked: u64,
+    /// Their header and payload bytes.
+    pub bytes: u64,
+    /// When the oldest of them was accepted.
+    pub oldest_at: Option<Timestamp>,
+    /// The message that holds the queue: its first unfinished one.
+    pub head: Option<HeadView>,
+    /// Who paused it.
+    pub paused: Option<PauseRecord>,
+    /// Workers that serve it.
+    pub workers: u64,
+    /// Accepted since the broker started, duplicates not counted.
+    pub accepted: u64,
+    /// Acknowledged since the broker started.
+    pub done: u64,
+    /// Failed attempts since the broker started.
+    pub failed: u64,
+    /// Duplicates answered since the broker started.
+    pub duplicates: u64,
+    /// How it behaves.
+    pub settings: QueueSettings,
+}
+
+/// A queue's first unfinished message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeadView {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id; absent while it hasn't been read from the mailbox yet.
+    pub id: Option<MessageId>,
+    /// Its state.
+    pub state: MessageState,
+    /// Deliveries so far.
+    pub attempt: u32,
+    /// Why it failed last.
+    pub error: Option<WorkError>,
+    /// When a waiting one is tried again.
+    pub due: Option<Timestamp>,
+}
+
+/// A message as a row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessageSummary {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// Its state.
+    pub state: MessageState,
+    /// Deliveries so far.
+    pub attempt: u32,
+    /// Its newest revision.
+    pub revision: Revision,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When a waiting one is tried again.
+    pub due: Option<Timestamp>,
+    /// The payload's length in bytes.
+    pub payload_bytes: u64,
+    /// The header's `type`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The order key.
+    pub key: Option<String>,
+    /// Why it failed last.
+    pub error: Option<WorkError>,
+    /// The payload's beginning as text, at most `limits::PREVIEW_BYTES`; lossy.
+    pub preview: String,
+}
+
+/// A page of a queue's unfinished messages, ascending by place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessagePage {
+    /// The rows.
+    pub messages: Vec<MessageSummary>,
+    /// Where the next page starts; absent at the end.
+    pub next: Option<Seq>,
+}
+
+/// A message with all that is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessageView {
+    /// Its queue.
+    pub queue: QueueName,
+    /// The row. Nested, not flattened: serde's flatten and serde_json's exact numbers don't go together.
+    pub summary: MessageSummary,
+    /// The whole header.
+    pub header: Map<String, Value>,
+    /// The payload of the newest revision.
+    pub payload: Payload,
+    /// Attempts that failed: the first and the newest.
+    pub attempts: Vec<Attempt>,
+    /// Its edits, oldest first, revision 0 not among them.
+    pub revisions: Vec<RevisionView>,
+    /// Its journal, oldest first, at most `limits::MAX_PAGE`.
+    pub history: Vec<JournalEntry>,
+    /// How many unfinished messages stand behind it.
+    pub behind: u64,
+    /// Who edits it now.
+    pub hold: Option<HoldView>,
+    /// Who has it now.
+    pub lease: Option<InFlightView>,
+    /// What `undo` would do now: absent if nothing can be undone.
+    pub undo: Option<String>,
+}
+
+/// An edit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RevisionView {
+    /// Its number.
+    pub revision: Revision,
+    /// Who.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// The payload's length in bytes.
+    pub payload_bytes: u64,
+}
+
+/// A repair hold: no automatic retry while somebody edits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// Who.
+    pub by: Actor,
+    /// Until when, unless renewed.
+    pub until: Timestamp,
+}
+
+/// A worker's connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// The connection; never reused while the broker runs.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its host.
+    pub host: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// What it does.
+    pub state: WorkerState,
+    /// What it serves.
+    pub queues: Vec<QueueName>,
+    /// How many messages it takes at once.
+    pub credit: u32,
+    /// What it has now.
+    pub in_flight: Vec<InFlightView>,
+    /// When it said READY.
+    pub since: Timestamp,
+    /// When it was last heard.
+    pub heard_at: Timestamp,
+    /// Messages acknowledged.
+    pub acked: u64,
+    /// Messages refused.
+    pub nacked: u64,
+    /// Its last PROGRESS note or ALERT.
+    pub note: Option<String>,
+}
+
+/// A message in a worker's hands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InFlightView {
+    /// The lease.
+    pub delivery: DeliveryId,
+    /// The queue.
+    pub queue: QueueName,
+    /// The message's place.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The worker's name.
+    pub worker: String,
+    /// When it was handed out.
+    pub since: Timestamp,
+    /// When the lease is over.
+    pub deadline: Timestamp,
+}
+
+/// A page of the journal, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalPage {
+    /// The entries.
+    pub entries: Vec<JournalEntry>,
+    /// Ask for entries before this number next; absent at the end.
+    pub next_before: Option<u64>,
+}
+
+/// Bytes in JSON: as text where they are UTF-8, else base64; never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "encoding", content = "data", rename_all = "kebab-case")]
+pub enum Payload {
+    /// UTF-8 text.
+    Utf8(String),
+    /// Base64 (RFC 4648 section 4) of bytes that aren't UTF-8.
+    Base64(String),
+}
+
+impl Payload {
+    /// Wraps bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Utf8(text.to_owned()),
+            Err(_) => Self::Base64(BASE64.encode(bytes)),
+        }
+    }
+
+    /// The bytes; the error says what is wrong with the base64.
+    pub fn into_bytes(self) -> Result<Bytes, String> {
+        match self {
+            Self::Utf8(text) => Ok(Bytes::from(text)),
+            Self::Base64(text) => {
+                BASE64.decode(text).map(Bytes::from).map_err(|e| format!("payload: {e}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! ZeroMQ sockets to channels: frames in, frames out, everything bounded.
+
+use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
+
+/// One connection of a peer. Minted by the guard, so that no peer can choose or steal it; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u64);
+
+/// What comes in from both doors. What could not be decoded was answered and counted before it got here.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inbound {
+    /// A client asks.
+    Client {
+        /// Who.
+        peer: PeerId,
+        /// How its answer must be framed.
+        reply_form: ReplyForm,
+        /// What.
+        request: ClientRequest,
+    },
+    /// A worker says something.
+    Worker {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        message: WorkerMessage,
+    },
+    /// A client's connection ended.
+    ClientGone {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A worker's connection ended.
+    WorkerGone {
+        /// Who.
+        peer: PeerId,
+    },
+}
+
+/// Whether the request carried a REQ's empty delimiter; the answer then carries one too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyForm {
+    /// A DEALER without a delimiter.
+    Plain,
+    /// A REQ, or a DEALER that sends the delimiter itself.
+    Delimited,
+}
+
+/// What goes out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outbound {
+    /// To a client.
+    Client {
+        /// Who.
+        peer: PeerId,
+        /// As the request came.
+        reply_form: ReplyForm,
+        /// What.
+        reply: ClientReply,
+    },
+    /// To a worker.
+    Worker {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        message: BrokerMessage,
+    },
+}

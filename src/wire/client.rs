@@ -1,0 +1,95 @@
+//! What clients ask and what they are answered.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Accepted, CallReply, Content, MessageId, QueueName, Rejection, StatusReport};
+
+/// A client's request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientRequest {
+    /// `HELLO`
+    Hello {
+        /// A token, where the broker asks for one.
+        token: Option<String>,
+        /// The client's name.
+        client: String,
+        /// The client's version.
+        version: String,
+    },
+    /// `SEND`
+    Send(SendRequest),
+    /// `SENDMANY`: all or none, one answer.
+    SendMany(Vec<SendRequest>),
+    /// `CALL`
+    Call {
+        /// The message.
+        send: SendRequest,
+        /// How long the caller waits, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// `STATUS`
+    Status {
+        /// Which message.
+        id: MessageId,
+        /// Where to look; all queues if absent.
+        queue: Option<QueueName>,
+    },
+    /// `PING`
+    Ping,
+}
+
+/// A message and where it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SendRequest {
+    /// The queue.
+    pub queue: QueueName,
+    /// The message; an id has been made if the sender gave none.
+    pub content: Content,
+}
+
+/// The broker's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientReply {
+    /// `WELCOME`
+    Welcome(Welcome),
+    /// `ACCEPTED` to SEND.
+    Accepted(Accepted),
+    /// `ACCEPTED` to SENDMANY: header `{"accepted": [{id, queue, seq, duplicate}, …]}` in the same order.
+    AcceptedMany(Vec<Accepted>),
+    /// `REPLY` to CALL.
+    Reply(CallReply),
+    /// `STATUS`
+    Status(StatusReport),
+    /// `PONG`
+    Pong,
+    /// `REJECTED`
+    Rejected(Rejection),
+}
+
+/// What `WELCOME` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// `mubroker`
+    pub server: String,
+    /// Its version.
+    pub version: String,
+    /// The bounds that this client meets.
+    pub limits: Limits,
+    /// What the client may do: verbs.
+    pub may: Vec<String>,
+}
+
+/// The bounds of `model::limits` that a client meets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// A header's JSON in bytes.
+    pub max_header_bytes: usize,
+    /// A payload in bytes.
+    pub max_payload_bytes: usize,
+    /// A whole wire message in bytes.
+    pub max_message_bytes: usize,
+    /// Messages in one SENDMANY.
+    pub max_sendmany: usize,
+    /// Between two heartbeats, in milliseconds.
+    pub heartbeat_ms: u64,
+}
