@@ -1,0 +1,3 @@
+//! The terminal console: what is blocked, why, and the repair of it.
+
+pub mod text;
