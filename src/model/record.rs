@@ -117,8 +117,18 @@ pub struct MessageRecord {
     pub state: MessageState,
     /// Deliveries so far, over all rounds.
     pub attempts: u32,
-    /// Deliveries since it was accepted or last retried by an operator; what the policy counts.
+    /// Attempts since it was accepted or last retried by an operator, lost workers not counted; what the
+    /// policy counts.
     pub round: u32,
+    /// Workers lost in a row while they had it; any other end and an operator's retry start at 0 again.
+    #[serde(default)]
+    pub lost_in_a_row: u32,
+    /// An operator has made it ready again and it has not blocked since.
+    #[serde(default)]
+    pub retried: bool,
+    /// What a cancelled message was before: where a restore puts it back to.
+    #[serde(default)]
+    pub cancelled_from: Option<MessageState>,
     /// When a waiting message is ready again.
     pub due: Option<Timestamp>,
     /// The newest revision.
@@ -129,6 +139,25 @@ pub struct MessageRecord {
     pub last_error: Option<WorkError>,
     /// Attempts that ended in failure: the first, then the newest up to `MAX_ATTEMPTS_KEPT` in all.
     pub failures: VecDeque<Attempt>,
+}
+
+impl Default for MessageRecord {
+    /// What a message without a record is: ready, at attempt 0, revision 0.
+    fn default() -> Self {
+        Self {
+            state: MessageState::Ready,
+            attempts: 0,
+            round: 0,
+            lost_in_a_row: 0,
+            retried: false,
+            cancelled_from: None,
+            due: None,
+            revision: Revision(0),
+            revised_by: None,
+            last_error: None,
+            failures: VecDeque::new(),
+        }
+    }
 }
 
 /// One delivery and how it ended.

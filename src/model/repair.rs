@@ -1,11 +1,14 @@
 //! What an operator may do to a message (design.md rule 6).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ids::{IdempotencyKey, MessageId, QueueName, Revision, Seq};
 use super::journal::Actor;
+use super::message::Content;
 use super::state::MessageState;
 
 /// One repair. Sent twice with the same key, it acts once and is answered the same.
@@ -21,6 +24,10 @@ pub struct Repair {
     pub seq: Seq,
     /// The revision that the operator saw; another one now: refused.
     pub expect_revision: Revision,
+    /// The content as of `expect_revision`, as the mailbox has it; `None` if it is not there. Whoever
+    /// submits the repair reads it first, since the engine keeps contents only at a queue's head. A
+    /// revision never changes, so it can't be out of date.
+    pub seen: Option<Arc<Content>>,
     /// What to do.
     pub action: RepairAction,
     /// Why.
@@ -40,8 +47,10 @@ pub enum RepairAction {
     Cancel,
     /// Put a cancelled message back in its place, while its successor has not been delivered.
     Restore,
-    /// Make the revision before the current one the newest again, while the message is not leased.
-    UndoSave,
+    /// Make the content of the revision before the current one the newest again, while the message is
+    /// not leased. Revisions are append-only, so this adds one: whoever submits the repair reads the
+    /// content of revision `expect_revision - 1` and sends it along, header included.
+    UndoSave(Edit),
 }
 
 /// A new content.

@@ -72,7 +72,7 @@ pub struct QueueView {
     pub waiting: u64,
     /// Of these, failed for good.
     pub blocked: u64,
-    /// Their header and payload bytes.
+    /// Header and payload bytes of these, and of cancelled ones that can still be restored.
     pub bytes: u64,
     /// When the oldest of them was accepted.
     pub oldest_at: Option<Timestamp>,
