@@ -1,0 +1,37 @@
+//! What the engine is told when it is made.
+
+use crate::model::{QueueTemplate, limits};
+
+/// The engine's options. Queues with settings of their own come by [`super::Event::PutQueue`].
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Settings for queues made on the fly; the longest matching prefix wins.
+    pub templates: Vec<QueueTemplate>,
+    /// Queues in all; beyond, making one is refused as `full`.
+    pub max_queues: usize,
+    /// Messages whose contents are kept in RAM at the head of one queue, at least 1.
+    pub window_messages: usize,
+    /// Bytes of header and payload kept in RAM at the head of one queue; one message is always kept.
+    pub window_bytes: usize,
+    /// The same over all queues. Beyond, a queue gets its contents one message at a time, when a worker
+    /// is free for it: RAM is bounded by this plus one message for each free or used worker credit.
+    pub total_window_bytes: usize,
+    /// Silence after which a worker is gone, in milliseconds.
+    pub heartbeat_timeout_ms: u64,
+    /// Seeds the jitter of back-offs and the fingerprints of de-duplication.
+    pub seed: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            templates: Vec::new(),
+            max_queues: limits::MAX_QUEUES,
+            window_messages: 1024,
+            window_bytes: 4 * 1024 * 1024,
+            total_window_bytes: 64 * 1024 * 1024,
+            heartbeat_timeout_ms: limits::HEARTBEAT_MS.saturating_mul(limits::HEARTBEAT_MISSES),
+            seed: 0,
+        }
+    }
+}
