@@ -1,0 +1,382 @@
+//! The admin API's client: what the console and the command line speak to a broker through.
+//!
+//! One connection a request: a request that is given up takes nothing else with it, and on a unix socket
+//! a connection costs less than the request.
+
+mod error;
+mod stream;
+mod transport;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::dto::{
+    HoldRequest, HoldView, IdempotencyKey, JournalPage, Located, MessageId, MessagePage,
+    MessageState, MessageView, Overview, PauseRequest, Problem, QueueName, QueueView,
+    RepairOutcome, RepairRequest, Revision, Seq, WorkerView,
+};
+
+pub use error::AdminError;
+pub use stream::EventStream;
+
+/// How long a connection may take: a unix socket answers at once, unless its backlog is full.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// How long an answer may take in all. A repair waits for one flush of a slow disk.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long the event stream may be silent: the broker says something every second, so that five silent
+/// ones mean that it, or the way to it, stands still.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+/// An answer's body in bytes: a message view holds a payload of `limits::MAX_PAYLOAD_BYTES`, of which
+/// JSON makes up to six times as much.
+const MAX_ANSWER_BYTES: usize = 128 * 1024 * 1024;
+
+/// Where an admin API is. A TCP address comes with tokens, in a later version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A unix socket's path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Speaks to one broker's admin API. Cheap to clone; holds no connection between requests.
+///
+/// Each method is one request with a time limit. Dropping its future closes the connection; a write that
+/// was on its way may then have been done (see [`AdminError::outcome_unknown`]).
+#[derive(Debug, Clone)]
+pub struct AdminClient {
+    endpoint: Endpoint,
+    via: &'static str,
+    answer_limit: Duration,
+    silence_limit: Duration,
+}
+
+/// Which of the journal's entries are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalQuery {
+    /// Entries before this number; the newest if absent.
+    pub before: Option<u64>,
+    /// How many, at most `limits::MAX_PAGE`; the broker's default if absent.
+    pub limit: Option<usize>,
+    /// Of this queue only.
+    pub queue: Option<QueueName>,
+    /// Of this message only; needs a queue.
+    pub seq: Option<Seq>,
+}
+
+/// Which of a queue's messages are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageQuery {
+    /// From this place on; from the head if absent.
+    pub from: Option<Seq>,
+    /// How many, at most `limits::MAX_PAGE`; the broker's default if absent.
+    pub limit: Option<usize>,
+    /// In this state only.
+    pub state: Option<MessageState>,
+}
+
+impl AdminClient {
+    /// A client of the API at `endpoint`; nothing is connected yet. `via` is what the journal will say of
+    /// where an act came from: `console`, `cli`.
+    pub fn new(endpoint: Endpoint, via: &'static str) -> Self {
+        Self { endpoint, via, answer_limit: ANSWER_LIMIT, silence_limit: SILENCE_LIMIT }
+    }
+
+    /// The same client with another limit on each answer, and on the event stream's silence.
+    #[must_use]
+    pub fn with_limits(self, answer_limit: Duration, silence_limit: Duration) -> Self {
+        Self { answer_limit, silence_limit, ..self }
+    }
+
+    /// Where it connects.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// `GET /v1/overview`
+    pub async fn overview(&self) -> Result<Overview, AdminError> {
+        self.get("/v1/overview".to_owned()).await
+    }
+
+    /// `GET /v1/queues`
+    pub async fn queues(&self) -> Result<Vec<QueueView>, AdminError> {
+        self.get("/v1/queues".to_owned()).await
+    }
+
+    /// `GET /v1/queues/{queue}`
+    pub async fn queue(&self, queue: &QueueName) -> Result<QueueView, AdminError> {
+        self.get(queue_path(queue)).await
+    }
+
+    /// `POST /v1/queues/{queue}/pause`: delivery stops, publishing goes on.
+    pub async fn pause(&self, queue: &QueueName, reason: &str) -> Result<(), AdminError> {
+        let request = PauseRequest { reason: reason.to_owned() };
+        self.post(format!("{}/pause", queue_path(queue)), &request).await.map(drop)
+    }
+
+    /// `POST /v1/queues/{queue}/resume`
+    pub async fn resume(&self, queue: &QueueName, reason: &str) -> Result<(), AdminError> {
+        let request = PauseRequest { reason: reason.to_owned() };
+        self.post(format!("{}/resume", queue_path(queue)), &request).await.map(drop)
+    }
+
+    /// `GET /v1/queues/{queue}/messages`: unfinished messages, ascending by place.
+    pub async fn messages(
+        &self,
+        queue: &QueueName,
+        query: &MessageQuery,
+    ) -> Result<MessagePage, AdminError> {
+        let path = format!("{}/messages", queue_path(queue));
+        self.get(with_query(
+            path,
+            &[
+                ("from", query.from.map(|seq| seq.to_string())),
+                ("limit", query.limit.map(|limit| limit.to_string())),
+                ("state", query.state.map(|state| state.to_string())),
+            ],
+        ))
+        .await
+    }
+
+    /// `GET /v1/queues/{queue}/messages/{seq}`
+    pub async fn message(&self, queue: &QueueName, seq: Seq) -> Result<MessageView, AdminError> {
+        self.get(message_path(queue, seq)).await
+    }
+
+    /// `GET /v1/queues/{queue}/messages/{seq}/payload`: the bytes as they are, of this revision or the
+    /// newest.
+    pub async fn payload(
+        &self,
+        queue: &QueueName,
+        seq: Seq,
+        revision: Option<Revision>,
+    ) -> Result<Bytes, AdminError> {
+        let path = format!("{}/payload", message_path(queue, seq));
+        let path = with_query(path, &[("revision", revision.map(|r| r.to_string()))]);
+        self.answer(Method::GET, path, Bytes::new()).await
+    }
+
+    /// `POST /v1/queues/{queue}/messages/{seq}/repair`
+    ///
+    /// When the error says that the outcome is unknown, ask [`AdminClient::repair_outcome`] with the same
+    /// key, or send the very same request again: it acts once.
+    pub async fn repair(
+        &self,
+        queue: &QueueName,
+        seq: Seq,
+        request: &RepairRequest,
+    ) -> Result<RepairOutcome, AdminError> {
+        let path = format!("{}/repair", message_path(queue, seq));
+        decode(&self.post(path, request).await?)
+    }
+
+    /// `GET /v1/repairs/{key}`: what came of a repair; `None` if the broker doesn't know its key.
+    pub async fn repair_outcome(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<RepairOutcome>, AdminError> {
+        let path = format!("/v1/repairs/{}", percent_encode(key.as_str()));
+        match self.get(path).await {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(AdminError::Problem(problem)) if problem.status == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `POST /v1/queues/{queue}/messages/{seq}/hold`: no automatic retry for `for_ms` milliseconds; 0
+    /// gives the hold back. The answer is the hold as it is now, where the broker tells it.
+    pub async fn hold(
+        &self,
+        queue: &QueueName,
+        seq: Seq,
+        for_ms: u64,
+    ) -> Result<Option<HoldView>, AdminError> {
+        let path = format!("{}/hold", message_path(queue, seq));
+        let body = self.post(path, &HoldRequest { for_ms }).await?;
+        if body.is_empty() { Ok(None) } else { decode(&body) }
+    }
+
+    /// `GET /v1/messages/{id}`: where the message is; the problem `not_found` if nowhere.
+    pub async fn locate(&self, id: &MessageId) -> Result<Located, AdminError> {
+        self.get(format!("/v1/messages/{}", percent_encode(id.as_str()))).await
+    }
+
+    /// `GET /v1/workers`
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, AdminError> {
+        self.get("/v1/workers".to_owned()).await
+    }
+
+    /// `GET /v1/journal`: newest first.
+    pub async fn journal(&self, query: &JournalQuery) -> Result<JournalPage, AdminError> {
+        self.get(with_query(
+            "/v1/journal".to_owned(),
+            &[
+                ("before", query.before.map(|number| number.to_string())),
+                ("limit", query.limit.map(|limit| limit.to_string())),
+                ("queue", query.queue.as_ref().map(QueueName::to_string)),
+                ("seq", query.seq.map(|seq| seq.to_string())),
+            ],
+        ))
+        .await
+    }
+
+    /// `GET /v1/stream`: what happens, as it happens. Returns once the broker has answered.
+    pub async fn stream(&self) -> Result<EventStream, AdminError> {
+        let request = self.request(Method::GET, "/v1/stream", Bytes::new());
+        let mut sender = self.connect().await?;
+        let response = self.in_time(self.send(&mut sender, request)).await?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            let endpoint = self.endpoint.clone();
+            return Ok(EventStream::new(endpoint, response.into_body(), self.silence_limit));
+        }
+        let body = self.in_time(self.collect(response)).await?;
+        Err(refusal(status, &body))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, AdminError> {
+        decode(&self.answer(Method::GET, path, Bytes::new()).await?)
+    }
+
+    async fn post(&self, path: String, body: &impl Serialize) -> Result<Bytes, AdminError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|e| AdminError::Request { what: format!("the body of {path}: {e}") })?;
+        self.answer(Method::POST, path, Bytes::from(body)).await
+    }
+
+    async fn answer(&self, method: Method, path: String, body: Bytes) -> Result<Bytes, AdminError> {
+        let request = self.request(method, &path, body);
+        let mut sender = self.connect().await?;
+        let exchange = async {
+            let response = self.send(&mut sender, request).await?;
+            let status = response.status();
+            let body = self.collect(response).await?;
+            if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+        };
+        self.in_time(exchange).await
+    }
+
+    /// Nothing has been sent when this fails.
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, AdminError> {
+        tokio::time::timeout(CONNECT_LIMIT, transport::connect(&self.endpoint))
+            .await
+            .map_err(|_| AdminError::Timeout { endpoint: self.endpoint.clone(), sent: false })?
+    }
+
+    /// Everything after connecting has this limit: when it is over, the request may be anywhere.
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, AdminError>>,
+    ) -> Result<T, AdminError> {
+        tokio::time::timeout(self.answer_limit, work)
+            .await
+            .map_err(|_| AdminError::Timeout { endpoint: self.endpoint.clone(), sent: true })?
+    }
+
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "localhost")
+            .header(ACCEPT, "application/json, text/event-stream, application/octet-stream")
+            .header("x-mubroker-via", self.via);
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        request.body(Full::new(body)).expect("paths are percent-encoded, headers are literals")
+    }
+
+    async fn send(
+        &self,
+        sender: &mut SendRequest<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, AdminError> {
+        sender
+            .send_request(request)
+            .await
+            .map_err(|source| AdminError::Lost { endpoint: self.endpoint.clone(), source })
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, AdminError> {
+        match Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) => match error.downcast::<hyper::Error>() {
+                Ok(source) => {
+                    Err(AdminError::Lost { endpoint: self.endpoint.clone(), source: *source })
+                }
+                Err(_) => Err(AdminError::Protocol {
+                    what: format!("an answer of more than {MAX_ANSWER_BYTES} bytes"),
+                }),
+            },
+        }
+    }
+}
+
+fn queue_path(queue: &QueueName) -> String {
+    format!("/v1/queues/{}", percent_encode(queue.as_str()))
+}
+
+fn message_path(queue: &QueueName, seq: Seq) -> String {
+    format!("{}/messages/{seq}", queue_path(queue))
+}
+
+fn with_query(mut path: String, pairs: &[(&str, Option<String>)]) -> String {
+    let mut mark = '?';
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            path.push(mark);
+            path.push_str(name);
+            path.push('=');
+            path.push_str(&percent_encode(value));
+            mark = '&';
+        }
+    }
+    path
+}
+
+/// RFC 3986 section 2.3: all but the unreserved characters; right in a path's part and in a query. A
+/// part that is `.` or `..` would be taken as a step, so that a dot alone is encoded too.
+fn percent_encode(text: &str) -> String {
+    let dots = text.bytes().all(|b| b == b'.');
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
+        if plain || (byte == b'.' && !dots) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, AdminError> {
+    serde_json::from_slice(body)
+        .map_err(|e| AdminError::Protocol { what: format!("an answer that can't be read: {e}") })
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> AdminError {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => AdminError::Problem(Box::new(problem)),
+        Err(_) => AdminError::Protocol { what: format!("status {status} without a reason") },
+    }
+}
+
+#[cfg(test)]
+mod tests;
