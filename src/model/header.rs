@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::header_fields::{Field, Fields, RawFields};
 use super::ids::{IdError, MessageId};
-use super::limits::MAX_HEADER_BYTES;
+use super::limits::{MAX_HEADER_BYTES, MAX_VERB_FIELDS_BYTES};
 
 /// A checked message header (protocol.md, "Message header").
 ///
@@ -75,6 +76,12 @@ const TEXT_FIELDS: [&str; 8] = [
 /// Fields whose meaning comes in a later version.
 const LATER_FIELDS: [&str; 4] = ["ttl_ms", "delay_ms", "deliver_at", "priority"];
 
+/// Fields that the verbs put beside a message's own (SEND, CALL and DELIVER): a message header that had
+/// them too would say two things at once. Refused at the door, so that DELIVER can be made by joining
+/// texts and a worker gets back exactly the header that was stored.
+const RESERVED_FIELDS: [&str; 6] =
+    ["queue", "timeout_ms", "delivery", "seq", "attempt", "deadline_ms"];
+
 impl Header {
     /// Reads a header as a producer sent it; the caller has taken the verb's own fields (`queue`,
     /// `timeout_ms`) out. `new_id` makes the id if the producer gave none.
@@ -82,39 +89,68 @@ impl Header {
         mut map: Map<String, Value>,
         new_id: impl FnOnce() -> MessageId,
     ) -> Result<Self, HeaderError> {
-        if let Some(field) = LATER_FIELDS.into_iter().find(|&field| map.contains_key(field)) {
-            return Err(HeaderError::Unsupported { field });
-        }
-        let id = match text(&map, "id")? {
-            Some(id) => MessageId::new(id).map_err(|e| bad_id(&e))?,
+        refuse_later_fields(&map)?;
+        let id = match id_of(&map)? {
+            Some(id) => id,
             None => {
                 let id = new_id();
                 map.insert("id".to_owned(), Value::String(id.to_string()));
                 id
             }
         };
-        Self::read(id, &map)
+        Self::read(id, &map, to_compact(&map)?)
     }
 
     /// Reads a header back from the store. Same checks as [`Header::from_map`], but an id must be there.
     pub fn from_json(json: &[u8]) -> Result<Self, HeaderError> {
         let map = parse_object(json)?;
-        let id = text(&map, "id")?
-            .ok_or_else(|| HeaderError::Field { field: "id", reason: "is missing".to_owned() })?;
-        let id = MessageId::new(id).map_err(|e| bad_id(&e))?;
-        Self::read(id, &map)
+        let id = id_of(&map)?.ok_or_else(no_id)?;
+        Self::read(id, &map, to_compact(&map)?)
     }
 
-    fn read(id: MessageId, map: &Map<String, Value>) -> Result<Self, HeaderError> {
+    /// Reads a header as it stands on the wire and takes the verb's own fields out of it: the values of
+    /// `own` come back in its order. Same checks as [`Header::from_map`]. `new_id` makes a missing id;
+    /// where it has none to give, the missing id is the error.
+    pub fn from_wire<const N: usize>(
+        json: &[u8],
+        own: [&'static str; N],
+        new_id: impl FnOnce() -> Option<MessageId>,
+    ) -> Result<(Self, [Option<Value>; N]), HeaderError> {
+        let max = MAX_HEADER_BYTES + MAX_VERB_FIELDS_BYTES;
+        let Some(mut fields) = RawFields::scan(max, json) else {
+            let mut map = parse_up_to(max, json)?;
+            let own = own.map(|field| map.shift_remove(field));
+            if !map.contains_key("id") {
+                let id = new_id().ok_or_else(no_id)?;
+                map.insert("id".to_owned(), Value::String(id.to_string()));
+            }
+            refuse_later_fields(&map)?;
+            let id = id_of(&map)?.ok_or_else(no_id)?;
+            return Ok((Self::read(id, &map, to_compact(&map)?)?, own));
+        };
+        let own = own.map(|field| fields.take(field));
+        refuse_later_fields(&fields)?;
+        let (id, made) = match id_of(&fields)? {
+            Some(id) => (id, false),
+            None => (new_id().ok_or_else(no_id)?, true),
+        };
+        let text = fields.to_compact(json.len(), made.then_some(&id))?;
+        Ok((Self::read(id, &fields, text)?, own))
+    }
+
+    fn read(id: MessageId, fields: &impl Fields, json: Vec<u8>) -> Result<Self, HeaderError> {
+        if let Some(field) = RESERVED_FIELDS.into_iter().find(|name| fields.field(name).is_some()) {
+            let reason = "is the protocol's own; give it another name, or put it into `headers`";
+            return Err(HeaderError::Field { field, reason: reason.to_owned() });
+        }
         for field in TEXT_FIELDS {
-            text(map, field)?;
+            text(fields, field)?;
         }
-        if let Some(value) = map.get("headers")
-            && !value.is_object()
-        {
-            return Err(wrong("headers", "an object", value));
+        match fields.field("headers") {
+            None | Some(Field::Object) => {}
+            Some(other) => return Err(wrong("headers", "an object", other)),
         }
-        let max_attempts = number(map, "max_attempts")?
+        let max_attempts = number(fields, "max_attempts")?
             .map(|n| u32::try_from(n).ok().filter(|&n| n > 0))
             .map(|n| {
                 n.ok_or_else(|| HeaderError::Field {
@@ -123,16 +159,14 @@ impl Header {
                 })
             })
             .transpose()?;
-        let json = serde_json::to_vec(map)
-            .map_err(|e| HeaderError::Field { field: "headers", reason: e.to_string() })?;
         if json.len() > MAX_HEADER_BYTES {
             return Err(HeaderError::TooLong { len: json.len() });
         }
         Ok(Self {
             id,
-            key: text(map, "key")?.map(str::to_owned),
+            key: text(fields, "key")?.map(str::to_owned),
             max_attempts,
-            max_execution_ms: number(map, "max_execution_ms")?,
+            max_execution_ms: number(fields, "max_execution_ms")?,
             json: Bytes::from(json),
         })
     }
@@ -170,7 +204,11 @@ impl Header {
 
 /// Parses `json` as one object; an empty frame counts as `{}`.
 pub(crate) fn parse_object(json: &[u8]) -> Result<Map<String, Value>, HeaderError> {
-    if json.len() > MAX_HEADER_BYTES {
+    parse_up_to(MAX_HEADER_BYTES, json)
+}
+
+fn parse_up_to(max: usize, json: &[u8]) -> Result<Map<String, Value>, HeaderError> {
+    if json.len() > max {
         return Err(HeaderError::TooLong { len: json.len() });
     }
     if json.is_empty() {
@@ -183,48 +221,52 @@ pub(crate) fn parse_object(json: &[u8]) -> Result<Map<String, Value>, HeaderErro
     })?;
     match value {
         Value::Object(map) => Ok(map),
-        other => Err(HeaderError::NotAnObject { found: kind(&other) }),
+        other => Err(HeaderError::NotAnObject { found: Field::of(&other).kind() }),
     }
 }
 
-fn text<'a>(
-    map: &'a Map<String, Value>,
-    field: &'static str,
-) -> Result<Option<&'a str>, HeaderError> {
-    match map.get(field) {
+fn to_compact(map: &Map<String, Value>) -> Result<Vec<u8>, HeaderError> {
+    serde_json::to_vec(map)
+        .map_err(|e| HeaderError::Field { field: "headers", reason: e.to_string() })
+}
+
+fn refuse_later_fields(fields: &impl Fields) -> Result<(), HeaderError> {
+    match LATER_FIELDS.into_iter().find(|name| fields.field(name).is_some()) {
+        Some(field) => Err(HeaderError::Unsupported { field }),
+        None => Ok(()),
+    }
+}
+
+fn id_of(fields: &impl Fields) -> Result<Option<MessageId>, HeaderError> {
+    text(fields, "id")?.map(|id| MessageId::new(id).map_err(|e| bad_id(&e))).transpose()
+}
+
+fn text<'a>(fields: &'a impl Fields, field: &'static str) -> Result<Option<&'a str>, HeaderError> {
+    match fields.field(field) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Field::Text(text)) => Ok(Some(text)),
         Some(other) => Err(wrong(field, "a string", other)),
     }
 }
 
-fn number(map: &Map<String, Value>, field: &'static str) -> Result<Option<u64>, HeaderError> {
-    match map.get(field) {
+fn number(fields: &impl Fields, field: &'static str) -> Result<Option<u64>, HeaderError> {
+    match fields.field(field) {
         None => Ok(None),
-        Some(value) => value
-            .as_u64()
-            .map(Some)
-            .ok_or_else(|| wrong(field, "a whole number of at least 0", value)),
+        Some(Field::Number(Some(number))) => Ok(Some(number)),
+        Some(other) => Err(wrong(field, "a whole number of at least 0", other)),
     }
+}
+
+fn no_id() -> HeaderError {
+    HeaderError::Field { field: "id", reason: "is missing".to_owned() }
 }
 
 fn bad_id(error: &IdError) -> HeaderError {
     HeaderError::Field { field: "id", reason: error.to_string() }
 }
 
-fn wrong(field: &'static str, needed: &str, found: &Value) -> HeaderError {
-    HeaderError::Field { field, reason: format!("is {}; {needed} is needed", kind(found)) }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
+fn wrong(field: &'static str, needed: &str, found: Field<'_>) -> HeaderError {
+    HeaderError::Field { field, reason: format!("is {}; {needed} is needed", found.kind()) }
 }
 
 #[cfg(test)]
@@ -261,5 +303,63 @@ mod tests {
         ] {
             assert_eq!(header(json).unwrap_err().to_string(), text);
         }
+    }
+
+    fn from_wire(json: &str) -> Result<Header, HeaderError> {
+        Header::from_wire(json.as_bytes(), [], || Some(MessageId::new("made").expect("valid")))
+            .map(|(header, [])| header)
+    }
+
+    #[test]
+    fn from_wire_reads_what_from_map_reads() {
+        for json in [
+            "",
+            "{}",
+            r#" { "x-b" : 1.10 , "n" : 12345678901234567890123, "o": { "a b" : [1, 2 , { } ] } } "#,
+            r#"{"id":"m","key":"k","max_attempts":3,"max_execution_ms":70,"headers":{"a":null}}"#,
+            r#"{"id":"m","x":"\u00e9\n","y\"z":1}"#,
+            r#"{"a":1,"b":2,"a":3}"#,
+            r#"{"id":7}"#,
+            "[1]",
+            "7 8",
+            r#"{"ttl_ms":5}"#,
+            r#"{"seq":5}"#,
+            r#"{"queue":"q"}"#,
+            r#"{"max_attempts":-1}"#,
+            r#"{"max_attempts":1.0}"#,
+            r#"{"headers":[]}"#,
+            r#"{"key":null}"#,
+            r#"{"x":"\ud800"}"#,
+            "{\"x\":\"\u{1}\"}",
+            r#"{"x":01}"#,
+            r#"{"x":1}}"#,
+            r#"{"x":tru}"#,
+            "{\n  oops}",
+            &format!(r#"{{"x":{}1{}}}"#, "[".repeat(3_000), "]".repeat(3_000)),
+            &format!(r#"{{"x":{}1{}}}"#, "[".repeat(100), "]".repeat(100)),
+            &format!(
+                "{{{}\"z\":0}}",
+                (0..99).map(|n| format!("\"f{n}\":{n},")).collect::<String>()
+            ),
+            &format!(r#"{{"x":"{}"}}"#, "y".repeat(2 * MAX_HEADER_BYTES)),
+        ] {
+            assert_eq!(from_wire(json), header(json), "{json:.200}");
+            if let Ok(header) = from_wire(json) {
+                assert_eq!(Header::from_json(header.json()), Ok(header), "{json:.200}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_verbs_own_fields_are_taken_out() {
+        for json in [r#"{"queue":"q","x":1,"id":"m"}"#, r#"{"queue":"q","x":1,"id":"\u006d"}"#] {
+            let (header, own) =
+                Header::from_wire(json.as_bytes(), ["timeout_ms", "queue"], || None)
+                    .expect("valid");
+            assert_eq!(own, [None, Some(Value::from("q"))]);
+            assert_eq!(&header.json()[..], br#"{"x":1,"id":"m"}"#);
+        }
+        let error = Header::from_wire(b"{}", [], || None).unwrap_err();
+        assert_eq!(error.to_string(), "header field `id`: is missing");
     }
 }

@@ -6,6 +6,9 @@ pub const MAX_QUEUE_NAME_BYTES: usize = 128;
 pub const MAX_MESSAGE_ID_BYTES: usize = 256;
 /// A header's JSON in bytes: it is parsed on the sockets' thread, so it must stay quick.
 pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// What a verb's own fields (`queue`, `delivery`, …) may add to a message's header on the wire, in bytes:
+/// a queue's name and a few numbers. So the longest header that was accepted can be delivered.
+pub const MAX_VERB_FIELDS_BYTES: usize = 512;
 /// A payload in bytes: the editor's limit too.
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 /// Messages in one SENDMANY.

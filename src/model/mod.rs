@@ -2,6 +2,7 @@
 
 mod answer;
 mod header;
+mod header_fields;
 mod ids;
 mod journal;
 pub mod limits;
@@ -15,6 +16,7 @@ mod time;
 mod view;
 
 pub use answer::{Accepted, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
+pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};
 pub use ids::{
     DeliveryId, Generation, IdError, IdempotencyKey, MessageId, Origin, QueueId, QueueName,

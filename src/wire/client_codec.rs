@@ -1,0 +1,305 @@
+//! Client frames to commands and back.
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::client::{ClientReply, ClientRequest, SendRequest};
+use super::frames::{
+    Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly,
+    header_or_none, join, json, later_verb, magic, malformed, open, typed, unknown_verb,
+};
+use crate::model::limits::{
+    DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS, MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES,
+};
+use crate::model::{
+    Accepted, CallReply, CallStatus, Content, Header, MessageId, QueueName, RejectCode, Rejection,
+    WorkError, parse_object,
+};
+
+const KNOWN: &str = "HELLO, SEND, SENDMANY, CALL, STATUS, PING";
+const KNOWN_REPLIES: &str = "WELCOME, ACCEPTED, REPLY, STATUS, PONG, REJECTED";
+
+impl ClientRequest {
+    /// The frames, magic first; no identity, no delimiter.
+    pub fn encode(&self) -> Vec<Bytes> {
+        match self {
+            Self::Hello { token, client, version } => envelope(
+                "HELLO",
+                json(&HelloHeader {
+                    token: token.clone(),
+                    client: client.clone(),
+                    version: version.clone(),
+                }),
+            ),
+            Self::Send(send) => {
+                envelope_with("SEND", send_header(send, None), send.content.payload.clone())
+            }
+            Self::SendMany(sends) => {
+                let mut frames = vec![magic(), Bytes::from_static(b"SENDMANY")];
+                for send in sends {
+                    frames.push(Bytes::from(send_header(send, None)));
+                    frames.push(send.content.payload.clone());
+                }
+                frames
+            }
+            Self::Call { send, timeout_ms } => envelope_with(
+                "CALL",
+                send_header(send, Some(*timeout_ms)),
+                send.content.payload.clone(),
+            ),
+            Self::Status { id, queue } => {
+                envelope("STATUS", json(&StatusHeader { id: id.clone(), queue: queue.clone() }))
+            }
+            Self::Ping => bare("PING"),
+        }
+    }
+
+    /// Reads frames, magic first. `new_id` makes the ids of messages that come without one. The
+    /// rejection is what the peer is to be told; it carries the message's id where it could be read.
+    pub fn decode(
+        frames: Vec<Bytes>,
+        mut new_id: impl FnMut() -> MessageId,
+    ) -> Result<Self, Rejection> {
+        let (verb, frames) = open(frames)?;
+        match &verb[..] {
+            b"SEND" => {
+                let [header, payload] = exactly("SEND", "header, payload", frames)?;
+                send_of(&header, payload, &mut new_id).map(Self::Send)
+            }
+            b"SENDMANY" => many_of(frames, &mut new_id),
+            b"CALL" => {
+                let [header, payload] = exactly("CALL", "header, payload", frames)?;
+                call_of(&header, payload, &mut new_id)
+            }
+            b"STATUS" => {
+                let [header] = exactly("STATUS", "header", frames)?;
+                let fields = Fields::parse(&header)?;
+                Ok(Self::Status { id: fields.id("id")?, queue: fields.optional_id("queue")? })
+            }
+            b"HELLO" => {
+                let fields = Fields::parse(&header_or_none("HELLO", frames)?)?;
+                Ok(Self::Hello {
+                    token: fields.text("token")?.map(str::to_owned),
+                    client: fields.note("client")?,
+                    version: fields.note("version")?,
+                })
+            }
+            b"PING" => {
+                Fields::parse(&header_or_none("PING", frames)?)?;
+                Ok(Self::Ping)
+            }
+            b"PUBLISH" => Err(later_verb("PUBLISH")),
+            b"GATHER" => Err(later_verb("GATHER")),
+            b"START" => Err(later_verb("START")),
+            b"READY" | b"ACK" | b"NACK" | b"PROGRESS" | b"HEARTBEAT" => {
+                let reason = "this is a worker's verb; workers connect to the workers' address";
+                Err(Rejection::new(RejectCode::Unsupported, reason))
+            }
+            other => Err(unknown_verb(other, KNOWN)),
+        }
+    }
+}
+
+impl ClientReply {
+    /// The frames, magic first; no identity, no delimiter.
+    pub fn encode(&self) -> Vec<Bytes> {
+        match self {
+            Self::Welcome(welcome) => envelope("WELCOME", json(welcome)),
+            Self::Accepted(accepted) => envelope("ACCEPTED", json(accepted)),
+            Self::AcceptedMany(accepted) => {
+                envelope("ACCEPTED", json(&AcceptedManyHeader { accepted: accepted.clone() }))
+            }
+            Self::Reply(reply) => envelope_with(
+                "REPLY",
+                json(&ReplyHeader {
+                    id: reply.id.clone(),
+                    status: reply.status,
+                    error: reply.error.clone(),
+                }),
+                reply.payload.clone(),
+            ),
+            Self::Status(report) => envelope("STATUS", json(report)),
+            Self::Pong => bare("PONG"),
+            Self::Rejected(rejection) => envelope("REJECTED", json(rejection)),
+        }
+    }
+
+    /// Reads frames, magic first. The rejection says what is wrong with them.
+    pub fn decode(frames: Vec<Bytes>) -> Result<Self, Rejection> {
+        let (verb, frames) = open(frames)?;
+        match &verb[..] {
+            b"ACCEPTED" => {
+                let [header] = exactly("ACCEPTED", "header", frames)?;
+                // Not through `Fields`: a SENDMANY's list may be longer than a header may be.
+                match typed::<Probe>(&header)?.accepted {
+                    None => typed(&header).map(Self::Accepted),
+                    Some(_) => typed(&header)
+                        .map(|AcceptedManyHeader { accepted }| Self::AcceptedMany(accepted)),
+                }
+            }
+            b"REPLY" => {
+                let [header, payload] = exactly("REPLY", "header, payload", frames)?;
+                let ReplyHeader { id, status, error } = typed(&header)?;
+                Ok(Self::Reply(CallReply { id, status, error, payload }))
+            }
+            b"REJECTED" => {
+                let [header] = exactly("REJECTED", "header", frames)?;
+                typed(&header).map(Self::Rejected)
+            }
+            b"STATUS" => {
+                let [header] = exactly("STATUS", "header", frames)?;
+                typed(&header).map(Self::Status)
+            }
+            b"WELCOME" => {
+                let [header] = exactly("WELCOME", "header", frames)?;
+                typed(&header).map(Self::Welcome)
+            }
+            b"PONG" => header_or_none("PONG", frames).map(|_| Self::Pong),
+            other => Err(unknown_verb(other, KNOWN_REPLIES)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct HelloHeader {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    client: String,
+    version: String,
+}
+
+#[derive(Serialize)]
+struct StatusHeader {
+    id: MessageId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<QueueName>,
+}
+
+/// Tells an answer to SENDMANY from one to SEND.
+#[derive(Deserialize)]
+struct Probe {
+    accepted: Option<IgnoredAny>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AcceptedManyHeader {
+    accepted: Vec<Accepted>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReplyHeader {
+    id: MessageId,
+    status: CallStatus,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    error: Option<WorkError>,
+}
+
+fn send_header(send: &SendRequest, timeout_ms: Option<u64>) -> Vec<u8> {
+    // A queue's name has no character that JSON escapes.
+    let own = match timeout_ms {
+        None => format!("\"queue\":\"{}\"", send.queue),
+        Some(ms) => format!("\"queue\":\"{}\",\"timeout_ms\":{ms}", send.queue),
+    };
+    join(&own, send.content.header.json())
+}
+
+fn send_of(
+    header: &Bytes,
+    payload: Bytes,
+    new_id: &mut impl FnMut() -> MessageId,
+) -> Result<SendRequest, Rejection> {
+    let (content, [queue]) = content_of(header, payload, ["queue"], new_id)?;
+    let queue = queue_of(queue).map_err(|e| e.of(content.id().clone()))?;
+    Ok(SendRequest { queue, content })
+}
+
+fn call_of(
+    header: &Bytes,
+    payload: Bytes,
+    new_id: &mut impl FnMut() -> MessageId,
+) -> Result<ClientRequest, Rejection> {
+    let (content, [queue, timeout]) = content_of(header, payload, ["queue", "timeout_ms"], new_id)?;
+    let timeout_ms = match timeout.as_ref().map(Value::as_u64) {
+        None => DEFAULT_CALL_TIMEOUT_MS,
+        Some(Some(ms)) if (1..=MAX_CALL_TIMEOUT_MS).contains(&ms) => ms,
+        Some(_) => {
+            let reason =
+                format!("a whole number of milliseconds from 1 to {MAX_CALL_TIMEOUT_MS} is needed");
+            return Err(bad_field("timeout_ms", reason).of(content.id().clone()));
+        }
+    };
+    let queue = queue_of(queue).map_err(|e| e.of(content.id().clone()))?;
+    Ok(ClientRequest::Call { send: SendRequest { queue, content }, timeout_ms })
+}
+
+fn many_of(
+    frames: Vec<Bytes>,
+    new_id: &mut impl FnMut() -> MessageId,
+) -> Result<ClientRequest, Rejection> {
+    let came = frames.len().saturating_add(2);
+    if frames.is_empty() || !frames.len().is_multiple_of(2) {
+        return Err(malformed(format!(
+            "SENDMANY needs MUB1, SENDMANY and then header, payload for each message, at least one; \
+             {came} frames came"
+        )));
+    }
+    let messages = frames.len() / 2;
+    if messages > MAX_SENDMANY_MESSAGES {
+        let reason = format!(
+            "SENDMANY has {messages} messages; at most {MAX_SENDMANY_MESSAGES} are allowed"
+        );
+        return Err(Rejection::new(RejectCode::TooLarge, reason));
+    }
+    let bytes = frames.iter().fold(0_usize, |sum, frame| sum.saturating_add(frame.len()));
+    if bytes > MAX_WIRE_MESSAGE_BYTES {
+        let reason =
+            format!("SENDMANY has {bytes} bytes; at most {MAX_WIRE_MESSAGE_BYTES} are allowed");
+        return Err(Rejection::new(RejectCode::TooLarge, reason));
+    }
+    let mut sends = Vec::with_capacity(messages);
+    let mut frames = frames.into_iter();
+    while let (Some(header), Some(payload)) = (frames.next(), frames.next()) {
+        let nth = sends.len().saturating_add(1);
+        let send = send_of(&header, payload, new_id).map_err(|error| Rejection {
+            reason: format!("message {nth} of {messages}: {}", error.reason),
+            ..error
+        })?;
+        sends.push(send);
+    }
+    Ok(ClientRequest::SendMany(sends))
+}
+
+fn content_of<const N: usize>(
+    header: &Bytes,
+    payload: Bytes,
+    own: [&'static str; N],
+    new_id: &mut impl FnMut() -> MessageId,
+) -> Result<(Content, [Option<Value>; N]), Rejection> {
+    let (checked, own) = Header::from_wire(header, own, || Some(new_id())).map_err(|e| {
+        let rejection = bad_header(&e);
+        match readable_id(header) {
+            Some(id) => rejection.of(id),
+            None => rejection,
+        }
+    })?;
+    check_payload(&payload).map_err(|e| e.of(checked.id().clone()))?;
+    Ok((Content { header: checked, payload }, own))
+}
+
+/// The id in a header that is refused: a client with several requests under way learns which one.
+fn readable_id(header: &[u8]) -> Option<MessageId> {
+    match parse_object(header).ok()?.get("id") {
+        Some(Value::String(id)) => MessageId::new(id).ok(),
+        Some(_) | None => None,
+    }
+}
+
+fn queue_of(value: Option<Value>) -> Result<QueueName, Rejection> {
+    match value {
+        Some(Value::String(name)) => QueueName::new(&name).map_err(|e| bad_field("queue", e)),
+        Some(_) => Err(bad_field("queue", "a string is needed")),
+        None => Err(bad_field("queue", "is missing")),
+    }
+}

@@ -1,0 +1,274 @@
+//! Worker frames to commands and back.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::frames::{
+    Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly,
+    header_or_none, join, json, later_verb, malformed, open, typed, unknown_verb,
+};
+use super::worker::{BrokerMessage, Delivery, WorkerMessage};
+use crate::model::limits::{MAX_CREDIT, MAX_WORKER_QUEUES};
+use crate::model::{
+    Content, DeliveryId, Header, NackAction, QueueName, RejectCode, Rejection, Seq, WorkError,
+    WorkerInfo,
+};
+
+const KNOWN: &str = "READY, ACK, NACK, PROGRESS, ALERT, HEARTBEAT, BYE";
+const KNOWN_TO_WORKERS: &str = "DELIVER, STALE, HEARTBEAT, BYE, REJECTED";
+/// DELIVER's own fields, before the message's.
+const DELIVER_FIELDS: [&str; 5] = ["delivery", "queue", "seq", "attempt", "deadline_ms"];
+
+impl WorkerMessage {
+    /// The frames, magic first; no identity, no delimiter.
+    pub fn encode(&self) -> Vec<Bytes> {
+        match self {
+            Self::Ready { queues, credit, info } => {
+                envelope("READY", json(&ReadyHeader { queues, credit: *credit, worker: info }))
+            }
+            Self::Ack { delivery, reply } if reply.is_empty() => {
+                envelope("ACK", json(&DeliveryHeader { delivery: *delivery }))
+            }
+            Self::Ack { delivery, reply } => {
+                envelope_with("ACK", json(&DeliveryHeader { delivery: *delivery }), reply.clone())
+            }
+            Self::Nack { delivery, error, action, delay_ms } => envelope(
+                "NACK",
+                json(&NackHeader {
+                    delivery: *delivery,
+                    error,
+                    action: *action,
+                    delay_ms: *delay_ms,
+                }),
+            ),
+            Self::Progress { delivery, extend_ms, note } => envelope(
+                "PROGRESS",
+                json(&ProgressHeader { delivery: *delivery, extend_ms: *extend_ms, note }),
+            ),
+            Self::Alert { kind, message, delivery } => {
+                envelope("ALERT", json(&AlertHeader { kind, message, delivery: *delivery }))
+            }
+            Self::Heartbeat => bare("HEARTBEAT"),
+            Self::Bye => bare("BYE"),
+        }
+    }
+
+    /// Reads frames, magic first. The rejection is what the peer is to be told.
+    pub fn decode(frames: Vec<Bytes>) -> Result<Self, Rejection> {
+        let (verb, mut frames) = open(frames)?;
+        match &verb[..] {
+            b"ACK" => {
+                if frames.len() == 1 {
+                    frames.push(Bytes::new());
+                }
+                let [header, reply] = exactly("ACK", "header, payload (may be left out)", frames)?;
+                let fields = Fields::parse(&header)?;
+                check_payload(&reply)?;
+                Ok(Self::Ack { delivery: fields.id("delivery")?, reply })
+            }
+            b"HEARTBEAT" => header_or_none("HEARTBEAT", frames).map(|_| Self::Heartbeat),
+            b"NACK" => {
+                let [header] = exactly("NACK", "header", frames)?;
+                let mut fields = Fields::parse(&header)?;
+                Ok(Self::Nack {
+                    delivery: fields.id("delivery")?,
+                    error: fields.of("error")?,
+                    action: fields.of("action")?,
+                    delay_ms: fields.number("delay_ms")?,
+                })
+            }
+            b"PROGRESS" => {
+                let [header] = exactly("PROGRESS", "header", frames)?;
+                let fields = Fields::parse(&header)?;
+                Ok(Self::Progress {
+                    delivery: fields.id("delivery")?,
+                    extend_ms: fields.number("extend_ms")?,
+                    note: fields.note("note")?,
+                })
+            }
+            b"ALERT" => {
+                let [header] = exactly("ALERT", "header", frames)?;
+                let fields = Fields::parse(&header)?;
+                Ok(Self::Alert {
+                    kind: fields.note("kind")?,
+                    message: fields.note("message")?,
+                    delivery: fields.optional_id("delivery")?,
+                })
+            }
+            b"READY" => {
+                let [header] = exactly("READY", "header", frames)?;
+                ready_of(&header)
+            }
+            b"BYE" => header_or_none("BYE", frames).map(|_| Self::Bye),
+            b"PARTIAL" => Err(later_verb("PARTIAL")),
+            b"SEND" | b"SENDMANY" | b"CALL" | b"STATUS" | b"PING" | b"HELLO" => {
+                let reason = "this is a client's verb; clients connect to the clients' address";
+                Err(Rejection::new(RejectCode::Unsupported, reason))
+            }
+            other => Err(unknown_verb(other, KNOWN)),
+        }
+    }
+}
+
+impl BrokerMessage {
+    /// The frames, magic first; no identity, no delimiter.
+    pub fn encode(&self) -> Vec<Bytes> {
+        match self {
+            Self::Deliver(delivery) => {
+                envelope_with("DELIVER", deliver_header(delivery), delivery.content.payload.clone())
+            }
+            Self::Stale { delivery } => {
+                envelope("STALE", json(&DeliveryHeader { delivery: *delivery }))
+            }
+            Self::Heartbeat => bare("HEARTBEAT"),
+            Self::Bye { reason } => envelope("BYE", json(&ByeHeader { reason })),
+            Self::Rejected(rejection) => envelope("REJECTED", json(rejection)),
+        }
+    }
+
+    /// Reads frames, magic first. The rejection says what is wrong with them.
+    pub fn decode(frames: Vec<Bytes>) -> Result<Self, Rejection> {
+        let (verb, frames) = open(frames)?;
+        match &verb[..] {
+            b"DELIVER" => {
+                let [header, payload] = exactly("DELIVER", "header, payload", frames)?;
+                deliver_of(&header, payload).map(Self::Deliver)
+            }
+            b"STALE" => {
+                let [header] = exactly("STALE", "header", frames)?;
+                Ok(Self::Stale { delivery: Fields::parse(&header)?.id("delivery")? })
+            }
+            b"HEARTBEAT" => header_or_none("HEARTBEAT", frames).map(|_| Self::Heartbeat),
+            b"BYE" => {
+                let fields = Fields::parse(&header_or_none("BYE", frames)?)?;
+                Ok(Self::Bye { reason: fields.note("reason")? })
+            }
+            b"REJECTED" => {
+                let [header] = exactly("REJECTED", "header", frames)?;
+                typed(&header).map(Self::Rejected)
+            }
+            b"PAUSE" => Err(later_verb("PAUSE")),
+            b"RESUME" => Err(later_verb("RESUME")),
+            b"DRAIN" => Err(later_verb("DRAIN")),
+            b"RESTART" => Err(later_verb("RESTART")),
+            other => Err(unknown_verb(other, KNOWN_TO_WORKERS)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ReadyHeader<'a> {
+    queues: &'a [QueueName],
+    credit: u32,
+    worker: &'a WorkerInfo,
+}
+
+#[derive(Serialize)]
+struct DeliveryHeader {
+    delivery: DeliveryId,
+}
+
+#[derive(Serialize)]
+struct NackHeader<'a> {
+    delivery: DeliveryId,
+    error: &'a WorkError,
+    action: NackAction,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ProgressHeader<'a> {
+    delivery: DeliveryId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extend_ms: Option<u64>,
+    #[serde(serialize_with = "bounded")]
+    note: &'a str,
+}
+
+#[derive(Serialize)]
+struct AlertHeader<'a> {
+    #[serde(serialize_with = "bounded")]
+    kind: &'a str,
+    #[serde(serialize_with = "bounded")]
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<DeliveryId>,
+}
+
+#[derive(Serialize)]
+struct ByeHeader<'a> {
+    #[serde(serialize_with = "bounded")]
+    reason: &'a str,
+}
+
+/// Cuts a text for people at the bound that the reader holds: a note must not cost an answer.
+fn bounded<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let end = text.floor_char_boundary(crate::model::limits::MAX_REASON_BYTES);
+    serializer.serialize_str(text.get(..end).unwrap_or_default())
+}
+
+fn ready_of(header: &[u8]) -> Result<WorkerMessage, Rejection> {
+    let mut fields = Fields::parse(header)?;
+    let queues: Vec<QueueName> = fields.of("queues")?;
+    if queues.is_empty() || queues.len() > MAX_WORKER_QUEUES {
+        let reason = format!("from 1 to {MAX_WORKER_QUEUES} names are needed");
+        return Err(bad_field("queues", reason));
+    }
+    let credit = fields
+        .number("credit")?
+        .map_or(Some(1), |credit| u32::try_from(credit).ok())
+        .filter(|credit| (1..=MAX_CREDIT).contains(credit))
+        .ok_or_else(|| bad_field("credit", format!("must be from 1 to {MAX_CREDIT}")))?;
+    Ok(WorkerMessage::Ready { queues, credit, info: fields.of("worker")? })
+}
+
+fn deliver_header(delivery: &Delivery) -> Vec<u8> {
+    let Delivery { delivery, queue, seq, attempt, deadline_ms, content } = delivery;
+    // A queue's name and a delivery have no character that JSON escapes.
+    let mut own = String::with_capacity(160);
+    write!(
+        own,
+        "\"delivery\":\"{delivery}\",\"queue\":\"{queue}\",\"seq\":{seq},\"attempt\":{attempt},\
+         \"deadline_ms\":{deadline_ms}"
+    )
+    .expect("writing to a String does not fail");
+    join(&own, content.header.json())
+}
+
+fn deliver_of(header: &[u8], payload: Bytes) -> Result<Delivery, Rejection> {
+    let (header, [delivery, queue, seq, attempt, deadline_ms]) =
+        Header::from_wire(header, DELIVER_FIELDS, || None).map_err(|e| bad_header(&e))?;
+    let attempt = whole("attempt", attempt)?;
+    Ok(Delivery {
+        delivery: parsed("delivery", delivery)?,
+        queue: parsed("queue", queue)?,
+        seq: Seq(whole("seq", seq)?),
+        attempt: u32::try_from(attempt).map_err(|e| bad_field("attempt", e))?,
+        deadline_ms: whole("deadline_ms", deadline_ms)?,
+        content: Content { header, payload },
+    })
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    field: &str,
+    value: Option<Value>,
+) -> Result<T, Rejection> {
+    match value {
+        Some(Value::String(text)) => text.parse().map_err(|e| bad_field(field, e)),
+        Some(_) => Err(bad_field(field, "a string is needed")),
+        None => Err(bad_field(field, "is missing")),
+    }
+}
+
+fn whole(field: &str, value: Option<Value>) -> Result<u64, Rejection> {
+    match value {
+        Some(value) => {
+            value.as_u64().ok_or_else(|| bad_field(field, "a whole number of at least 0 is needed"))
+        }
+        None => Err(malformed(format!("header field `{field}`: is missing"))),
+    }
+}
