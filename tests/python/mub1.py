@@ -1,0 +1,346 @@
+"""MUB1 from the outside: a client and a worker in plain pyzmq, and the real broker as a child process.
+
+Nothing here knows the broker's code: frames as protocol.md has them, the admin API over its unix socket,
+the command line. Every wait is bounded and says what was awaited and what the broker logged.
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import zmq
+
+MAGIC = b"MUB1"
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("MUBROKER_BIN") or str(REPOSITORY / "target/debug/mubroker")
+BINARY = str((REPOSITORY / BINARY).resolve())
+#: How long a step may take, in seconds: far more than it needs, for a busy machine.
+PATIENCE = 20
+
+
+def dump(header):
+    return header if isinstance(header, bytes) else json.dumps(header).encode()
+
+
+class Peer:
+    """A socket of ours that says MUB1 and waits with a bound."""
+
+    def __init__(self, kind, address, identity=None):
+        self.context = zmq.Context()
+        self.socket = self.context.socket(kind)
+        self.socket.linger = 0
+        # The tests decide how much is on its way, not the library's high-water mark.
+        self.socket.sndhwm = self.socket.rcvhwm = 0
+        if identity is not None:
+            self.socket.identity = identity
+        self.socket.connect(address)
+
+    def say(self, verb, header=b"", *payload):
+        self.socket.send_multipart([MAGIC, verb.encode(), dump(header), *payload])
+
+    def say_frames(self, *frames):
+        self.socket.send_multipart(list(frames))
+
+    def hear(self, seconds=PATIENCE):
+        """One message: its verb, its header as an object, its payload's frames."""
+        if not self.socket.poll(int(seconds * 1000)):
+            raise AssertionError(f"no frame came within {seconds} s")
+        magic, verb, header, *payload = self.socket.recv_multipart()
+        assert magic == MAGIC, magic
+        return verb.decode(), json.loads(header or b"{}"), payload
+
+    def hear_any(self, seconds=PATIENCE):
+        """Like `hear`, for an answer that may carry a delimiter because what was sent looked like a REQ's."""
+        if not self.socket.poll(int(seconds * 1000)):
+            raise AssertionError(f"no frame came within {seconds} s")
+        frames = self.socket.recv_multipart()
+        magic, verb, header, *payload = frames[1:] if frames[0] == b"" else frames
+        assert magic == MAGIC, magic
+        return verb.decode(), json.loads(header or b"{}"), payload
+
+    def silent(self, seconds):
+        """Whether nothing comes for so long."""
+        return not self.socket.poll(int(seconds * 1000))
+
+    def close(self):
+        self.socket.close()
+        self.context.term()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Client(Peer):
+    """A REQ (the default) or a DEALER."""
+
+    def __init__(self, broker, kind=zmq.REQ, identity=None):
+        super().__init__(kind, broker.clients, identity)
+
+    def ask(self, verb, header=b"", *payload):
+        self.say(verb, header, *payload)
+        return self.hear()
+
+    def send(self, queue, payload, **header):
+        """SEND; the header of ACCEPTED."""
+        verb, answer, rest = self.ask("SEND", {"queue": queue, **header}, payload)
+        assert (verb, rest) == ("ACCEPTED", []), (verb, answer)
+        return answer
+
+    def refused(self, verb, header=b"", *payload):
+        """Asks what must be refused; the header of REJECTED."""
+        verb, answer, _ = self.ask(verb, header, *payload)
+        assert verb == "REJECTED", (verb, answer)
+        return answer
+
+
+class Worker(Peer):
+    """A DEALER that says READY and then what the test tells it to."""
+
+    def __init__(self, broker, *queues, credit=1, name="python", identity=None):
+        super().__init__(zmq.DEALER, broker.workers, identity)
+        #: What `silent` saw, for the next `hear`.
+        self.unread = None
+        self.say("READY", {"queues": list(queues), "credit": credit, "worker": {"name": name}})
+
+    def hear(self, seconds=PATIENCE):
+        """The next message that is not a heartbeat; the broker's are answered."""
+        if self.unread:
+            unread, self.unread = self.unread, None
+            return unread
+        end = time.monotonic() + seconds
+        while True:
+            verb, header, payload = super().hear(max(0.0, end - time.monotonic()))
+            if verb != "HEARTBEAT":
+                return verb, header, payload
+            self.say("HEARTBEAT")
+
+    def silent(self, seconds):
+        """Whether nothing but heartbeats comes for so long."""
+        end = time.monotonic() + seconds
+        while not super().silent(max(0.0, end - time.monotonic())):
+            magic, verb, *rest = self.socket.recv_multipart()
+            if verb != b"HEARTBEAT":
+                self.unread = (verb.decode(), json.loads(rest[0] or b"{}"), rest[1:])
+                return False
+            self.say("HEARTBEAT")
+        return True
+
+    def take(self, seconds=PATIENCE):
+        """The next delivery: its header and its payload."""
+        verb, header, payload = self.hear(seconds)
+        assert verb == "DELIVER" and len(payload) == 1, (verb, header)
+        return header, payload[0]
+
+    def ack(self, delivery, reply=b""):
+        self.say("ACK", {"delivery": delivery["delivery"]}, reply)
+
+    def nack(self, delivery, message, action="retry"):
+        error = {"code": "refused", "message": message}
+        self.say("NACK", {"delivery": delivery["delivery"], "error": error, "action": action})
+
+
+class WorkerThread:
+    """A worker that keeps all it was given and calls `work(header, payload)`: a reply acknowledges, an
+    exception refuses. `wait_for(test)` waits until what it has seen fulfils the test."""
+
+    def __init__(self, broker, *queues, work=lambda header, payload: b"", credit=1):
+        self.seen = []
+        self.verbs = []
+        self.work = work
+        self.changed = threading.Condition()
+        self.over = threading.Event()
+        self.failure = None
+        self.ready = threading.Event()
+        arguments = (broker, queues, credit)
+        self.thread = threading.Thread(target=self._run, args=arguments, daemon=True)
+        self.thread.start()
+        assert self.ready.wait(PATIENCE)
+
+    def _run(self, broker, queues, credit):
+        try:
+            with Worker(broker, *queues, credit=credit) as worker:
+                self.ready.set()
+                while not self.over.is_set():
+                    if worker.silent(0.05):
+                        continue
+                    verb, header, payload = worker.hear()
+                    if verb == "DELIVER":
+                        self._deliver(worker, header, payload[0])
+                    else:
+                        self._note(self.verbs, (verb, header))
+                worker.say("BYE")
+        except Exception as error:  # told to the test by wait_for
+            self.failure = error
+            with self.changed:
+                self.changed.notify_all()
+
+    def _deliver(self, worker, header, payload):
+        try:
+            reply = self.work(header, payload)
+        except Exception as error:
+            self._note(self.seen, (header, payload))
+            worker.nack(header, str(error))
+        else:
+            self._note(self.seen, (header, payload))
+            worker.ack(header, reply)
+
+    def _note(self, where, what):
+        with self.changed:
+            where.append(what)
+            self.changed.notify_all()
+
+    def wait_for(self, what, test, seconds=60):
+        with self.changed:
+            met = self.changed.wait_for(lambda: self.failure or test(self.seen), seconds)
+        if self.failure:
+            raise self.failure
+        assert met, f"waited {seconds} s for {what}; {len(self.seen)} deliveries were seen"
+
+    def stop(self):
+        self.over.set()
+        self.thread.join(PATIENCE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class AdminConnection(http.client.HTTPConnection):
+    """HTTP over the admin API's unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=PATIENCE)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Broker:
+    """`mubroker serve` in a folder of its own, on ports of its own."""
+
+    def __init__(self, folder, config="", wrap=(), environment=None):
+        self.folder = pathlib.Path(folder)
+        self.data = self.folder / "data"
+        self.config = self.folder / "mubroker.toml"
+        self.log = self.folder / "output.log"
+        self.wrap = list(wrap)
+        self.environment = environment or {}
+        self.process = None
+        self.config.write_text(
+            f'data_dir = "{self.data}"\n\n[listen]\n'
+            f'clients = "tcp://127.0.0.1:0"\nworkers = "tcp://127.0.0.1:0"\n\n{config}'
+        )
+
+    def start(self):
+        output = open(self.log, "ab")
+        self.process = subprocess.Popen(
+            [*self.wrap, BINARY, "serve", "--config", str(self.config)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **self.environment},
+        )
+        output.close()
+        overview = self.until("the admin API answers", self._overview)
+        self.pid = overview["pid"]
+        self.clients, self.workers = overview["clients"], overview["workers"]
+        return self
+
+    def _overview(self):
+        code = self.process.poll()
+        assert code is None, f"the broker ended with {code} at its start\n{self.tail()}"
+        try:
+            overview = self.admin("GET", "/v1/overview")
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        # After a kill -9 nothing but the new process may answer.
+        return overview if self.wrap or overview["pid"] == self.process.pid else None
+
+    def until(self, what, probe, seconds=PATIENCE):
+        """Asks `probe` until it gives something; for what the broker does not tell by itself."""
+        end = time.monotonic() + seconds
+        while True:
+            found = probe()
+            if found:
+                return found
+            assert time.monotonic() < end, f"waited {seconds} s until {what}\n{self.tail()}"
+            select.select([], [], [], 0.01)
+
+    def admin(self, method, path, body=None):
+        connection = AdminConnection(self.data / "admin.sock")
+        try:
+            headers = {"content-type": "application/json"} if body is not None else {}
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            response = connection.getresponse()
+            text = response.read()
+            assert response.status < 300, (method, path, response.status, text)
+            return json.loads(text)
+        finally:
+            connection.close()
+
+    def queue(self, name):
+        return self.admin("GET", f"/v1/queues/{name}")
+
+    def blocked(self, name):
+        """Waits until the queue is blocked; its view."""
+        probe = lambda: (view := self.queue(name))["state"] == "blocked" and view
+        return self.until(f"{name} is blocked", probe)
+
+    def cli(self, *arguments, stdin=None, code=0):
+        """Runs a command against this broker; what it printed."""
+        done = subprocess.run(
+            [BINARY, *arguments, "--config", str(self.config)],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        said = done.stdout.decode() + done.stderr.decode()
+        assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{said}"
+        return done.stdout.decode() if code == 0 else said
+
+    def rss_bytes(self):
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def tail(self):
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        logs = sorted(self.data.glob("log/*"))
+        if logs:
+            text += "\n-- log --\n" + logs[-1].read_text(errors="replace")
+        return text[-6000:]
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+    def stop(self, seconds=5):
+        """SIGTERM; the exit code, which must come in time."""
+        if self.process is None or self.process.poll() is not None:
+            return self.process and self.process.returncode
+        os.kill(self.pid, signal.SIGTERM)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"no end within {seconds} s of SIGTERM\n{self.tail()}") from None
