@@ -1,6 +1,7 @@
 //! mubroker: a message broker that stops when something is wrong, and a console to put it right.
 
 pub mod admin;
+pub mod cli;
 pub mod console;
 pub mod engine;
 pub mod mailbox;
