@@ -8,3 +8,4 @@ pub mod mailbox;
 pub mod model;
 pub mod net;
 pub mod wire;
+pub mod worker;

@@ -1,0 +1,89 @@
+//! A child's output, bounded.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::model::limits::MAX_PAYLOAD_BYTES;
+
+/// Read at once: a pipe holds 64 KiB.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Standard output: the whole, up to a payload's bound. All reads are cancellation-safe.
+#[derive(Debug)]
+pub(super) struct Reply<R> {
+    pipe: R,
+    bytes: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin> Reply<R> {
+    pub(super) fn new(pipe: R) -> Self {
+        Self { pipe, bytes: BytesMut::new() }
+    }
+
+    /// Reads; returns only when there is more than fits.
+    pub(super) async fn too_large(&mut self) {
+        self.rest().await;
+        if self.bytes.len() <= MAX_PAYLOAD_BYTES {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Reads up to the end, or until there is more than fits.
+    pub(super) async fn rest(&mut self) {
+        while self.bytes.len() <= MAX_PAYLOAD_BYTES {
+            self.bytes.reserve(PIECE_BYTES);
+            match self.pipe.read_buf(&mut self.bytes).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// What came; `None` if it was more than fits.
+    pub(super) fn into_bytes(self) -> Option<Bytes> {
+        (self.bytes.len() <= MAX_PAYLOAD_BYTES).then(|| self.bytes.freeze())
+    }
+}
+
+/// Standard error: its end. All reads are cancellation-safe.
+#[derive(Debug)]
+pub(super) struct Tail<R> {
+    pipe: R,
+    kept: VecDeque<u8>,
+    bound: usize,
+    piece: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin> Tail<R> {
+    pub(super) fn new(pipe: R, bound: usize) -> Self {
+        Self { pipe, kept: VecDeque::new(), bound, piece: BytesMut::new() }
+    }
+
+    /// Reads for ever.
+    pub(super) async fn read(&mut self) -> Infallible {
+        self.rest().await;
+        std::future::pending().await
+    }
+
+    /// Reads up to the end.
+    pub(super) async fn rest(&mut self) {
+        loop {
+            self.piece.clear();
+            self.piece.reserve(self.bound);
+            match self.pipe.read_buf(&mut self.piece).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => self.kept.extend(&self.piece),
+            }
+            let over = self.kept.len().saturating_sub(self.bound);
+            self.kept.drain(..over);
+        }
+    }
+
+    /// What is kept, as text; bytes that aren't UTF-8 become U+FFFD.
+    pub(super) fn text(&mut self) -> String {
+        String::from_utf8_lossy(self.kept.make_contiguous()).into_owned()
+    }
+}
