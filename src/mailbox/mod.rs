@@ -1,5 +1,13 @@
 //! Where messages wait. One trait; `memory` and `sled` behind it; one conformance suite over both.
 
+mod check;
+#[cfg(test)]
+mod conformance;
+pub mod fault;
+mod memory;
+
+pub use memory::MemoryMailbox;
+
 use crate::model::{
     Batch, Content, JournalEntry, MessageId, QueueId, Recovered, Revision, RevisionRecord, Seq,
     StoredMessage,
@@ -7,15 +15,16 @@ use crate::model::{
 
 /// A store of messages, records, revisions and the journal.
 ///
-/// **Contract.** `append` and `sync` are called by one thread (the store's); the reads by any number of
-/// others, at any time, also while a commit is under way. A read sees every batch whose `append` has
-/// returned, whether or not it is synced yet. Batches are numbered by the store from 1 in the order of
-/// `append`.
+/// **Contract.** `append` and `maintain` are called by one thread, `sync` by the same or by one other: batch
+/// *k+1* may be appended while batch *k* is being synced. The reads are called by any number of threads, at
+/// any time, also while a commit is under way. A read sees every batch whose `append` has returned,
+/// whether or not it is synced yet. Batches count from 1 in the order of `append`.
 ///
 /// * `append` puts a batch in, atomically: after a crash it is there whole or not at all, and if it is
 ///   there, so are all before it.
-/// * `sync` returns once every batch appended before the call is durable: it survives `kill -9` and, for
-///   stores that say so, power loss.
+/// * `sync` returns once every batch whose `append` had returned before the call is durable: it survives
+///   `kill -9` and, for stores that say so, power loss. It may make later ones durable too.
+/// * An inconsistent batch is refused before anything of it is written; the store is not broken by it.
 /// * After an error of either, the store is broken: nothing more is appended; it is dropped, and a new one
 ///   is opened, whose `recover` tells what is there. A failed sync is never retried.
 pub trait Mailbox: Send + Sync + 'static {
@@ -83,6 +92,14 @@ pub struct JournalFilter<'a> {
     pub queue: Option<&'a crate::model::QueueName>,
     /// Of this place only (needs `queue`).
     pub seq: Option<Seq>,
+}
+
+impl JournalFilter<'_> {
+    /// Is this entry asked for?
+    pub fn matches(&self, entry: &JournalEntry) -> bool {
+        self.queue.is_none_or(|queue| *queue == entry.queue)
+            && self.seq.is_none_or(|seq| entry.seq == Some(seq))
+    }
 }
 
 /// Why a store can't do what it was asked.

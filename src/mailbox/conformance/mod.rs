@@ -1,0 +1,48 @@
+//! What every mailbox must do, as one suite: `conformance!(name, open)` for what holds while it is open. `open`
+//! makes a mailbox in a folder.
+
+pub(crate) mod live;
+pub(crate) mod sample;
+
+/// One `#[test]` for each behaviour of [`live`].
+macro_rules! conformance {
+    ($name:ident, $open:expr) => {
+        conformance!(@tests $name, live, $open, [
+            messages_come_back_in_order_with_the_same_bytes
+            a_batch_may_hold_many_queues
+            reading_starts_anywhere_in_a_long_queue
+            reading_stops_at_the_count_and_at_the_bytes
+            finishing_out_of_order_leaves_the_others
+            a_record_comes_with_its_message_until_that_is_finished
+            the_newest_revision_is_read_and_earlier_ones_stay
+            an_undone_revision_is_not_the_newest
+            journal_pages_go_back_and_filter
+            repairs_kept_are_bounded_oldest_out_first
+            an_id_is_found_while_it_waits_or_is_remembered
+            a_reused_id_is_found_at_its_newest_place
+            reads_go_on_while_batches_come
+            big_and_empty_payloads_are_kept
+            bytes_that_are_not_text_are_kept
+            an_inconsistent_batch_changes_nothing
+            many_queues_are_kept_apart
+            a_batch_of_everything_is_taken
+            appending_while_another_thread_syncs_is_allowed
+        ]);
+    };
+    (@tests $name:ident, $suite:ident, $open:expr, [$($test:ident)+]) => {
+        mod $name {
+            $(
+                #[test]
+                fn $test() {
+                    let folder = tempfile::tempdir().unwrap();
+                    let open = $open;
+                    crate::mailbox::conformance::$suite::$test(&|| open(folder.path()));
+                }
+            )+
+        }
+    };
+}
+
+mod memory {
+    conformance!(suite, |_: &std::path::Path| crate::mailbox::MemoryMailbox::new());
+}

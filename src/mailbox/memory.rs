@@ -1,0 +1,304 @@
+//! `memory`: RAM, gone with the process. Also the model that other stores are held against.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::check::{Places, check};
+use super::{JournalFilter, Mailbox, MailboxError};
+use crate::model::limits::MAX_REPAIR_KEYS;
+use crate::model::{
+    Batch, Content, Finish, Generation, JournalEntry, MessageId, MessageRecord, Op, QueueBacklog,
+    QueueId, QueueRecord, Recovered, RepairOutcome, Revision, RevisionRecord, Seq, StoredMessage,
+    Timestamp,
+};
+use std::sync::Arc;
+
+/// Journal entries kept: RAM is bounded, and what is here is gone with the process anyway.
+const MAX_JOURNAL_ENTRIES: usize = 10_000;
+
+/// A mailbox in RAM. `sync` does nothing; nothing survives the value being dropped. How much waits is
+/// bounded by its queues' `max_messages` and `max_bytes`, which the engine keeps.
+#[derive(Debug, Default)]
+pub struct MemoryMailbox {
+    held: RwLock<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    generation: u64,
+    queues: BTreeMap<QueueId, Queue>,
+    journal: VecDeque<JournalEntry>,
+    last_journal: u64,
+    repairs: VecDeque<RepairOutcome>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    record: QueueRecord,
+    next: Seq,
+    messages: BTreeMap<Seq, Kept>,
+    /// The newest accepted ids, oldest first; as long as the de-duplication window.
+    window: VecDeque<(MessageId, Seq)>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    at: Timestamp,
+    content: Arc<Content>,
+    record: Option<MessageRecord>,
+    revisions: BTreeMap<Revision, (RevisionRecord, Arc<Content>)>,
+}
+
+impl Kept {
+    fn newest(&self) -> &Arc<Content> {
+        let newest = match &self.record {
+            Some(record) => self.revisions.get(&record.revision),
+            None => self.revisions.last_key_value().map(|(_, kept)| kept),
+        };
+        newest.map_or(&self.content, |(_, content)| content)
+    }
+}
+
+impl Queue {
+    fn new(record: QueueRecord) -> Self {
+        Self { record, next: Seq(1), messages: BTreeMap::new(), window: VecDeque::new() }
+    }
+
+    fn trim_window(&mut self) {
+        let last = self.record.settings.dedup.last() as usize;
+        while self.window.len() > last {
+            self.window.pop_front();
+        }
+    }
+
+    fn floor(&self) -> Seq {
+        self.messages.first_key_value().map_or(self.next, |(&seq, _)| seq)
+    }
+
+    fn backlog(&self) -> QueueBacklog {
+        let floor = self.floor();
+        let finished = (floor.0..self.next.0).map(Seq);
+        QueueBacklog {
+            record: self.record.clone(),
+            floor,
+            next_seq: self.next,
+            finished: finished.filter(|seq| !self.messages.contains_key(seq)).collect(),
+            bytes: self.messages.values().map(|kept| kept.newest().size_bytes()).sum(),
+            oldest_at: self.messages.values().next().map(|kept| kept.at),
+            records: self
+                .messages
+                .iter()
+                .filter_map(|(&seq, kept)| Some((seq, kept.record.clone()?)))
+                .collect(),
+            window: self.window.iter().cloned().collect(),
+        }
+    }
+
+    fn find(&self, id: &MessageId) -> Option<Seq> {
+        let waiting = self
+            .messages
+            .iter()
+            .rev()
+            .find(|(_, kept)| kept.content.id() == id)
+            .map(|(&seq, _)| seq);
+        let remembered =
+            self.window.iter().rev().find(|(known, _)| known == id).map(|&(_, seq)| seq);
+        waiting.max(remembered)
+    }
+}
+
+impl Held {
+    fn kept(&self, queue: QueueId, seq: Seq) -> Option<&Kept> {
+        self.queues.get(&queue)?.messages.get(&seq)
+    }
+
+    fn kept_mut(&mut self, queue: QueueId, seq: Seq) -> &mut Kept {
+        self.queues
+            .get_mut(&queue)
+            .and_then(|queue| queue.messages.get_mut(&seq))
+            .expect("the batch was checked: the message is there")
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::PutQueue(record) => {
+                self.queues
+                    .entry(record.id)
+                    .and_modify(|queue| {
+                        queue.record = record.clone();
+                        queue.trim_window();
+                    })
+                    .or_insert_with(|| Queue::new(record.clone()));
+            }
+            Op::Append { queue, seq, at, content } => {
+                let queue = self.queues.get_mut(queue).expect("the batch was checked");
+                queue.next = seq.next();
+                queue.window.push_back((content.id().clone(), *seq));
+                queue.trim_window();
+                let kept = Kept {
+                    at: *at,
+                    content: Arc::clone(content),
+                    record: None,
+                    revisions: BTreeMap::new(),
+                };
+                queue.messages.insert(*seq, kept);
+            }
+            Op::PutRecord { queue, seq, record } => {
+                self.kept_mut(*queue, *seq).record = Some(record.clone());
+            }
+            Op::PutRevision { queue, seq, revision, content } => {
+                self.kept_mut(*queue, *seq)
+                    .revisions
+                    .insert(revision.revision, (revision.clone(), Arc::clone(content)));
+            }
+            Op::Finish { queue, seq, how: Finish::Done | Finish::Cancelled } => {
+                let queue = self.queues.get_mut(queue).expect("the batch was checked");
+                queue.messages.remove(seq);
+            }
+            Op::Journal(entry) => {
+                self.last_journal = entry.number;
+                self.journal.push_back(entry.clone());
+                if self.journal.len() > MAX_JOURNAL_ENTRIES {
+                    self.journal.pop_front();
+                }
+            }
+            Op::PutRepair(outcome) => {
+                self.repairs.push_back(outcome.clone());
+                if self.repairs.len() > MAX_REPAIR_KEYS {
+                    self.repairs.pop_front();
+                }
+            }
+        }
+    }
+}
+
+impl Places for Held {
+    fn next_seq(&self, queue: QueueId) -> Option<Seq> {
+        self.queues.get(&queue).map(|queue| queue.next)
+    }
+
+    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
+        self.kept(queue, seq).is_some()
+    }
+
+    fn last_journal(&self) -> u64 {
+        self.last_journal
+    }
+}
+
+impl MemoryMailbox {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A panic while the lock was held can't leave half a batch: it is checked before and applying it
+    /// doesn't fail.
+    fn held(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held_mut(&self) -> RwLockWriteGuard<'_, Held> {
+        self.held.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mailbox for MemoryMailbox {
+    fn recover(&self) -> Result<Recovered, MailboxError> {
+        let mut held = self.held_mut();
+        held.generation += 1;
+        Ok(Recovered {
+            generation: Generation(held.generation),
+            queues: held.queues.values().map(Queue::backlog).collect(),
+            last_journal: held.last_journal,
+            repairs: held.repairs.iter().map(|done| (done.key.clone(), done.clone())).collect(),
+        })
+    }
+
+    fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
+        let mut held = self.held_mut();
+        check(batch, &*held)?;
+        batch.ops.iter().for_each(|op| held.apply(op));
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), MailboxError> {
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        let held = self.held();
+        let Some(queue) = held.queues.get(&queue) else { return Ok(Vec::new()) };
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        for (&seq, kept) in queue.messages.range(from..).take(max_messages) {
+            let content = kept.newest();
+            bytes += content.size_bytes();
+            if bytes > max_bytes as u64 && !messages.is_empty() {
+                break;
+            }
+            messages.push(StoredMessage {
+                seq,
+                accepted_at: kept.at,
+                content: Arc::clone(content),
+                record: kept.record.clone(),
+            });
+        }
+        Ok(messages)
+    }
+
+    fn content(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        revision: Revision,
+    ) -> Result<Option<Content>, MailboxError> {
+        let held = self.held();
+        let content = held.kept(queue, seq).and_then(|kept| match revision {
+            Revision(0) => Some(&kept.content),
+            later => kept.revisions.get(&later).map(|(_, content)| content),
+        });
+        Ok(content.map(|content| Content::clone(content)))
+    }
+
+    fn revisions(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+    ) -> Result<Vec<(RevisionRecord, u64)>, MailboxError> {
+        let held = self.held();
+        let kept = held.kept(queue, seq).into_iter().flat_map(|kept| kept.revisions.values());
+        Ok(kept.map(|(record, content)| (record.clone(), content.payload.len() as u64)).collect())
+    }
+
+    fn find(
+        &self,
+        queue: Option<QueueId>,
+        id: &MessageId,
+    ) -> Result<Option<(QueueId, Seq)>, MailboxError> {
+        let held = self.held();
+        let mut wanted = held.queues.iter().filter(|(known, _)| queue.is_none_or(|q| q == **known));
+        Ok(wanted.find_map(|(&queue, held)| Some((queue, held.find(id)?))))
+    }
+
+    fn journal(
+        &self,
+        before: u64,
+        max: usize,
+        of: JournalFilter<'_>,
+    ) -> Result<Vec<JournalEntry>, MailboxError> {
+        let held = self.held();
+        let older = held.journal.iter().rev().skip_while(|entry| entry.number >= before);
+        Ok(older.filter(|entry| of.matches(entry)).take(max).cloned().collect())
+    }
+
+    fn maintain(&self) -> Result<bool, MailboxError> {
+        Ok(false)
+    }
+}
