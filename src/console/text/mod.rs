@@ -2,4 +2,5 @@
 //! editor, differences, drafts and the hex view. Everything but `drafts` is pure.
 
 pub mod clean;
+pub mod editor;
 pub mod json;

@@ -1,0 +1,446 @@
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::EditorInput::*;
+use super::*;
+
+fn editor(text: &str) -> Editor {
+    Editor::from_bytes(text.as_bytes()).expect("UTF-8")
+}
+
+fn typed(editor: &mut Editor, inputs: impl IntoIterator<Item = EditorInput>) {
+    for input in inputs {
+        editor.input(input).expect("accepted");
+    }
+}
+
+fn screen(editor: &Editor, width: u16, height: u16) -> Vec<String> {
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    editor.render(area, &mut buffer, &EditorStyles::plain());
+    let row = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+    (0..height).map(|y| row(y).trim_end().to_owned()).collect()
+}
+
+#[test]
+fn bytes_that_nobody_touched_come_back() {
+    for text in [
+        "",
+        "\n",
+        "\r",
+        "\r\n",
+        "a\r\nb\nc\rd\r\r\n",
+        "\u{feff}{}\n\n",
+        "\0\u{1b}[2J\t\u{9b}\u{202e}",
+        "e\u{301}漢🐢\u{200d}\u{f0000}\u{10fffd}\u{e000}",
+    ] {
+        let mut editor = editor(text);
+        typed(&mut editor, [Bottom, Left, Up, Down, WordLeft, WordRight, LineEnd, Top, Undo]);
+        assert_eq!(editor.bytes(), text.as_bytes(), "{text:?}");
+        assert!(!editor.is_dirty());
+    }
+}
+
+#[test]
+fn what_is_not_utf8_says_where() {
+    assert_eq!(Editor::from_bytes(b"ab\xff").unwrap_err(), NotText::NotUtf8 { at: 2 });
+}
+
+#[test]
+fn a_new_line_ends_as_its_neighbours_do() {
+    let mut crlf = editor("ab\r\ncd");
+    typed(&mut crlf, [Right, Newline, Bottom, Newline, Char('x')]);
+    assert_eq!(crlf.text(), "a\r\nb\r\ncd\r\nx");
+    let mut lf = editor("ab\ncd");
+    typed(&mut lf, [LineEnd, Newline, Char('x')]);
+    assert_eq!(lf.text(), "ab\nx\ncd");
+}
+
+#[test]
+fn a_crlf_is_one_line_end_to_the_keys() {
+    let mut e = editor("ab\r\ncd");
+    typed(&mut e, [LineEnd, Right]);
+    assert_eq!(e.cursor(), (2, 1));
+    typed(&mut e, [Left]);
+    assert_eq!(e.cursor(), (1, 3));
+    typed(&mut e, [Delete]);
+    assert_eq!(e.text(), "abcd");
+    typed(&mut e, [Undo, Top, Down, LineStart, Backspace]);
+    assert_eq!((e.text(), e.cursor()), ("abcd", (1, 3)));
+    typed(&mut e, [Undo, LineEnd, Char('!')]);
+    assert_eq!(e.text(), "ab\r\ncd!");
+}
+
+#[test]
+fn undo_goes_by_words_and_back_to_clean() {
+    let mut e = editor("[]");
+    typed(&mut e, [Right]);
+    typed(&mut e, "12 34".chars().map(Char));
+    assert_eq!((e.text(), e.is_dirty()), ("[12 34]", true));
+    typed(&mut e, [Undo]);
+    assert_eq!(e.text(), "[12 ]");
+    typed(&mut e, [Undo, Undo]);
+    assert_eq!((e.text(), e.is_dirty()), ("[]", false));
+    typed(&mut e, [Undo, Redo, Redo, Redo, Redo]);
+    assert_eq!(e.text(), "[12 34]");
+}
+
+#[test]
+fn formatting_is_one_step_and_keeps_the_place() {
+    let text = "{\"a\":1.10,\"b\":[1,2]}";
+    let mut e = editor(text);
+    e.jump_to(1, 16);
+    typed(&mut e, [Format]);
+    assert_eq!(e.text(), "{\n  \"a\": 1.10,\n  \"b\": [\n    1,\n    2\n  ]\n}");
+    assert_eq!(e.cursor(), (4, 5));
+    typed(&mut e, [Undo]);
+    assert_eq!((e.text(), e.is_dirty(), e.cursor()), (text, false, (1, 16)));
+    typed(&mut e, [Redo]);
+    assert_eq!(e.line_count(), 7);
+}
+
+#[test]
+fn formatting_what_is_broken_changes_nothing_and_goes_to_the_fault() {
+    let mut e = editor("[1,\n2 3]");
+    let refusal = e.input(Format).unwrap_err();
+    let said = "not formatted, because this is no JSON: 2:3: expected `,` or `]`";
+    assert_eq!(refusal.to_string(), said);
+    assert_eq!((e.text(), e.cursor()), ("[1,\n2 3]", (2, 3)));
+}
+
+#[test]
+fn the_fault_is_that_of_the_text_as_it_is() {
+    let mut e = editor("[1]");
+    assert_eq!(e.fault(), None);
+    typed(&mut e, [Bottom, Backspace]);
+    assert_eq!(e.fault().map(|fault| (fault.line, fault.column)), Some((1, 3)));
+    typed(&mut e, [Top]);
+    assert!(e.jump_to_fault());
+    assert_eq!(e.cursor(), (1, 3));
+    typed(&mut e, [Char(']')]);
+    assert_eq!(e.fault(), None);
+}
+
+#[test]
+fn a_long_text_is_checked_when_asked() {
+    let mut e = editor(&format!("[\"{}\"]", "x".repeat(CHECKED_WHILE_TYPING_BYTES)));
+    assert!(e.is_checked());
+    typed(&mut e, [Char('[')]);
+    assert!(!e.is_checked() && e.fault().is_none());
+    assert!(e.recheck().is_some());
+}
+
+#[test]
+fn a_paste_of_a_megabyte_from_a_terminal_is_one_step() {
+    let mut e = editor("ab\n");
+    let line = format!("{}\r", "x".repeat(99));
+    typed(&mut e, [Right, Paste(line.repeat(10_000))]);
+    assert_eq!(e.text().len(), 1_000_003);
+    assert_eq!(e.cursor(), (10_001, 1));
+    assert!(!e.text().contains('\r'));
+    typed(&mut e, [Char('!'), Undo, Undo]);
+    assert_eq!((e.text(), e.is_dirty()), ("ab\n", false));
+}
+
+#[test]
+fn more_than_a_payload_is_refused() {
+    let mut e = editor("ab");
+    let refusal = e.paste(&"x".repeat(MAX_PAYLOAD_BYTES)).unwrap_err();
+    assert_eq!(refusal, EditRefusal::TooLong { len: MAX_PAYLOAD_BYTES + 2 });
+    assert_eq!(e.text(), "ab");
+}
+
+#[test]
+fn jumps_go_beyond_what_the_text_area_can() {
+    let mut e = editor(&"żó\u{301}".repeat(50_000));
+    e.jump_to(1, 140_001);
+    assert_eq!(e.cursor(), (1, 140_001));
+    assert!(!e.is_dirty());
+    let mut e = editor(&"a\r\n".repeat(70_000));
+    typed(&mut e, [Char('x'), Char(' ')]);
+    e.jump_to(69_999, 9);
+    assert_eq!(e.cursor(), (69_999, 2));
+    typed(&mut e, [Undo, Undo]);
+    assert!(!e.is_dirty());
+    typed(&mut e, [Redo, Redo]);
+    assert!(e.text().starts_with("x a\r\n"));
+}
+
+#[test]
+fn finding_goes_round_in_both_directions() {
+    let mut e = editor("one two\nTwo\ntwo");
+    let mut places = Vec::new();
+    assert!(e.find("two"));
+    places.push(e.cursor());
+    for input in [FindNext, FindNext, FindNext, FindPrevious, FindPrevious] {
+        typed(&mut e, [input]);
+        places.push(e.cursor());
+    }
+    assert_eq!(places, [(1, 5), (2, 1), (3, 1), (1, 5), (3, 1), (2, 1)]);
+    assert!(e.find("Two"));
+    assert_eq!(e.cursor(), (2, 1));
+    assert!(!e.find("three"));
+}
+
+#[test]
+fn the_screen_shows_line_numbers_and_only_harmless_characters() {
+    let e = editor("{\"k\":\t\"\u{1b}[2J\u{202e}\"}\r\n漢e\u{301}\n");
+    assert_eq!(screen(&e, 40, 4), ["1 {\"k\":→  \"␛[2J\\u{202e}\"}␍", "2 漢 e\u{301}", "3", ""]);
+}
+
+#[test]
+fn a_long_line_scrolls_so_that_the_cursor_is_seen() {
+    let text: String = (0..100).map(|n| char::from(b'a' + n % 26)).collect();
+    let mut e = editor(&text);
+    typed(&mut e, [LineEnd]);
+    let area = Rect::new(0, 0, 20, 2);
+    let mut buffer = Buffer::empty(area);
+    let cursor = e.render(area, &mut buffer, &EditorStyles::plain()).unwrap();
+    assert_eq!(screen(&e, 20, 1), ["1 nopqrstuv"]);
+    assert_eq!((cursor.x, cursor.y), (11, 0));
+    typed(&mut e, [LineStart]);
+    assert_eq!(screen(&e, 20, 1), ["1 abcdefghijklmnopqr"]);
+}
+
+#[test]
+fn every_size_is_drawn() {
+    let mut e = editor("{\"k\": [1, \"\u{1b}漢\"]}\r\n\tx\n");
+    for width in 0..30 {
+        for height in 0..4 {
+            for input in [LineEnd, Down, LineEnd, Top] {
+                typed(&mut e, [input]);
+                screen(&e, width, height);
+            }
+        }
+    }
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    let bits = prop::sample::select(vec![
+        "a",
+        "bc ",
+        "\n",
+        "\r\n",
+        "\r",
+        "\t",
+        "\0",
+        "\u{1b}",
+        "é",
+        "e\u{301}",
+        "漢",
+        "🐢",
+        "\u{200d}",
+        "\u{f0000}",
+        "\u{feff}",
+        "{\"k\":1}",
+        "[",
+        "\"",
+        " ",
+        "_x.y",
+    ]);
+    prop_oneof![prop::collection::vec(bits, 0..20).prop_map(|b| b.concat()), any::<String>()]
+}
+
+fn inputs() -> impl Strategy<Value = Vec<EditorInput>> {
+    let still = prop::sample::select(vec![
+        Newline,
+        Tab,
+        Backspace,
+        Delete,
+        DeleteWord,
+        DeleteToLineEnd,
+        Left,
+        Right,
+        Up,
+        Down,
+        WordLeft,
+        WordRight,
+        LineStart,
+        LineEnd,
+        PageUp,
+        PageDown,
+        Top,
+        Bottom,
+        Undo,
+        Redo,
+        Format,
+        FindNext,
+    ]);
+    let input = prop_oneof![
+        4 => still,
+        2 => prop::char::any().prop_map(Char),
+        1 => hostile().prop_map(Paste),
+    ];
+    prop::collection::vec(input, 0..40)
+}
+
+/// The same keys on a plain string; moves other than by one character, and the line end that a new line
+/// gets, are taken from the editor.
+#[derive(Clone)]
+struct Model {
+    text: String,
+    at: usize,
+}
+
+impl Model {
+    fn of(editor: &Editor) -> Self {
+        Self { text: editor.text().to_owned(), at: editor.offset() }
+    }
+
+    fn unit_before(&self) -> usize {
+        let before = &self.text[..self.at];
+        if before.ends_with("\r\n") {
+            2
+        } else {
+            before.chars().next_back().map_or(0, char::len_utf8)
+        }
+    }
+
+    fn unit_after(&self) -> usize {
+        let after = &self.text[self.at..];
+        if after.starts_with("\r\n") { 2 } else { after.chars().next().map_or(0, char::len_utf8) }
+    }
+
+    fn insert(&mut self, text: &str) {
+        self.text.insert_str(self.at, text);
+        self.at += text.len();
+    }
+
+    /// False: not modelled.
+    fn apply(&mut self, input: &EditorInput, line_end: &str) -> bool {
+        match input {
+            Char('\n' | '\r') | Newline => self.insert(line_end),
+            Char(c) => self.insert(&c.to_string()),
+            Tab => self.insert("  "),
+            Paste(text) => {
+                let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', line_end);
+                self.insert(&text);
+            }
+            Backspace => {
+                let from = self.at - self.unit_before();
+                self.text.drain(from..self.at);
+                self.at = from;
+            }
+            Delete => {
+                self.text.drain(self.at..self.at + self.unit_after());
+            }
+            Left => self.at -= self.unit_before(),
+            Right => self.at += self.unit_after(),
+            Top => self.at = 0,
+            Bottom => self.at = self.text.len(),
+            _ => return false,
+        }
+        true
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_comes_back_unless_edited(text in hostile()) {
+        let mut editor = editor(&text);
+        prop_assert_eq!(editor.bytes(), text.as_bytes());
+        typed(&mut editor, [Bottom, WordLeft, Up, LineEnd, Left, PageDown, Top]);
+        prop_assert_eq!(editor.state.text(), text);
+        prop_assert!(!editor.is_dirty());
+    }
+
+    #[test]
+    fn keys_do_what_they_do_to_a_plain_string(text in hostile(), inputs in inputs()) {
+        let mut editor = editor(&text);
+        for input in inputs {
+            let mut model = Model::of(&editor);
+            let line_end = editor.state.line_end();
+            let modelled = model.apply(&input, line_end);
+            let broken = matches!(input, Format) && editor.fault().is_some();
+            prop_assert_eq!(editor.input(input.clone()).is_err(), broken);
+            if modelled {
+                prop_assert_eq!(editor.text(), &model.text, "{:?}", input);
+                prop_assert_eq!(editor.offset(), model.at, "{:?} in {:?}", input, model.text);
+            }
+            prop_assert_eq!(editor.state.text(), editor.text());
+            let (row, col) = editor.state.cursor();
+            prop_assert!(row < editor.state.rows() && col <= editor.state.row_end(row));
+            prop_assert_eq!(editor.fault().cloned(), json::check(&editor.bytes()).err());
+        }
+    }
+
+    #[test]
+    fn undoing_all_gives_the_original_and_redoing_all_the_result(
+        text in hostile(),
+        inputs in inputs(),
+    ) {
+        let mut editor = editor(&text);
+        for input in inputs {
+            let _refused = editor.input(input);
+        }
+        // Steps that the random keys have undone are redone too: all of them, then back, then again.
+        while editor.state.redo() {}
+        let result = editor.state.text();
+        while editor.state.undo() {}
+        prop_assert_eq!(editor.state.text(), text);
+        while editor.state.redo() {}
+        prop_assert_eq!(editor.state.text(), result);
+    }
+
+    #[test]
+    fn passing_over_plain_runs_changes_no_column(text in hostile(), left in 0usize..30) {
+        let line = text.replace('\n', "plain run of text");
+        let mut column = 0;
+        let mut at = 0;
+        let mut walked = Vec::new();
+        for piece in crate::console::text::clean::pieces(&line) {
+            prop_assert_eq!(view::column_of(&line, at), column);
+            let width = view::piece_columns(&piece, column);
+            if column + width > left && column < left + 10 {
+                walked.push((column, at));
+            }
+            column += width;
+            at += piece.source.len();
+        }
+        let cells = view::cells(&line, left, left + 10);
+        let drawn: Vec<_> = cells.iter().filter(|c| c.width > 0).map(|c| (c.column, c.bytes.start)).collect();
+        prop_assert_eq!(drawn, walked);
+    }
+
+    #[test]
+    fn what_is_drawn_is_harmless(text in hostile(), inputs in inputs(), width in 1u16..50) {
+        let mut editor = editor(&text);
+        for input in inputs {
+            let _refused = editor.input(input);
+            for row in screen(&editor, width, 5) {
+                for symbol in row.chars() {
+                    prop_assert!(!symbol.is_control());
+                    let hidden = matches!(symbol, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}');
+                    prop_assert!(!hidden);
+                }
+            }
+        }
+    }
+}
+
+/// Measured by hand: `cargo test --release --lib console::text::editor -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn keys_in_large_texts() {
+    use tokio::time::Instant;
+    let row = "{\"id\": 12345678901234567890123, \"name\": \"żółw\", \"total\": 1.10},";
+    for (name, text) in [
+        ("1 MB, lines", format!("{row}\n").repeat(15_000)),
+        ("1 MB, one line", row.repeat(15_000)),
+        ("16 MB, lines", format!("{row}\n").repeat(220_000)),
+    ] {
+        let start = Instant::now();
+        let mut e = editor(&text);
+        let opened = start.elapsed();
+        let mut took = Vec::new();
+        for input in [Bottom, Char('x'), Left, Backspace, Up, Undo] {
+            let start = Instant::now();
+            typed(&mut e, [input.clone()]);
+            let key = start.elapsed();
+            screen(&e, 120, 40);
+            took.push(format!("{input:?} {key:.1?} + draw {:.1?}", start.elapsed() - key));
+        }
+        println!("{name}: opened {opened:.1?}; {}", took.join("; "));
+    }
+}
