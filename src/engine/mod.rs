@@ -1,72 +1,220 @@
 //! The broker's meaning as a pure state machine: no clock, no I/O, no async, no randomness of its own.
+//!
+//! | file | what |
+//! |---|---|
+//! | `event`, `effect` | every input, every output |
+//! | `send` | accepting messages, making queues |
+//! | `queue`, `lane`, `window`, `dedup` | a queue: its places, what may go next, contents in RAM, known ids |
+//! | `dispatch` | which queue is served by which worker next; loads |
+//! | `worker`, `lease`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
+//! | `request` | callers that wait |
+//! | `repair`, `hold`, `control`, `journal` | what operators do |
+//! | `status`, `view` | what can be seen |
 
+#![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
+mod control;
+mod dedup;
+mod dispatch;
 mod effect;
 mod event;
+mod hold;
+mod journal;
+mod lane;
+mod lease;
 mod options;
+mod queue;
+mod repair;
+mod request;
+mod retry;
+mod send;
+mod status;
+mod timer;
 mod view;
+mod window;
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::model::{Generation, QueueId, QueueName, QueueTemplate, Recovered, Timestamp, WorkerId};
 
 pub use effect::{Effect, Effects, HoldAnswer};
 pub use event::{CallSpec, Event};
 pub use options::EngineOptions;
 pub use view::{Counts, MessageOverlay};
 
-use crate::model::{
-    Generation, QueueId, QueueName, QueueView, Recovered, Seq, Timestamp, WorkerView,
-};
+use lane::Next;
+use lease::Lease;
+use queue::{Queue, QueueIndex};
+use repair::Repairs;
+use request::Calls;
+use timer::{Timer, Timers, shifted_back};
+use window::{Bounds, Budget};
+use worker::Worker;
+
+/// The invariant behind every look-up by [`QueueIndex`].
+const KNOWN_QUEUE: &str =
+    "an index is given out when a queue is added, and queues are never removed";
+
+/// A clock that steps back by less is taken for standing still, in milliseconds: so much jitter does
+/// nobody harm.
+const SMALL_STEP_MS: u64 = 1_000;
 
 /// The broker's state machine.
+///
+/// **Contract.**
+/// * One owner calls [`Engine::handle`] with one event after the other, and with [`Event::Tick`] as soon as
+///   [`Engine::next_timeout`] has come. `now` is the time of the call. If it steps back by more than a
+///   second, everything that waits for time moves back by as much; if it steps forward, what is due
+///   happens.
+/// * The engine is ahead of the store: it takes for granted that [`Effects::ops`] become durable. Its
+///   effects are carried out only after the commit of the operations that came before them, in order. So a
+///   [`Effect::Load`] or [`Effect::FindMessage`] always sees them.
+/// * If a commit fails, the engine is dropped with everything that it decided and that is not durable, and a
+///   new one is made of what the store recovered. Workers, holds and calls are not recovered: the owner
+///   says READY again for the workers that it keeps, or drops them. A delivery of the former engine is
+///   stale in the new one.
+/// * Nothing a peer or an operator sends makes it panic. The same options, recovered state and events
+///   give the same effects.
+///
+/// RAM is bounded by the number of queues, the windows' budget, the de-duplication windows, workers and
+/// calls (all bounded), and by the messages that operators have edited or cancelled; not by the backlog.
 #[derive(Debug)]
 pub struct Engine {
     generation: Generation,
+    now: Timestamp,
+    stopping: bool,
+    templates: Vec<QueueTemplate>,
+    max_queues: usize,
+    heartbeat_timeout_ms: u64,
+    bounds: Bounds,
+    seed: u64,
+    rng: fastrand::Rng,
+
+    queues: Vec<Queue>,
+    by_name: HashMap<QueueName, QueueIndex>,
+    by_id: HashMap<QueueId, QueueIndex>,
+    last_queue_id: u32,
+    budget: Budget,
+
+    workers: BTreeMap<WorkerId, Worker>,
+    /// Queues that workers serve but that aren't made yet.
+    unmade: BTreeMap<QueueName, BTreeSet<WorkerId>>,
+    next_ticket: u64,
+    leases: HashMap<u64, Lease>,
+    next_delivery: u64,
+
+    calls: Calls,
+    repairs: Repairs,
+    timers: Timers,
+    last_journal: u64,
+    stale_answers: u64,
+    late_replies: u64,
+
+    changed: Vec<QueueIndex>,
+    workers_changed: bool,
 }
 
 impl Engine {
-    /// An engine over what a store recovered. Emits nothing.
-    pub fn new(_options: EngineOptions, recovered: Recovered, _now: Timestamp) -> Self {
-        Self { generation: recovered.generation }
+    /// An engine over what a store recovered. Nothing is loaded until a worker is there for it.
+    pub fn new(options: EngineOptions, recovered: Recovered, now: Timestamp) -> Self {
+        let mut engine = Self {
+            generation: recovered.generation,
+            now,
+            stopping: false,
+            templates: options.templates,
+            max_queues: options.max_queues,
+            heartbeat_timeout_ms: options.heartbeat_timeout_ms.max(1),
+            bounds: Bounds {
+                messages: options.window_messages.max(1),
+                bytes: options.window_bytes,
+            },
+            seed: options.seed,
+            rng: fastrand::Rng::with_seed(options.seed),
+            queues: Vec::with_capacity(recovered.queues.len()),
+            by_name: HashMap::new(),
+            by_id: HashMap::new(),
+            last_queue_id: 0,
+            budget: Budget::new(options.total_window_bytes),
+            workers: BTreeMap::new(),
+            unmade: BTreeMap::new(),
+            next_ticket: 0,
+            leases: HashMap::new(),
+            next_delivery: 0,
+            calls: Calls::default(),
+            repairs: Repairs::default(),
+            timers: Timers::default(),
+            last_journal: recovered.last_journal,
+            stale_answers: 0,
+            late_replies: 0,
+            changed: Vec::new(),
+            workers_changed: true,
+        };
+        for backlog in recovered.queues {
+            let queue = Queue::recovered(backlog, engine.seed);
+            let dues: Vec<Timestamp> =
+                queue.records.values().filter_map(|record| record.due).collect();
+            let at = engine.add_queue(queue);
+            for due in dues {
+                engine.timers.set(due, Timer::Due(at));
+            }
+            if engine.queue(at).next(now) != Next::Wait {
+                engine.ticket(at);
+            }
+            engine.touch(at);
+        }
+        for (_, outcome) in recovered.repairs {
+            engine.repairs.keep(outcome);
+        }
+        engine
     }
 
-    /// Takes one event and appends what it decided to `out`.
-    pub fn handle(&mut self, _now: Timestamp, _event: Event, _out: &mut Effects) {}
+    /// Takes one event, then does what is due, and appends what it decided to `out`.
+    pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Effects) {
+        self.set_time(now);
+        match event {
+            Event::Send { origin, messages, call } => self.handle_send(origin, messages, call, out),
+            Event::OriginGone { origin } => self.handle_origin_gone(origin),
+            Event::Status { origin, id, queue } => self.handle_status(origin, id, queue, out),
+            Event::Found { origin, id, place } => self.handle_found(origin, id, place, out),
+            Event::WorkerReady { worker, queues, credit, info } => {
+                self.handle_ready(worker, queues, credit, info, out);
+            }
+            Event::WorkerHeard { worker } => self.heard(worker),
+            Event::WorkerGone { worker, reason } => self.handle_gone(worker, reason, out),
+            Event::Ack { worker, delivery, reply } => self.handle_ack(worker, delivery, reply, out),
+            Event::Nack { worker, delivery, error, action, delay_ms } => {
+                self.handle_nack(worker, delivery, error, action, delay_ms, out);
+            }
+            Event::Progress { worker, delivery, extend_ms, note } => {
+                self.handle_progress(worker, delivery, extend_ms, note, out);
+            }
+            Event::Alert { worker, kind, message } => self.handle_alert(worker, kind, message, out),
+            Event::Loaded { queue, from, messages } => {
+                if let Some(&at) = self.by_id.get(&queue) {
+                    self.handle_loaded(at, from, messages, out);
+                }
+            }
+            Event::PutQueue { origin, actor, name, settings } => {
+                self.handle_put_queue(origin, actor, name, settings, out);
+            }
+            Event::SetPaused { origin, actor, queue, paused, reason } => {
+                self.handle_set_paused(origin, actor, queue, paused, reason, out);
+            }
+            Event::Repair { origin, repair } => self.handle_repair(origin, repair, out),
+            Event::Hold { origin, actor, queue, seq, for_ms } => {
+                self.handle_hold(origin, actor, queue, seq, for_ms, out);
+            }
+            Event::Shutdown => self.handle_shutdown(out),
+            Event::Tick => {}
+        }
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            self.fire(timer, out);
+        }
+    }
 
     /// When [`Event::Tick`] is due, if anything waits for time.
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// All queues, by name.
-    pub fn queue_views(&self) -> Vec<QueueView> {
-        Vec::new()
-    }
-
-    /// One queue.
-    pub fn queue_view(&self, _name: &QueueName) -> Option<QueueView> {
-        None
-    }
-
-    /// All workers, by connection.
-    pub fn worker_views(&self) -> Vec<WorkerView> {
-        Vec::new()
-    }
-
-    /// How many there are of what.
-    pub fn counts(&self) -> Counts {
-        Counts::default()
-    }
-
-    /// What the engine knows of an unfinished message; `None` if it is finished or never was.
-    pub fn message_overlay(&self, _queue: &QueueName, _seq: Seq) -> Option<MessageOverlay> {
-        None
-    }
-
-    /// A queue's id.
-    pub fn queue_id(&self, _name: &QueueName) -> Option<QueueId> {
-        None
-    }
-
-    /// A queue's name.
-    pub fn queue_name(&self, _id: QueueId) -> Option<&QueueName> {
-        None
+        self.timers.next()
     }
 
     /// This run's number.
@@ -74,13 +222,74 @@ impl Engine {
         self.generation
     }
 
-    /// Queues whose view changed since the last call, each once.
-    pub fn take_changed_queues(&mut self) -> Vec<QueueName> {
-        Vec::new()
+    fn fire(&mut self, timer: Timer, out: &mut Effects) {
+        match timer {
+            Timer::Silent(worker) => self.check_silence(worker, out),
+            Timer::LeaseOver(number) => self.lease_over(number, out),
+            Timer::Due(at) => {
+                self.touch(at);
+                self.offer(at, out);
+            }
+            Timer::HoldOver(at, seq) => self.hold_over(at, seq, out),
+            Timer::CallOver(number) => self.call_over(number, out),
+            Timer::LoadAgain(at) => self.offer(at, out),
+        }
     }
 
-    /// Whether anything about a worker changed since the last call.
-    pub fn take_workers_changed(&mut self) -> bool {
-        false
+    /// Goes to `now`; what waits for time moves along if the clock stepped back.
+    fn set_time(&mut self, now: Timestamp) {
+        let back_ms = self.now.since_ms(now);
+        if back_ms == 0 {
+            self.now = now;
+        } else if back_ms > SMALL_STEP_MS {
+            self.shift_back(back_ms);
+            self.now = now;
+        }
+    }
+
+    fn shift_back(&mut self, ms: u64) {
+        self.timers.shift_back(ms);
+        self.calls.shift_back(ms);
+        for lease in self.leases.values_mut() {
+            lease.deadline = shifted_back(lease.deadline, ms);
+            lease.latest = lease.latest.map(|at| shifted_back(at, ms));
+        }
+        for worker in self.workers.values_mut() {
+            worker.heard_at = shifted_back(worker.heard_at, ms);
+        }
+        for queue in &mut self.queues {
+            for hold in queue.holds.values_mut() {
+                hold.until = shifted_back(hold.until, ms);
+            }
+            for due in queue.records.values_mut().filter_map(|record| record.due.as_mut()) {
+                *due = shifted_back(*due, ms);
+            }
+        }
+    }
+
+    fn add_queue(&mut self, queue: Queue) -> QueueIndex {
+        let at = QueueIndex(self.queues.len());
+        self.last_queue_id = self.last_queue_id.max(queue.record.id.0);
+        self.by_name.insert(queue.record.name.clone(), at);
+        self.by_id.insert(queue.record.id, at);
+        self.queues.push(queue);
+        at
+    }
+
+    fn queue(&self, at: QueueIndex) -> &Queue {
+        self.queues.get(at.0).expect(KNOWN_QUEUE)
+    }
+
+    fn queue_mut(&mut self, at: QueueIndex) -> &mut Queue {
+        self.queues.get_mut(at.0).expect(KNOWN_QUEUE)
+    }
+
+    /// A queue's view changed.
+    fn touch(&mut self, at: QueueIndex) {
+        let queue = self.queues.get_mut(at.0).expect(KNOWN_QUEUE);
+        if !queue.changed {
+            queue.changed = true;
+            self.changed.push(at);
+        }
     }
 }

@@ -1,6 +1,13 @@
 //! What can be seen of the engine without changing it.
 
-use crate::model::{HoldView, InFlightView, MessageRecord, MessageState};
+use crate::model::{
+    HeadView, HoldView, InFlightView, MessageRecord, MessageState, QueueId, QueueName, QueueView,
+    Seq, WorkerView,
+};
+
+use super::Engine;
+use super::queue::{Queue, QueueIndex};
+use super::worker::Worker;
 
 /// How many there are of what, for the overview.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,4 +41,181 @@ pub struct MessageOverlay {
     pub behind: u64,
     /// What `undo` would do now; absent if nothing can be undone.
     pub undo: Option<String>,
+}
+
+impl Engine {
+    /// All queues, by name.
+    pub fn queue_views(&self) -> Vec<QueueView> {
+        let mut queues: Vec<&Queue> = self.queues.iter().collect();
+        queues.sort_unstable_by(|a, b| a.record.name.cmp(&b.record.name));
+        queues.into_iter().map(|queue| self.view(queue)).collect()
+    }
+
+    /// One queue.
+    pub fn queue_view(&self, name: &QueueName) -> Option<QueueView> {
+        self.find_queue(name).map(|queue| self.view(queue))
+    }
+
+    /// All workers, by connection.
+    pub fn worker_views(&self) -> Vec<WorkerView> {
+        self.workers.iter().map(|(id, worker)| self.worker_view(id.0, worker)).collect()
+    }
+
+    /// How many there are of what.
+    pub fn counts(&self) -> Counts {
+        let blocked = self.queues.iter().filter(|queue| queue.is_blocked()).count();
+        Counts {
+            queues: self.queues.len() as u64,
+            blocked: blocked as u64,
+            workers: self.workers.len() as u64,
+            stale: self.stale_answers,
+            late_replies: self.late_replies,
+        }
+    }
+
+    /// What the engine knows of an unfinished message; `None` if it is finished or never was.
+    pub fn message_overlay(&self, name: &QueueName, seq: Seq) -> Option<MessageOverlay> {
+        let at = *self.by_name.get(name)?;
+        let queue = self.queue(at);
+        if !queue.is_unfinished(seq) {
+            return None;
+        }
+        let lease = queue.lane.in_flight().filter(|in_flight| in_flight.seq == seq);
+        let lease = lease.and_then(|in_flight| self.leases.get(&in_flight.delivery));
+        let state = queue.state_of(seq, self.now);
+        let record = queue.records.get(&seq).cloned();
+        Some(MessageOverlay {
+            state,
+            attempt: self.attempt_of(at, seq),
+            undo: undo(state, record.as_ref()),
+            record,
+            lease: lease.map(|lease| self.lease_view(lease)),
+            hold: queue.holds.get(&seq).cloned(),
+            behind: queue.behind(seq),
+        })
+    }
+
+    /// A queue's id.
+    pub fn queue_id(&self, name: &QueueName) -> Option<QueueId> {
+        self.find_queue(name).map(|queue| queue.record.id)
+    }
+
+    /// A queue's name.
+    pub fn queue_name(&self, id: QueueId) -> Option<&QueueName> {
+        self.by_id.get(&id).map(|&at| &self.queue(at).record.name)
+    }
+
+    /// Queues whose view changed since the last call, each once.
+    pub fn take_changed_queues(&mut self) -> Vec<QueueName> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .into_iter()
+            .map(|at| {
+                let queue = self.queue_mut(at);
+                queue.changed = false;
+                queue.record.name.clone()
+            })
+            .collect()
+    }
+
+    /// Whether anything about a worker but when it was heard changed since the last call.
+    pub fn take_workers_changed(&mut self) -> bool {
+        std::mem::take(&mut self.workers_changed)
+    }
+
+    /// Deliveries of an unfinished message so far, the one under way included.
+    pub(super) fn attempt_of(&self, at: QueueIndex, seq: Seq) -> u32 {
+        let queue = self.queue(at);
+        let lease = queue.lane.in_flight().filter(|in_flight| in_flight.seq == seq);
+        match lease.and_then(|in_flight| self.leases.get(&in_flight.delivery)) {
+            Some(lease) => lease.attempt,
+            None => queue.records.get(&seq).map_or(0, |record| record.attempts),
+        }
+    }
+
+    fn find_queue(&self, name: &QueueName) -> Option<&Queue> {
+        self.by_name.get(name).map(|&at| self.queue(at))
+    }
+
+    fn view(&self, queue: &Queue) -> QueueView {
+        let count = |state| {
+            let places = queue.records.keys();
+            places.filter(|&&seq| queue.state_of(seq, self.now) == state).count() as u64
+        };
+        let leased = queue.lane.in_flight().filter(|lease| queue.is_unfinished(lease.seq));
+        let counters = &queue.counters;
+        QueueView {
+            name: queue.record.name.clone(),
+            state: queue.state(self.stopping),
+            depth: queue.depth(),
+            leased: u64::from(leased.is_some()),
+            waiting: count(MessageState::Waiting),
+            blocked: count(MessageState::Blocked),
+            bytes: queue.bytes,
+            oldest_at: queue.oldest_at(),
+            head: queue.head().map(|seq| self.head_view(queue, seq)),
+            paused: queue.record.paused.clone(),
+            workers: queue.workers.len() as u64,
+            accepted: counters.accepted,
+            done: counters.done,
+            failed: counters.failed,
+            duplicates: counters.duplicates,
+            settings: queue.record.settings.clone(),
+        }
+    }
+
+    fn head_view(&self, queue: &Queue, seq: Seq) -> HeadView {
+        let record = queue.records.get(&seq);
+        let state = queue.state_of(seq, self.now);
+        let attempts = record.map_or(0, |record| record.attempts);
+        HeadView {
+            seq,
+            id: queue.window.get(seq).map(|entry| entry.content.id().clone()),
+            state,
+            attempt: attempts.saturating_add(u32::from(state == MessageState::Leased)),
+            error: record.and_then(|record| record.last_error.clone()),
+            due: record.and_then(|record| record.due).filter(|_| state == MessageState::Waiting),
+        }
+    }
+
+    fn worker_view(&self, id: u64, worker: &Worker) -> WorkerView {
+        let mut queues: Vec<QueueName> = worker.unmade.clone();
+        queues.extend(worker.queues.iter().map(|&at| self.queue(at).record.name.clone()));
+        queues.sort_unstable();
+        let leases = worker.leases.iter().filter_map(|number| self.leases.get(number));
+        WorkerView {
+            id,
+            name: worker.info.name.clone(),
+            pid: worker.info.pid,
+            host: worker.info.host.clone(),
+            version: worker.info.version.clone(),
+            state: worker.state(),
+            queues,
+            credit: worker.credit,
+            in_flight: leases.map(|lease| self.lease_view(lease)).collect(),
+            since: worker.since,
+            heard_at: worker.heard_at,
+            acked: worker.acked,
+            nacked: worker.nacked,
+            note: worker.note.clone(),
+        }
+    }
+}
+
+fn undo(state: MessageState, record: Option<&MessageRecord>) -> Option<String> {
+    let record = record?;
+    match state {
+        MessageState::Cancelled => Some("restore the cancelled message to its place".to_owned()),
+        MessageState::Ready | MessageState::Waiting | MessageState::Blocked
+            if record.revision.0 > 0 =>
+        {
+            let before = record.revision.0.saturating_sub(1);
+            Some(format!("save the content of revision {before} again"))
+        }
+        MessageState::Ready
+        | MessageState::Waiting
+        | MessageState::Blocked
+        | MessageState::Leased
+        | MessageState::Done => None,
+    }
 }

@@ -1,0 +1,48 @@
+//! Writing the journal: who did what, when, why.
+
+use crate::model::{
+    Actor, IdempotencyKey, JournalEntry, JournalKind, MessageId, Notice, Op, Revision, Seq,
+};
+
+use super::queue::QueueIndex;
+use super::{Effect, Effects, Engine};
+
+/// A journal entry before it has its number and its time.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) kind: JournalKind,
+    pub(super) actor: Actor,
+    pub(super) message: Option<(Seq, MessageId)>,
+    pub(super) revision: Option<Revision>,
+    pub(super) reason: String,
+    pub(super) key: Option<IdempotencyKey>,
+}
+
+impl Entry {
+    pub(super) fn new(kind: JournalKind, actor: Actor) -> Self {
+        Self { kind, actor, message: None, revision: None, reason: String::new(), key: None }
+    }
+}
+
+impl Engine {
+    /// Writes an entry about a queue, tells those who watch, and returns its number.
+    pub(super) fn write_journal(&mut self, at: QueueIndex, entry: Entry, out: &mut Effects) -> u64 {
+        self.last_journal = self.last_journal.saturating_add(1);
+        let (seq, id) = entry.message.unzip();
+        let entry = JournalEntry {
+            number: self.last_journal,
+            at: self.now,
+            actor: entry.actor,
+            kind: entry.kind,
+            queue: self.queue(at).record.name.clone(),
+            seq,
+            id,
+            revision: entry.revision,
+            reason: entry.reason,
+            key: entry.key,
+        };
+        out.ops.push(Op::Journal(entry.clone()));
+        out.effects.push(Effect::Notice(Notice::Journal { entry }));
+        self.last_journal
+    }
+}

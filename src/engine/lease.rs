@@ -1,0 +1,312 @@
+//! Leases: what workers hold, and how a lease ends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::{
+    Attempt, AttemptEnd, CallStatus, Content, DeliveryId, Finish, InFlightView, JournalKind,
+    MessageRecord, MessageState, NackAction, Notice, Op, Seq, Timestamp, WorkError, WorkerId,
+    limits,
+};
+
+use super::journal::Entry;
+use super::queue::QueueIndex;
+use super::request::CallEnd;
+use super::retry::{self, Failure, Verdict, clip};
+use super::timer::Timer;
+use super::worker::broker;
+use super::{Effect, Effects, Engine};
+
+/// The longest extension that a PROGRESS may ask for, in milliseconds: one day.
+const MAX_EXTENSION_MS: u64 = 86_400_000;
+
+/// A worker's hold on a message. It lasts `lease_ms` of the queue from the delivery or the last PROGRESS,
+/// but never longer than the header's `max_execution_ms` from the delivery. (A worker's own
+/// `max_execution_ms` is for the worker to keep.)
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// Counts deliveries within the generation.
+    pub(super) number: u64,
+    pub(super) queue: QueueIndex,
+    pub(super) seq: Seq,
+    pub(super) worker: WorkerId,
+    pub(super) attempt: u32,
+    pub(super) since: Timestamp,
+    pub(super) deadline: Timestamp,
+    /// The deadline that PROGRESS can't move.
+    pub(super) latest: Option<Timestamp>,
+    pub(super) content: Arc<Content>,
+    /// The message is at its end already (`ack = "on-delivery"`); the lease only keeps the order and the
+    /// worker's credit.
+    pub(super) finished: bool,
+}
+
+impl Engine {
+    pub(super) fn handle_ack(
+        &mut self,
+        id: WorkerId,
+        delivery: DeliveryId,
+        reply: Bytes,
+        out: &mut Effects,
+    ) {
+        let Some(lease) = self.take_lease(id, delivery, out) else { return };
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.acked = worker.acked.saturating_add(1);
+        }
+        let Lease { queue: at, seq, .. } = lease;
+        let retried = !lease.finished && self.retire(at, seq, Finish::Done, out);
+        if retried {
+            out.effects.push(Effect::Notice(Notice::Recovered {
+                queue: self.queue(at).record.name.clone(),
+                seq,
+                id: lease.content.id().clone(),
+            }));
+        }
+        self.end_calls(at, seq, CallEnd { status: CallStatus::Ok, error: None, reply }, out);
+        self.drain(id, out);
+        self.offer(at, out);
+    }
+
+    pub(super) fn handle_nack(
+        &mut self,
+        id: WorkerId,
+        delivery: DeliveryId,
+        error: WorkError,
+        action: NackAction,
+        delay_ms: Option<u64>,
+        out: &mut Effects,
+    ) {
+        let Some(lease) = self.take_lease(id, delivery, out) else { return };
+        let name = self.workers.get_mut(&id).map_or_else(String::new, |worker| {
+            worker.nacked = worker.nacked.saturating_add(1);
+            worker.info.name.clone()
+        });
+        let failure = Failure { end: AttemptEnd::Nack, action, delay_ms };
+        self.drain(id, out);
+        self.fail(lease, &name, failure, retry::bounded(error), out);
+    }
+
+    pub(super) fn handle_progress(
+        &mut self,
+        id: WorkerId,
+        delivery: DeliveryId,
+        extend_ms: Option<u64>,
+        mut note: String,
+        out: &mut Effects,
+    ) {
+        self.heard(id);
+        let number = delivery.number;
+        let ours = delivery.generation == self.generation;
+        let lease = self.leases.get_mut(&number).filter(|lease| ours && lease.worker == id);
+        let Some(lease) = lease else { return self.stale(id, delivery, out) };
+        let queue = self.queues.get(lease.queue.0).expect(super::KNOWN_QUEUE);
+        let extend_ms =
+            extend_ms.map_or(queue.record.settings.lease_ms, |ms| ms.min(MAX_EXTENSION_MS));
+        let deadline = self.now.plus_ms(extend_ms.max(1));
+        let deadline = lease.latest.map_or(deadline, |latest| deadline.min(latest));
+        self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
+        self.timers.set(deadline, Timer::LeaseOver(number));
+        lease.deadline = deadline;
+        clip(&mut note, limits::MAX_REASON_BYTES);
+        if let Some(worker) = self.workers.get_mut(&id)
+            && !note.is_empty()
+        {
+            worker.note = Some(note);
+        }
+        self.workers_changed = true;
+    }
+
+    /// Ends the lease that a worker answers, and frees its credit. A late answer frees the credit of the
+    /// lease that was over, is counted and told to the worker; it changes nothing else (design.md rule 7).
+    fn take_lease(
+        &mut self,
+        id: WorkerId,
+        delivery: DeliveryId,
+        out: &mut Effects,
+    ) -> Option<Lease> {
+        self.heard(id);
+        self.workers_changed = true;
+        let number = delivery.number;
+        let ours = delivery.generation == self.generation
+            && self.leases.get(&number).is_some_and(|lease| lease.worker == id);
+        if ours {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.leases.remove(&number);
+            }
+            return self.end_lease(number);
+        }
+        if delivery.generation == self.generation
+            && let Some(worker) = self.workers.get_mut(&id)
+        {
+            worker.overdue.remove(&number);
+        }
+        self.stale(id, delivery, out);
+        self.drain(id, out);
+        None
+    }
+
+    fn stale(&mut self, id: WorkerId, delivery: DeliveryId, out: &mut Effects) {
+        self.stale_answers = self.stale_answers.saturating_add(1);
+        let name =
+            self.workers.get(&id).map_or_else(String::new, |worker| worker.info.name.clone());
+        out.effects.push(Effect::Stale { worker: id, delivery });
+        out.effects.push(Effect::Notice(Notice::Stale { name }));
+    }
+
+    /// Takes a lease away; whose it was keeps track of that.
+    pub(super) fn end_lease(&mut self, number: u64) -> Option<Lease> {
+        let lease = self.leases.remove(&number)?;
+        self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
+        self.queue_mut(lease.queue).lane.free();
+        self.touch(lease.queue);
+        Some(lease)
+    }
+
+    /// The timer of a lease fired. If the worker is silent too, it is lost; else it is stuck on this message.
+    pub(super) fn lease_over(&mut self, number: u64, out: &mut Effects) {
+        let Some(id) = self.leases.get(&number).map(|lease| lease.worker) else { return };
+        let silent_since = self.workers.get(&id).map(|worker| worker.heard_at);
+        if silent_since.is_some_and(|at| at.plus_ms(self.heartbeat_timeout_ms) <= self.now) {
+            return self.check_silence(id, out);
+        }
+        let Some(lease) = self.end_lease(number) else { return };
+        let name = self.workers.get_mut(&id).map_or_else(String::new, |worker| {
+            worker.leases.remove(&number);
+            worker.overdue.insert(number);
+            worker.info.name.clone()
+        });
+        let held_ms = self.now.since_ms(lease.since);
+        let error = WorkError {
+            code: "lease-over".to_owned(),
+            message: format!("worker {name} had the message for {held_ms} ms without an answer"),
+            detail: String::new(),
+        };
+        let failure =
+            Failure { end: AttemptEnd::LeaseOver, action: NackAction::Retry, delay_ms: None };
+        self.fail(lease, &name, failure, error, out);
+    }
+
+    /// An attempt failed: by the policy, the message is tried again or blocks its queue.
+    pub(super) fn fail(
+        &mut self,
+        lease: Lease,
+        worker: &str,
+        failure: Failure,
+        error: WorkError,
+        out: &mut Effects,
+    ) {
+        let Lease { queue: at, seq, .. } = lease;
+        self.workers_changed = true;
+        let queue = self.queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        queue.counters.failed = queue.counters.failed.saturating_add(1);
+        if lease.finished {
+            self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Failed, error), out);
+            return self.offer(at, out);
+        }
+        let mut record = queue.records.get(&seq).cloned().unwrap_or_default();
+        let attempt = Attempt {
+            number: lease.attempt,
+            delivery: DeliveryId { generation: self.generation, number: lease.number },
+            worker: worker.to_owned(),
+            started_at: lease.since,
+            ended_at: self.now,
+            end: failure.end,
+            error: error.clone(),
+            revision: record.revision,
+        };
+        retry::count_failure(&mut record, attempt);
+        let attempts = lease.content.header.max_attempts();
+        let policy = &queue.record.settings.retry;
+        let retry_in_ms = match retry::decide(policy, attempts, &record, failure, &mut self.rng) {
+            Verdict::Block(why) => return self.block(at, &lease, record, why, out),
+            Verdict::Again => {
+                record.state = MessageState::Ready;
+                record.due = None;
+                0
+            }
+            Verdict::After(ms) => {
+                let due = self.now.plus_ms(ms);
+                record.state = MessageState::Waiting;
+                record.due = Some(due);
+                self.timers.set(due, Timer::Due(at));
+                ms
+            }
+        };
+        out.effects.push(Effect::Notice(Notice::AttemptFailed {
+            queue: queue.record.name.clone(),
+            seq,
+            id: lease.content.id().clone(),
+            attempt: lease.attempt,
+            error,
+            retry_in_ms,
+        }));
+        self.put_record(at, seq, record, out);
+        self.offer(at, out);
+    }
+
+    /// A message failed for good: its queue stops, its callers are told.
+    fn block(
+        &mut self,
+        at: QueueIndex,
+        lease: &Lease,
+        mut record: MessageRecord,
+        why: Option<String>,
+        out: &mut Effects,
+    ) {
+        record.state = MessageState::Blocked;
+        record.due = None;
+        record.retried = false;
+        let mut error = record.last_error.clone().unwrap_or_default();
+        if let Some(why) = why {
+            error.message = format!("{why}; the last error: {}", error.message);
+            clip(&mut error.message, limits::MAX_REASON_BYTES);
+            record.last_error = Some(error.clone());
+        }
+        let mut reason = format!("{}: {}", error.code, error.message);
+        clip(&mut reason, limits::MAX_REASON_BYTES);
+        let revision = record.revision;
+        self.put_record(at, lease.seq, record, out);
+        self.write_journal(
+            at,
+            Entry {
+                message: Some((lease.seq, lease.content.id().clone())),
+                revision: Some(revision),
+                reason,
+                ..Entry::new(JournalKind::Blocked, broker())
+            },
+            out,
+        );
+        self.end_calls(at, lease.seq, CallEnd::without_reply(CallStatus::Blocked, error), out);
+        self.cool(at);
+    }
+
+    /// Keeps a message's record, in RAM and in the store.
+    pub(super) fn put_record(
+        &mut self,
+        at: QueueIndex,
+        seq: Seq,
+        record: MessageRecord,
+        out: &mut Effects,
+    ) {
+        let queue = self.queue_mut(at);
+        out.ops.push(Op::PutRecord { queue: queue.record.id, seq, record: record.clone() });
+        queue.put_record(seq, record);
+        self.touch(at);
+    }
+
+    /// A lease as it is shown.
+    pub(super) fn lease_view(&self, lease: &Lease) -> InFlightView {
+        let worker = self.workers.get(&lease.worker);
+        InFlightView {
+            delivery: DeliveryId { generation: self.generation, number: lease.number },
+            queue: self.queue(lease.queue).record.name.clone(),
+            seq: lease.seq,
+            id: lease.content.id().clone(),
+            attempt: lease.attempt,
+            worker: worker.map_or_else(String::new, |worker| worker.info.name.clone()),
+            since: lease.since,
+            deadline: lease.deadline,
+        }
+    }
+}

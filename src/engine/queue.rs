@@ -1,0 +1,311 @@
+//! One queue: its places, what is known of its messages, its window.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    HoldView, MessageRecord, MessageState, QueueBacklog, QueueRecord, QueueState, Revision, Seq,
+    Timestamp, WorkerId,
+};
+
+use super::dedup::DedupWindow;
+use super::lane::{Lane, Next};
+use super::window::{Entry, Window};
+
+/// A queue's index in the engine; queues are never removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct QueueIndex(pub(super) usize);
+
+/// Cancelled messages past restoring whose places are remembered, so that STATUS tells them from done ones
+/// while their ids are in the de-duplication window: bounded, since after a restart they are forgotten too.
+const MAX_CANCELLED_REMEMBERED: usize = 1024;
+
+/// Since the engine was made.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) accepted: u64,
+    pub(super) done: u64,
+    pub(super) failed: u64,
+    pub(super) duplicates: u64,
+}
+
+/// A queue.
+///
+/// ```text
+/// place     1 … floor … cursor … next_seq
+///           finished│ cancelled │ head, then what waits
+/// ```
+/// `records` has an entry for each unfinished message that is not plainly ready: in FIFO that is the head
+/// once it has failed, and those that operators edited or cancelled. So its size is bounded by what
+/// people do, not by the backlog.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) record: QueueRecord,
+    /// All before are finished.
+    pub(super) floor: Seq,
+    /// The first place that is neither finished nor cancelled: the head, or `next_seq`.
+    pub(super) cursor: Seq,
+    /// The place that the next message gets.
+    pub(super) next_seq: Seq,
+    /// Finished places at or after the floor.
+    finished: BTreeSet<Seq>,
+    pub(super) records: BTreeMap<Seq, MessageRecord>,
+    /// Of `records`, how many are cancelled.
+    cancelled: u64,
+    /// Cancelled places before the floor, the newest.
+    past_restoring: BTreeSet<Seq>,
+    pub(super) holds: BTreeMap<Seq, HoldView>,
+    pub(super) window: Window,
+    pub(super) dedup: DedupWindow,
+    pub(super) lane: Lane,
+    /// Its turn among the queues that wait for a free worker.
+    pub(super) ticket: Option<u64>,
+    /// Connected workers that serve it.
+    pub(super) workers: Vec<WorkerId>,
+    /// Header and payload bytes of what is not finished.
+    pub(super) bytes: u64,
+    /// When the oldest unfinished message was accepted, as far as it is known.
+    oldest_at: Option<Timestamp>,
+    pub(super) counters: Counters,
+    /// Its view changed since it was last asked for.
+    pub(super) changed: bool,
+}
+
+impl Queue {
+    /// A queue without messages.
+    pub(super) fn empty(record: QueueRecord, seed: u64) -> Self {
+        Self::recovered(
+            QueueBacklog {
+                record,
+                floor: Seq(1),
+                next_seq: Seq(1),
+                finished: Vec::new(),
+                bytes: 0,
+                oldest_at: None,
+                records: Vec::new(),
+                window: Vec::new(),
+            },
+            seed,
+        )
+    }
+
+    /// A queue as the store has it. Leases are not stored, so a message that was leased is ready again.
+    pub(super) fn recovered(backlog: QueueBacklog, seed: u64) -> Self {
+        let mut dedup = DedupWindow::new(backlog.record.settings.dedup.last(), seed);
+        for (id, seq) in &backlog.window {
+            dedup.insert(id, *seq);
+        }
+        let records: BTreeMap<_, _> = backlog.records.into_iter().collect();
+        let cancelled =
+            records.values().filter(|record| record.state == MessageState::Cancelled).count();
+        let mut queue = Self {
+            floor: backlog.floor,
+            cursor: backlog.floor,
+            next_seq: backlog.next_seq,
+            finished: backlog.finished.into_iter().collect(),
+            records,
+            cancelled: cancelled as u64,
+            past_restoring: BTreeSet::new(),
+            holds: BTreeMap::new(),
+            window: Window::new(backlog.floor),
+            dedup,
+            lane: Lane::default(),
+            ticket: None,
+            workers: Vec::new(),
+            bytes: backlog.bytes,
+            oldest_at: backlog.oldest_at,
+            counters: Counters::default(),
+            changed: false,
+            record: backlog.record,
+        };
+        queue.settle();
+        queue
+    }
+
+    /// Messages not at their end, cancelled ones not counted.
+    pub(super) fn depth(&self) -> u64 {
+        self.unfinished().saturating_sub(self.cancelled)
+    }
+
+    fn unfinished(&self) -> u64 {
+        self.next_seq.0.saturating_sub(self.floor.0).saturating_sub(self.finished.len() as u64)
+    }
+
+    /// Whether the place holds a message that is not finished; a cancelled one that can be restored isn't.
+    pub(super) fn is_unfinished(&self, seq: Seq) -> bool {
+        seq >= self.floor && seq < self.next_seq && !self.finished.contains(&seq)
+    }
+
+    /// Whether the place held a message that was cancelled and is past restoring, as far as is remembered.
+    pub(super) fn was_cancelled(&self, seq: Seq) -> bool {
+        self.past_restoring.contains(&seq)
+    }
+
+    /// Messages behind a place that are not at their end.
+    pub(super) fn behind(&self, seq: Seq) -> u64 {
+        let from = seq.next().max(self.floor);
+        let finished = self.finished.range(from..).count() as u64;
+        let cancelled = self
+            .records
+            .range(from..)
+            .filter(|(_, record)| record.state == MessageState::Cancelled)
+            .count() as u64;
+        self.next_seq.0.saturating_sub(from.0).saturating_sub(finished).saturating_sub(cancelled)
+    }
+
+    /// The state of an unfinished message at `now`.
+    pub(super) fn state_of(&self, seq: Seq, now: Timestamp) -> MessageState {
+        if self.lane.in_flight().is_some_and(|in_flight| in_flight.seq == seq) {
+            return MessageState::Leased;
+        }
+        let Some(record) = self.records.get(&seq) else { return MessageState::Ready };
+        match record.state {
+            MessageState::Waiting if self.holds.contains_key(&seq) => MessageState::Waiting,
+            MessageState::Waiting if record.due.is_none_or(|due| due <= now) => MessageState::Ready,
+            MessageState::Leased => MessageState::Ready,
+            state @ (MessageState::Ready
+            | MessageState::Waiting
+            | MessageState::Blocked
+            | MessageState::Done
+            | MessageState::Cancelled) => state,
+        }
+    }
+
+    /// The newest revision of an unfinished message.
+    pub(super) fn revision_of(&self, seq: Seq) -> Revision {
+        self.records.get(&seq).map_or(Revision(0), |record| record.revision)
+    }
+
+    /// The head: the first message that is not at its end. What an on-delivery worker still has is at its
+    /// end already.
+    pub(super) fn head(&self) -> Option<Seq> {
+        (self.cursor < self.next_seq).then_some(self.cursor)
+    }
+
+    /// Whether the head failed for good.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.records.get(&self.cursor).is_some_and(|record| record.state == MessageState::Blocked)
+    }
+
+    /// What the queue does.
+    pub(super) fn state(&self, stopping: bool) -> QueueState {
+        if self.is_blocked() {
+            QueueState::Blocked
+        } else if self.record.paused.is_some() {
+            QueueState::Paused
+        } else if stopping {
+            QueueState::Draining
+        } else {
+            QueueState::Running
+        }
+    }
+
+    /// What to do next.
+    pub(super) fn next(&self, now: Timestamp) -> Next {
+        let Some(head) = self.head() else { return Next::Wait };
+        let held_back = self.lane.in_flight().is_some()
+            || self.record.paused.is_some()
+            || self.holds.contains_key(&head)
+            || self.state_of(head, now) != MessageState::Ready;
+        if held_back {
+            Next::Wait
+        } else if head < self.window.end() {
+            Next::Deliver(head)
+        } else {
+            Next::Load
+        }
+    }
+
+    /// Whether contents are of use in RAM: somebody may be served from them soon.
+    pub(super) fn is_warm(&self) -> bool {
+        !self.workers.is_empty() && self.record.paused.is_none() && !self.is_blocked()
+    }
+
+    /// When the oldest unfinished message was accepted; while the head is not in RAM, the last known.
+    pub(super) fn oldest_at(&self) -> Option<Timestamp> {
+        if self.depth() == 0 {
+            return None;
+        }
+        self.window.get(self.cursor).map(|entry| entry.accepted_at).or(self.oldest_at)
+    }
+
+    /// Gives out the next place to a message accepted at `at`.
+    pub(super) fn append(&mut self, at: Timestamp, size_bytes: u64) -> Seq {
+        let seq = self.next_seq;
+        if self.depth() == 0 {
+            self.oldest_at = Some(at);
+        }
+        self.next_seq = seq.next();
+        self.bytes = self.bytes.saturating_add(size_bytes);
+        self.counters.accepted = self.counters.accepted.saturating_add(1);
+        seq
+    }
+
+    /// A message is at its end. `entry` is what the window had of it. Returns its record.
+    pub(super) fn finish(&mut self, seq: Seq, entry: Option<&Entry>) -> Option<MessageRecord> {
+        let record = self.records.remove(&seq);
+        if record.as_ref().is_some_and(|record| record.state == MessageState::Cancelled) {
+            self.cancelled = self.cancelled.saturating_sub(1);
+            self.past_restoring.insert(seq);
+            if self.past_restoring.len() > MAX_CANCELLED_REMEMBERED {
+                self.past_restoring.pop_first();
+            }
+        }
+        self.holds.remove(&seq);
+        self.finished.insert(seq);
+        if let Some(entry) = entry {
+            self.bytes = self.bytes.saturating_sub(entry.content.size_bytes());
+            self.oldest_at = Some(entry.accepted_at);
+        }
+        self.settle();
+        if self.unfinished() == 0 {
+            self.bytes = 0;
+        }
+        record
+    }
+
+    /// Cancelled messages before the head, whose turn to be restored ends when the head is delivered.
+    pub(super) fn first_passed(&self) -> Option<Seq> {
+        (self.floor < self.cursor).then_some(self.floor)
+    }
+
+    /// Keeps a record; the head may be another one then.
+    pub(super) fn put_record(&mut self, seq: Seq, record: MessageRecord) {
+        let cancelled = record.state == MessageState::Cancelled;
+        let before = self.records.insert(seq, record);
+        let was_cancelled = before.is_some_and(|record| record.state == MessageState::Cancelled);
+        match (was_cancelled, cancelled) {
+            (false, true) => self.cancelled = self.cancelled.saturating_add(1),
+            (true, false) => {
+                self.cancelled = self.cancelled.saturating_sub(1);
+                self.cursor = self.cursor.min(seq);
+            }
+            (false, false) | (true, true) => {}
+        }
+        self.settle();
+    }
+
+    /// Moves floor and cursor over what is finished or cancelled.
+    fn settle(&mut self) {
+        while self.finished.remove(&self.floor) {
+            self.floor = self.floor.next();
+        }
+        self.cursor = self.cursor.max(self.floor);
+        while self.cursor < self.next_seq && self.is_passed(self.cursor) {
+            self.cursor = self.cursor.next();
+        }
+    }
+
+    fn is_passed(&self, seq: Seq) -> bool {
+        self.finished.contains(&seq)
+            || self.records.get(&seq).is_some_and(|record| record.state == MessageState::Cancelled)
+    }
+
+    /// The first place from `seq` on whose message is not finished, cancelled ones included.
+    pub(super) fn first_unfinished(&self, seq: Seq) -> Seq {
+        let mut seq = seq.max(self.floor);
+        while self.finished.contains(&seq) {
+            seq = seq.next();
+        }
+        seq
+    }
+}

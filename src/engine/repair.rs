@@ -1,0 +1,285 @@
+//! Repairs: what an operator does to a message (design.md rule 6).
+//!
+//! | action | allowed when | afterwards |
+//! |---|---|---|
+//! | save, undo-save | ready, waiting, blocked | the same, one revision more |
+//! | retry | waiting, blocked | ready, attempts from 0 |
+//! | save-and-retry | ready, waiting, blocked | ready, attempts from 0, one revision more |
+//! | cancel | ready, waiting, blocked | cancelled |
+//! | restore | cancelled, successor not delivered | what it was |
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::model::{
+    Content, Edit, Header, IdempotencyKey, JournalKind, MessageRecord, MessageState, Op, Origin,
+    Repair, RepairAction, RepairOutcome, RepairRefusal, Revision, RevisionRecord, Seq, limits,
+};
+
+use super::control::refused;
+use super::journal::Entry;
+use super::queue::QueueIndex;
+use super::request::cancelled;
+use super::timer::Timer;
+use super::{Effect, Effects, Engine};
+
+/// Outcomes by key, the newest `limits::MAX_REPAIR_KEYS`. Refusals are not among them: they changed nothing,
+/// so the same key may be tried again.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    outcomes: HashMap<IdempotencyKey, RepairOutcome>,
+    order: VecDeque<IdempotencyKey>,
+}
+
+impl Repairs {
+    pub(super) fn keep(&mut self, outcome: RepairOutcome) {
+        self.order.push_back(outcome.key.clone());
+        self.outcomes.insert(outcome.key.clone(), outcome);
+        if self.order.len() > limits::MAX_REPAIR_KEYS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.outcomes.remove(&oldest);
+        }
+    }
+}
+
+/// What a repair changes.
+struct Change {
+    record: MessageRecord,
+    content: Option<Arc<Content>>,
+    kind: JournalKind,
+}
+
+impl Engine {
+    pub(super) fn handle_repair(&mut self, origin: Origin, repair: Repair, out: &mut Effects) {
+        match self.repair(repair, out) {
+            Ok(outcome) => out.effects.push(Effect::Repaired { origin, outcome }),
+            Err(refusal) => out.effects.push(refused(origin, refusal)),
+        }
+    }
+
+    fn repair(
+        &mut self,
+        repair: Repair,
+        out: &mut Effects,
+    ) -> Result<RepairOutcome, RepairRefusal> {
+        if let Some(known) = self.repairs.outcomes.get(&repair.key) {
+            let same = known.queue == repair.queue && known.seq == repair.seq;
+            return if same {
+                Ok(RepairOutcome { repeated: true, ..known.clone() })
+            } else {
+                Err(RepairRefusal::KeyReused)
+            };
+        }
+        let at = self.check_repair(&repair)?;
+        let seq = repair.seq;
+        let before = self.content_for(at, &repair)?;
+        let record = self.queue(at).records.get(&seq).cloned().unwrap_or_default();
+        let state = self.queue(at).state_of(seq, self.now);
+        let change = change(&repair, record, state, &before)?;
+        Ok(self.apply(at, repair, &before, change, out))
+    }
+
+    /// What can be refused without looking at the action.
+    fn check_repair(&self, repair: &Repair) -> Result<QueueIndex, RepairRefusal> {
+        if repair.reason.len() > limits::MAX_REASON_BYTES {
+            let max = limits::MAX_REASON_BYTES;
+            return Err(invalid(format!("the reason is longer than {max} bytes; shorten it")));
+        }
+        let Some(&at) = self.by_name.get(&repair.queue) else {
+            return Err(RepairRefusal::NoSuchQueue { queue: repair.queue.clone() });
+        };
+        let queue = self.queue(at);
+        if queue.was_cancelled(repair.seq) {
+            let reason = "its successor has been delivered: to put it back would change the order";
+            return Err(refuse(MessageState::Cancelled, reason));
+        }
+        if !queue.is_unfinished(repair.seq) {
+            let (queue, seq) = (repair.queue.clone(), repair.seq);
+            return Err(RepairRefusal::NoSuchMessage { queue, seq });
+        }
+        self.check_hold(at, repair.seq, &repair.actor)?;
+        let current = queue.revision_of(repair.seq);
+        if current != repair.expect_revision {
+            let record = queue.records.get(&repair.seq);
+            return Err(RepairRefusal::Changed {
+                expected: repair.expect_revision,
+                current,
+                by: record.and_then(|record| record.revised_by.clone()),
+            });
+        }
+        Ok(at)
+    }
+
+    /// The message's content now: from RAM, or as the asker has read it.
+    fn content_for(&self, at: QueueIndex, repair: &Repair) -> Result<Arc<Content>, RepairRefusal> {
+        let in_ram = self.queue(at).window.get(repair.seq).map(|entry| &entry.content);
+        in_ram.or(repair.seen.as_ref()).map(Arc::clone).ok_or_else(|| {
+            invalid("the message could not be read from the store just now; try again".to_owned())
+        })
+    }
+
+    fn apply(
+        &mut self,
+        at: QueueIndex,
+        repair: Repair,
+        before: &Content,
+        change: Change,
+        out: &mut Effects,
+    ) -> RepairOutcome {
+        let Repair { key, actor, queue: name, seq, reason, .. } = repair;
+        let Change { record, content, kind } = change;
+        let revision = record.revision;
+        if let Some(content) = content {
+            let by = actor.clone();
+            let revision = RevisionRecord { revision, by, at: self.now, reason: reason.clone() };
+            self.put_revision(at, seq, revision, before, content, out);
+        }
+        if let Some(due) = record.due {
+            self.timers.set(due, Timer::Due(at));
+        }
+        let by = actor.name.clone();
+        self.put_record(at, seq, record, out);
+        let id = before.id().clone();
+        let journal = self.write_journal(
+            at,
+            Entry {
+                message: Some((seq, id.clone())),
+                revision: Some(revision),
+                reason,
+                key: Some(key.clone()),
+                ..Entry::new(kind, actor)
+            },
+            out,
+        );
+        self.queue_mut(at).holds.remove(&seq);
+        let state = self.queue(at).state_of(seq, self.now);
+        let outcome =
+            RepairOutcome { key, queue: name, seq, id, revision, state, journal, repeated: false };
+        out.ops.push(Op::PutRepair(outcome.clone()));
+        self.repairs.keep(outcome.clone());
+        if state == MessageState::Cancelled {
+            self.end_calls(at, seq, cancelled(&by), out);
+        }
+        self.cool(at);
+        self.offer(at, out);
+        outcome
+    }
+
+    fn put_revision(
+        &mut self,
+        at: QueueIndex,
+        seq: Seq,
+        revision: RevisionRecord,
+        before: &Content,
+        content: Arc<Content>,
+        out: &mut Effects,
+    ) {
+        let Self { queues, budget, .. } = self;
+        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        queue.window.replace(seq, &content, budget);
+        queue.bytes =
+            queue.bytes.saturating_sub(before.size_bytes()).saturating_add(content.size_bytes());
+        out.ops.push(Op::PutRevision { queue: queue.record.id, seq, revision, content });
+    }
+}
+
+/// What the action makes of a message, or why it can't be done now.
+fn change(
+    repair: &Repair,
+    record: MessageRecord,
+    state: MessageState,
+    before: &Content,
+) -> Result<Change, RepairRefusal> {
+    let allowed = match (&repair.action, state) {
+        (RepairAction::Restore, MessageState::Cancelled) => Ok(()),
+        (RepairAction::Restore, _) => Err("only a cancelled message can be restored"),
+        (_, MessageState::Leased) => {
+            Err("a worker has it now; wait until it is done or has failed")
+        }
+        (_, MessageState::Cancelled) => Err("restore it first"),
+        (_, MessageState::Done) => Err("nothing can be done to it any more"),
+        (RepairAction::Retry, MessageState::Ready) => {
+            Err("it will be delivered as soon as it is its turn and a worker is free")
+        }
+        (
+            RepairAction::Save(_)
+            | RepairAction::Retry
+            | RepairAction::SaveAndRetry(_)
+            | RepairAction::Cancel
+            | RepairAction::UndoSave(_),
+            MessageState::Ready | MessageState::Waiting | MessageState::Blocked,
+        ) => Ok(()),
+    };
+    allowed.map_err(|reason| refuse(state, reason))?;
+    match &repair.action {
+        RepairAction::Save(edit) => edited(repair, edit, record, before, JournalKind::Saved),
+        RepairAction::UndoSave(_) if record.revision == Revision(0) => {
+            Err(refuse(state, "it was never edited: there is nothing to undo"))
+        }
+        RepairAction::UndoSave(edit) => {
+            edited(repair, edit, record, before, JournalKind::RevisionUndone)
+        }
+        RepairAction::Retry => {
+            Ok(Change { record: retried(record), content: None, kind: JournalKind::Retried })
+        }
+        RepairAction::SaveAndRetry(edit) => {
+            edited(repair, edit, retried(record), before, JournalKind::SavedAndRetried)
+        }
+        RepairAction::Cancel if repair.reason.trim().is_empty() => {
+            Err(invalid("a cancel needs a reason".to_owned()))
+        }
+        RepairAction::Cancel => {
+            let cancelled_from = Some(record.state);
+            let record = MessageRecord { state: MessageState::Cancelled, cancelled_from, ..record };
+            Ok(Change { record, content: None, kind: JournalKind::Cancelled })
+        }
+        RepairAction::Restore => {
+            let state = record.cancelled_from.unwrap_or(MessageState::Ready);
+            let record = MessageRecord { state, cancelled_from: None, ..record };
+            Ok(Change { record, content: None, kind: JournalKind::Restored })
+        }
+    }
+}
+
+fn retried(record: MessageRecord) -> MessageRecord {
+    let state = MessageState::Ready;
+    MessageRecord { state, due: None, round: 0, lost_in_a_row: 0, retried: true, ..record }
+}
+
+fn edited(
+    repair: &Repair,
+    edit: &Edit,
+    record: MessageRecord,
+    before: &Content,
+    kind: JournalKind,
+) -> Result<Change, RepairRefusal> {
+    let header = match &edit.header {
+        None => before.header.clone(),
+        Some(map) => {
+            let json = serde_json::to_vec(map).map_err(|e| invalid(format!("header: {e}")))?;
+            Header::from_json(&json).map_err(|e| invalid(e.to_string()))?
+        }
+    };
+    if header.id() != before.id() {
+        let id = before.id();
+        return Err(invalid(format!("header field `id` must stay {id:?}", id = id.as_str())));
+    }
+    let len = edit.payload.len();
+    if len > limits::MAX_PAYLOAD_BYTES {
+        let max = limits::MAX_PAYLOAD_BYTES;
+        return Err(invalid(format!("payload is {len} bytes long; at most {max} are allowed")));
+    }
+    let content = Some(Arc::new(Content { header, payload: edit.payload.clone() }));
+    let revision = record.revision.next();
+    let revised_by = Some(repair.actor.clone());
+    Ok(Change { record: MessageRecord { revision, revised_by, ..record }, content, kind })
+}
+
+fn refuse(state: MessageState, reason: &str) -> RepairRefusal {
+    RepairRefusal::State { state, reason: reason.to_owned() }
+}
+
+fn invalid(reason: String) -> RepairRefusal {
+    RepairRefusal::Invalid { reason }
+}

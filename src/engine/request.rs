@@ -1,0 +1,215 @@
+//! Callers that wait for a reply (design.md rule 9).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use bytes::Bytes;
+
+use crate::model::{
+    CallReply, CallStatus, MessageId, MessageState, Origin, RejectCode, Rejection, Seq, Timestamp,
+    WorkError, limits,
+};
+
+use super::event::CallSpec;
+use super::queue::QueueIndex;
+use super::timer::{Timer, shifted_back};
+use super::{Effect, Effects, Engine};
+
+/// A message, wherever it is.
+type Place = (QueueIndex, Seq);
+
+#[derive(Debug)]
+struct Call {
+    origin: Origin,
+    place: Place,
+    id: MessageId,
+    deadline: Timestamp,
+}
+
+/// All calls under way, at most `limits::MAX_WAITING_CALLS`.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    next_number: u64,
+    calls: BTreeMap<u64, Call>,
+    by_place: HashMap<Place, Vec<u64>>,
+    by_origin: BTreeSet<(Origin, u64)>,
+    /// Messages that were called for by somebody who no longer waits; bounded like the calls, beyond it
+    /// a late reply isn't counted.
+    abandoned: HashSet<Place>,
+}
+
+/// How a call ends.
+#[derive(Debug, Clone)]
+pub(super) struct CallEnd {
+    pub(super) status: CallStatus,
+    pub(super) error: Option<WorkError>,
+    pub(super) reply: Bytes,
+}
+
+impl CallEnd {
+    pub(super) fn without_reply(status: CallStatus, error: WorkError) -> Self {
+        Self { status, error: Some(error), reply: Bytes::new() }
+    }
+}
+
+impl Calls {
+    pub(super) fn is_full(&self) -> bool {
+        self.calls.len() >= limits::MAX_WAITING_CALLS
+    }
+
+    /// The clock stepped back.
+    pub(super) fn shift_back(&mut self, ms: u64) {
+        for call in self.calls.values_mut() {
+            call.deadline = shifted_back(call.deadline, ms);
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Call> {
+        let call = self.calls.remove(&number)?;
+        self.by_origin.remove(&(call.origin, number));
+        if let Some(numbers) = self.by_place.get_mut(&call.place) {
+            numbers.retain(|&other| other != number);
+            if numbers.is_empty() {
+                self.by_place.remove(&call.place);
+            }
+        }
+        Some(call)
+    }
+
+    fn abandon(&mut self, place: Place) {
+        if self.abandoned.len() < limits::MAX_WAITING_CALLS {
+            self.abandoned.insert(place);
+        }
+    }
+}
+
+impl Engine {
+    /// Lets a caller wait for the end of a message that was accepted now, or earlier if it is a duplicate.
+    /// A duplicate of a message that is at its end can't be answered with its reply, which is gone: the
+    /// call fails with `already-done`.
+    pub(super) fn attach_call(
+        &mut self,
+        origin: Origin,
+        at: QueueIndex,
+        seq: Seq,
+        id: MessageId,
+        spec: CallSpec,
+        out: &mut Effects,
+    ) {
+        let queue = self.queue(at);
+        let end = if queue.is_unfinished(seq) {
+            match queue.state_of(seq, self.now) {
+                MessageState::Ready | MessageState::Leased | MessageState::Waiting => None,
+                MessageState::Blocked => Some(CallEnd {
+                    status: CallStatus::Blocked,
+                    error: queue.records.get(&seq).and_then(|record| record.last_error.clone()),
+                    reply: Bytes::new(),
+                }),
+                MessageState::Done | MessageState::Cancelled => Some(cancelled("earlier")),
+            }
+        } else if queue.was_cancelled(seq) {
+            Some(cancelled("earlier"))
+        } else {
+            Some(already_done())
+        };
+        if let Some(end) = end {
+            return out.effects.push(ended(origin, id, end));
+        }
+        let deadline = self.now.plus_ms(spec.timeout_ms.min(limits::MAX_CALL_TIMEOUT_MS));
+        let calls = &mut self.calls;
+        calls.next_number = calls.next_number.saturating_add(1);
+        let number = calls.next_number;
+        calls.calls.insert(number, Call { origin, place: (at, seq), id, deadline });
+        calls.by_place.entry((at, seq)).or_default().push(number);
+        calls.by_origin.insert((origin, number));
+        self.timers.set(deadline, Timer::CallOver(number));
+    }
+
+    /// Ends all calls for a message; a reply that nobody waits for any more is counted.
+    pub(super) fn end_calls(&mut self, at: QueueIndex, seq: Seq, end: CallEnd, out: &mut Effects) {
+        let place = (at, seq);
+        let numbers = self.calls.by_place.remove(&place).unwrap_or_default();
+        let told = !numbers.is_empty();
+        for number in numbers {
+            let Some(call) = self.calls.remove(number) else { continue };
+            self.timers.cancel(call.deadline, Timer::CallOver(number));
+            out.effects.push(ended(call.origin, call.id, end.clone()));
+        }
+        match end.status {
+            CallStatus::Ok | CallStatus::Failed => {
+                if self.calls.abandoned.remove(&place) && end.status == CallStatus::Ok {
+                    self.late_replies = self.late_replies.saturating_add(1);
+                }
+            }
+            CallStatus::Blocked | CallStatus::Timeout if told => self.calls.abandon(place),
+            CallStatus::Blocked | CallStatus::Timeout => {}
+        }
+    }
+
+    /// A caller has waited long enough; the message stays.
+    pub(super) fn call_over(&mut self, number: u64, out: &mut Effects) {
+        let Some(call) = self.calls.remove(number) else { return };
+        self.calls.abandon(call.place);
+        let error = WorkError {
+            code: "timeout".to_owned(),
+            message: "no reply in time; the message stays in its queue".to_owned(),
+            detail: String::new(),
+        };
+        let end = CallEnd::without_reply(CallStatus::Timeout, error);
+        out.effects.push(ended(call.origin, call.id, end));
+    }
+
+    /// A caller went away.
+    pub(super) fn handle_origin_gone(&mut self, origin: Origin) {
+        let of_origin = (origin, 0)..=(origin, u64::MAX);
+        let numbers: Vec<u64> =
+            self.calls.by_origin.range(of_origin).map(|&(_, number)| number).collect();
+        for number in numbers {
+            let Some(call) = self.calls.remove(number) else { continue };
+            self.timers.cancel(call.deadline, Timer::CallOver(number));
+            self.calls.abandon(call.place);
+        }
+    }
+
+    /// The broker stops: nobody waits any longer.
+    pub(super) fn reject_calls(&mut self, out: &mut Effects) {
+        let calls = std::mem::take(&mut self.calls);
+        for (number, call) in calls.calls {
+            self.timers.cancel(call.deadline, Timer::CallOver(number));
+            let rejection = draining(
+                "the broker stops; the message is kept and will be done after it starts again",
+            );
+            out.effects
+                .push(Effect::Rejected { origin: call.origin, rejection: rejection.of(call.id) });
+        }
+    }
+}
+
+/// A refusal because the broker stops.
+pub(super) fn draining(reason: &str) -> Rejection {
+    Rejection::new(RejectCode::Draining, reason)
+}
+
+/// How a call for a cancelled message ends.
+pub(super) fn cancelled(by: &str) -> CallEnd {
+    let error = WorkError {
+        code: "cancelled".to_owned(),
+        message: format!("the message was cancelled ({by})"),
+        detail: String::new(),
+    };
+    CallEnd::without_reply(CallStatus::Failed, error)
+}
+
+fn already_done() -> CallEnd {
+    let error = WorkError {
+        code: "already-done".to_owned(),
+        message: "a message with this id was accepted before and is done; its reply is gone"
+            .to_owned(),
+        detail: String::new(),
+    };
+    CallEnd::without_reply(CallStatus::Failed, error)
+}
+
+fn ended(origin: Origin, id: MessageId, end: CallEnd) -> Effect {
+    let CallEnd { status, error, reply: payload } = end;
+    Effect::CallEnded { origin, reply: CallReply { id, status, error, payload } }
+}

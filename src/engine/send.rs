@@ -1,0 +1,204 @@
+//! Accepting messages: all of a request or none.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::model::{
+    Accepted, Actor, Content, JournalKind, MessageId, Op, Origin, QueueId, QueueName, QueueRecord,
+    QueueSettings, RejectCode, Rejection,
+};
+
+use super::event::CallSpec;
+use super::journal::Entry;
+use super::queue::{Queue, QueueIndex};
+use super::request::draining;
+use super::window;
+use super::worker::broker;
+use super::{Effect, Effects, Engine};
+
+/// When a producer that met a full queue may try again, in milliseconds: about what an operator or a
+/// worker needs to make room, and rare enough not to be a load.
+const FULL_RETRY_MS: u64 = 1_000;
+
+impl Engine {
+    pub(super) fn handle_send(
+        &mut self,
+        origin: Origin,
+        messages: Vec<(QueueName, Content)>,
+        call: Option<CallSpec>,
+        out: &mut Effects,
+    ) {
+        if let Err(rejection) = self.admit(&messages, call.is_some()) {
+            return out.effects.push(Effect::Rejected { origin, rejection });
+        }
+        let mut accepted = Vec::with_capacity(messages.len());
+        for (name, content) in messages {
+            let at = match self.by_name.get(&name) {
+                Some(&at) => at,
+                None => {
+                    let settings = self.template(&name).expect("admitted").clone();
+                    self.make_queue(name, settings, broker(), out)
+                }
+            };
+            let one = self.accept(at, content, out);
+            match call {
+                Some(spec) => {
+                    self.attach_call(origin, at, one.seq, one.id.clone(), spec, out);
+                }
+                None => accepted.push(one),
+            }
+            self.offer(at, out);
+        }
+        if call.is_none() {
+            out.effects.push(Effect::Accepted { origin, accepted });
+        }
+    }
+
+    /// Puts a message at its queue's end, unless it is a duplicate.
+    fn accept(&mut self, at: QueueIndex, content: Content, out: &mut Effects) -> Accepted {
+        let bounds = self.bounds;
+        let now = self.now;
+        self.touch(at);
+        let Self { queues, budget, .. } = self;
+        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let id = content.id().clone();
+        let name = queue.record.name.clone();
+        if let Some(seq) = queue.dedup.find(&id) {
+            queue.counters.duplicates = queue.counters.duplicates.saturating_add(1);
+            return Accepted { id, queue: name, seq, duplicate: true };
+        }
+        let seq = queue.append(now, content.size_bytes());
+        queue.dedup.insert(&id, seq);
+        let content = Arc::new(content);
+        if queue.is_warm() && queue.window.takes(seq, &content, bounds, budget.room()) {
+            let content = Arc::clone(&content);
+            queue.window.push(window::Entry { seq, accepted_at: now, content }, budget);
+        }
+        out.ops.push(Op::Append { queue: queue.record.id, seq, at: now, content });
+        Accepted { id, queue: name, seq, duplicate: false }
+    }
+
+    /// Whether all messages can be accepted. Nothing is changed.
+    fn admit(&self, messages: &[(QueueName, Content)], is_call: bool) -> Result<(), Rejection> {
+        if self.stopping {
+            return Err(draining("the broker stops; send again when it is back"));
+        }
+        if is_call && self.calls.is_full() {
+            let reason = "too many callers wait for a reply; call again later";
+            return Err(Rejection::new(RejectCode::Busy, reason).retry_after(FULL_RETRY_MS));
+        }
+        let mut added: BTreeMap<&QueueName, Added<'_>> = BTreeMap::new();
+        for (name, content) in messages {
+            let existing = self.by_name.get(name).map(|&at| self.queue(at));
+            let settings = match existing {
+                Some(queue) => &queue.record.settings,
+                None => self.template(name).ok_or_else(|| no_such_queue(name, content.id()))?,
+            };
+            let unbounded = settings.max_messages == 0 && settings.max_bytes == 0;
+            if existing.is_some() && unbounded {
+                continue;
+            }
+            let added = added.entry(name).or_default();
+            if !unbounded {
+                added.count(existing, settings, content)?;
+            }
+        }
+        let new = added.keys().filter(|name| !self.by_name.contains_key(**name)).count();
+        if new > 0 && self.queues.len().saturating_add(new) > self.max_queues {
+            let reason = format!("there are {} queues, no more are allowed", self.queues.len());
+            return Err(Rejection::new(RejectCode::Full, reason).retry_after(FULL_RETRY_MS));
+        }
+        Ok(())
+    }
+
+    /// Settings for a queue that isn't there yet: those of the longest matching template.
+    fn template(&self, name: &QueueName) -> Option<&QueueSettings> {
+        self.templates
+            .iter()
+            .filter(|template| name.as_str().starts_with(&template.prefix))
+            .max_by_key(|template| template.prefix.len())
+            .map(|template| &template.settings)
+    }
+
+    /// Makes a queue. Workers that wait for it serve it from now on.
+    pub(super) fn make_queue(
+        &mut self,
+        name: QueueName,
+        settings: QueueSettings,
+        actor: Actor,
+        out: &mut Effects,
+    ) -> QueueIndex {
+        self.last_queue_id = self.last_queue_id.saturating_add(1);
+        let record = QueueRecord {
+            id: QueueId(self.last_queue_id),
+            name: name.clone(),
+            settings,
+            paused: None,
+            created_at: self.now,
+        };
+        out.ops.push(Op::PutQueue(record.clone()));
+        let at = self.add_queue(Queue::empty(record, self.seed));
+        self.write_journal(at, Entry::new(JournalKind::QueueCreated, actor), out);
+        for id in self.unmade.remove(&name).unwrap_or_default() {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.unmade.retain(|unmade| *unmade != name);
+            }
+            self.join_queue(id, at);
+        }
+        self.touch(at);
+        at
+    }
+}
+
+/// What a request adds to one queue.
+#[derive(Debug, Default)]
+struct Added<'a> {
+    messages: u64,
+    bytes: u64,
+    ids: HashSet<&'a MessageId>,
+}
+
+impl<'a> Added<'a> {
+    /// Counts a message in, unless it is a duplicate; an error if the queue is full then.
+    fn count(
+        &mut self,
+        queue: Option<&Queue>,
+        settings: &QueueSettings,
+        content: &'a Content,
+    ) -> Result<(), Rejection> {
+        let id = content.id();
+        let deduplicates = settings.dedup.last() > 0;
+        let known = queue.is_some_and(|queue| queue.dedup.find(id).is_some());
+        if deduplicates && (known || !self.ids.insert(id)) {
+            return Ok(());
+        }
+        let size = content.size_bytes();
+        self.messages = self.messages.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(size);
+        let messages = queue.map_or(0, Queue::depth).saturating_add(self.messages);
+        let bytes = queue.map_or(0, |queue| queue.bytes).saturating_add(self.bytes);
+        let (max_messages, max_bytes) = (settings.max_messages, settings.max_bytes);
+        if max_bytes > 0 && size > max_bytes {
+            let reason = format!("{size} bytes; the whole queue takes at most {max_bytes}");
+            return Err(Rejection::new(RejectCode::TooLarge, reason).of(id.clone()));
+        }
+        let reason = if max_messages > 0 && messages > max_messages {
+            format!("the queue takes at most {max_messages} messages")
+        } else if max_bytes > 0 && bytes > max_bytes {
+            format!("the queue takes at most {max_bytes} bytes")
+        } else {
+            return Ok(());
+        };
+        let full = Rejection::new(RejectCode::Full, reason);
+        Err(full.retry_after(FULL_RETRY_MS).of(id.clone()))
+    }
+}
+
+fn no_such_queue(name: &QueueName, id: &MessageId) -> Rejection {
+    let reason = format!(
+        "there is no queue {name}, and none is made on the fly by this name; configure \
+         [queues.\"{name}\"], or a template like [queues.\"{}*\"]",
+        name.as_str().split_inclusive('.').next().unwrap_or_default()
+    );
+    Rejection::new(RejectCode::NoSuchQueue, reason).of(id.clone())
+}

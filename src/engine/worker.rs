@@ -1,0 +1,257 @@
+//! Connected workers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    Actor, AttemptEnd, NackAction, Notice, QueueName, Timestamp, WorkError, WorkerId, WorkerInfo,
+    WorkerState, limits,
+};
+
+use super::queue::QueueIndex;
+use super::retry::{Failure, clip};
+use super::timer::Timer;
+use super::{Effect, Effects, Engine};
+
+/// A text that a worker says of itself, in bytes: a host's name and a URL fit.
+const MAX_INFO_BYTES: usize = 256;
+
+/// A worker's connection.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) info: WorkerInfo,
+    pub(super) queues: Vec<QueueIndex>,
+    /// Served, but not made yet.
+    pub(super) unmade: Vec<QueueName>,
+    pub(super) credit: u32,
+    /// Leases that it holds, by number.
+    pub(super) leases: BTreeSet<u64>,
+    /// Deliveries whose lease is over but which it hasn't answered. Each keeps its credit, so that a
+    /// stuck worker isn't given more; `STALE` and a free slot come with the late answer.
+    pub(super) overdue: BTreeSet<u64>,
+    /// Queues that wait for it, by ticket: the longest waiting first.
+    pub(super) waiting: BTreeMap<u64, QueueIndex>,
+    /// Counts deliveries over all workers: the least recently used has the lowest.
+    pub(super) last_used: u64,
+    pub(super) since: Timestamp,
+    pub(super) heard_at: Timestamp,
+    pub(super) acked: u64,
+    pub(super) nacked: u64,
+    pub(super) note: Option<String>,
+}
+
+impl Worker {
+    /// How many more messages it takes.
+    pub(super) fn free_credit(&self) -> usize {
+        let used = self.leases.len().saturating_add(self.overdue.len());
+        usize::try_from(self.credit).unwrap_or(usize::MAX).saturating_sub(used)
+    }
+
+    /// What it does.
+    pub(super) fn state(&self) -> WorkerState {
+        if !self.overdue.is_empty() {
+            WorkerState::Stuck
+        } else if !self.leases.is_empty() {
+            WorkerState::Busy
+        } else {
+            WorkerState::Idle
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn handle_ready(
+        &mut self,
+        id: WorkerId,
+        queues: Vec<QueueName>,
+        credit: u32,
+        info: WorkerInfo,
+        out: &mut Effects,
+    ) {
+        if self.stopping {
+            out.effects.push(Effect::DropWorker { worker: id, reason: SHUTDOWN });
+            return;
+        }
+        let info = bounded(info);
+        let is_new = !self.workers.contains_key(&id);
+        if is_new {
+            self.timers.set(self.now.plus_ms(self.heartbeat_timeout_ms), Timer::Silent(id));
+            out.effects.push(Effect::Notice(Notice::WorkerReady {
+                name: info.name.clone(),
+                queues: queues.clone(),
+            }));
+        } else {
+            self.leave_queues(id);
+        }
+        let now = self.now;
+        let worker = self.workers.entry(id).or_insert_with(|| Worker {
+            info: WorkerInfo::default(),
+            queues: Vec::new(),
+            unmade: Vec::new(),
+            credit: 1,
+            leases: BTreeSet::new(),
+            overdue: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            last_used: 0,
+            since: now,
+            heard_at: now,
+            acked: 0,
+            nacked: 0,
+            note: None,
+        });
+        worker.info = info;
+        worker.credit = credit.clamp(1, limits::MAX_CREDIT);
+        worker.heard_at = now;
+        self.join_queues(id, queues);
+        self.workers_changed = true;
+        self.drain(id, out);
+    }
+
+    fn join_queues(&mut self, id: WorkerId, names: Vec<QueueName>) {
+        let names: BTreeSet<QueueName> =
+            names.into_iter().take(limits::MAX_WORKER_QUEUES).collect();
+        for name in names {
+            match self.by_name.get(&name).copied() {
+                Some(queue) => self.join_queue(id, queue),
+                None => {
+                    self.unmade.entry(name.clone()).or_default().insert(id);
+                    if let Some(worker) = self.workers.get_mut(&id) {
+                        worker.unmade.push(name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets a worker serve a queue that is there.
+    pub(super) fn join_queue(&mut self, id: WorkerId, at: QueueIndex) {
+        let queue = self.queue_mut(at);
+        queue.workers.push(id);
+        let ticket = queue.ticket;
+        self.touch(at);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.queues.push(at);
+        if let Some(ticket) = ticket {
+            worker.waiting.insert(ticket, at);
+        }
+    }
+
+    /// Takes a worker out of all its queues; its leases stay.
+    fn leave_queues(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.waiting.clear();
+        let queues = std::mem::take(&mut worker.queues);
+        for name in std::mem::take(&mut worker.unmade) {
+            if let Some(waiting) = self.unmade.get_mut(&name) {
+                waiting.remove(&id);
+                if waiting.is_empty() {
+                    self.unmade.remove(&name);
+                }
+            }
+        }
+        for at in queues {
+            self.queue_mut(at).workers.retain(|&other| other != id);
+            self.touch(at);
+            self.cool(at);
+        }
+    }
+
+    /// Something was heard from a worker.
+    pub(super) fn heard(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.heard_at = self.now;
+        }
+    }
+
+    pub(super) fn handle_alert(
+        &mut self,
+        id: WorkerId,
+        mut alert: String,
+        mut message: String,
+        out: &mut Effects,
+    ) {
+        self.heard(id);
+        clip(&mut alert, MAX_INFO_BYTES);
+        clip(&mut message, limits::MAX_REASON_BYTES);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.note = Some(format!("{alert}: {message}"));
+        self.workers_changed = true;
+        let name = worker.info.name.clone();
+        out.effects.push(Effect::Notice(Notice::WorkerAlert { name, alert, message }));
+    }
+
+    /// A worker went away: what it had is delivered again.
+    pub(super) fn handle_gone(&mut self, id: WorkerId, reason: &'static str, out: &mut Effects) {
+        self.leave_queues(id);
+        let Some(worker) = self.workers.remove(&id) else { return };
+        self.workers_changed = true;
+        for &number in &worker.leases {
+            let error = WorkError {
+                code: "worker-lost".to_owned(),
+                message: format!("worker {} was lost ({reason})", worker.info.name),
+                detail: String::new(),
+            };
+            let failure =
+                Failure { end: AttemptEnd::WorkerLost, action: NackAction::Retry, delay_ms: None };
+            if let Some(lease) = self.end_lease(number) {
+                self.fail(lease, &worker.info.name, failure, error, out);
+            }
+        }
+        out.effects.push(Effect::Notice(Notice::WorkerGone {
+            name: worker.info.name,
+            reason: reason.to_owned(),
+            lost: worker.leases.len(),
+        }));
+    }
+
+    /// The timer of a worker's silence fired: it is gone, or was heard and is given more time.
+    pub(super) fn check_silence(&mut self, id: WorkerId, out: &mut Effects) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let at = worker.heard_at.plus_ms(self.heartbeat_timeout_ms);
+        if at > self.now {
+            self.timers.set(at, Timer::Silent(id));
+            return;
+        }
+        self.handle_gone(id, "silent", out);
+        out.effects.push(Effect::DropWorker { worker: id, reason: "silent" });
+    }
+
+    /// The broker stops: leases are given back without counting as an attempt, everybody is told.
+    pub(super) fn handle_shutdown(&mut self, out: &mut Effects) {
+        self.stopping = true;
+        for (&number, lease) in &self.leases {
+            self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
+        }
+        self.leases.clear();
+        for at in (0..self.queues.len()).map(QueueIndex) {
+            self.queue_mut(at).lane.free();
+            self.unticket(at);
+            self.touch(at);
+        }
+        for id in self.workers.keys().copied().collect::<Vec<_>>() {
+            self.leave_queues(id);
+            self.workers.remove(&id);
+            out.effects.push(Effect::DropWorker { worker: id, reason: SHUTDOWN });
+        }
+        self.workers_changed = true;
+        self.reject_calls(out);
+    }
+}
+
+/// Why workers get BYE when the broker stops.
+const SHUTDOWN: &str = "shutdown";
+
+/// The broker itself, as an actor.
+pub(super) fn broker() -> Actor {
+    Actor { name: "broker".to_owned(), via: "broker".to_owned() }
+}
+
+fn bounded(mut info: WorkerInfo) -> WorkerInfo {
+    clip(&mut info.name, MAX_INFO_BYTES);
+    for text in [&mut info.host, &mut info.version, &mut info.health_url, &mut info.spawn_id]
+        .into_iter()
+        .flatten()
+    {
+        clip(text, MAX_INFO_BYTES);
+    }
+    info
+}
