@@ -223,6 +223,7 @@ impl State {
         if edits == 0 {
             return;
         }
+        self.leave_line_end();
         let end = self.cursor();
         match self.done.back_mut() {
             Some(last) if last.kind == kind && kind != StepKind::Other && last.end == at => {
@@ -267,8 +268,17 @@ impl State {
         true
     }
 
+    /// An edit can put a `\r` and a `\n` together around the cursor: in front of them it goes.
+    fn leave_line_end(&mut self) {
+        let (row, col) = self.cursor();
+        if col > self.row_end(row) {
+            self.area.move_cursor(CursorMove::Back);
+        }
+    }
+
     /// What comes next is a step of its own.
     fn close_step(&mut self) {
+        self.leave_line_end();
         if let Some(last) = self.done.back_mut() {
             last.kind = StepKind::Other;
         }

@@ -331,6 +331,9 @@ impl Model {
             Bottom => self.at = self.text.len(),
             _ => return false,
         }
+        // The cursor is never inside a CRLF.
+        let inside = self.text[..self.at].ends_with('\r') && self.text[self.at..].starts_with('\n');
+        self.at -= usize::from(inside);
         true
     }
 }
