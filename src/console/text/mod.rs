@@ -2,5 +2,7 @@
 //! editor, differences, drafts and the hex view. Everything but `drafts` is pure.
 
 pub mod clean;
+pub mod diff;
 pub mod editor;
+pub mod hex;
 pub mod json;
