@@ -1,0 +1,384 @@
+//! The worker's loop: connect, READY, work, answer; again when the broker was away.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use zeromq::ZmqError;
+
+use super::connection::{Connection, Gone};
+use super::handler::{Failure, Handler};
+use super::leases::Leases;
+use super::options::{WorkerEvent, WorkerOptions};
+use crate::model::{DeliveryId, NackAction, WorkError};
+use crate::wire::{BrokerMessage, Delivery, WorkerMessage};
+
+/// How long the last answers may take to be written after BYE; nothing tells when they are, but the
+/// broker's own BYE or the connection's end.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// Why a worker can't run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The endpoint is no ZeroMQ address.
+    #[error("{endpoint:?} is not an address of a broker; it looks like tcp://127.0.0.1:5556")]
+    Endpoint {
+        /// As it was given.
+        endpoint: String,
+        /// What the parser says.
+        #[source]
+        source: ZmqError,
+    },
+}
+
+/// Runs a worker until `stop` is there, telling `observe` what happens.
+///
+/// The broker may be away at any time, from the start on: the worker connects again and says READY again.
+/// Work goes on meanwhile; its answer then comes late, and the broker may call it stale. After `stop` no
+/// new message is started, running ones have `stop_grace`, what is left then is ended and given back.
+pub async fn run<H: Handler>(
+    options: WorkerOptions,
+    handler: H,
+    stop: impl Future<Output = ()> + Send,
+    observe: impl FnMut(WorkerEvent) + Send,
+) -> Result<(), WorkerError> {
+    let mut stop = std::pin::pin!(stop);
+    let mut rng = fastrand::Rng::with_seed(options.pace.seed);
+    let mut worker = Worker {
+        leases: Leases::new(usize::try_from(options.credit.max(1)).unwrap_or(usize::MAX)),
+        handler: Arc::new(handler),
+        tasks: JoinSet::new(),
+        late: Vec::new(),
+        observe,
+        options,
+    };
+    let pace = worker.options.pace.clone();
+    let mut pause = pace.min_pause;
+    loop {
+        let began = Instant::now();
+        let reason = match worker.connect(stop.as_mut()).await? {
+            Tried::Stopped => break,
+            Tried::Failed(reason) => reason,
+            Tried::Connected(connection) => match worker.session(connection, stop.as_mut()).await {
+                Ended::Stopped => break,
+                Ended::Away(reason) => reason,
+            },
+        };
+        worker.leases.lose_all();
+        if began.elapsed() > pace.silence() + pace.connect_limit {
+            pause = pace.min_pause;
+        }
+        let jittered = pause.mul_f64(0.5 + 0.5 * rng.f64());
+        (worker.observe)(WorkerEvent::Away { reason, pause: jittered });
+        let waited = worker.work_until(sleep(jittered), stop.as_mut()).await;
+        if waited.is_none() {
+            break;
+        }
+        pause = (pause * 2).min(pace.max_pause);
+    }
+    worker.tasks.shutdown().await;
+    Ok(())
+}
+
+/// What came of connecting.
+enum Tried {
+    Connected(Connection),
+    Failed(String),
+    Stopped,
+}
+
+/// How a connection ended.
+enum Ended {
+    Stopped,
+    Away(String),
+}
+
+struct Finished {
+    delivery: DeliveryId,
+    result: Result<Bytes, Failure>,
+}
+
+struct Worker<H, O> {
+    options: WorkerOptions,
+    handler: Arc<H>,
+    observe: O,
+    leases: Leases,
+    tasks: JoinSet<Finished>,
+    /// Answers to leases of lost connections; as many as ran when the connection was lost.
+    late: Vec<WorkerMessage>,
+}
+
+impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
+    async fn connect<S>(&mut self, stop: Pin<&mut S>) -> Result<Tried, WorkerError>
+    where
+        S: Future<Output = ()> + Send,
+    {
+        let endpoint = self.options.endpoint.clone();
+        let open = Connection::open(&endpoint, self.options.pace.connect_limit);
+        match self.work_until(open, stop).await {
+            None => Ok(Tried::Stopped),
+            Some(Ok(connection)) => Ok(Tried::Connected(connection)),
+            Some(Err(source @ ZmqError::Endpoint(_))) => {
+                Err(WorkerError::Endpoint { endpoint, source })
+            }
+            Some(Err(error)) => {
+                Ok(Tried::Failed(format!("no broker answers at {endpoint}: {error}")))
+            }
+        }
+    }
+
+    /// Waits for `what` while running work goes on; `None` if a stop was asked for first.
+    async fn work_until<S, T>(
+        &mut self,
+        what: impl Future<Output = T> + Send,
+        mut stop: Pin<&mut S>,
+    ) -> Option<T>
+    where
+        S: Future<Output = ()> + Send,
+    {
+        let mut what = std::pin::pin!(what);
+        loop {
+            tokio::select! {
+                () = stop.as_mut() => return None,
+                value = what.as_mut() => return Some(value),
+                Some(finished) = self.tasks.join_next() => {
+                    let finished = finished.expect("handlers' panics are caught, none is aborted");
+                    let answer = self.answer(finished);
+                    self.late.push(answer);
+                }
+            }
+        }
+    }
+
+    async fn session<S>(&mut self, mut connection: Connection, stop: Pin<&mut S>) -> Ended
+    where
+        S: Future<Output = ()> + Send,
+    {
+        let serve = async {
+            connection.send(&self.ready(self.options.credit)).await?;
+            (self.observe)(WorkerEvent::Ready);
+            for answer in std::mem::take(&mut self.late) {
+                connection.send(&answer).await?;
+            }
+            self.serve(&mut connection, stop).await
+        };
+        match serve.await {
+            Ok(ended) => ended,
+            Err(Gone(reason)) => Ended::Away(reason),
+        }
+    }
+
+    async fn serve<S>(
+        &mut self,
+        connection: &mut Connection,
+        mut stop: Pin<&mut S>,
+    ) -> Result<Ended, Gone>
+    where
+        S: Future<Output = ()> + Send,
+    {
+        let silence = self.options.pace.silence();
+        let mut beat = tokio::time::interval(self.options.pace.heartbeat);
+        let mut heard = Instant::now();
+        loop {
+            let next_progress = self.leases.next_progress();
+            tokio::select! {
+                message = connection.recv() => {
+                    heard = Instant::now();
+                    if let Some(message) = message?
+                        && let Some(reason) = self.hear(connection, message).await?
+                    {
+                        return Ok(Ended::Away(reason));
+                    }
+                }
+                Some(finished) = self.tasks.join_next() => {
+                    let finished = finished.expect("handlers' panics are caught, none is aborted");
+                    let answer = self.answer(finished);
+                    connection.send(&answer).await?;
+                    self.start();
+                }
+                _ = beat.tick() => {
+                    if heard.elapsed() > silence {
+                        return Ok(Ended::Away(format!("no sign of the broker for {silence:?}")));
+                    }
+                    connection.send(&WorkerMessage::Heartbeat).await?;
+                }
+                () = sleep_until(next_progress.unwrap_or(heard)), if next_progress.is_some() => {
+                    self.extend(connection).await?;
+                }
+                () = stop.as_mut() => return self.stop(connection).await,
+            }
+        }
+    }
+
+    /// Does what the broker says; a reason if it says that this connection is over.
+    async fn hear(
+        &mut self,
+        connection: &mut Connection,
+        message: BrokerMessage,
+    ) -> Result<Option<String>, Gone> {
+        match message {
+            BrokerMessage::Deliver(delivery) => {
+                let id = delivery.delivery;
+                if !self.leases.receive(delivery, Instant::now()) {
+                    connection.send(&answer_to(id, Err(over_credit()))).await?;
+                }
+                self.start();
+            }
+            BrokerMessage::Stale { delivery } => {
+                self.leases.stale(delivery);
+                (self.observe)(WorkerEvent::Stale { delivery });
+            }
+            BrokerMessage::Heartbeat => {}
+            BrokerMessage::Bye { reason } => {
+                return Ok(Some(format!("the broker said BYE: {reason}")));
+            }
+            BrokerMessage::Rejected(rejection) => {
+                (self.observe)(WorkerEvent::Rejected(rejection));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Starts what waits, as far as there are places.
+    fn start(&mut self) {
+        let own = self.options.max_execution;
+        let limit = |delivery: &Delivery| match delivery.content.header.max_execution_ms() {
+            Some(ms) => own.min(Duration::from_millis(ms.max(1))),
+            None => own,
+        };
+        while let Some((delivery, limit)) = self.leases.start(Instant::now(), limit) {
+            (self.observe)(WorkerEvent::Started {
+                delivery: delivery.delivery,
+                queue: delivery.queue.clone(),
+                seq: delivery.seq,
+                id: delivery.content.id().clone(),
+                attempt: delivery.attempt,
+            });
+            let handler = Arc::clone(&self.handler);
+            self.tasks.spawn(async move {
+                let id = delivery.delivery;
+                let work = AssertUnwindSafe(handler.handle(delivery, limit)).catch_unwind().await;
+                let result = work.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+                Finished { delivery: id, result }
+            });
+        }
+    }
+
+    fn answer(&mut self, finished: Finished) -> WorkerMessage {
+        let Finished { delivery, result } = finished;
+        let error = result.as_ref().err().map(|failure| failure.error.clone());
+        if let Some((queue, seq, took)) = self.leases.finish(delivery, Instant::now()) {
+            (self.observe)(WorkerEvent::Finished { delivery, queue, seq, took, error });
+        }
+        answer_to(delivery, result)
+    }
+
+    async fn extend(&mut self, connection: &mut Connection) -> Result<(), Gone> {
+        for (delivery, length) in self.leases.due(Instant::now()) {
+            let extend_ms = u64::try_from(length.as_millis()).ok();
+            let note = String::new();
+            connection.send(&WorkerMessage::Progress { delivery, extend_ms, note }).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes nothing new, lets running work end within the grace, says BYE. READY with the credit of
+    /// what runs keeps the broker from sending more; what it sends between the last answer and BYE
+    /// isn't started, and BYE gives it back.
+    async fn stop(&mut self, connection: &mut Connection) -> Result<Ended, Gone> {
+        (self.observe)(WorkerEvent::Stopping { running: self.leases.running() });
+        self.leases.forget_waiting();
+        let until = Instant::now() + self.options.stop_grace;
+        let mut beat = tokio::time::interval(self.options.pace.heartbeat);
+        self.shrink(connection, self.leases.running()).await?;
+        while self.leases.running() > 0 {
+            let next_progress = self.leases.next_progress().unwrap_or(until);
+            tokio::select! {
+                Some(finished) = self.tasks.join_next() => {
+                    let finished = finished.expect("handlers' panics are caught, none is aborted");
+                    let answer = self.answer(finished);
+                    self.shrink(connection, self.leases.running()).await?;
+                    connection.send(&answer).await?;
+                }
+                message = connection.recv() => {
+                    message?;
+                }
+                _ = beat.tick() => connection.send(&WorkerMessage::Heartbeat).await?,
+                () = sleep_until(next_progress.min(until)) => {
+                    if Instant::now() >= until {
+                        break;
+                    }
+                    self.extend(connection).await?;
+                }
+            }
+        }
+        // What is left is ended before it is given back: no message runs twice at once.
+        self.tasks.shutdown().await;
+        connection.send(&WorkerMessage::Bye).await?;
+        let heard_out = async {
+            while let Ok(message) = connection.recv().await {
+                if matches!(message, Some(BrokerMessage::Bye { .. })) {
+                    break;
+                }
+            }
+        };
+        let _elapsed = timeout(LINGER, heard_out).await;
+        Ok(Ended::Stopped)
+    }
+
+    async fn shrink(&self, connection: &mut Connection, running: usize) -> Result<(), Gone> {
+        match u32::try_from(running) {
+            Ok(credit) if credit > 0 => connection.send(&self.ready(credit)).await,
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn ready(&self, credit: u32) -> WorkerMessage {
+        WorkerMessage::Ready {
+            queues: self.options.queues.clone(),
+            credit,
+            info: self.options.info.clone(),
+        }
+    }
+}
+
+fn answer_to(delivery: DeliveryId, result: Result<Bytes, Failure>) -> WorkerMessage {
+    match result {
+        Ok(reply) => WorkerMessage::Ack { delivery, reply },
+        Err(Failure { error, action, delay_ms }) => {
+            WorkerMessage::Nack { delivery, error, action, delay_ms }
+        }
+    }
+}
+
+fn over_credit() -> Failure {
+    Failure::new(WorkError {
+        code: "over-credit".to_owned(),
+        message: "the worker was given more than its credit".to_owned(),
+        detail: String::new(),
+    })
+}
+
+/// A handler's panic blocks at once: the same message would only panic again.
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no text".to_owned());
+    let error = WorkError {
+        code: "panic".to_owned(),
+        message: format!("the handler panicked: {text}"),
+        detail: String::new(),
+    };
+    Failure { error, action: NackAction::Block, delay_ms: None }
+}
+
+#[cfg(test)]
+mod tests;
