@@ -1,4 +1,23 @@
 //! ZeroMQ sockets to channels: frames in, frames out, everything bounded.
+//!
+//! ```text
+//! peer ── TCP/ipc ──▶ guard ── unix socket ──▶ crate's ROUTER ──▶ receiver ── decode ──▶ Inbound
+//! peer ◀────────────── guard ◀──────────────── crate's ROUTER ◀── sender ◀── encode ──── Outbound
+//! ```
+//! The guard (`guard/`) owns the public listener and checks every byte before the crate sees it; the
+//! crate's ROUTER does the patterns; [`bind`] ties them to two bounded channels.
+
+mod endpoint;
+mod guard;
+mod options;
+mod sockets;
+
+#[cfg(test)]
+mod tests;
+
+pub use guard::{GuardCounters, GuardSnapshot, Refusal};
+pub use options::{NetError, NetLimits, NetOptions};
+pub use sockets::{Net, NetSnapshot, bind};
 
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
 

@@ -1,0 +1,305 @@
+//! The guard: a small ZMTP front that owns a public listener, checks what comes, and relays to the
+//! zeromq crate's private ROUTER. It takes the crate's traps away and knows who is there.
+//!
+//! What a peer meets, and what it sees:
+//! - A handshake by ZMTP 3 with the mechanism NULL within 3 s, from a REQ, DEALER or ROUTER. Otherwise the
+//!   connection is closed.
+//! - Frames with flags that ZMTP defines, messages within `NetLimits`. A frame that declares more is
+//!   refused by its header, before any of its bytes are read or memory is taken for it: closed.
+//! - PING is answered with PONG; its TTL is kept. Other commands: closed.
+//! - A peer that takes no bytes for 10 s while some wait for it, or for which too much waits: closed.
+//! - Too many connections, in all or from its address: closed before the handshake.
+//!
+//! Each of these is counted by its reason ([`Refusal`]) and logged at debug level.
+//!
+//! # Identities
+//! The identity that a peer gives in READY is *replaced* by one that the guard mints: eight bytes, the
+//! first never 0 (such are reserved for ROUTER's own), never used twice. So none can be guessed into
+//! another's place, stolen, or given twice, and the crate's handling of doubled identities is never met:
+//! two peers with the same identity both work, and each gets its own answers. [`PeerId`] is that identity.
+//!
+//! # When a connection ends
+//! The guard closes its writing side towards the crate and reads on until the crate has closed too. By
+//! then the receiving task has handed on every message of this peer, as it takes the stream's end only
+//! after all messages before it and hands each on before it takes the next. Only then comes `ClientGone`
+//! or `WorkerGone`: after it no message of this peer arrives. (Only if the broker takes nothing in for
+//! [`LINGER`] could one still follow; a loop must let messages of unknown peers pass without harm, and a
+//! worker that comes back to life so is ended by its silence.) A peer's identity is never used again.
+
+mod counters;
+mod frames;
+mod greeting;
+mod handshake;
+mod peers;
+mod relay;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+pub use counters::{GuardCounters, GuardSnapshot, Refusal};
+pub(super) use frames::wire_bytes;
+pub(super) use peers::{Peer, Peers};
+
+use self::frames::FrameLimits;
+use self::peers::{Slot, Slots};
+use self::relay::{Inward, MAX_PONGS, Outward, Room};
+use super::endpoint::{Listener, Stream};
+use super::options::NetLimits;
+use super::{Inbound, PeerId};
+
+/// How long the crate may take to read what a peer that is gone had sent.
+const LINGER: Duration = Duration::from_secs(30);
+/// How long a peer may take to close its side when the broker stops. Closing before it has would throw
+/// away what is still on its way to it.
+const CLOSE: Duration = Duration::from_millis(200);
+/// After the system refused to accept (most often: no descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The first identity; its first byte is not 0.
+const FIRST_PEER: u64 = 1 << 56;
+
+/// How far the broker has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// It runs.
+    Open,
+    /// Nothing new is accepted or read; what is out leaves.
+    Draining,
+    /// Connections end.
+    Closed,
+}
+
+/// Waits for a phase, or until the one who sets it is gone. Cancel safe.
+pub(super) async fn reached(phase: &mut watch::Receiver<Phase>, at_least: Phase) {
+    // An error says that the sender was dropped: as good as closed.
+    let _ = phase.wait_for(|now| *now >= at_least).await;
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum End {
+    /// By the guard.
+    Refused(Refusal),
+    /// By the peer, the crate or the system.
+    Closed,
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+/// Mints identities for both doors.
+#[derive(Debug, Clone)]
+pub(super) struct Mint(Arc<AtomicU64>);
+
+impl Mint {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(FIRST_PEER)))
+    }
+
+    fn next(&self) -> PeerId {
+        PeerId(self.0.fetch_add(1, Relaxed))
+    }
+}
+
+/// One public listener's guard.
+pub(super) struct Guard {
+    pub(super) limits: NetLimits,
+    pub(super) counters: Arc<GuardCounters>,
+    pub(super) peers: Arc<Peers>,
+    pub(super) mint: Mint,
+    /// The crate's private listener.
+    pub(super) private: PathBuf,
+    pub(super) inbound: mpsc::Sender<Inbound>,
+    /// What says that a peer of this door is gone.
+    pub(super) gone: fn(PeerId) -> Inbound,
+    pub(super) phase: watch::Receiver<Phase>,
+    /// Held by every task of a connection: when all are dropped, all have ended.
+    pub(super) alive: mpsc::Sender<()>,
+}
+
+impl Guard {
+    /// Accepts until the broker stops.
+    pub(super) async fn run(self, listener: Listener) {
+        let slots = Slots::new(&self.limits);
+        let room = Room::new(self.limits.incoming_bytes, self.limits.message_bytes);
+        let guard = Arc::new(self);
+        let mut phase = guard.phase.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = reached(&mut phase, Phase::Draining) => return,
+            };
+            let stream = match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            match slots.take(stream.address()) {
+                Err(refusal) => guard.refused(&stream.address(), refusal),
+                Ok(slot) => drop(tokio::spawn(guard.clone().serve(stream, slot, room.clone()))),
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: Stream, _slot: Slot, room: Room) {
+        let _alive = self.alive.clone();
+        let address = stream.address();
+        let end = match stream {
+            Stream::Tcp(stream, _) => {
+                let (reader, writer) = stream.into_split();
+                self.connection(reader, writer, room).await
+            }
+            Stream::Ipc(stream) => {
+                let (reader, writer) = stream.into_split();
+                self.connection(reader, writer, room).await
+            }
+        };
+        match end {
+            End::Refused(refusal) => self.refused(&address, refusal),
+            End::Closed => tracing::debug!(?address, "a connection ended"),
+        }
+    }
+
+    fn refused(&self, address: &Option<std::net::IpAddr>, refusal: Refusal) {
+        self.counters.refuse(refusal);
+        tracing::debug!(?address, reason = refusal.as_str(), "a connection was refused");
+    }
+
+    async fn connection(
+        &self,
+        mut reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
+        room: Room,
+    ) -> End {
+        let id = self.mint.next();
+        let mut phase = self.phase.clone();
+        let shake = async {
+            handshake::outside(&mut reader, &mut writer).await?;
+            // Before the crate knows it: its first message must find it here.
+            let peer = self.peers.add(id);
+            match handshake::inside(&self.private, id).await {
+                Ok(stream) => Ok((peer, stream)),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot reach the private socket");
+                    Err(End::Closed)
+                }
+            }
+        };
+        let shaken = tokio::select! {
+            shaken = timeout(self.limits.handshake, shake) => shaken,
+            () = reached(&mut phase, Phase::Draining) => Ok(Err(End::Closed)),
+        };
+        let (peer, stream) = match shaken {
+            Ok(Ok(pair)) => pair,
+            Ok(Err(end)) => {
+                self.peers.remove(id);
+                return end;
+            }
+            Err(_) => {
+                self.peers.remove(id);
+                return End::Refused(Refusal::HandshakeTimeout);
+            }
+        };
+        self.counters.connected();
+        let (mut from_crate, mut to_crate) = stream.into_split();
+        let end = self
+            .relay(&peer, (&mut reader, &mut writer), (&mut from_crate, &mut to_crate), room)
+            .await;
+        match end {
+            Some(_) => drop((reader, writer)),
+            None => drop(timeout(CLOSE, close(reader, writer)).await),
+        }
+        self.leave(id, from_crate, to_crate).await;
+        self.counters.disconnected();
+        end.unwrap_or(End::Closed)
+    }
+
+    /// Relays both ways until one ends; `None` if the broker stops.
+    async fn relay(
+        &self,
+        peer: &Peer,
+        (reader, writer): (&mut (impl AsyncRead + Unpin), &mut (impl AsyncWrite + Unpin)),
+        (from_crate, to_crate): (&mut OwnedReadHalf, &mut OwnedWriteHalf),
+        room: Room,
+    ) -> Option<End> {
+        let (pong_sender, pongs) = mpsc::channel(MAX_PONGS);
+        let inward = Inward {
+            limits: FrameLimits {
+                frames: self.limits.frames,
+                bytes: self.limits.message_bytes as u64,
+            },
+            message_time: self.limits.message,
+            room,
+            counters: &self.counters,
+            pongs: pong_sender,
+            phase: self.phase.clone(),
+        };
+        let outward = Outward {
+            stall: self.limits.stall,
+            counters: &self.counters,
+            peers: &self.peers,
+            peer,
+            pongs,
+        };
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            end = inward.run(reader, to_crate) => Some(end),
+            end = outward.run(from_crate, writer) => Some(end),
+            () = peer.cut.notified() => Some(End::Refused(Refusal::Unsent)),
+            () = reached(&mut phase, Phase::Closed) => None,
+        }
+    }
+
+    /// Says that a peer is gone, after all its messages (see the module's text).
+    async fn leave(&self, id: PeerId, mut from_crate: OwnedReadHalf, mut to_crate: OwnedWriteHalf) {
+        let mut phase = self.phase.clone();
+        let said = async {
+            let drained = async {
+                // An error says that the crate has closed already.
+                let _ = to_crate.shutdown().await;
+                discard(&mut from_crate).await;
+            };
+            if timeout(LINGER, drained).await.is_err() {
+                tracing::debug!(peer = id.0, "the broker took nothing in while a peer left");
+            }
+            self.peers.remove(id);
+            // The loop has ended if nobody listens.
+            let _ = self.inbound.send((self.gone)(id)).await;
+        };
+        tokio::select! {
+            () = said => {}
+            () = reached(&mut phase, Phase::Closed) => self.peers.remove(id),
+        }
+    }
+}
+
+/// Ends a connection so that what was written reaches the peer.
+async fn close(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
+    if writer.shutdown().await.is_ok() {
+        discard(&mut reader).await;
+    }
+}
+
+async fn discard(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut sink = [0; 4096];
+    while matches!(reader.read(&mut sink).await, Ok(read) if read > 0) {}
+}

@@ -1,0 +1,252 @@
+//! Who is connected, and what waits for each.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::counters::Refusal;
+use crate::net::PeerId;
+use crate::net::options::{FAIR_UNSENT_BYTES, NetLimits};
+
+/// A connection that completed its handshake.
+#[derive(Debug)]
+pub(in crate::net) struct Peer {
+    pub(in crate::net) id: PeerId,
+    /// Bytes that were handed to the crate for this peer and that its own socket hasn't taken yet. Exact:
+    /// both ends are ours, and the crate sends nothing but these messages after its handshake.
+    unsent_bytes: AtomicU64,
+    unsent_messages: AtomicU64,
+    /// Whether its last message carried an empty delimiter. Only workers are answered by this.
+    delimited: AtomicBool,
+    /// Told when it must be cut off.
+    pub(super) cut: Notify,
+}
+
+impl Peer {
+    pub(in crate::net) fn set_delimited(&self, delimited: bool) {
+        self.delimited.store(delimited, Relaxed);
+    }
+
+    pub(in crate::net) fn delimited(&self) -> bool {
+        self.delimited.load(Relaxed)
+    }
+}
+
+/// All connections of one door.
+#[derive(Debug)]
+pub(in crate::net) struct Peers {
+    connected: Mutex<HashMap<PeerId, Arc<Peer>>>,
+    max_unsent_bytes: u64,
+    max_unsent_messages: u64,
+    max_total_bytes: u64,
+    total_unsent: AtomicU64,
+    all_sent: Notify,
+}
+
+impl Peers {
+    /// `max_unsent_bytes` is this door's bound for one peer.
+    pub(in crate::net) fn new(limits: &NetLimits, max_unsent_bytes: u64) -> Self {
+        Self {
+            connected: Mutex::default(),
+            max_unsent_bytes,
+            max_unsent_messages: limits.unsent_messages,
+            max_total_bytes: limits.total_unsent_bytes,
+            total_unsent: AtomicU64::new(0),
+            all_sent: Notify::new(),
+        }
+    }
+
+    pub(super) fn add(&self, id: PeerId) -> Arc<Peer> {
+        let peer = Arc::new(Peer {
+            id,
+            unsent_bytes: AtomicU64::new(0),
+            unsent_messages: AtomicU64::new(0),
+            delimited: AtomicBool::new(false),
+            cut: Notify::new(),
+        });
+        self.lock().insert(id, peer.clone());
+        peer
+    }
+
+    /// Forgets a peer with all that waits for it.
+    pub(super) fn remove(&self, id: PeerId) {
+        let mut connected = self.lock();
+        if let Some(peer) = connected.remove(&id) {
+            self.less_unsent(peer.unsent_bytes.load(Relaxed));
+        }
+    }
+
+    pub(in crate::net) fn get(&self, id: PeerId) -> Option<Arc<Peer>> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// Counts a message of `bytes` that is about to be handed to the crate. `false`: don't, the peer is
+    /// gone or has just been cut off because too much waits for it.
+    pub(in crate::net) fn charge(&self, id: PeerId, bytes: u64) -> bool {
+        // Under the lock, so that `remove` finds all that was counted.
+        let connected = self.lock();
+        let Some(peer) = connected.get(&id) else { return false };
+        let waiting = peer.unsent_bytes.load(Relaxed);
+        let messages = peer.unsent_messages.load(Relaxed);
+        let with_this = waiting.saturating_add(bytes);
+        let total = self.total_unsent.load(Relaxed).saturating_add(bytes);
+        // A peer that has taken all that it was given may always get one more, however large.
+        let too_much = with_this > self.max_unsent_bytes
+            || messages >= self.max_unsent_messages
+            || (total > self.max_total_bytes && with_this > FAIR_UNSENT_BYTES);
+        if waiting > 0 && too_much {
+            peer.cut.notify_one();
+            return false;
+        }
+        peer.unsent_bytes.fetch_add(bytes, Relaxed);
+        peer.unsent_messages.fetch_add(1, Relaxed);
+        self.total_unsent.fetch_add(bytes, Relaxed);
+        true
+    }
+
+    /// The peer's socket has taken so much, or the crate has refused it.
+    pub(in crate::net) fn discharge(&self, peer: &Peer, bytes: u64, messages: u64) {
+        peer.unsent_bytes.fetch_sub(bytes, Relaxed);
+        peer.unsent_messages.fetch_sub(messages, Relaxed);
+        self.less_unsent(bytes);
+    }
+
+    /// Waits until nothing waits for anybody.
+    pub(in crate::net) async fn all_sent(&self) {
+        loop {
+            let told = self.all_sent.notified();
+            if self.total_unsent.load(Relaxed) == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn less_unsent(&self, bytes: u64) {
+        if bytes > 0 && self.total_unsent.fetch_sub(bytes, Relaxed) == bytes {
+            self.all_sent.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Arc<Peer>>> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts connections, in all and for each address.
+#[derive(Debug)]
+pub(super) struct Slots {
+    max: usize,
+    max_per_address: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    address: Option<IpAddr>,
+}
+
+impl Slots {
+    pub(super) fn new(limits: &NetLimits) -> Arc<Self> {
+        Arc::new(Self {
+            max: limits.connections,
+            max_per_address: limits.connections_per_address,
+            taken: Mutex::default(),
+        })
+    }
+
+    pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, Refusal> {
+        let mut taken = self.lock();
+        if taken.all >= self.max {
+            return Err(Refusal::Connections);
+        }
+        if let Some(address) = address {
+            let of_address = taken.by_address.entry(address).or_default();
+            if *of_address >= self.max_per_address {
+                return Err(Refusal::AddressConnections);
+            }
+            *of_address += 1;
+        }
+        taken.all += 1;
+        Ok(Slot { slots: self.clone(), address })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.lock();
+        taken.all -= 1;
+        if let Some(address) = self.address
+            && let Some(of_address) = taken.by_address.get_mut(&address)
+        {
+            *of_address -= 1;
+            if *of_address == 0 {
+                taken.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn peers() -> Peers {
+        let limits = NetLimits {
+            unsent_messages: 3,
+            total_unsent_bytes: 2 * FAIR_UNSENT_BYTES,
+            ..NetLimits::default()
+        };
+        Peers::new(&limits, 10 * FAIR_UNSENT_BYTES)
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_for_each_peer_and_for_all() {
+        let peers = peers();
+        let (a, b) = (peers.add(PeerId(1)), peers.add(PeerId(2)));
+        assert!(peers.charge(a.id, 100 * FAIR_UNSENT_BYTES), "one large one, if nothing waits");
+        assert!(!peers.charge(a.id, 1), "cut off");
+        a.cut.notified().await;
+        assert!(peers.charge(b.id, 1) && peers.charge(b.id, 1), "b has its fair part");
+        assert!(peers.charge(b.id, 1));
+        assert!(!peers.charge(b.id, 1), "three messages wait");
+        peers.discharge(&b, 3, 3);
+        assert!(peers.charge(b.id, 1));
+        peers.remove(a.id);
+        peers.remove(b.id);
+        peers.all_sent().await;
+        assert!(!peers.charge(b.id, 1), "gone");
+    }
+
+    #[test]
+    fn connections_are_counted_in_all_and_by_address() {
+        let limits =
+            NetLimits { connections: 3, connections_per_address: 2, ..NetLimits::default() };
+        let slots = Slots::new(&limits);
+        let address = |last| Some(IpAddr::from(Ipv4Addr::new(10, 0, 0, last)));
+        let first = slots.take(address(1)).unwrap();
+        let _second = slots.take(address(1)).unwrap();
+        assert_eq!(slots.take(address(1)).unwrap_err(), Refusal::AddressConnections);
+        let _third = slots.take(address(2)).unwrap();
+        assert_eq!(slots.take(None).unwrap_err(), Refusal::Connections);
+        drop(first);
+        slots.take(address(1)).unwrap();
+    }
+}

@@ -1,0 +1,174 @@
+//! What the sockets are told, and their bounds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::MessageId;
+use crate::model::limits::{MAX_FRAMES, MAX_WIRE_MESSAGE_BYTES};
+
+/// Where to listen and with which bounds.
+#[derive(Debug, Clone)]
+pub struct NetOptions {
+    /// Where clients connect: `tcp://host:port` (port 0 takes a free one, host `*` all interfaces) or
+    /// `ipc://path`.
+    pub clients: String,
+    /// Where workers connect; the same forms.
+    pub workers: String,
+    /// Holds the private sockets between guard and crate, in a folder of its own that only this user can
+    /// enter. The system's folder for temporary files if absent. A unix socket's path has at most
+    /// 107 bytes, so this must be short.
+    pub run_dir: Option<PathBuf>,
+    /// The bounds.
+    pub limits: NetLimits,
+    /// Makes the ids of messages that come without one.
+    pub new_message_id: fn() -> MessageId,
+}
+
+impl NetOptions {
+    /// Listens there with the default bounds.
+    pub fn new(clients: impl Into<String>, workers: impl Into<String>) -> Self {
+        Self {
+            clients: clients.into(),
+            workers: workers.into(),
+            run_dir: None,
+            limits: NetLimits::default(),
+            new_message_id: uuid_v7,
+        }
+    }
+}
+
+/// A new id, ordered by time.
+fn uuid_v7() -> MessageId {
+    let mut text = uuid::Uuid::encode_buffer();
+    let text = uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    MessageId::new(text).expect("a UUID is short and printable")
+}
+
+/// The bounds of one door (clients or workers). The defaults are the constants below; tests use smaller
+/// ones.
+#[derive(Debug, Clone)]
+pub struct NetLimits {
+    /// From the accepted connection to the end of the handshake.
+    pub handshake: Duration,
+    /// From a message's first frame to its last byte.
+    pub message: Duration,
+    /// How long a peer may take no bytes while there are some for it.
+    pub stall: Duration,
+    /// Connections at once.
+    pub connections: usize,
+    /// Of these, from one address.
+    pub connections_per_address: usize,
+    /// Frames of one message.
+    pub frames: usize,
+    /// Bytes of one message, and so of one frame.
+    pub message_bytes: usize,
+    /// Bytes of large messages that are under way from all peers together.
+    pub incoming_bytes: usize,
+    /// Bytes that wait for one client.
+    pub client_unsent_bytes: u64,
+    /// Bytes that wait for one worker.
+    pub worker_unsent_bytes: u64,
+    /// Messages that wait for one peer.
+    pub unsent_messages: u64,
+    /// Bytes that wait for all peers of a door together.
+    pub total_unsent_bytes: u64,
+}
+
+impl Default for NetLimits {
+    fn default() -> Self {
+        Self {
+            handshake: HANDSHAKE,
+            message: MESSAGE,
+            stall: STALL,
+            connections: MAX_CONNECTIONS,
+            connections_per_address: MAX_CONNECTIONS_PER_ADDRESS,
+            frames: MAX_FRAMES,
+            message_bytes: MAX_WIRE_MESSAGE_BYTES,
+            incoming_bytes: MAX_INCOMING_BYTES,
+            client_unsent_bytes: MAX_CLIENT_UNSENT_BYTES,
+            worker_unsent_bytes: MAX_WORKER_UNSENT_BYTES,
+            unsent_messages: MAX_UNSENT_MESSAGES,
+            total_unsent_bytes: MAX_TOTAL_UNSENT_BYTES,
+        }
+    }
+}
+
+/// A handshake is two small packets each way; 3 s allow for one that is sent again.
+const HANDSHAKE: Duration = Duration::from_secs(3);
+/// The largest message in two minutes is 2 Mbit/s: slower peers send smaller ones.
+const MESSAGE: Duration = Duration::from_secs(120);
+/// A peer that is alive takes at least one packet in 10 s.
+const STALL: Duration = Duration::from_secs(10);
+/// Three descriptors each: fits the usual hard limit of 65,536 and more.
+const MAX_CONNECTIONS: usize = 4096;
+/// Half of all, so that no single host can lock all others out.
+const MAX_CONNECTIONS_PER_ADDRESS: usize = 2048;
+/// Eight of the largest messages at once.
+const MAX_INCOMING_BYTES: usize = 8 * MAX_WIRE_MESSAGE_BYTES;
+/// Four of the largest replies: who has more under way must read.
+const MAX_CLIENT_UNSENT_BYTES: u64 = 64 * 1024 * 1024;
+/// A worker's credit fills this at once, and its payloads are the engine's own, not copies.
+const MAX_WORKER_UNSENT_BYTES: u64 = 256 * 1024 * 1024;
+/// Well below the crate's fixed send queue of 100,000 messages, which must never fill: its `send` would
+/// then wait and block sends to others.
+const MAX_UNSENT_MESSAGES: u64 = 50_000;
+/// RAM that peers who read slowly may hold together.
+const MAX_TOTAL_UNSENT_BYTES: u64 = 512 * 1024 * 1024;
+
+/// A peer with less than this waiting is not cut off because others have much.
+pub(super) const FAIR_UNSENT_BYTES: u64 = 1024 * 1024;
+
+/// Why the sockets could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The address is not of a form that is known.
+    #[error("{door}: {endpoint:?} is not an address: {reason}; give tcp://HOST:PORT or ipc://PATH")]
+    Endpoint {
+        /// The setting, e.g. `listen.clients`.
+        door: &'static str,
+        /// As configured.
+        endpoint: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Another program listens there.
+    #[error(
+        "{door}: {endpoint} is in use by another program; stop it, or set {door} to another address"
+    )]
+    InUse {
+        /// The setting.
+        door: &'static str,
+        /// As configured.
+        endpoint: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The system refuses.
+    #[error(
+        "{door}: cannot listen on {endpoint}; check the address, its folder and the rights to it"
+    )]
+    Bind {
+        /// The setting.
+        door: &'static str,
+        /// As configured.
+        endpoint: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The folder for the private sockets can't be made or used.
+    #[error("cannot make a folder for private sockets in {}", dir.display())]
+    RunDir {
+        /// Where.
+        dir: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The crate refuses its private listener.
+    #[error("cannot open the private socket {}", path.display())]
+    Private {
+        /// Which.
+        path: PathBuf,
+        /// What the crate says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,384 @@
+//! Both doors: listeners, guards, the crate's ROUTER sockets, and what goes between them and the loop.
+
+use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use zeromq::{
+    RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage,
+};
+
+use super::endpoint::Listener;
+use super::guard::{Guard, GuardCounters, GuardSnapshot, Mint, Peer, Peers, Phase};
+use super::guard::{reached, wire_bytes};
+use super::options::{NetError, NetOptions};
+use super::{Inbound, Outbound, PeerId, ReplyForm};
+use crate::model::{MessageId, Rejection};
+use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
+
+/// Answers that wait to be encoded: a burst of one group commit fits.
+const OUTBOUND_CAPACITY: usize = 4096;
+/// How long answers that are out may take to leave when the broker stops.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How long connections may take to end after that.
+const END: Duration = Duration::from_millis(500);
+/// Payloads up to this size are copied out of the crate's read buffer: a slice of it would keep all of
+/// its 64 KiB alive for as long as the message waits. Larger ones keep at most four times their size.
+const COPY_BYTES: usize = 16 * 1024;
+
+/// The open sockets. Dropping it closes all connections at once; [`Net::shutdown`] does so in order.
+#[derive(Debug)]
+pub struct Net {
+    clients: String,
+    workers: String,
+    outbound: mpsc::Sender<Outbound>,
+    client_door: DoorState,
+    worker_door: DoorState,
+    phase: watch::Sender<Phase>,
+    sender: JoinHandle<()>,
+    receivers: [JoinHandle<()>; 2],
+    all_ended: mpsc::Receiver<()>,
+    /// The private sockets' folder, removed with this.
+    _private: TempDir,
+}
+
+/// Counts of both doors at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetSnapshot {
+    /// The clients'.
+    pub clients: GuardSnapshot,
+    /// The workers'.
+    pub workers: GuardSnapshot,
+}
+
+/// What is known of one door.
+#[derive(Debug, Clone)]
+struct DoorState {
+    peers: Arc<Peers>,
+    counters: Arc<GuardCounters>,
+}
+
+/// Opens both doors. What comes in goes to `inbound`, as decoded requests; while it is full, nothing is
+/// read and TCP holds the peers back. Tasks run on the current runtime.
+pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result<Net, NetError> {
+    let limits = &options.limits;
+    let client_listener = Listener::bind("listen.clients", &options.clients).await?;
+    let worker_listener = Listener::bind("listen.workers", &options.workers).await?;
+    let private = private_dir(options.run_dir.clone())?;
+    let (client_path, client_router) = private_router(&private, "clients").await?;
+    let (worker_path, worker_router) = private_router(&private, "workers").await?;
+    let bound = |door, endpoint: &str, listener: &Listener| {
+        listener.address().map_err(|source| NetError::Bind {
+            door,
+            endpoint: endpoint.to_owned(),
+            source,
+        })
+    };
+    let clients = bound("listen.clients", &options.clients, &client_listener)?;
+    let workers = bound("listen.workers", &options.workers, &worker_listener)?;
+
+    let (phase, phase_seen) = watch::channel(Phase::Open);
+    let (alive, all_ended) = mpsc::channel(1);
+    let (outbound, to_send) = mpsc::channel(OUTBOUND_CAPACITY);
+    let door = |unsent| DoorState {
+        peers: Arc::new(Peers::new(limits, unsent)),
+        counters: Arc::default(),
+    };
+    let client_door = door(limits.client_unsent_bytes);
+    let worker_door = door(limits.worker_unsent_bytes);
+    let mint = Mint::new();
+    let guard = |state: &DoorState, private, gone| Guard {
+        limits: limits.clone(),
+        counters: state.counters.clone(),
+        peers: state.peers.clone(),
+        mint: mint.clone(),
+        private,
+        inbound: inbound.clone(),
+        gone,
+        phase: phase_seen.clone(),
+        alive: alive.clone(),
+    };
+    let client_guard = guard(&client_door, client_path, |peer| Inbound::ClientGone { peer });
+    let worker_guard = guard(&worker_door, worker_path, |peer| Inbound::WorkerGone { peer });
+    tokio::spawn(client_guard.run(client_listener));
+    tokio::spawn(worker_guard.run(worker_listener));
+
+    let (client_send, client_recv) = client_router.split();
+    let (worker_send, worker_recv) = worker_router.split();
+    let receiver = |state: &DoorState| Receiver {
+        state: state.clone(),
+        inbound: inbound.clone(),
+        outbound: outbound.clone(),
+        new_message_id: options.new_message_id,
+    };
+    let receivers = [
+        tokio::spawn(receiver(&client_door).clients(client_recv)),
+        tokio::spawn(receiver(&worker_door).workers(worker_recv)),
+    ];
+    let sender = Sender {
+        clients: (client_door.peers.clone(), client_send),
+        workers: (worker_door.peers.clone(), worker_send),
+    };
+    let sender = tokio::spawn(sender.run(to_send, phase_seen));
+    Ok(Net {
+        clients,
+        workers,
+        outbound,
+        client_door,
+        worker_door,
+        phase,
+        sender,
+        receivers,
+        all_ended,
+        _private: private,
+    })
+}
+
+impl Net {
+    /// Where clients connect, with the port that was taken.
+    pub fn client_endpoint(&self) -> &str {
+        &self.clients
+    }
+
+    /// Where workers connect, with the port that was taken.
+    pub fn worker_endpoint(&self) -> &str {
+        &self.workers
+    }
+
+    /// Takes what is to be sent. A message to a peer that is gone is dropped; a peer for which too much
+    /// waits is cut off, and `ClientGone` or `WorkerGone` follows. Never waits for a peer: a full channel
+    /// means only that encoding is behind.
+    pub fn outbound(&self) -> mpsc::Sender<Outbound> {
+        self.outbound.clone()
+    }
+
+    /// What has been seen and refused so far.
+    pub fn counters(&self) -> NetSnapshot {
+        NetSnapshot {
+            clients: self.client_door.counters.snapshot(),
+            workers: self.worker_door.counters.snapshot(),
+        }
+    }
+
+    /// The counters themselves (clients', workers'), for metrics that outlive a borrow of this.
+    pub fn counter_handles(&self) -> (Arc<GuardCounters>, Arc<GuardCounters>) {
+        (self.client_door.counters.clone(), self.worker_door.counters.clone())
+    }
+
+    /// Stops: no new connections, no further requests; what was given to [`Net::outbound`] before this
+    /// call still leaves, for at most a second; then all connections end. Takes at most two seconds.
+    pub async fn shutdown(mut self) {
+        self.phase.send_replace(Phase::Draining);
+        for receiver in &self.receivers {
+            receiver.abort();
+        }
+        let flushed = async {
+            // A panic of the sender is as good as its end; nothing more can leave.
+            let _ = (&mut self.sender).await;
+            self.client_door.peers.all_sent().await;
+            self.worker_door.peers.all_sent().await;
+        };
+        if timeout(FLUSH, flushed).await.is_err() {
+            tracing::warn!("some answers had not left when the broker stopped");
+        }
+        self.phase.send_replace(Phase::Closed);
+        if timeout(END, self.all_ended.recv()).await.is_err() {
+            tracing::warn!("some connections had not ended when the broker stopped");
+        }
+    }
+}
+
+fn private_dir(run_dir: Option<PathBuf>) -> Result<TempDir, NetError> {
+    let dir = run_dir.unwrap_or_else(std::env::temp_dir);
+    tempfile::Builder::new()
+        .prefix("mubroker-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(&dir)
+        .map_err(|source| NetError::RunDir { dir, source })
+}
+
+async fn private_router(dir: &TempDir, name: &str) -> Result<(PathBuf, RouterSocket), NetError> {
+    let path = dir.path().join(name);
+    let listener = UnixListener::bind(&path)
+        .map_err(|source| NetError::RunDir { dir: dir.path().to_owned(), source })?;
+    let mut router = RouterSocket::new();
+    match router.bind_listener(listener).await {
+        Ok(_) => Ok((path, router)),
+        Err(error) => Err(NetError::Private { path, source: Box::new(error) }),
+    }
+}
+
+/// One door's way in.
+struct Receiver {
+    state: DoorState,
+    inbound: mpsc::Sender<Inbound>,
+    outbound: mpsc::Sender<Outbound>,
+    new_message_id: fn() -> MessageId,
+}
+
+impl Receiver {
+    async fn clients(self, mut router: RouterRecvHalf) {
+        while let Ok(message) = router.recv().await {
+            let Some((peer, reply_form, frames)) = self.open(message) else { continue };
+            let delivered = match ClientRequest::decode(frames, self.new_message_id) {
+                Ok(request) => {
+                    let request = detach(request);
+                    self.inbound.send(Inbound::Client { peer: peer.id, reply_form, request }).await
+                }
+                Err(rejection) => {
+                    let reply = ClientReply::Rejected(rejection);
+                    self.answer(Outbound::Client { peer: peer.id, reply_form, reply }).await;
+                    Ok(())
+                }
+            };
+            if delivered.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn workers(self, mut router: RouterRecvHalf) {
+        while let Ok(message) = router.recv().await {
+            let Some((peer, form, frames)) = self.open(message) else { continue };
+            peer.set_delimited(form == ReplyForm::Delimited);
+            let delivered = match WorkerMessage::decode(frames) {
+                Ok(message) => {
+                    let message = match message {
+                        WorkerMessage::Ack { delivery, reply } => {
+                            WorkerMessage::Ack { delivery, reply: own(reply) }
+                        }
+                        other => other,
+                    };
+                    self.inbound.send(Inbound::Worker { peer: peer.id, message }).await
+                }
+                Err(rejection) => {
+                    let message = rejected(rejection);
+                    self.answer(Outbound::Worker { peer: peer.id, message }).await;
+                    Ok(())
+                }
+            };
+            if delivered.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Splits the envelope: who, whether with a delimiter, the frames from the magic on. `None` for a
+    /// peer that has left.
+    fn open(&self, message: ZmqMessage) -> Option<(Arc<Peer>, ReplyForm, Vec<Bytes>)> {
+        let mut frames = message.into_vecdeque();
+        let identity = frames.pop_front()?;
+        let id = PeerId(u64::from_be_bytes(identity[..].try_into().ok()?));
+        let peer = self.state.peers.get(id)?;
+        let form = if frames.front().is_some_and(Bytes::is_empty) {
+            frames.pop_front();
+            ReplyForm::Delimited
+        } else {
+            ReplyForm::Plain
+        };
+        Some((peer, form, frames.into()))
+    }
+
+    async fn answer(&self, rejected: Outbound) {
+        self.state.counters.could_not_read();
+        // Closed only while the broker stops.
+        let _ = self.outbound.send(rejected).await;
+    }
+}
+
+fn rejected(rejection: Rejection) -> BrokerMessage {
+    BrokerMessage::Rejected(rejection)
+}
+
+/// Copies small payloads out of the read buffer (see [`COPY_BYTES`]). Headers and ids are the codec's own
+/// copies already.
+fn detach(request: ClientRequest) -> ClientRequest {
+    let detach = |mut send: crate::wire::SendRequest| {
+        send.content.payload = own(send.content.payload);
+        send
+    };
+    match request {
+        ClientRequest::Send(send) => ClientRequest::Send(detach(send)),
+        ClientRequest::SendMany(sends) => {
+            ClientRequest::SendMany(sends.into_iter().map(detach).collect())
+        }
+        ClientRequest::Call { send, timeout_ms } => {
+            ClientRequest::Call { send: detach(send), timeout_ms }
+        }
+        other @ (ClientRequest::Hello { .. }
+        | ClientRequest::Status { .. }
+        | ClientRequest::Ping) => other,
+    }
+}
+
+fn own(payload: Bytes) -> Bytes {
+    if payload.len() <= COPY_BYTES { Bytes::copy_from_slice(&payload) } else { payload }
+}
+
+/// The way out of both doors.
+struct Sender {
+    clients: (Arc<Peers>, RouterSendHalf),
+    workers: (Arc<Peers>, RouterSendHalf),
+}
+
+impl Sender {
+    /// Sends until the broker stops, and then what was given before.
+    async fn run(
+        mut self,
+        mut to_send: mpsc::Receiver<Outbound>,
+        mut phase: watch::Receiver<Phase>,
+    ) {
+        loop {
+            tokio::select! {
+                outbound = to_send.recv() => match outbound {
+                    Some(outbound) => self.send(outbound).await,
+                    None => return,
+                },
+                () = reached(&mut phase, Phase::Draining) => break,
+            }
+        }
+        to_send.close();
+        while let Some(outbound) = to_send.recv().await {
+            self.send(outbound).await;
+        }
+    }
+
+    async fn send(&mut self, outbound: Outbound) {
+        let (door, id, delimited, frames) = match outbound {
+            Outbound::Client { peer, reply_form, reply } => {
+                (&mut self.clients, peer, reply_form == ReplyForm::Delimited, reply.encode())
+            }
+            Outbound::Worker { peer, message } => {
+                let door = &mut self.workers;
+                let delimited = door.0.get(peer).is_some_and(|peer| peer.delimited());
+                (door, peer, delimited, message.encode())
+            }
+        };
+        let (peers, router) = door;
+        let mut envelope = VecDeque::with_capacity(frames.len() + 2);
+        envelope.push_back(Bytes::copy_from_slice(&id.0.to_be_bytes()));
+        if delimited {
+            envelope.push_back(Bytes::new());
+        }
+        envelope.extend(frames);
+        let bytes = wire_bytes(envelope.iter().skip(1).map(Bytes::len));
+        if !peers.charge(id, bytes) {
+            return;
+        }
+        let message = ZmqMessage::try_from(envelope).expect("an envelope has an identity");
+        // Does not wait: `charge` keeps the crate's queue for this peer far from full.
+        if router.send(message).await.is_err()
+            && let Some(peer) = peers.get(id)
+        {
+            peers.discharge(&peer, bytes, 1);
+        }
+    }
+}
