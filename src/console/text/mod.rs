@@ -3,6 +3,7 @@
 
 pub mod clean;
 pub mod diff;
+pub mod drafts;
 pub mod editor;
 pub mod hex;
 pub mod json;

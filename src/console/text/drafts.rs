@@ -1,0 +1,316 @@
+//! Drafts on disk: what was typed survives a lost connection.
+//!
+//! All calls block on files: the console makes them in an effect's task, never where keys are read.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use crate::admin::dto::{MAX_PAYLOAD_BYTES, QueueName, Revision, Seq, Timestamp};
+
+/// Drafts that [`Drafts::prune`] leaves: a repair leaves one only if it was given up.
+const MAX_DRAFTS: usize = 500;
+/// Age from which [`Drafts::prune`] takes a draft, in milliseconds: 90 days, an incident's aftermath.
+const MAX_AGE_MS: u64 = 90 * 24 * 60 * 60 * 1000;
+/// Age from which a temporary file is a crash's, in milliseconds: one hour; a save takes seconds.
+const MAX_TEMPORARY_MS: u64 = 60 * 60 * 1000;
+/// The description in front of the text, in bytes: a store's name may be a path.
+const MAX_DESCRIPTION_BYTES: u64 = 16 * 1024;
+/// A folder's name made of a store's, in bytes: file systems take 255.
+const MAX_FOLDER_BYTES: usize = 120;
+const EXTENSION: &str = "draft";
+const TEMPORARY: &str = ".saving-";
+
+/// Of what a draft is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DraftId {
+    /// The broker's endpoint or its store's identity: the same queue and place elsewhere is another message.
+    pub store: String,
+    /// The message's queue.
+    pub queue: QueueName,
+    /// Its place.
+    pub seq: Seq,
+    /// The revision that the edit began from.
+    pub revision: Revision,
+}
+
+/// A draft without its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftEntry {
+    /// Of what.
+    pub id: DraftId,
+    /// When it was saved last.
+    pub saved_at: Timestamp,
+    /// The text's length in bytes.
+    pub len: usize,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// A draft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Of what, when.
+    pub entry: DraftEntry,
+    /// The text.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a draft was not saved, read or removed. What was on disk before is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The file system refused.
+    #[error("can't {doing} {path}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not what was written.
+    #[error("the draft {path} is damaged ({reason}); it was left as it is")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+/// The drafts under one folder, which this makes with mode 0700; files have mode 0600. A file is one line of
+/// JSON that says of what it is, then the text's bytes.
+#[derive(Debug, Clone)]
+pub struct Drafts {
+    dir: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Description {
+    format: u32,
+    id: DraftId,
+    saved_at: Timestamp,
+    len: usize,
+    crc32: u32,
+}
+
+impl Drafts {
+    /// Drafts under `dir`. Touches nothing yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Where a draft is, or would be.
+    pub fn path(&self, id: &DraftId) -> PathBuf {
+        let file = format!("{}@{}.{}.{EXTENSION}", id.queue, id.seq, id.revision);
+        self.dir.join(folder_name(&id.store)).join(file)
+    }
+
+    /// Writes a draft over the one before. When this returns `Ok`, it survives a power loss; on an error the one
+    /// before is untouched.
+    pub fn save(&self, id: &DraftId, bytes: &[u8], now: Timestamp) -> Result<(), DraftError> {
+        let path = self.path(id);
+        let folder = self.dir.join(folder_name(&id.store));
+        self.make(&folder)?;
+        let description = Description {
+            format: 1,
+            id: id.clone(),
+            saved_at: now,
+            len: bytes.len(),
+            crc32: crc32fast::hash(bytes),
+        };
+        let write = || -> io::Result<()> {
+            let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&folder)?;
+            serde_json::to_writer(&mut file, &description)?;
+            file.write_all(b"\n")?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            File::open(&folder)?.sync_all()
+        };
+        write().map_err(|source| failed("save the draft", &path, source))
+    }
+
+    /// Reads a draft; `None` if there is none.
+    pub fn load(&self, id: &DraftId) -> Result<Option<Draft>, DraftError> {
+        let Some(draft) = read(&self.path(id))? else { return Ok(None) };
+        Ok((draft.entry.id == *id).then_some(draft))
+    }
+
+    /// The newest draft of a message, whatever revision it began from; `None` if there is none.
+    pub fn newest(
+        &self,
+        store: &str,
+        queue: &QueueName,
+        seq: Seq,
+    ) -> Result<Option<Draft>, DraftError> {
+        let of_message = |id: &DraftId| id.store == store && id.queue == *queue && id.seq == seq;
+        match self.list()?.into_iter().find(|entry| of_message(&entry.id)) {
+            Some(entry) => read(&entry.path),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes a draft; false if there was none.
+    pub fn delete(&self, id: &DraftId) -> Result<bool, DraftError> {
+        remove(&self.path(id))
+    }
+
+    /// Removes a message's drafts, whatever revision they began from: its repair is done. Returns how many.
+    pub fn delete_all(
+        &self,
+        store: &str,
+        queue: &QueueName,
+        seq: Seq,
+    ) -> Result<usize, DraftError> {
+        let mut removed = 0;
+        for entry in self.list()? {
+            if entry.id.store == store && entry.id.queue == *queue && entry.id.seq == seq {
+                removed += usize::from(remove(&entry.path)?);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// All drafts that can be read, the newest first; damaged files are left out and left alone.
+    pub fn list(&self) -> Result<Vec<DraftEntry>, DraftError> {
+        let mut entries = Vec::new();
+        for path in self.files()? {
+            if path.extension().is_some_and(|extension| extension == EXTENSION)
+                && let Ok(Some((entry, _, _))) = open(&path)
+            {
+                entries.push(entry);
+            }
+        }
+        entries.sort_by(|a, b| b.saved_at.cmp(&a.saved_at).then_with(|| a.path.cmp(&b.path)));
+        Ok(entries)
+    }
+
+    /// Removes drafts older than 90 days, those beyond the newest 500, and what a crash left. For the console's
+    /// start. Returns how many drafts it removed.
+    pub fn prune(&self, now: Timestamp) -> Result<usize, DraftError> {
+        let mut removed = 0;
+        for (index, entry) in self.list()?.into_iter().enumerate() {
+            if index >= MAX_DRAFTS || now.since_ms(entry.saved_at) > MAX_AGE_MS {
+                removed += usize::from(remove(&entry.path)?);
+            }
+        }
+        for path in self.files()? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with(TEMPORARY) && now.since_ms(modified(&path)) > MAX_TEMPORARY_MS {
+                remove(&path)?;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn make(&self, folder: &Path) -> Result<(), DraftError> {
+        for dir in [self.dir.as_path(), folder] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            // One that was there already may be open to others.
+            made.and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o700)))
+                .map_err(|source| failed("make the drafts' folder", dir, source))?;
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, DraftError> {
+        let mut files = Vec::new();
+        for folder in entries(&self.dir)? {
+            if folder.is_dir() {
+                files.extend(entries(&folder)?);
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, DraftError> {
+    let listing = || fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect();
+    match listing() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|source| failed("list the drafts in", dir, source)),
+    }
+}
+
+/// A draft's description, its check sum and the rest of its file; `None` if there is none.
+type Opened = (DraftEntry, u32, BufReader<File>);
+
+fn open(path: &Path) -> Result<Option<Opened>, DraftError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|source| failed("read the draft", path, source))?,
+    };
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    let mut head = reader.by_ref().take(MAX_DESCRIPTION_BYTES);
+    head.read_until(b'\n', &mut line).map_err(|source| failed("read the draft", path, source))?;
+    let damaged = |reason| DraftError::Damaged { path: path.to_owned(), reason };
+    let Description { format, id, saved_at, len, crc32 } =
+        serde_json::from_slice(&line).map_err(|_| damaged("its first line says nothing known"))?;
+    if format != 1 {
+        return Err(damaged("another version wrote it"));
+    }
+    if len > MAX_PAYLOAD_BYTES {
+        return Err(damaged("it is longer than a payload may be"));
+    }
+    Ok(Some((DraftEntry { id, saved_at, len, path: path.to_owned() }, crc32, reader)))
+}
+
+fn read(path: &Path) -> Result<Option<Draft>, DraftError> {
+    let Some((entry, crc32, reader)) = open(path)? else { return Ok(None) };
+    let mut bytes = Vec::with_capacity(entry.len);
+    // One more than there should be, so that a longer file is noticed.
+    reader
+        .take(entry.len as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| failed("read the draft", path, source))?;
+    if bytes.len() != entry.len || crc32fast::hash(&bytes) != crc32 {
+        let reason = "its text is not what was saved";
+        return Err(DraftError::Damaged { path: path.to_owned(), reason });
+    }
+    Ok(Some(Draft { entry, bytes }))
+}
+
+fn remove(path: &Path) -> Result<bool, DraftError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(failed("remove the draft", path, source)),
+    }
+}
+
+/// When a file was written; the epoch's start if that can't be known.
+fn modified(path: &Path) -> Timestamp {
+    let time = fs::metadata(path).and_then(|found| found.modified()).unwrap_or(UNIX_EPOCH);
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn failed(doing: &'static str, path: &Path, source: io::Error) -> DraftError {
+    DraftError::Io { doing, path: path.to_owned(), source }
+}
+
+/// A store's name as a folder's: what isn't a letter, digit, `-` or `_` as `%XX`.
+fn folder_name(store: &str) -> String {
+    let mut name = String::from("store-");
+    for byte in store.bytes() {
+        match byte {
+            b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    if name.len() > MAX_FOLDER_BYTES {
+        name.truncate(MAX_FOLDER_BYTES - 9);
+        name.push_str(&format!("-{:08x}", crc32fast::hash(store.as_bytes())));
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+use super::*;
+
+fn id(store: &str, seq: u64, revision: u32) -> DraftId {
+    let queue = QueueName::new("orders.eu:1").unwrap();
+    DraftId { store: store.to_owned(), queue, seq: Seq(seq), revision: Revision(revision) }
+}
+
+fn folder() -> (tempfile::TempDir, Drafts) {
+    let dir = tempfile::tempdir().unwrap();
+    let drafts = Drafts::new(dir.path().join("console/drafts"));
+    (dir, drafts)
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_draft_comes_back_byte_for_byte_and_only_to_its_owner() {
+    let (_dir, drafts) = folder();
+    let (first, other) = (id("unix:/run/a.sock", 7, 0), id("unix:/run/b.sock", 7, 0));
+    let bytes = b"{\"a\":\r\n1}\n\0\n\xff";
+    drafts.save(&first, b"before", Timestamp(1)).unwrap();
+    drafts.save(&first, bytes, Timestamp(2)).unwrap();
+    let draft = drafts.load(&first).unwrap().unwrap();
+    assert_eq!((&draft.bytes[..], draft.entry.saved_at), (&bytes[..], Timestamp(2)));
+    assert!(drafts.load(&other).unwrap().is_none());
+    let path = drafts.path(&first);
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!((mode(path.parent().unwrap()), mode(&drafts.dir)), (0o700, 0o700));
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing left behind");
+}
+
+#[test]
+fn an_open_folder_is_closed_to_others() {
+    let (_dir, drafts) = folder();
+    fs::create_dir_all(&drafts.dir).unwrap();
+    fs::set_permissions(&drafts.dir, Permissions::from_mode(0o755)).unwrap();
+    drafts.save(&id("s", 1, 0), b"x", Timestamp(1)).unwrap();
+    assert_eq!(mode(&drafts.dir), 0o700);
+}
+
+#[test]
+fn the_newest_of_a_message_is_found_whatever_its_revision() {
+    let (_dir, drafts) = folder();
+    for (seq, revision, at) in [(7, 0, 30), (7, 1, 50), (7, 2, 40), (8, 0, 60)] {
+        let text = format!("{seq}.{revision}");
+        drafts.save(&id("s", seq, revision), text.as_bytes(), Timestamp(at)).unwrap();
+    }
+    let queue = id("s", 7, 0).queue;
+    assert_eq!(drafts.newest("s", &queue, Seq(7)).unwrap().unwrap().bytes, b"7.1");
+    assert!(drafts.newest("t", &queue, Seq(7)).unwrap().is_none());
+    let order: Vec<_> = drafts.list().unwrap().into_iter().map(|e| e.saved_at.0).collect();
+    assert_eq!(order, [60, 50, 40, 30]);
+    assert!(drafts.delete(&id("s", 7, 1)).unwrap());
+    assert!(!drafts.delete(&id("s", 7, 1)).unwrap());
+    assert_eq!(drafts.delete_all("s", &queue, Seq(7)).unwrap(), 2);
+    assert_eq!(drafts.list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_damaged_draft_is_said_and_left_alone() {
+    let (_dir, drafts) = folder();
+    let id = id("s", 1, 0);
+    drafts.save(&id, b"a long text", Timestamp(1)).unwrap();
+    let path = drafts.path(&id);
+    let whole = fs::read(&path).unwrap();
+    for broken in [&whole[..whole.len() - 1], &whole[..5], b"", &[&whole[..], b"x"].concat()] {
+        fs::write(&path, broken).unwrap();
+        let error = drafts.load(&id).unwrap_err();
+        assert!(matches!(error, DraftError::Damaged { .. }), "{error}");
+    }
+    fs::write(&path, b"no description").unwrap();
+    assert!(drafts.list().unwrap().is_empty());
+    assert_eq!(drafts.prune(Timestamp(u64::MAX)).unwrap(), 0);
+    assert!(path.exists());
+}
+
+#[test]
+fn a_failed_save_says_where_and_keeps_the_one_before() {
+    let (dir, drafts) = folder();
+    let blocked = Drafts::new(dir.path().join("a-file"));
+    fs::write(&blocked.dir, b"").unwrap();
+    let error = blocked.save(&id("s", 1, 0), b"x", Timestamp(1)).unwrap_err().to_string();
+    assert!(error.starts_with("can't make the drafts' folder") && error.contains("a-file"));
+
+    let id = id("s", 1, 0);
+    drafts.save(&id, b"kept", Timestamp(1)).unwrap();
+    let path = drafts.path(&id);
+    let aside = path.with_extension("aside");
+    fs::rename(&path, &aside).unwrap();
+    // A folder in the file's place: the last step, the renaming, fails.
+    fs::create_dir(&path).unwrap();
+    let error = drafts.save(&id, b"new", Timestamp(2)).unwrap_err().to_string();
+    assert!(error.starts_with("can't save the draft"), "{error}");
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(drafts.load(&id).unwrap().unwrap().bytes, b"kept");
+}
+
+#[test]
+fn pruning_takes_the_old_and_the_many() {
+    let (_dir, drafts) = folder();
+    let now = Timestamp(MAX_AGE_MS * 2);
+    drafts.save(&id("s", 0, 0), b"old", Timestamp(now.0 - MAX_AGE_MS - 1)).unwrap();
+    drafts.save(&id("s", 1, 0), b"young", Timestamp(now.0 - MAX_AGE_MS)).unwrap();
+    let left = drafts.path(&id("s", 0, 0)).with_file_name(format!("{TEMPORARY}x"));
+    fs::write(&left, b"").unwrap();
+    assert_eq!(drafts.prune(now).unwrap(), 1);
+    assert!(left.exists(), "may be another console's save");
+    assert!(drafts.load(&id("s", 1, 0)).unwrap().is_some());
+    drafts.prune(modified(&left).plus_ms(MAX_TEMPORARY_MS + 1)).unwrap();
+    assert!(!left.exists());
+    assert_eq!(Drafts::new("/nowhere/at/all").prune(now).unwrap(), 0);
+}
+
+#[test]
+fn any_store_gets_a_folder_of_its_own() {
+    let long = "unix:/".to_owned() + &"x".repeat(300);
+    let names = ["", ".", "..", "a/b", "a%2Fb", &long, &(long.clone() + "y")].map(folder_name);
+    for (index, name) in names.iter().enumerate() {
+        assert!(name.len() <= MAX_FOLDER_BYTES && !name.contains(['/', '.']), "{name}");
+        assert!(!names[..index].contains(name), "{name}");
+    }
+}
