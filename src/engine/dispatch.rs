@@ -33,10 +33,7 @@ impl Engine {
             Next::Wait => self.unticket(at),
             Next::Load if self.queue(at).window.is_loading() => self.unticket(at),
             next @ (Next::Deliver(_) | Next::Load) => match self.free_worker(at) {
-                Some(worker) => {
-                    self.unticket(at);
-                    self.serve(at, worker, next, out);
-                }
+                Some(worker) => self.serve(at, worker, next, out),
                 None => self.ticket(at),
             },
         }
@@ -49,7 +46,6 @@ impl Engine {
             && worker.free_credit() > loads
             && let Some((_, &at)) = worker.waiting.first_key_value()
         {
-            self.unticket(at);
             let next = self.queue(at).next(self.now);
             self.serve(at, id, next, out);
             if next == Next::Load {
@@ -59,9 +55,14 @@ impl Engine {
     }
 
     fn serve(&mut self, at: QueueIndex, worker: WorkerId, next: Next, out: &mut Effects) {
+        let turn = self.queue(at).ticket;
+        self.unticket(at);
         match next {
             Next::Deliver(seq) => self.deliver(at, seq, worker, out),
-            Next::Load => self.load(at, out),
+            Next::Load => {
+                self.queue_mut(at).kept_turn = turn;
+                self.load(at, out);
+            }
             Next::Wait => {}
         }
     }
@@ -82,9 +83,9 @@ impl Engine {
             return;
         }
         self.next_ticket = self.next_ticket.saturating_add(1);
-        let ticket = self.next_ticket;
         let Self { queues, workers, .. } = self;
         let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let ticket = queue.kept_turn.take().unwrap_or(self.next_ticket);
         queue.ticket = Some(ticket);
         for id in &queue.workers {
             if let Some(worker) = workers.get_mut(id) {
@@ -120,6 +121,7 @@ impl Engine {
         let deadline = self.now.plus_ms(settings.lease_ms.max(1));
         let deadline = latest.map_or(deadline, |latest| deadline.min(latest));
         let at_most_once = settings.ack == AckMode::OnDelivery;
+        queue.kept_turn = None;
         queue.lane.take(InFlight { delivery: number, seq });
         out.effects.push(Effect::Deliver {
             worker: id,

@@ -28,6 +28,8 @@ mod request;
 mod retry;
 mod send;
 mod status;
+#[cfg(test)]
+pub(crate) mod tests;
 mod timer;
 mod view;
 mod window;

@@ -59,6 +59,8 @@ pub(super) struct Queue {
     pub(super) lane: Lane,
     /// Its turn among the queues that wait for a free worker.
     pub(super) ticket: Option<u64>,
+    /// The ticket that it had before it was loaded for a free worker: it keeps its turn.
+    pub(super) kept_turn: Option<u64>,
     /// Connected workers that serve it.
     pub(super) workers: Vec<WorkerId>,
     /// Header and payload bytes of what is not finished.
@@ -110,6 +112,7 @@ impl Queue {
             dedup,
             lane: Lane::default(),
             ticket: None,
+            kept_turn: None,
             workers: Vec::new(),
             bytes: backlog.bytes,
             oldest_at: backlog.oldest_at,

@@ -1,0 +1,242 @@
+//! An engine over a fake store, with every commit done at once and every load answered at once.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::engine::{CallSpec, Effect, Effects, Engine, EngineOptions, Event};
+use crate::model::{
+    Actor, Content, DeliveryId, Header, MessageId, NackAction, Origin, QueueName, QueueSettings,
+    QueueView, Repair, RepairAction, Revision, Seq, Timestamp, WorkError, WorkerId, WorkerInfo,
+};
+
+use super::store::FakeStore;
+
+/// When every test begins.
+pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
+
+/// Engine, store and clock.
+pub(crate) struct Rig {
+    pub(crate) engine: Engine,
+    pub(crate) store: FakeStore,
+    pub(crate) now: Timestamp,
+    options: EngineOptions,
+}
+
+/// A message in a worker's hands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Delivered {
+    pub(crate) worker: u64,
+    pub(crate) delivery: DeliveryId,
+    pub(crate) queue: String,
+    pub(crate) seq: u64,
+    pub(crate) attempt: u32,
+    pub(crate) payload: String,
+}
+
+impl Rig {
+    /// One with a queue `q` of these settings.
+    pub(crate) fn new(settings: QueueSettings) -> Self {
+        Self::with_options(EngineOptions::default(), settings)
+    }
+
+    pub(crate) fn with_options(options: EngineOptions, settings: QueueSettings) -> Self {
+        let mut store = FakeStore::default();
+        let engine = Engine::new(options.clone(), store.recover(), START);
+        let mut rig = Self { engine, store, now: START, options };
+        rig.put_queue("q", settings);
+        rig
+    }
+
+    /// The broker stops hard and starts again; workers are gone.
+    pub(crate) fn restart(&mut self) {
+        self.engine = Engine::new(self.options.clone(), self.store.recover(), self.now);
+    }
+
+    /// Hands the engine an event and commits; loads are answered until there are none.
+    pub(crate) fn run(&mut self, event: Event) -> Vec<Effect> {
+        let mut told = Vec::new();
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let mut out = Effects::default();
+            self.engine.handle(self.now, event, &mut out);
+            self.store.commit(out.ops);
+            for effect in out.effects {
+                match effect {
+                    Effect::Load { queue, from, max_messages, max_bytes } => {
+                        let messages = self.store.read(queue, from, max_messages, max_bytes);
+                        events.push_back(Event::Loaded { queue, from, messages });
+                    }
+                    Effect::FindMessage { origin, id, queue } => {
+                        let place = self.store.find(queue, &id);
+                        events.push_back(Event::Found { origin, id, place });
+                    }
+                    told_now => told.push(told_now),
+                }
+            }
+        }
+        told
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&mut self, ms: u64) -> Vec<Effect> {
+        self.now = self.now.plus_ms(ms);
+        self.run(Event::Tick)
+    }
+
+    pub(crate) fn put_queue(&mut self, name: &str, settings: QueueSettings) -> Vec<Effect> {
+        let event = Event::PutQueue {
+            origin: Origin(0),
+            actor: operator("ann"),
+            name: queue(name),
+            settings,
+        };
+        self.run(event)
+    }
+
+    pub(crate) fn send(&mut self, queue: &str, id: &str) -> Vec<Effect> {
+        self.send_many(&[(queue, id)])
+    }
+
+    pub(crate) fn send_many(&mut self, messages: &[(&str, &str)]) -> Vec<Effect> {
+        let messages = messages.iter().map(|(name, id)| (queue(name), content(id, id))).collect();
+        self.run(Event::Send { origin: Origin(1), messages, call: None })
+    }
+
+    pub(crate) fn call(&mut self, origin: u64, id: &str, timeout_ms: u64) -> Vec<Effect> {
+        let messages = vec![(queue("q"), content(id, id))];
+        let call = Some(CallSpec { timeout_ms });
+        self.run(Event::Send { origin: Origin(origin), messages, call })
+    }
+
+    pub(crate) fn ready(&mut self, worker: u64, queues: &[&str], credit: u32) -> Vec<Effect> {
+        let queues = queues.iter().map(|name| queue(name)).collect();
+        let info = WorkerInfo { name: format!("w{worker}"), ..WorkerInfo::default() };
+        self.run(Event::WorkerReady { worker: WorkerId(worker), queues, credit, info })
+    }
+
+    pub(crate) fn gone(&mut self, worker: u64) -> Vec<Effect> {
+        self.run(Event::WorkerGone { worker: WorkerId(worker), reason: "disconnected" })
+    }
+
+    pub(crate) fn ack(&mut self, of: &Delivered) -> Vec<Effect> {
+        let reply = Bytes::from_static(b"reply");
+        self.run(Event::Ack { worker: WorkerId(of.worker), delivery: of.delivery, reply })
+    }
+
+    pub(crate) fn nack(&mut self, of: &Delivered) -> Vec<Effect> {
+        self.nack_with(of, NackAction::Retry, None)
+    }
+
+    pub(crate) fn nack_with(
+        &mut self,
+        of: &Delivered,
+        action: NackAction,
+        delay_ms: Option<u64>,
+    ) -> Vec<Effect> {
+        let error = WorkError {
+            code: "exit-1".to_owned(),
+            message: "it failed".to_owned(),
+            detail: String::new(),
+        };
+        let (worker, delivery) = (WorkerId(of.worker), of.delivery);
+        self.run(Event::Nack { worker, delivery, error, action, delay_ms })
+    }
+
+    /// A repair by `ann` as the admin API submits it: with the content that it has read.
+    pub(crate) fn repair(
+        &mut self,
+        key: &str,
+        seq: u64,
+        revision: u32,
+        action: RepairAction,
+    ) -> Vec<Effect> {
+        self.repair_by("ann", key, seq, revision, action)
+    }
+
+    pub(crate) fn repair_by(
+        &mut self,
+        name: &str,
+        key: &str,
+        seq: u64,
+        revision: u32,
+        action: RepairAction,
+    ) -> Vec<Effect> {
+        let (seq, expect_revision) = (Seq(seq), Revision(revision));
+        let id = self.engine.queue_id(&queue("q")).expect("q is there");
+        let repair = Repair {
+            key: key.parse().expect("a valid key"),
+            actor: operator(name),
+            queue: queue("q"),
+            seq,
+            expect_revision,
+            seen: self.store.content(id, seq, expect_revision),
+            action,
+            reason: "because".to_owned(),
+        };
+        self.run(Event::Repair { origin: Origin(9), repair })
+    }
+
+    pub(crate) fn pause(&mut self, paused: bool) -> Vec<Effect> {
+        self.run(Event::SetPaused {
+            origin: Origin(9),
+            actor: operator("ann"),
+            queue: queue("q"),
+            paused,
+            reason: "a look".to_owned(),
+        })
+    }
+
+    pub(crate) fn hold(&mut self, name: &str, seq: u64, for_ms: u64) -> Vec<Effect> {
+        let (actor, queue, seq) = (operator(name), queue("q"), Seq(seq));
+        self.run(Event::Hold { origin: Origin(9), actor, queue, seq, for_ms })
+    }
+
+    pub(crate) fn view(&self, name: &str) -> QueueView {
+        self.engine.queue_view(&queue(name)).expect("the queue is there")
+    }
+}
+
+/// The deliveries among effects.
+pub(crate) fn deliveries(effects: &[Effect]) -> Vec<Delivered> {
+    let mut deliveries = Vec::new();
+    for effect in effects {
+        if let Effect::Deliver { worker, delivery, queue, seq, attempt, content, .. } = effect {
+            deliveries.push(Delivered {
+                worker: worker.0,
+                delivery: *delivery,
+                queue: queue.to_string(),
+                seq: seq.0,
+                attempt: *attempt,
+                payload: String::from_utf8_lossy(&content.payload).into_owned(),
+            });
+        }
+    }
+    deliveries
+}
+
+/// The one delivery among effects.
+#[track_caller]
+pub(crate) fn delivered(effects: &[Effect]) -> Delivered {
+    match deliveries(effects).as_slice() {
+        [one] => one.clone(),
+        other => panic!("one delivery expected, {other:?} found in {effects:?}"),
+    }
+}
+
+pub(crate) fn queue(name: &str) -> QueueName {
+    QueueName::new(name).expect("a valid name")
+}
+
+pub(crate) fn operator(name: &str) -> Actor {
+    Actor { name: name.to_owned(), via: "api".to_owned() }
+}
+
+pub(crate) fn content(id: &str, payload: &str) -> Content {
+    let map = serde_json::Map::from_iter([("id".to_owned(), id.into())]);
+    let header = Header::from_map(map, || MessageId::new("unused").expect("valid"));
+    Content {
+        header: header.expect("a valid header"),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+    }
+}

@@ -1,0 +1,198 @@
+//! A store in RAM that checks what it is given.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::model::{
+    Content, Finish, Generation, IdempotencyKey, JournalEntry, MessageId, MessageRecord, Op,
+    QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Revision, Seq, StoredMessage,
+    Timestamp,
+};
+
+/// A store that is always durable. Panics on operations that break `Op`'s contract.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FakeStore {
+    generation: u64,
+    queues: BTreeMap<QueueId, Kept>,
+    /// The whole journal.
+    pub(crate) journal: Vec<JournalEntry>,
+    /// Every repair ever committed, in order.
+    pub(crate) repairs: VecDeque<(IdempotencyKey, RepairOutcome)>,
+}
+
+/// A queue in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) record: QueueRecord,
+    /// Ids in the order of acceptance: the place is the index and 1.
+    pub(crate) accepted: Vec<MessageId>,
+    /// Unfinished messages.
+    pub(crate) messages: BTreeMap<Seq, KeptMessage>,
+    /// How finished ones ended, in order.
+    pub(crate) finished: Vec<(Seq, Finish)>,
+}
+
+/// A message in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptMessage {
+    at: Timestamp,
+    /// By revision.
+    pub(crate) contents: Vec<Arc<Content>>,
+    pub(crate) record: Option<MessageRecord>,
+}
+
+impl KeptMessage {
+    pub(crate) fn newest(&self) -> &Arc<Content> {
+        self.contents.last().expect("a message has a content")
+    }
+}
+
+impl FakeStore {
+    /// Makes operations durable.
+    pub(crate) fn commit(&mut self, ops: Vec<Op>) {
+        for op in ops {
+            self.apply(op);
+        }
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::PutQueue(record) => match self.queues.get_mut(&record.id) {
+                Some(kept) => kept.record = record,
+                None => {
+                    let (accepted, messages, finished) = Default::default();
+                    let id = record.id;
+                    assert!(self.queue_named(record.name.as_str()).is_none(), "names are unique");
+                    self.queues.insert(id, Kept { record, accepted, messages, finished });
+                }
+            },
+            Op::Append { queue, seq, at, content } => {
+                let kept = self.kept(queue);
+                kept.accepted.push(content.id().clone());
+                assert_eq!(seq.0, kept.accepted.len() as u64, "places come without gaps");
+                kept.messages
+                    .insert(seq, KeptMessage { at, contents: vec![content], record: None });
+            }
+            Op::PutRecord { queue, seq, record } => {
+                let message = self.message(queue, seq);
+                assert_eq!(record.revision.0 as usize + 1, message.contents.len());
+                message.record = Some(record);
+            }
+            Op::PutRevision { queue, seq, revision, content } => {
+                let message = self.message(queue, seq);
+                assert_eq!(revision.revision.0 as usize, message.contents.len());
+                assert_eq!(content.id(), message.newest().id());
+                message.contents.push(content);
+            }
+            Op::Finish { queue, seq, how } => {
+                let kept = self.kept(queue);
+                assert!(kept.messages.remove(&seq).is_some(), "{seq} is finished once");
+                kept.finished.push((seq, how));
+            }
+            Op::Journal(entry) => {
+                assert_eq!(entry.number, self.journal.len() as u64 + 1, "no gaps in the journal");
+                self.journal.push(entry);
+            }
+            Op::PutRepair(outcome) => {
+                let twice = self.repairs.iter().any(|(key, _)| *key == outcome.key);
+                assert!(!twice, "a repair acts once");
+                self.repairs.push_back((outcome.key.clone(), outcome));
+            }
+        }
+    }
+
+    /// What opening the store gives.
+    pub(crate) fn recover(&mut self) -> Recovered {
+        self.generation += 1;
+        Recovered {
+            generation: Generation(self.generation),
+            queues: self.queues.values().map(Kept::backlog).collect(),
+            last_journal: self.journal.len() as u64,
+            repairs: self.repairs.clone(),
+        }
+    }
+
+    /// As `Mailbox::read`.
+    pub(crate) fn read(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Vec<StoredMessage> {
+        let mut bytes = 0;
+        let messages = self.queues.get(&queue).expect("the queue is there").messages.range(from..);
+        messages
+            .take(max_messages)
+            .enumerate()
+            .take_while(|(n, (_, message))| {
+                bytes += message.newest().size_bytes() as usize;
+                *n == 0 || bytes <= max_bytes
+            })
+            .map(|(_, (&seq, message))| StoredMessage {
+                seq,
+                accepted_at: message.at,
+                content: Arc::clone(message.newest()),
+                record: message.record.clone(),
+            })
+            .collect()
+    }
+
+    /// As `Mailbox::find`, without de-duplication windows.
+    pub(crate) fn find(&self, queue: Option<QueueId>, id: &MessageId) -> Option<(QueueId, Seq)> {
+        let queues = self.queues.iter().filter(|(of, _)| queue.is_none_or(|queue| queue == **of));
+        queues
+            .flat_map(|(&of, kept)| kept.messages.iter().map(move |(&seq, m)| (of, seq, m)))
+            .filter(|(_, _, message)| message.newest().id() == id)
+            .map(|(of, seq, _)| (of, seq))
+            .next_back()
+    }
+
+    /// As `Mailbox::content`.
+    pub(crate) fn content(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        revision: Revision,
+    ) -> Option<Arc<Content>> {
+        let message = self.queues.get(&queue)?.messages.get(&seq)?;
+        message.contents.get(revision.0 as usize).map(Arc::clone)
+    }
+
+    /// A queue by its name.
+    pub(crate) fn queue_named(&self, name: &str) -> Option<&Kept> {
+        self.queues.values().find(|kept| kept.record.name.as_str() == name)
+    }
+
+    fn kept(&mut self, queue: QueueId) -> &mut Kept {
+        self.queues.get_mut(&queue).expect("the queue was put before")
+    }
+
+    fn message(&mut self, queue: QueueId, seq: Seq) -> &mut KeptMessage {
+        self.kept(queue).messages.get_mut(&seq).expect("the message is unfinished")
+    }
+}
+
+impl Kept {
+    fn backlog(&self) -> QueueBacklog {
+        let next_seq = Seq(self.accepted.len() as u64 + 1);
+        let floor = self.messages.keys().next().copied().unwrap_or(next_seq);
+        let after = (floor.0..next_seq.0).map(Seq);
+        let window = self.record.settings.dedup.last() as usize;
+        let ids = self.accepted.iter().cloned().zip((1..).map(Seq));
+        QueueBacklog {
+            record: self.record.clone(),
+            floor,
+            next_seq,
+            finished: after.filter(|seq| !self.messages.contains_key(seq)).collect(),
+            bytes: self.messages.values().map(|message| message.newest().size_bytes()).sum(),
+            oldest_at: self.messages.values().next().map(|message| message.at),
+            records: self
+                .messages
+                .iter()
+                .filter_map(|(&seq, message)| Some((seq, message.record.clone()?)))
+                .collect(),
+            window: ids.skip(self.accepted.len().saturating_sub(window)).collect(),
+        }
+    }
+}
