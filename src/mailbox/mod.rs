@@ -5,8 +5,10 @@ mod check;
 mod conformance;
 pub mod fault;
 mod memory;
+mod sled;
 
 pub use memory::MemoryMailbox;
+pub use sled::{SledMailbox, SledOptions};
 
 use crate::model::{
     Batch, Content, JournalEntry, MessageId, QueueId, Recovered, Revision, RevisionRecord, Seq,

@@ -1,6 +1,8 @@
-//! What every mailbox must do, as one suite: `conformance!(name, open)` for what holds while it is open. `open`
-//! makes a mailbox in a folder.
+//! What every mailbox must do, as one suite: `conformance!(name, open)` for what holds while it is open,
+//! `durable_conformance!(name, open)` for what must be there after it was closed and opened again.
+//! `open` makes a mailbox in a folder.
 
+pub(crate) mod durable;
 pub(crate) mod live;
 pub(crate) mod sample;
 
@@ -43,6 +45,32 @@ macro_rules! conformance {
     };
 }
 
+/// One `#[test]` for each behaviour of [`durable`].
+macro_rules! durable_conformance {
+    ($name:ident, $open:expr) => {
+        conformance!(@tests $name, durable, $open, [
+            a_restart_keeps_messages_records_and_the_generation_rises
+            a_restart_keeps_floors_and_places_of_empty_queues
+            a_restart_keeps_the_window_of_finished_messages
+            a_restart_keeps_revisions_journal_and_repairs
+            a_restart_counts_bytes_and_the_oldest
+            many_restarts_with_work_between_lose_nothing
+            finished_messages_stay_finished_after_maintenance_and_restart
+        ]);
+    };
+}
+
 mod memory {
     conformance!(suite, |_: &std::path::Path| crate::mailbox::MemoryMailbox::new());
+}
+
+mod sled {
+    use crate::mailbox::{SledMailbox, SledOptions};
+
+    fn open(path: &std::path::Path) -> SledMailbox {
+        SledMailbox::open(&path.join("store"), SledOptions::default()).unwrap()
+    }
+
+    conformance!(live, super::open);
+    durable_conformance!(durable, super::open);
 }

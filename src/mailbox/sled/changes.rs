@@ -1,0 +1,263 @@
+//! What a batch changes: messages for the log, keys of `state`, and the index.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::codec::{put_bytes, put_number, seal};
+use super::index::{Advance, Extra, Index, Progress, Queue, chunk_bytes};
+use super::layout::{
+    PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, queue_key,
+    record_key, repair_key, revision_key,
+};
+use super::segment::{Change, Directory, Entry};
+use crate::mailbox::MailboxError;
+use crate::model::limits::MAX_REPAIR_KEYS;
+use crate::model::{
+    Batch, Content, JournalEntry, MessageRecord, Op, QueueId, QueueRecord, RepairOutcome,
+    RevisionRecord, Seq,
+};
+
+/// A checked batch, worked out against the index; nothing is changed yet.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) entries: Vec<Entry>,
+    keys: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    queues: BTreeMap<QueueId, QueueRecord>,
+    appended: BTreeMap<QueueId, u64>,
+    finished: BTreeMap<QueueId, Vec<u64>>,
+    places: BTreeMap<QueueId, u64>,
+    advances: Vec<(QueueId, Advance)>,
+    extras: BTreeMap<(QueueId, u64), Extra>,
+    last_journal: Option<u64>,
+    repairs: std::ops::Range<u64>,
+}
+
+impl Changes {
+    /// `batch` is checked. `places` are queues whose next place becomes at least so high, without
+    /// messages.
+    pub(super) fn of(
+        batch: &Batch,
+        places: &[(QueueId, Seq)],
+        index: &Index,
+    ) -> Result<Self, MailboxError> {
+        let mut changes = Self { repairs: index.repairs.clone(), ..Self::default() };
+        for op in &batch.ops {
+            changes.take(op, index)?;
+        }
+        changes.places = places.iter().map(|&(queue, seq)| (queue, seq.0)).collect();
+        changes.settle(index);
+        Ok(changes)
+    }
+
+    fn take(&mut self, op: &Op, index: &Index) -> Result<(), MailboxError> {
+        match op {
+            Op::PutQueue(record) => {
+                self.put_json(queue_key(record.id), record)?;
+                self.queues.insert(record.id, record.clone());
+            }
+            Op::Append { queue, seq, at, content } => {
+                *self.appended.entry(*queue).or_default() = seq.0 + 1;
+                let content = Arc::clone(content);
+                self.entries.push(Entry { queue: *queue, seq: *seq, at: *at, content });
+            }
+            Op::PutRecord { queue, seq, record } => self.put_record(*queue, *seq, record, index)?,
+            Op::PutRevision { queue, seq, revision, content } => {
+                self.put_revision(*queue, *seq, revision, content, index)?;
+            }
+            Op::Finish { queue, seq, how: _ } => {
+                let extra = std::mem::take(self.extra(*queue, *seq, index));
+                self.remove_chunks(&record_key(*queue, *seq), 0..extra.record_chunks);
+                for (revision, (chunks, _)) in extra.revisions {
+                    self.remove_chunks(&revision_key(*queue, *seq, revision), 0..chunks);
+                }
+                self.finished.entry(*queue).or_default().push(seq.0);
+            }
+            Op::Journal(entry) => self.put_journal(entry)?,
+            Op::PutRepair(outcome) => self.put_repair(outcome)?,
+        }
+        Ok(())
+    }
+
+    fn extra(&mut self, queue: QueueId, seq: Seq, index: &Index) -> &mut Extra {
+        self.extras.entry((queue, seq.0)).or_insert_with(|| {
+            let known = index.queues.get(&queue).and_then(|queue| queue.extras.get(&seq.0));
+            known.cloned().unwrap_or_default()
+        })
+    }
+
+    fn put_record(
+        &mut self,
+        queue: QueueId,
+        seq: Seq,
+        record: &MessageRecord,
+        index: &Index,
+    ) -> Result<(), MailboxError> {
+        let key = record_key(queue, seq);
+        let chunks = self.put_chunks(&key, &json(record)?)?;
+        let extra = self.extra(queue, seq, index);
+        let before = std::mem::replace(&mut extra.record_chunks, chunks);
+        extra.newest = record.revision.0;
+        self.remove_chunks(&key, chunks..before);
+        Ok(())
+    }
+
+    fn put_revision(
+        &mut self,
+        queue: QueueId,
+        seq: Seq,
+        record: &RevisionRecord,
+        content: &Content,
+        index: &Index,
+    ) -> Result<(), MailboxError> {
+        let revision = record.revision.0;
+        let key = revision_key(queue, seq, revision);
+        let mut bytes = Vec::new();
+        put_number(&mut bytes, content.payload.len() as u64);
+        put_bytes(&mut bytes, &json(record)?);
+        put_bytes(&mut bytes, content.header.json());
+        bytes.extend_from_slice(&content.payload);
+        let chunks = self.put_chunks(&key, &bytes)?;
+        let size = content.size_bytes();
+        let before = self.extra(queue, seq, index).revisions.insert(revision, (chunks, size));
+        self.remove_chunks(&key, chunks..before.map_or(0, |(chunks, _)| chunks));
+        Ok(())
+    }
+
+    fn put_journal(&mut self, entry: &JournalEntry) -> Result<(), MailboxError> {
+        self.put_json(journal_key(entry.number), entry)?;
+        self.keys.insert(journal_index_key(&entry.queue, entry.number), Some(Vec::new()));
+        self.last_journal = Some(entry.number);
+        Ok(())
+    }
+
+    fn put_repair(&mut self, outcome: &RepairOutcome) -> Result<(), MailboxError> {
+        self.put_json(repair_key(self.repairs.end), outcome)?;
+        self.repairs.end += 1;
+        while self.repairs.end - self.repairs.start > MAX_REPAIR_KEYS as u64 {
+            self.keys.insert(repair_key(self.repairs.start), None);
+            self.repairs.start += 1;
+        }
+        Ok(())
+    }
+
+    /// Works out floors once all is known.
+    fn settle(&mut self, index: &Index) {
+        let fresh = Progress::new();
+        for (&queue, finished) in &mut self.finished {
+            let known = index.queues.get(&queue);
+            let progress = known.map_or(&fresh, |queue| &queue.progress);
+            let advance = progress.advance(finished);
+            let appended = self.appended.get(&queue).copied();
+            let next = appended.or(known.map(|queue| queue.next)).unwrap_or(1);
+            put_floor(&mut self.keys, queue, advance.floor, next);
+            for (&chunk, bits) in &advance.put {
+                let key = finished_key(queue, chunk);
+                let mut bytes = chunk_bytes(bits);
+                seal(&key, &mut bytes);
+                self.keys.insert(key, Some(bytes));
+            }
+            for &chunk in &advance.removed {
+                self.keys.insert(finished_key(queue, chunk), None);
+            }
+            self.advances.push((queue, advance));
+        }
+        for (&queue, &next) in &self.places {
+            put_floor(&mut self.keys, queue, next, next);
+        }
+    }
+
+    fn put_json(&mut self, key: Vec<u8>, value: &impl Serialize) -> Result<(), MailboxError> {
+        let mut bytes = json(value)?;
+        if bytes.len() > PART_BYTES {
+            let what = format!("a value of {} bytes is too large", bytes.len());
+            return Err(MailboxError::Inconsistent { what });
+        }
+        seal(&key, &mut bytes);
+        self.keys.insert(key, Some(bytes));
+        Ok(())
+    }
+
+    fn put_chunks(&mut self, prefix: &[u8], bytes: &[u8]) -> Result<u16, MailboxError> {
+        let mut chunks = 0;
+        for chunk in bytes.chunks(PART_BYTES) {
+            let key = chunk_key(prefix, chunks);
+            let mut value = chunk.to_vec();
+            seal(&key, &mut value);
+            self.keys.insert(key, Some(value));
+            chunks = chunks.checked_add(1).ok_or_else(|| MailboxError::Inconsistent {
+                what: format!("a record or revision of {} bytes is too large", bytes.len()),
+            })?;
+        }
+        Ok(chunks)
+    }
+
+    fn remove_chunks(&mut self, prefix: &[u8], chunks: std::ops::Range<u16>) {
+        for chunk in chunks {
+            self.keys.insert(chunk_key(prefix, chunk), None);
+        }
+    }
+
+    /// The keys of `state`, in order.
+    pub(super) fn keys(&self) -> Vec<Change> {
+        self.keys.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Brings the index up to what is in the store now; `segments` are those of `entries`.
+    pub(super) fn apply(self, segments: &[(u64, Directory)], index: &mut Index) {
+        let mut touched: Vec<QueueId> = self.appended.into_keys().collect();
+        for (id, record) in self.queues {
+            touched.push(id);
+            match index.queues.get_mut(&id) {
+                Some(queue) => queue.record = record,
+                None => drop(index.queues.insert(id, Queue::new(record))),
+            }
+        }
+        for (id, directory) in segments {
+            index.add_segment(*id, directory);
+        }
+        for (&queue, places) in &self.finished {
+            touched.push(queue);
+            places.iter().for_each(|&place| index.release(queue, place));
+        }
+        for (queue, advance) in self.advances {
+            if let Some(queue) = index.queues.get_mut(&queue) {
+                queue.progress.apply(advance);
+            }
+        }
+        for (id, next) in self.places {
+            if let Some(queue) = index.queues.get_mut(&id) {
+                queue.progress.floor = next;
+                queue.next = next;
+            }
+        }
+        for ((queue, place), extra) in self.extras {
+            let Some(queue) = index.queues.get_mut(&queue) else { continue };
+            if extra == Extra::default() {
+                queue.extras.remove(&place);
+            } else {
+                queue.extras.insert(place, extra);
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        touched.into_iter().for_each(|queue| index.trim(queue));
+        index.last_journal = self.last_journal.unwrap_or(index.last_journal);
+        index.repairs = self.repairs;
+    }
+}
+
+fn put_floor(keys: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>, queue: QueueId, floor: u64, next: u64) {
+    let key = floor_key(queue);
+    let mut bytes = Vec::new();
+    put_number(&mut bytes, floor);
+    put_number(&mut bytes, next);
+    seal(&key, &mut bytes);
+    keys.insert(key, Some(bytes));
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, MailboxError> {
+    serde_json::to_vec(value)
+        .map_err(|e| MailboxError::Inconsistent { what: format!("a record has no JSON: {e}") })
+}

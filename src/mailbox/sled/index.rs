@@ -1,0 +1,339 @@
+//! What is held in RAM: for each queue its runs, not its messages.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::layout::CHUNK_PLACES;
+use super::segment::{Directory, DirectoryRun};
+use crate::mailbox::check::Places;
+use crate::model::{QueueId, QueueRecord, Seq};
+
+const WORDS: usize = (CHUNK_PLACES / 64) as usize;
+
+/// Finished places of one chunk, a bit each.
+pub(super) type Chunk = Box<[u64; WORDS]>;
+
+/// Which places of a queue are finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// All before are finished.
+    pub(super) floor: u64,
+    /// Finished places at or after the floor; never an empty chunk.
+    pub(super) chunks: BTreeMap<u64, Chunk>,
+}
+
+/// What a commit does to a [`Progress`].
+#[derive(Debug, Default)]
+pub(super) struct Advance {
+    pub(super) floor: u64,
+    pub(super) put: BTreeMap<u64, Chunk>,
+    pub(super) removed: Vec<u64>,
+}
+
+fn bit(chunk: &Chunk, place: u64) -> bool {
+    let at = (place % CHUNK_PLACES) as usize;
+    chunk[at / 64] >> (at % 64) & 1 == 1
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self { floor: 1, chunks: BTreeMap::new() }
+    }
+
+    pub(super) fn is_finished(&self, place: u64) -> bool {
+        place < self.floor
+            || self.chunks.get(&(place / CHUNK_PLACES)).is_some_and(|chunk| bit(chunk, place))
+    }
+
+    /// How many of `count` places from `first` on are unfinished.
+    pub(super) fn unfinished_in(&self, first: u64, count: u32) -> u32 {
+        let end = first + u64::from(count);
+        let start = first.max(self.floor);
+        if self.chunks.is_empty() {
+            return end.saturating_sub(start) as u32;
+        }
+        (start..end).filter(|&place| !self.is_finished(place)).count() as u32
+    }
+
+    /// What finishing `places` (unfinished ones, any order) would change.
+    pub(super) fn advance(&self, places: &mut [u64]) -> Advance {
+        places.sort_unstable();
+        let mut next = Advance { floor: self.floor, ..Advance::default() };
+        for &place in &*places {
+            if place == next.floor {
+                next.floor += 1;
+                while self.is_set(&next, next.floor) {
+                    next.floor += 1;
+                }
+            } else {
+                let number = place / CHUNK_PLACES;
+                let chunk = next.put.entry(number).or_insert_with(|| {
+                    self.chunks.get(&number).cloned().unwrap_or_else(|| Box::new([0; WORDS]))
+                });
+                let at = (place % CHUNK_PLACES) as usize;
+                chunk[at / 64] |= 1 << (at % 64);
+            }
+        }
+        let floor = next.floor;
+        let below = |number: u64, chunk: &Chunk| {
+            let start = floor.max(number * CHUNK_PLACES);
+            !(start..(number + 1) * CHUNK_PLACES).any(|place| bit(chunk, place))
+        };
+        next.put.retain(|&number, chunk| {
+            let gone = below(number, chunk);
+            if gone && self.chunks.contains_key(&number) {
+                next.removed.push(number);
+            }
+            !gone
+        });
+        // Only chunks up to the floor's can have become empty.
+        for (&number, chunk) in self.chunks.range(..=floor / CHUNK_PLACES) {
+            if !next.put.contains_key(&number)
+                && !next.removed.contains(&number)
+                && below(number, chunk)
+            {
+                next.removed.push(number);
+            }
+        }
+        next
+    }
+
+    fn is_set(&self, next: &Advance, place: u64) -> bool {
+        let number = place / CHUNK_PLACES;
+        next.put
+            .get(&number)
+            .or_else(|| self.chunks.get(&number))
+            .is_some_and(|chunk| bit(chunk, place))
+    }
+
+    pub(super) fn apply(&mut self, advance: Advance) {
+        self.floor = advance.floor;
+        advance.removed.iter().for_each(|number| drop(self.chunks.remove(number)));
+        self.chunks.extend(advance.put);
+    }
+
+    /// Finished places at or after the floor, ascending.
+    pub(super) fn exceptions(&self) -> Vec<Seq> {
+        let mut places = Vec::new();
+        for (&number, chunk) in &self.chunks {
+            let start = number * CHUNK_PLACES;
+            let set = (start..start + CHUNK_PLACES).filter(|&place| bit(chunk, place));
+            places.extend(set.filter(|&place| place >= self.floor).map(Seq));
+        }
+        places
+    }
+}
+
+/// A chunk's bytes, without the zero ones at the end.
+pub(super) fn chunk_bytes(chunk: &Chunk) -> Vec<u8> {
+    let mut bytes: Vec<u8> = chunk.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
+    bytes
+}
+
+/// The other way; `None` if there are too many bytes.
+pub(super) fn chunk_from(bytes: &[u8]) -> Option<Chunk> {
+    let mut chunk = Box::new([0; WORDS]);
+    for (at, &byte) in bytes.iter().enumerate() {
+        *chunk.get_mut(at / 8)? |= u64::from(byte) << (at % 8 * 8);
+    }
+    Some(chunk)
+}
+
+/// Consecutive messages of a queue in one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) first: u64,
+    pub(super) segment: u64,
+    pub(super) count: u32,
+}
+
+impl Run {
+    pub(super) fn end(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+}
+
+/// What `state` holds of a message beyond its content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Extra {
+    /// Chunks of its record; 0: none.
+    pub(super) record_chunks: u16,
+    /// The newest revision, as the record says.
+    pub(super) newest: u32,
+    /// By revision: how many chunks, how many bytes of header and payload.
+    pub(super) revisions: BTreeMap<u32, (u16, u64)>,
+}
+
+impl Extra {
+    /// The revision that is read: the record's if it has one, else the last.
+    pub(super) fn read_revision(&self) -> u32 {
+        if self.record_chunks > 0 {
+            return if self.revisions.contains_key(&self.newest) { self.newest } else { 0 };
+        }
+        self.revisions.last_key_value().map_or(0, |(&revision, _)| revision)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) record: QueueRecord,
+    pub(super) progress: Progress,
+    pub(super) next: u64,
+    /// Ascending; also wholly finished ones whose ids are remembered.
+    pub(super) runs: VecDeque<Run>,
+    pub(super) extras: BTreeMap<u64, Extra>,
+}
+
+impl Queue {
+    pub(super) fn new(record: QueueRecord) -> Self {
+        Self {
+            record,
+            progress: Progress::new(),
+            next: 1,
+            runs: VecDeque::new(),
+            extras: BTreeMap::new(),
+        }
+    }
+
+    /// The first place whose id is remembered.
+    pub(super) fn window_start(&self) -> u64 {
+        self.next.saturating_sub(u64::from(self.record.settings.dedup.last())).max(1)
+    }
+
+    pub(super) fn is_unfinished(&self, place: u64) -> bool {
+        place < self.next && !self.progress.is_finished(place)
+    }
+
+    /// The index of the run with `place`, or of the first after it.
+    pub(super) fn run_at(&self, place: u64) -> usize {
+        self.runs.partition_point(|run| run.end() <= place)
+    }
+
+    pub(super) fn segment_of(&self, place: u64) -> Option<u64> {
+        self.runs.get(self.run_at(place)).filter(|run| run.first <= place).map(|run| run.segment)
+    }
+}
+
+/// Who needs a segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Use {
+    /// Unfinished messages in it: its values are needed.
+    pub(super) live: u32,
+    /// Runs of it that some queue lists: its directory and ids are needed.
+    pub(super) runs: u32,
+    pub(super) parts: u32,
+    /// Its values have not been removed.
+    pub(super) has_values: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) queues: BTreeMap<QueueId, Queue>,
+    pub(super) segments: BTreeMap<u64, Use>,
+    /// Segments whose values may go.
+    pub(super) dead: VecDeque<u64>,
+    /// Segments of which nothing is needed any more, once their values are gone.
+    pub(super) unneeded: VecDeque<u64>,
+    pub(super) last_journal: u64,
+    /// Numbers of the repairs kept.
+    pub(super) repairs: std::ops::Range<u64>,
+}
+
+impl Index {
+    /// Takes a committed segment in. Its queues are there.
+    pub(super) fn add_segment(&mut self, id: u64, directory: &Directory) {
+        let mut needed = Use { live: 0, runs: 0, parts: directory.parts, has_values: true };
+        for &DirectoryRun { queue, first, count, .. } in &directory.runs {
+            let Some(queue) = self.queues.get_mut(&queue) else { continue };
+            let run = Run { first: first.0, segment: id, count };
+            needed.live += queue.progress.unfinished_in(run.first, count);
+            needed.runs += 1;
+            queue.runs.push_back(run);
+            queue.next = queue.next.max(run.end());
+        }
+        self.segments.insert(id, needed);
+        if needed.live == 0 {
+            self.dead.push_back(id);
+        }
+        if needed.runs == 0 {
+            self.unneeded.push_back(id);
+        }
+    }
+
+    /// A message is finished: called before the queue's progress says so.
+    pub(super) fn release(&mut self, queue: QueueId, place: u64) {
+        let Some(segment) = self.queues.get(&queue).and_then(|queue| queue.segment_of(place))
+        else {
+            return;
+        };
+        if let Some(needed) = self.segments.get_mut(&segment) {
+            needed.live = needed.live.saturating_sub(1);
+            if needed.live == 0 {
+                self.dead.push_back(segment);
+            }
+        }
+    }
+
+    /// Lets go of runs at a queue's front that are finished and whose ids are forgotten.
+    pub(super) fn trim(&mut self, queue: QueueId) {
+        let Some(queue) = self.queues.get_mut(&queue) else { return };
+        let keep_from = queue.window_start().min(queue.progress.floor);
+        while let Some(run) = queue.runs.front().copied()
+            && run.end() <= keep_from
+        {
+            queue.runs.pop_front();
+            if let Some(needed) = self.segments.get_mut(&run.segment) {
+                needed.runs -= 1;
+                if needed.runs == 0 {
+                    self.unneeded.push_back(run.segment);
+                }
+            }
+        }
+        if queue.runs.capacity() > 64 && queue.runs.len() < queue.runs.capacity() / 4 {
+            queue.runs.shrink_to(queue.runs.len() * 2);
+        }
+    }
+}
+
+impl Places for Index {
+    fn next_seq(&self, queue: QueueId) -> Option<Seq> {
+        self.queues.get(&queue).map(|queue| Seq(queue.next))
+    }
+
+    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
+        self.queues.get(&queue).is_some_and(|queue| queue.is_unfinished(seq.0))
+    }
+
+    fn last_journal(&self) -> u64 {
+        self.last_journal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_agrees_with_a_plain_set_of_places() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut progress = Progress::new();
+        let mut finished = std::collections::BTreeSet::new();
+        let mut left: Vec<u64> = (1..=3 * CHUNK_PLACES).collect();
+        while !left.is_empty() {
+            let take = random.usize(1..=400).min(left.len());
+            let mut places: Vec<u64> =
+                (0..take).map(|_| left.remove(random.usize(0..left.len().min(600)))).collect();
+            finished.extend(&places);
+            let advance = progress.advance(&mut places);
+            progress.apply(advance);
+            let floor = (1..).find(|place| !finished.contains(place)).unwrap();
+            assert_eq!(progress.floor, floor);
+            let exceptions: Vec<Seq> = finished.range(floor..).copied().map(Seq).collect();
+            assert_eq!(progress.exceptions(), exceptions);
+            for chunk in progress.chunks.values() {
+                assert_eq!(chunk_from(&chunk_bytes(chunk)).as_ref(), Some(chunk));
+            }
+        }
+        assert!(progress.chunks.is_empty());
+    }
+}

@@ -1,0 +1,246 @@
+//! Opening: the index from `state`, and what the broker is told of it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ::sled::IVec;
+use serde::de::DeserializeOwned;
+
+use super::codec::{Corrupt, Decoded, Reader, be, unseal};
+use super::index::{Extra, Index, Queue, chunk_from};
+use super::layout::ids_key;
+use super::segment::{DirectoryRun, IdEntry, decode_directory, decode_ids};
+use super::store::Store;
+use crate::mailbox::MailboxError;
+use crate::model::{
+    Generation, MessageRecord, QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Seq,
+};
+
+/// Decodes what is under one key.
+pub(super) fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Decoded<T> {
+    from_json(key, unseal(key, value)?)
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Decoded<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| Corrupt(format!("value {}: {e}", super::codec::hex(key))))
+}
+
+fn number(key: &[u8], at: usize) -> Decoded<u64> {
+    be(key, at).map(u64::from_be_bytes)
+}
+
+fn queue_of(key: &[u8]) -> Decoded<QueueId> {
+    be(key, 1).map(|bytes| QueueId(u32::from_be_bytes(bytes)))
+}
+
+impl Store {
+    fn each(
+        &self,
+        letter: u8,
+        mut take: impl FnMut(&[u8], IVec) -> Decoded<()>,
+    ) -> Result<(), MailboxError> {
+        self.scan(&[letter], |key, value| take(key, value).map_err(|e| self.damaged(e)))
+    }
+}
+
+/// Reads what stays in RAM. Its time grows with queues, segments and records, not with payloads.
+pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
+    let mut index = Index::default();
+    store.each(b'q', |key, value| {
+        let record: QueueRecord = decode(key, &value)?;
+        index.queues.insert(record.id, Queue::new(record));
+        Ok(())
+    })?;
+    store.each(b'f', |key, value| {
+        let mut reader = Reader::new(unseal(key, &value)?);
+        let queue = known(&mut index, queue_of(key)?)?;
+        queue.progress.floor = reader.number()?;
+        queue.next = reader.number()?;
+        Ok(())
+    })?;
+    store.each(b'e', |key, value| {
+        let chunk = chunk_from(unseal(key, &value)?)
+            .ok_or_else(|| Corrupt("a chunk of finished places is too long".to_owned()))?;
+        let queue = known(&mut index, queue_of(key)?)?;
+        queue.progress.chunks.insert(number(key, 5)?, chunk);
+        Ok(())
+    })?;
+    store.each(b's', |key, value| {
+        index.add_segment(number(key, 1)?, &decode_directory(key, &value)?);
+        Ok(())
+    })?;
+    let queues: Vec<QueueId> = index.queues.keys().copied().collect();
+    queues.into_iter().for_each(|queue| index.trim(queue));
+    load_extras(store, &mut index)?;
+    index.last_journal = last_number(store, b'j')?;
+    let first = store.read(|| store.state.scan_prefix(b"p").next().transpose())?;
+    let first = first.map(|(key, _)| number(&key, 1)).transpose().map_err(|e| store.damaged(e))?;
+    let last = last_number(store, b'p')?;
+    index.repairs = first.unwrap_or(last + 1)..last + 1;
+    Ok(index)
+}
+
+fn known(index: &mut Index, queue: QueueId) -> Decoded<&mut Queue> {
+    let missing = || Corrupt(format!("there is no record of queue {queue}"));
+    index.queues.get_mut(&queue).ok_or_else(missing)
+}
+
+fn last_number(store: &Store, letter: u8) -> Result<u64, MailboxError> {
+    let last = store.read(|| store.state.scan_prefix([letter]).next_back().transpose())?;
+    let number = last.map(|(key, _)| number(&key, 1)).transpose().map_err(|e| store.damaged(e))?;
+    Ok(number.unwrap_or(0))
+}
+
+fn load_extras(store: &Store, index: &mut Index) -> Result<(), MailboxError> {
+    each_record(store, |queue, seq, chunks, record| {
+        let extra = known(index, queue)?.extras.entry(seq.0).or_default();
+        *extra = Extra { record_chunks: chunks, newest: record.revision.0, ..Extra::default() };
+        Ok(())
+    })?;
+    store.each(b'v', |key, value| {
+        let revision = u32::from_be_bytes(be(key, 13)?);
+        let chunk = u16::from_be_bytes(be(key, 17)?);
+        let extra = known(index, queue_of(key)?)?.extras.entry(number(key, 5)?).or_default();
+        let (chunks, bytes) = extra.revisions.entry(revision).or_default();
+        *chunks = chunk + 1;
+        if chunk == 0 {
+            let mut reader = Reader::new(unseal(key, &value)?);
+            let payload = reader.number()?;
+            reader.bytes()?;
+            *bytes = payload + reader.number()?;
+        }
+        Ok(())
+    })
+}
+
+/// Every message record, put together from its chunks.
+fn each_record(
+    store: &Store,
+    mut take: impl FnMut(QueueId, Seq, u16, MessageRecord) -> Decoded<()>,
+) -> Result<(), MailboxError> {
+    let mut open: Option<(Vec<u8>, u16, Vec<u8>)> = None;
+    let mut finish = |open: Option<(Vec<u8>, u16, Vec<u8>)>| match open {
+        None => Ok(()),
+        Some((prefix, chunks, bytes)) => {
+            let record = from_json(&prefix, &bytes)?;
+            take(queue_of(&prefix)?, Seq(number(&prefix, 5)?), chunks, record)
+        }
+    };
+    store.each(b'r', |key, value| {
+        let body = unseal(key, &value)?;
+        let prefix = &key[..key.len() - 2];
+        match &mut open {
+            Some((same, chunks, bytes)) if same == prefix => {
+                *chunks += 1;
+                bytes.extend_from_slice(body);
+                Ok(())
+            }
+            _ => finish(open.replace((prefix.to_vec(), 1, body.to_vec()))),
+        }
+    })?;
+    finish(open.take()).map_err(|e| store.damaged(e))
+}
+
+/// What is there, for `Mailbox::recover`.
+pub(super) fn recovered(
+    store: &Store,
+    index: &Index,
+    generation: u64,
+) -> Result<Recovered, MailboxError> {
+    let mut backlogs: BTreeMap<QueueId, QueueBacklog> =
+        index.queues.iter().map(|(&id, queue)| (id, empty_backlog(queue))).collect();
+    store.each(b's', |key, value| {
+        let segment = number(key, 1)?;
+        let directory = decode_directory(key, &value)?;
+        let mut ids: Option<Vec<IdEntry>> = None;
+        let mut before = 0;
+        for run in &directory.runs {
+            let range = before..before + run.count as usize;
+            before = range.end;
+            let queue = index.queues.get(&run.queue).zip(backlogs.get_mut(&run.queue));
+            let Some((queue, backlog)) = queue else { continue };
+            if count_whole_run(queue, run, backlog) {
+                continue;
+            }
+            if ids.is_none() {
+                ids = Some(store.ids(segment)?);
+            }
+            let ids = ids.as_deref().and_then(|ids| ids.get(range));
+            let ids = ids.ok_or_else(|| Corrupt(format!("segment {segment} misses ids")))?;
+            count_messages(queue, run, ids, backlog);
+        }
+        Ok(())
+    })?;
+    each_record(store, |queue, seq, _, record| {
+        if let Some(backlog) = backlogs.get_mut(&queue) {
+            backlog.records.push((seq, record));
+        }
+        Ok(())
+    })?;
+    let mut repairs = VecDeque::new();
+    store.each(b'p', |key, value| {
+        let outcome: RepairOutcome = decode(key, &value)?;
+        repairs.push_back((outcome.key.clone(), outcome));
+        Ok(())
+    })?;
+    Ok(Recovered {
+        generation: Generation(generation),
+        queues: backlogs.into_values().collect(),
+        last_journal: index.last_journal,
+        repairs,
+    })
+}
+
+fn empty_backlog(queue: &Queue) -> QueueBacklog {
+    QueueBacklog {
+        record: queue.record.clone(),
+        floor: Seq(queue.progress.floor.min(queue.next)),
+        next_seq: Seq(queue.next),
+        finished: queue.progress.exceptions(),
+        bytes: 0,
+        oldest_at: None,
+        records: Vec::new(),
+        window: Vec::new(),
+    }
+}
+
+/// Adds up a run of which no single message needs to be looked at; `false` if one does.
+fn count_whole_run(queue: &Queue, run: &DirectoryRun, backlog: &mut QueueBacklog) -> bool {
+    let end = run.first.0 + u64::from(run.count);
+    let live = queue.progress.unfinished_in(run.first.0, run.count);
+    let is_partial = live > 0 && live < run.count;
+    let is_oldest = live > 0 && backlog.oldest_at.is_none();
+    let is_edited = queue.extras.range(run.first.0..end).any(|(_, e)| e.read_revision() > 0);
+    if is_partial || is_oldest || is_edited || end > queue.window_start() {
+        return false;
+    }
+    if live > 0 {
+        backlog.bytes += run.bytes;
+    }
+    true
+}
+
+fn count_messages(queue: &Queue, run: &DirectoryRun, ids: &[IdEntry], backlog: &mut QueueBacklog) {
+    for (entry, place) in ids.iter().zip(run.first.0..) {
+        if place >= queue.window_start() {
+            backlog.window.push((entry.id.clone(), Seq(place)));
+        }
+        if queue.progress.is_finished(place) {
+            continue;
+        }
+        backlog.oldest_at = backlog.oldest_at.or(Some(entry.at));
+        let extra = queue.extras.get(&place);
+        let edited = extra.and_then(|extra| extra.revisions.get(&extra.read_revision()));
+        backlog.bytes += edited.map_or(entry.bytes, |&(_, bytes)| bytes);
+    }
+}
+
+impl Store {
+    /// The ids of a segment; an error if they are not there.
+    fn ids(&self, segment: u64) -> Decoded<Vec<IdEntry>> {
+        let key = ids_key(segment);
+        let value = self.get(&self.state, &key).map_err(|e| Corrupt(e.to_string()))?;
+        let missing = || Corrupt(format!("the ids of segment {segment} are not there"));
+        decode_ids(&key, &value.ok_or_else(missing)?)
+    }
+}

@@ -1,0 +1,176 @@
+//! `file`: the default mailbox, in sled. What [`Mailbox::sync`] has covered survives `kill -9` and power
+//! loss; `layout` says which bytes are where, and why a crash leaves whole commits only.
+
+mod changes;
+mod codec;
+mod commit;
+mod index;
+mod layout;
+mod load;
+mod maintain;
+mod read;
+mod replay;
+mod segment;
+mod store;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use self::changes::Changes;
+use self::commit::LogEnd;
+use self::index::Index;
+use self::read::SegmentCache;
+use self::store::Store;
+use super::check::check;
+use super::{JournalFilter, Mailbox, MailboxError};
+use crate::model::{
+    Batch, Content, JournalEntry, MessageId, QueueId, Recovered, Revision, RevisionRecord, Seq,
+    StoredMessage,
+};
+
+/// How a [`SledMailbox`] is opened.
+#[derive(Debug, Clone)]
+pub struct SledOptions {
+    /// What sled's page cache may hold, in bytes. Pages not written yet come on top.
+    pub cache_bytes: u64,
+}
+
+impl Default for SledOptions {
+    /// A cache for keys, not for payloads: an idle broker stays small, and recent segments are kept
+    /// decoded beside it.
+    fn default() -> Self {
+        Self { cache_bytes: 8 * 1024 * 1024 }
+    }
+}
+
+/// A mailbox in a folder of its own, held by one process at a time.
+///
+/// sled panics where it finds its file damaged or one of its threads dead; each call into it is guarded,
+/// and a panic is an error like others. After an error of a write the store is broken: every further
+/// append, sync and maintenance fails at once, reads go on. Dropping it and opening the folder again
+/// recovers, also after a full disk.
+#[derive(Debug)]
+pub struct SledMailbox {
+    index: RwLock<Index>,
+    log_end: Mutex<LogEnd>,
+    cache: SegmentCache,
+    generation: u64,
+    store: Store,
+}
+
+impl SledMailbox {
+    /// Opens the store in folder `path`, making it if it is not there. The generation has risen durably
+    /// when this returns.
+    ///
+    /// Fails as [`MailboxError::Held`] when another process has it, `TooNew` when a later version made it,
+    /// `Damaged` when a checksum is wrong.
+    pub fn open(path: &Path, options: SledOptions) -> Result<Self, MailboxError> {
+        let store = Store::open(path, &options)?;
+        let log_end = Mutex::new(replay::replay(&store)?);
+        let index = RwLock::new(load::load(&store)?);
+        let generation = replay::raise_generation(&store)?;
+        store.sync()?;
+        Ok(Self { index, log_end, cache: SegmentCache::default(), generation, store })
+    }
+
+    /// As [`Mailbox::append`]; in the same commit, each queue of `places` gets a next place of at least
+    /// that, without messages before it. Only for queues of which nothing waits here.
+    pub(super) fn append_with_places(
+        &self,
+        batch: &Batch,
+        places: &[(QueueId, Seq)],
+    ) -> Result<(), MailboxError> {
+        self.store.check_sound("appending")?;
+        let mut log_end = self.log_end();
+        let index = self.index();
+        check(batch, &*index)?;
+        let changes = Changes::of(batch, places, &index)?;
+        drop(index);
+        let segments =
+            log_end.write(&self.store, &changes).inspect_err(|_| self.store.set_broken())?;
+        changes.apply(&segments, &mut self.index_mut());
+        Ok(())
+    }
+
+    /// A panic with a lock held can't leave the index half changed in a way that is served: it comes from
+    /// a broken invariant, and the store is broken with it.
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(|poisoned| {
+            self.store.set_broken();
+            poisoned.into_inner()
+        })
+    }
+
+    fn log_end(&self) -> MutexGuard<'_, LogEnd> {
+        self.log_end.lock().unwrap_or_else(|poisoned| {
+            self.store.set_broken();
+            poisoned.into_inner()
+        })
+    }
+}
+
+impl Mailbox for SledMailbox {
+    fn recover(&self) -> Result<Recovered, MailboxError> {
+        load::recovered(&self.store, &self.index(), self.generation)
+    }
+
+    fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
+        self.append_with_places(batch, &[])
+    }
+
+    fn sync(&self) -> Result<(), MailboxError> {
+        self.store.sync()
+    }
+
+    fn read(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        self.read_messages(queue, from, max_messages, max_bytes)
+    }
+
+    fn content(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        revision: Revision,
+    ) -> Result<Option<Content>, MailboxError> {
+        self.content_as_of(queue, seq, revision)
+    }
+
+    fn revisions(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+    ) -> Result<Vec<(RevisionRecord, u64)>, MailboxError> {
+        self.revision_records(queue, seq)
+    }
+
+    fn find(
+        &self,
+        queue: Option<QueueId>,
+        id: &MessageId,
+    ) -> Result<Option<(QueueId, Seq)>, MailboxError> {
+        self.find_id(queue, id)
+    }
+
+    fn journal(
+        &self,
+        before: u64,
+        max: usize,
+        of: JournalFilter<'_>,
+    ) -> Result<Vec<JournalEntry>, MailboxError> {
+        self.journal_page(before, max, of)
+    }
+
+    fn maintain(&self) -> Result<bool, MailboxError> {
+        self.maintain_step()
+    }
+}

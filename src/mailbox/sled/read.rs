@@ -1,0 +1,364 @@
+//! Reading messages, revisions, ids and the journal, while commits go on.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::SledMailbox;
+use super::codec::{Corrupt, Reader, be, unseal};
+use super::layout::{
+    chunk_key, directory_key, ids_key, journal_index_prefix, journal_key, record_key, revision_key,
+};
+use super::load::{decode, from_json};
+use super::replay::{read_parts, read_segment};
+use super::segment::{Segment, decode_directory, decode_ids, read_header};
+use crate::mailbox::{JournalFilter, MailboxError};
+use crate::model::{
+    Content, JournalEntry, MessageId, QueueId, Revision, RevisionRecord, Seq, StoredMessage,
+};
+
+/// Decoded segments kept for reads that go on where the last one ended: one for each of many queues that
+/// are read in turn.
+const MAX_CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// Small segments are looked for one after another, so there are not many.
+const MAX_CACHED_SEGMENTS: usize = 64;
+/// Messages looked up in the index at a time.
+const LOOKUP: usize = 256;
+
+/// The segments read last, newest at the back.
+#[derive(Debug, Default)]
+pub(super) struct SegmentCache {
+    kept: Mutex<VecDeque<Arc<Segment>>>,
+}
+
+impl SegmentCache {
+    fn get(&self, id: u64) -> Option<Arc<Segment>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.iter().rposition(|segment| segment.id == id)?;
+        let segment = kept.remove(at)?;
+        kept.push_back(Arc::clone(&segment));
+        Some(segment)
+    }
+
+    fn put(&self, segment: &Arc<Segment>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back(Arc::clone(segment));
+        let mut bytes: usize = kept.iter().map(|segment| segment.bytes()).sum();
+        while kept.len() > 1 && (kept.len() > MAX_CACHED_SEGMENTS || bytes > MAX_CACHE_BYTES) {
+            bytes -= kept.pop_front().map_or(0, |segment| segment.bytes());
+        }
+    }
+
+    pub(super) fn forget(&self, id: u64) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|segment| segment.id != id);
+    }
+}
+
+/// Where an unfinished message is.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    seq: Seq,
+    segment: u64,
+    /// The revision that is read.
+    revision: u32,
+    has_record: bool,
+}
+
+impl SledMailbox {
+    pub(super) fn read_messages(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        let mut messages: Vec<StoredMessage> = Vec::new();
+        let mut bytes = 0;
+        let mut from = from;
+        while messages.len() < max_messages {
+            let found = self.unfinished(queue, from, LOOKUP.min(max_messages - messages.len()));
+            let Some(last) = found.last() else { break };
+            from = last.seq.next();
+            for found in found {
+                // Finished since it was looked up: it is not there any more.
+                let Some(message) = self.message(queue, found)? else { continue };
+                bytes += message.content.size_bytes();
+                if bytes > max_bytes as u64 && !messages.is_empty() {
+                    return Ok(messages);
+                }
+                messages.push(message);
+            }
+        }
+        Ok(messages)
+    }
+
+    fn unfinished(&self, queue: QueueId, from: Seq, max: usize) -> Vec<Found> {
+        let index = self.index();
+        let Some(queue) = index.queues.get(&queue) else { return Vec::new() };
+        let from = from.0.max(queue.progress.floor);
+        let mut found = Vec::new();
+        for run in queue.runs.range(queue.run_at(from)..) {
+            for place in run.first.max(from)..run.end() {
+                if found.len() == max {
+                    return found;
+                }
+                if !queue.progress.is_finished(place) {
+                    let extra = queue.extras.get(&place);
+                    found.push(Found {
+                        seq: Seq(place),
+                        segment: run.segment,
+                        revision: extra.map_or(0, |extra| extra.read_revision()),
+                        has_record: extra.is_some_and(|extra| extra.record_chunks > 0),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
+        self.index().queues.get(&queue).is_some_and(|queue| queue.is_unfinished(seq.0))
+    }
+
+    fn message(&self, queue: QueueId, found: Found) -> Result<Option<StoredMessage>, MailboxError> {
+        let Found { seq, segment, revision, has_record } = found;
+        let Some(segment) = self.segment(queue, seq, segment)? else { return Ok(None) };
+        let content = match revision {
+            0 => Some(self.base_content(&segment, queue, seq)?),
+            later => self.revision(queue, seq, later)?.map(|(_, content)| content),
+        };
+        let Some(content) = content else { return Ok(None) };
+        let (accepted_at, _) = segment.info(queue, seq).ok_or_else(|| {
+            self.store.damaged(Corrupt(format!("segment {} misses {seq}", segment.id)))
+        })?;
+        let record = match has_record {
+            false => None,
+            true => {
+                let key = record_key(queue, seq);
+                match self.chunks(&key)? {
+                    bytes if bytes.is_empty() => return Ok(None),
+                    bytes => Some(from_json(&key, &bytes).map_err(|e| self.store.damaged(e))?),
+                }
+            }
+        };
+        Ok(Some(StoredMessage { seq, accepted_at, content: Arc::new(content), record }))
+    }
+
+    /// The segment of an unfinished message; `None` if the message was finished meanwhile.
+    fn segment(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        id: u64,
+    ) -> Result<Option<Arc<Segment>>, MailboxError> {
+        if let Some(segment) = self.cache.get(id) {
+            return Ok(Some(segment));
+        }
+        match read_segment(&self.store, id)? {
+            Some(segment) => {
+                let segment = Arc::new(segment);
+                self.cache.put(&segment);
+                Ok(Some(segment))
+            }
+            None if self.is_unfinished(queue, seq) => {
+                let what = format!("segment {id} with message {seq} of queue {queue} is not there");
+                Err(self.store.damaged(Corrupt(what)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn base_content(
+        &self,
+        segment: &Segment,
+        queue: QueueId,
+        seq: Seq,
+    ) -> Result<Content, MailboxError> {
+        let parts = |len: usize| {
+            let bytes = read_parts(&self.store, segment.id, segment.frame.parts);
+            let bytes = bytes.map_err(ReadError::Mailbox)?;
+            if bytes.len() != len {
+                let what =
+                    format!("message {seq} of queue {queue} has {} bytes of {len}", bytes.len());
+                return Err(ReadError::Corrupt(Corrupt(what)));
+            }
+            Ok(Bytes::from(bytes))
+        };
+        segment.content(queue, seq, parts).map_err(|error| match error {
+            ReadError::Mailbox(error) => error,
+            ReadError::Corrupt(corrupt) => self.store.damaged(corrupt),
+        })
+    }
+
+    /// All chunks under a prefix, put together; empty if there are none.
+    fn chunks(&self, prefix: &[u8]) -> Result<Vec<u8>, MailboxError> {
+        let mut bytes = Vec::new();
+        for chunk in 0..=u16::MAX {
+            let key = chunk_key(prefix, chunk);
+            let Some(value) = self.store.get(&self.store.state, &key)? else { break };
+            bytes.extend_from_slice(unseal(&key, &value).map_err(|e| self.store.damaged(e))?);
+        }
+        Ok(bytes)
+    }
+
+    fn revision(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        revision: u32,
+    ) -> Result<Option<(RevisionRecord, Content)>, MailboxError> {
+        let key = revision_key(queue, seq, revision);
+        let bytes = self.chunks(&key)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let read = || {
+            let mut reader = Reader::new(&bytes);
+            let len = reader.size()?;
+            let record = from_json(&key, reader.bytes()?)?;
+            let header = read_header(reader.bytes()?)?;
+            let payload = Bytes::copy_from_slice(reader.take(len)?);
+            Ok((record, Content { header, payload }))
+        };
+        read().map(Some).map_err(|e| self.store.damaged(e))
+    }
+
+    pub(super) fn content_as_of(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        revision: Revision,
+    ) -> Result<Option<Content>, MailboxError> {
+        if revision.0 > 0 {
+            let is_there = self.revision_numbers(queue, seq).contains(&revision.0);
+            let found = is_there.then(|| self.revision(queue, seq, revision.0)).transpose()?;
+            return Ok(found.flatten().map(|(_, content)| content));
+        }
+        let id = {
+            let index = self.index();
+            let queue = index.queues.get(&queue).filter(|queue| queue.is_unfinished(seq.0));
+            queue.and_then(|queue| queue.segment_of(seq.0))
+        };
+        let Some(id) = id else { return Ok(None) };
+        let Some(segment) = self.segment(queue, seq, id)? else { return Ok(None) };
+        self.base_content(&segment, queue, seq).map(Some)
+    }
+
+    fn revision_numbers(&self, queue: QueueId, seq: Seq) -> Vec<u32> {
+        let index = self.index();
+        let extra = index.queues.get(&queue).and_then(|queue| queue.extras.get(&seq.0));
+        extra.map(|extra| extra.revisions.keys().copied().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn revision_records(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+    ) -> Result<Vec<(RevisionRecord, u64)>, MailboxError> {
+        let mut records = Vec::new();
+        for revision in self.revision_numbers(queue, seq) {
+            if let Some((record, content)) = self.revision(queue, seq, revision)? {
+                records.push((record, content.payload.len() as u64));
+            }
+        }
+        Ok(records)
+    }
+
+    /// Looks through ids from the newest segment back.
+    pub(super) fn find_id(
+        &self,
+        queue: Option<QueueId>,
+        id: &MessageId,
+    ) -> Result<Option<(QueueId, Seq)>, MailboxError> {
+        for segment in self.segments_of(queue) {
+            let key = ids_key(segment);
+            // Not there: forgotten since the segments were listed, and with it all of its ids.
+            let Some(value) = self.store.get(&self.store.state, &key)? else { continue };
+            let ids = decode_ids(&key, &value).map_err(|e| self.store.damaged(e))?;
+            if !ids.iter().any(|entry| entry.id == *id) {
+                continue;
+            }
+            let key = directory_key(segment);
+            let Some(value) = self.store.get(&self.store.state, &key)? else { continue };
+            let directory = decode_directory(&key, &value).map_err(|e| self.store.damaged(e))?;
+            let places = directory.runs.iter().flat_map(|run| {
+                (run.first.0..).take(run.count as usize).map(|place| (run.queue, place))
+            });
+            let places: Vec<_> = places.zip(&ids).filter(|(_, entry)| entry.id == *id).collect();
+            let index = self.index();
+            let is_kept = |&(of, place): &(QueueId, u64)| {
+                queue.is_none_or(|queue| queue == of)
+                    && index.queues.get(&of).is_some_and(|queue| {
+                        place >= queue.window_start() || queue.is_unfinished(place)
+                    })
+            };
+            let newest = places.into_iter().map(|(place, _)| place).rfind(is_kept);
+            if let Some((queue, place)) = newest {
+                return Ok(Some((queue, Seq(place))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Segments whose ids are kept, newest first.
+    fn segments_of(&self, queue: Option<QueueId>) -> Vec<u64> {
+        let index = self.index();
+        match queue {
+            None => {
+                let kept = index.segments.iter().rev().filter(|(_, needed)| needed.runs > 0);
+                kept.map(|(&id, _)| id).collect()
+            }
+            Some(queue) => {
+                let runs = index.queues.get(&queue).map(|queue| queue.runs.iter().rev());
+                let mut ids: Vec<u64> = runs.into_iter().flatten().map(|run| run.segment).collect();
+                ids.dedup();
+                ids
+            }
+        }
+    }
+
+    pub(super) fn journal_page(
+        &self,
+        before: u64,
+        max: usize,
+        of: JournalFilter<'_>,
+    ) -> Result<Vec<JournalEntry>, MailboxError> {
+        let state = &self.store.state;
+        let prefix = of.queue.map_or_else(|| b"j".to_vec(), journal_index_prefix);
+        let end = [prefix.as_slice(), &before.to_be_bytes()].concat();
+        let mut keys = state.range(prefix.clone()..end);
+        let mut entries = Vec::new();
+        while entries.len() < max
+            && let Some((key, value)) = self.store.read(|| keys.next_back().transpose())?
+        {
+            let number = be(&key, prefix.len()).map(u64::from_be_bytes);
+            let number = number.map_err(|e| self.store.damaged(e))?;
+            let value = match of.queue {
+                None => Some(value),
+                Some(_) => self.store.get(state, journal_key(number))?,
+            };
+            // An index entry whose line is not there (yet): its commit is under way.
+            let Some(value) = value else { continue };
+            let entry: JournalEntry =
+                decode(&journal_key(number), &value).map_err(|e| self.store.damaged(e))?;
+            if of.matches(&entry) {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// Both ways in which a message's bytes can be missed.
+enum ReadError {
+    Mailbox(MailboxError),
+    Corrupt(Corrupt),
+}
+
+impl From<Corrupt> for ReadError {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}

@@ -1,0 +1,379 @@
+//! Log values: segments of messages, parts, and the changes of a commit.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ::sled::IVec;
+use bytes::Bytes;
+
+use super::codec::{Corrupt, Decoded, Reader, put_bytes, put_number, seal, unseal};
+use super::layout::{VALUE_SLOT, log_key};
+use crate::model::{Content, Header, MessageId, QueueId, Seq, Timestamp};
+
+const SEGMENT: u8 = 1;
+const PART: u8 = 2;
+
+/// A message on its way into a segment.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) queue: QueueId,
+    pub(super) seq: Seq,
+    pub(super) at: Timestamp,
+    pub(super) content: Arc<Content>,
+}
+
+impl Entry {
+    /// More than the bytes it needs in a segment, and than its id needs among the ids.
+    pub(super) fn bytes(&self) -> usize {
+        // Three numbers of a message, and a run of its own: at most 10 bytes each.
+        self.content.header.json().len() + self.content.payload.len() + 64
+    }
+}
+
+/// Consecutive messages of one queue in one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DirectoryRun {
+    pub(super) queue: QueueId,
+    pub(super) first: Seq,
+    pub(super) count: u32,
+    /// Header and payload bytes of all its messages; not stored in the segment itself.
+    pub(super) bytes: u64,
+}
+
+/// What opening needs to know of a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Directory {
+    pub(super) parts: u32,
+    pub(super) runs: Vec<DirectoryRun>,
+}
+
+/// Where a log value stands in its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) commit: u64,
+    /// The first id of the commit.
+    pub(super) first_id: u64,
+    /// The commit is whole with this value.
+    pub(super) is_final: bool,
+    /// How many values after this id belong to it.
+    pub(super) parts: u32,
+}
+
+/// One changed key of `state`: its new value, sealed, or `None` when it is removed.
+pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// Sorts messages by queue, keeping each queue's order, and finds the runs.
+pub(super) fn runs_of(entries: &mut [Entry]) -> Vec<DirectoryRun> {
+    entries.sort_by_key(|entry| entry.queue);
+    let mut runs: Vec<DirectoryRun> = Vec::new();
+    for Entry { queue, seq, content, .. } in entries {
+        let bytes = content.size_bytes();
+        match runs.last_mut() {
+            Some(run) if run.queue == *queue => {
+                run.count += 1;
+                run.bytes += bytes;
+            }
+            Some(_) | None => {
+                runs.push(DirectoryRun { queue: *queue, first: *seq, count: 1, bytes });
+            }
+        }
+    }
+    runs
+}
+
+/// A segment's bytes. `entries` are in the order of `runs`. With parts, the only message's payload is not
+/// among them. `changes` belong to a final value.
+pub(super) fn encode_segment(
+    id: u64,
+    frame: Frame,
+    runs: &[DirectoryRun],
+    entries: &[Entry],
+    changes: Option<&[u8]>,
+) -> Vec<u8> {
+    let size: usize = entries.iter().map(Entry::bytes).sum();
+    let mut out = Vec::with_capacity(if frame.parts == 0 { size + 64 } else { 64 });
+    out.push(SEGMENT);
+    put_number(&mut out, frame.commit);
+    put_number(&mut out, frame.first_id);
+    out.push(u8::from(frame.is_final));
+    put_number(&mut out, u64::from(frame.parts));
+    put_number(&mut out, runs.len() as u64);
+    for run in runs {
+        put_number(&mut out, u64::from(run.queue.0));
+        put_number(&mut out, run.first.0);
+        put_number(&mut out, u64::from(run.count));
+    }
+    for Entry { at, content, .. } in entries {
+        put_number(&mut out, at.0);
+        put_number(&mut out, content.header.json().len() as u64);
+        put_number(&mut out, content.payload.len() as u64);
+        out.extend_from_slice(content.header.json());
+        if frame.parts == 0 {
+            out.extend_from_slice(&content.payload);
+        }
+    }
+    if frame.is_final {
+        put_bytes(&mut out, changes.unwrap_or_default());
+    }
+    seal(&log_key(id, VALUE_SLOT), &mut out);
+    out
+}
+
+pub(super) fn encode_part(id: u64, segment: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 16);
+    out.push(PART);
+    put_number(&mut out, segment);
+    out.extend_from_slice(bytes);
+    seal(&log_key(id, VALUE_SLOT), &mut out);
+    out
+}
+
+/// A part's bytes, if it is one of `segment`.
+pub(super) fn decode_part(id: u64, segment: u64, value: &[u8]) -> Decoded<&[u8]> {
+    let mut reader = Reader::new(unseal(&log_key(id, VALUE_SLOT), value)?);
+    if reader.byte()? != PART || reader.number()? != segment {
+        return Err(Corrupt(format!("log value {id} is not a part of segment {segment}")));
+    }
+    reader.take(reader.left())
+}
+
+/// Where a message's bytes are in its segment.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: Timestamp,
+    header: u32,
+    header_len: u32,
+    payload_len: u32,
+}
+
+/// A segment as it was read and checked.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) id: u64,
+    pub(super) frame: Frame,
+    runs: Vec<DirectoryRun>,
+    places: Vec<Place>,
+    changes: Range<usize>,
+    value: IVec,
+}
+
+impl Segment {
+    pub(super) fn decode(id: u64, value: IVec) -> Decoded<Self> {
+        let body = unseal(&log_key(id, VALUE_SLOT), &value)?;
+        let mut reader = Reader::new(body);
+        if reader.byte()? != SEGMENT {
+            return Err(Corrupt(format!("log value {id} is not a segment")));
+        }
+        let frame = Frame {
+            commit: reader.number()?,
+            first_id: reader.number()?,
+            is_final: reader.byte()? == 1,
+            parts: reader.number32()?,
+        };
+        let mut runs = Vec::new();
+        for _ in 0..reader.number()? {
+            let queue = QueueId(reader.number32()?);
+            let first = Seq(reader.number()?);
+            runs.push(DirectoryRun { queue, first, count: reader.number32()?, bytes: 0 });
+        }
+        let mut places = Vec::new();
+        for run in &mut runs {
+            for _ in 0..run.count {
+                let at = Timestamp(reader.number()?);
+                let header_len = reader.number32()?;
+                let payload_len = reader.number32()?;
+                let header = (body.len() - reader.left()) as u32;
+                reader.take(header_len as usize)?;
+                if frame.parts == 0 {
+                    reader.take(payload_len as usize)?;
+                }
+                run.bytes += u64::from(header_len) + u64::from(payload_len);
+                places.push(Place { at, header, header_len, payload_len });
+            }
+        }
+        let changes = if frame.is_final { reader.bytes()?.len() } else { 0 };
+        let changes = body.len() - changes..body.len();
+        if !reader.is_empty() {
+            return Err(Corrupt(format!("segment {id} has bytes after its end")));
+        }
+        Ok(Self { id, frame, runs, places, changes, value })
+    }
+
+    /// Is this log value a segment, not a part of one?
+    pub(super) fn is_segment(value: &[u8]) -> bool {
+        value.first() == Some(&SEGMENT)
+    }
+
+    pub(super) fn directory(&self) -> Directory {
+        Directory { parts: self.frame.parts, runs: self.runs.clone() }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.value.len() + self.places.len() * size_of::<Place>()
+    }
+
+    pub(super) fn inline_changes(&self) -> &[u8] {
+        &self.value[self.changes.clone()]
+    }
+
+    fn place(&self, queue: QueueId, seq: Seq) -> Option<&Place> {
+        let mut before = 0;
+        for run in &self.runs {
+            if run.queue == queue && run.first <= seq && seq.0 < run.first.0 + u64::from(run.count)
+            {
+                return self.places.get(before + (seq.0 - run.first.0) as usize);
+            }
+            before += run.count as usize;
+        }
+        None
+    }
+
+    /// Accepted when, and how large, header and payload.
+    pub(super) fn info(&self, queue: QueueId, seq: Seq) -> Option<(Timestamp, u64)> {
+        let place = self.place(queue, seq)?;
+        Some((place.at, u64::from(place.header_len) + u64::from(place.payload_len)))
+    }
+
+    /// The message; `parts` gives the payload of a large one.
+    pub(super) fn content<E: From<Corrupt>>(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        parts: impl FnOnce(usize) -> Result<Bytes, E>,
+    ) -> Result<Content, E> {
+        let place = self.place(queue, seq).ok_or_else(|| {
+            Corrupt(format!("segment {} doesn't hold message {seq} of queue {queue}", self.id))
+        })?;
+        let header_end = (place.header + place.header_len) as usize;
+        let header = read_header(&self.value[place.header as usize..header_end])?;
+        let len = place.payload_len as usize;
+        // Copied: a slice would keep the whole segment in RAM for as long as the message waits there.
+        let payload = match self.frame.parts {
+            0 => Bytes::copy_from_slice(&self.value[header_end..header_end + len]),
+            _ => parts(len)?,
+        };
+        Ok(Content { header, payload })
+    }
+
+    /// What the store keeps of the ids, as [`encode_ids`] writes it.
+    pub(super) fn ids(&self) -> Decoded<Vec<IdEntry>> {
+        self.places
+            .iter()
+            .map(|place| {
+                let start = place.header as usize;
+                let header = read_header(&self.value[start..start + place.header_len as usize])?;
+                Ok(IdEntry {
+                    at: place.at,
+                    bytes: u64::from(place.header_len) + u64::from(place.payload_len),
+                    id: header.id().clone(),
+                })
+            })
+            .collect()
+    }
+}
+
+pub(super) fn read_header(json: &[u8]) -> Decoded<Header> {
+    Header::from_json(json).map_err(|e| Corrupt(format!("a stored header is not valid: {e}")))
+}
+
+/// What is kept of a message after its segment has gone, while its id is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct IdEntry {
+    pub(super) at: Timestamp,
+    pub(super) bytes: u64,
+    pub(super) id: MessageId,
+}
+
+impl From<&Entry> for IdEntry {
+    fn from(entry: &Entry) -> Self {
+        let content = &entry.content;
+        Self { at: entry.at, bytes: content.size_bytes(), id: content.id().clone() }
+    }
+}
+
+pub(super) fn encode_ids(key: &[u8], ids: impl IntoIterator<Item = IdEntry>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut before = 0u64;
+    for IdEntry { at, bytes, id } in ids {
+        // ZigZag: a clock that went back is a small number too.
+        let step = at.0.wrapping_sub(before) as i64;
+        put_number(&mut out, ((step << 1) ^ (step >> 63)) as u64);
+        before = at.0;
+        put_number(&mut out, bytes);
+        put_bytes(&mut out, id.as_str().as_bytes());
+    }
+    seal(key, &mut out);
+    out
+}
+
+pub(super) fn decode_ids(key: &[u8], value: &[u8]) -> Decoded<Vec<IdEntry>> {
+    let mut reader = Reader::new(unseal(key, value)?);
+    let mut ids = Vec::new();
+    let mut before = 0u64;
+    while !reader.is_empty() {
+        let step = reader.number()?;
+        before = before.wrapping_add(((step >> 1) as i64 ^ -((step & 1) as i64)) as u64);
+        let bytes = reader.number()?;
+        let text = std::str::from_utf8(reader.bytes()?)
+            .map_err(|_| Corrupt("a stored id is not UTF-8".to_owned()))?;
+        let id = MessageId::new(text).map_err(|e| Corrupt(format!("a stored id: {e}")))?;
+        ids.push(IdEntry { at: Timestamp(before), bytes, id });
+    }
+    Ok(ids)
+}
+
+pub(super) fn encode_directory(key: &[u8], directory: &Directory) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_number(&mut out, u64::from(directory.parts));
+    for run in &directory.runs {
+        put_number(&mut out, u64::from(run.queue.0));
+        put_number(&mut out, run.first.0);
+        put_number(&mut out, u64::from(run.count));
+        put_number(&mut out, run.bytes);
+    }
+    seal(key, &mut out);
+    out
+}
+
+pub(super) fn decode_directory(key: &[u8], value: &[u8]) -> Decoded<Directory> {
+    let mut reader = Reader::new(unseal(key, value)?);
+    let mut directory = Directory { parts: reader.number32()?, runs: Vec::new() };
+    while !reader.is_empty() {
+        directory.runs.push(DirectoryRun {
+            queue: QueueId(reader.number32()?),
+            first: Seq(reader.number()?),
+            count: reader.number32()?,
+            bytes: reader.number()?,
+        });
+    }
+    Ok(directory)
+}
+
+pub(super) fn encode_changes(changes: &[Change]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (key, value) in changes {
+        put_bytes(&mut out, key);
+        match value {
+            None => out.push(0),
+            Some(value) => {
+                out.push(1);
+                put_bytes(&mut out, value);
+            }
+        }
+    }
+    out
+}
+
+pub(super) fn decode_changes(bytes: &[u8]) -> Decoded<Vec<Change>> {
+    let mut reader = Reader::new(bytes);
+    let mut changes = Vec::new();
+    while !reader.is_empty() {
+        let key = reader.bytes()?.to_vec();
+        let value = match reader.byte()? {
+            0 => None,
+            _ => Some(reader.bytes()?.to_vec()),
+        };
+        changes.push((key, value));
+    }
+    Ok(changes)
+}
