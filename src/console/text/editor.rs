@@ -210,6 +210,20 @@ impl Editor {
         self.insert(&text).map(|_| ())
     }
 
+    /// Starts over from `original`: it is the text, as one step that can be undone, and what
+    /// [`Editor::is_dirty`] compares with. `Ok(true)` if the text changed; refused, nothing has.
+    pub fn replace(&mut self, original: &str) -> Result<bool, EditRefusal> {
+        if original.len() > MAX_PAYLOAD_BYTES {
+            return Err(EditRefusal::TooLong { len: original.len() });
+        }
+        if original != self.text && !self.state.replace_all(original) {
+            return Err(EditRefusal::TooStrange);
+        }
+        original.clone_into(&mut self.original);
+        self.state.go(0, 0);
+        Ok(self.refresh())
+    }
+
     /// Puts the cursor at the next place of `query` after it, going round the end. A query without an ASCII
     /// capital finds capitals too; all places on the screen are marked until it is empty again.
     pub fn find(&mut self, query: &str) -> bool {

@@ -41,6 +41,8 @@ pub(super) struct State {
     standins: Standins,
     done: VecDeque<Step>,
     undone: Vec<Step>,
+    /// [`MAX_HISTORY_BYTES`]; tests have less.
+    pub(super) history_bytes: usize,
 }
 
 impl State {
@@ -51,7 +53,13 @@ impl State {
         let mut area = TextArea::new(lines);
         // One more: `go` needs an edit of its own.
         area.set_max_histories(MAX_EDITS + 1);
-        Some(Self { area, standins, done: VecDeque::new(), undone: Vec::new() })
+        Some(Self {
+            area,
+            standins,
+            done: VecDeque::new(),
+            undone: Vec::new(),
+            history_bytes: MAX_HISTORY_BYTES,
+        })
     }
 
     /// The whole text.
@@ -134,6 +142,7 @@ impl State {
         let typing = text.chars().nth(1).is_none() && !text.contains(char::is_whitespace);
         let kind = if typing { StepKind::Typing } else { StepKind::Other };
         let at = self.cursor();
+        self.make_room(inside.len());
         if self.area.insert_str(&inside) {
             self.record(kind, at, 1, inside.len());
         }
@@ -193,6 +202,7 @@ impl State {
 
     fn erase(&mut self, at: (usize, usize), erase: impl FnOnce(&mut TextArea<'static>) -> bool) {
         let before = self.bytes_inside();
+        self.make_room(0);
         if erase(&mut self.area) {
             let erased = before.saturating_sub(self.bytes_inside());
             self.record(StepKind::Erasing, at, 1, erased);
@@ -212,10 +222,21 @@ impl State {
         let at = self.cursor();
         self.area.move_cursor(CursorMove::Jump(0, 0));
         let bytes = self.bytes_inside() + inside.len();
+        self.make_room(bytes);
         let edits = usize::from(self.area.delete_str(old - 1))
             + usize::from(!inside.is_empty() && self.area.insert_str(&inside));
         self.record(StepKind::Other, at, edits, bytes);
         true
+    }
+
+    /// Forgets the history if an edit of so many bytes would make it too long; that edit can be undone.
+    fn make_room(&mut self, bytes: usize) {
+        let held: usize = self.done.iter().map(|step| step.bytes).sum();
+        if held + bytes > self.history_bytes && held > 0 {
+            self.area.set_max_histories(MAX_EDITS + 1);
+            self.done.clear();
+            self.undone.clear();
+        }
     }
 
     fn record(&mut self, kind: StepKind, at: (usize, usize), edits: usize, bytes: usize) {
@@ -235,10 +256,6 @@ impl State {
         }
         while self.done.iter().map(|step| step.edits).sum::<usize>() > MAX_EDITS {
             self.done.pop_front();
-        }
-        if self.done.iter().map(|step| step.bytes).sum::<usize>() > MAX_HISTORY_BYTES {
-            self.area.set_max_histories(MAX_EDITS + 1);
-            self.done.clear();
         }
     }
 

@@ -110,6 +110,18 @@ fn formatting_what_is_broken_changes_nothing_and_goes_to_the_fault() {
 }
 
 #[test]
+fn starting_over_is_clean_and_can_be_undone() {
+    let mut e = Editor::with_draft(b"[1]", b"[draft").unwrap();
+    assert!(e.is_dirty());
+    assert_eq!(e.replace("[2]\r\n"), Ok(true));
+    assert_eq!((e.text(), e.is_dirty(), e.fault()), ("[2]\r\n", false, None));
+    typed(&mut e, [Undo]);
+    assert_eq!((e.text(), e.is_dirty()), ("[draft", true));
+    assert_eq!(e.replace("[draft"), Ok(false));
+    assert!(!e.is_dirty());
+}
+
+#[test]
 fn the_fault_is_that_of_the_text_as_it_is() {
     let mut e = editor("[1]");
     assert_eq!(e.fault(), None);
@@ -141,6 +153,19 @@ fn a_paste_of_a_megabyte_from_a_terminal_is_one_step() {
     assert!(!e.text().contains('\r'));
     typed(&mut e, [Char('!'), Undo, Undo]);
     assert_eq!((e.text(), e.is_dirty()), ("ab\n", false));
+}
+
+#[test]
+fn a_full_history_forgets_what_was_before_and_not_the_last_step() {
+    let mut e = editor("");
+    e.state.history_bytes = 64;
+    for _ in 0..5 {
+        typed(&mut e, [Paste("eight888".to_owned()), DeleteWord]);
+    }
+    typed(&mut e, [Undo]);
+    assert_eq!(e.text(), "eight888");
+    typed(&mut e, [Undo, Undo, Undo, Undo, Undo, Undo, Undo, Undo]);
+    assert_eq!(e.text(), "");
 }
 
 #[test]
