@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod client;
 pub mod console;
 pub mod engine;
 pub mod mailbox;

@@ -1,0 +1,272 @@
+//! The Rust client: send, call, ask.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use mubroker::model::QueueName;
+//! # use mubroker::client::{Client, NewMessage};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect("tcp://127.0.0.1:5555").await?;
+//! let orders = QueueName::new("orders")?;
+//! let accepted = client.send(&orders, NewMessage::new(r#"{"total": 1.10}"#).build()?).await?;
+//! println!("durable at place {}", accepted.seq);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] is one connection. It doesn't connect again by itself, because only the caller knows what
+//! a lost answer means: connect again and send the same messages with the same ids. Those that had been
+//! accepted are answered with `duplicate`, inside the queue's de-duplication window.
+
+mod connection;
+mod error;
+mod message;
+mod pending;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::model::limits::{MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES};
+use crate::model::{Accepted, CallReply, Content, MessageId, QueueName, StatusReport};
+use crate::wire::{ClientReply, ClientRequest, SendRequest, Welcome};
+
+pub use error::ClientError;
+pub use message::NewMessage;
+
+use connection::Asked;
+
+/// How long connecting may take, the handshake included.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// How long an answer may take: a commit on a slow disk behind a full batch.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Requests under way at once; one more waits for an answer.
+const WINDOW: usize = 1024;
+/// Bytes under way at once, in KiB: the socket would queue 100,000 messages of any size.
+const WINDOW_KIB: usize = 64 * 1024;
+
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// How long connecting may take, the handshake included.
+    pub connect_limit: Duration,
+    /// How long an answer may take; a call's own time comes on top.
+    pub answer_limit: Duration,
+    /// Requests under way at once, at least 1.
+    pub window: usize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self { connect_limit: CONNECT_LIMIT, answer_limit: ANSWER_LIMIT, window: WINDOW }
+    }
+}
+
+/// One connection to a broker. Clones share it; it ends with the last of them.
+///
+/// All methods may be called at once from many tasks. Dropping a future gives up the answer, not the
+/// request. See [`ClientError::outcome_unknown`] for what an error means for a message.
+#[derive(Debug, Clone)]
+pub struct Client {
+    asked: mpsc::Sender<Asked>,
+    window: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
+    endpoint: Arc<str>,
+    answer_limit: Duration,
+}
+
+impl Client {
+    /// Connects to a broker's clients' door, e.g. `tcp://127.0.0.1:5555`, with the default options.
+    pub async fn connect(endpoint: &str) -> Result<Self, ClientError> {
+        Self::connect_with(endpoint, ClientOptions::default()).await
+    }
+
+    /// Connects with these options.
+    pub async fn connect_with(endpoint: &str, options: ClientOptions) -> Result<Self, ClientError> {
+        let window = options.window.clamp(1, Semaphore::MAX_PERMITS);
+        let asked = connection::open(endpoint, options.connect_limit).await?;
+        Ok(Self {
+            asked,
+            window: Arc::new(Semaphore::new(window)),
+            kib: Arc::new(Semaphore::new(WINDOW_KIB)),
+            endpoint: Arc::from(endpoint),
+            answer_limit: options.answer_limit,
+        })
+    }
+
+    /// `HELLO`: who this is; the answer has the broker's bounds.
+    pub async fn hello(&self, name: &str, token: Option<&str>) -> Result<Welcome, ClientError> {
+        let request = ClientRequest::Hello {
+            token: token.map(str::to_owned),
+            client: name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        match self.ask(request, 0, Duration::ZERO).await? {
+            ClientReply::Welcome(welcome) => Ok(welcome),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// `SEND`: returns when the message is durable.
+    pub async fn send(&self, queue: &QueueName, content: Content) -> Result<Accepted, ClientError> {
+        self.submit(queue, content).await?.accepted().await
+    }
+
+    /// `SEND` without waiting for the answer: returns when there is room in the window. Keep the
+    /// [`Confirm`]s: a message without its confirm may not be durable.
+    pub async fn submit(
+        &self,
+        queue: &QueueName,
+        content: Content,
+    ) -> Result<Confirm, ClientError> {
+        let size = content.size_bytes();
+        let send = SendRequest { queue: queue.clone(), content };
+        let answer = self.start(ClientRequest::Send(send), size).await?;
+        let endpoint = Arc::clone(&self.endpoint);
+        Ok(Confirm { answer, endpoint, limit: self.answer_limit })
+    }
+
+    /// `SENDMANY`: all or none, up to `limits::MAX_SENDMANY_MESSAGES`; answers in the same order.
+    pub async fn send_many(&self, sends: Vec<SendRequest>) -> Result<Vec<Accepted>, ClientError> {
+        if sends.is_empty() {
+            return Ok(Vec::new());
+        }
+        if sends.len() > MAX_SENDMANY_MESSAGES {
+            let what = format!("{} messages; at most {MAX_SENDMANY_MESSAGES}", sends.len());
+            return Err(ClientError::TooLarge { what });
+        }
+        let size = sends.iter().map(|send| send.content.size_bytes()).sum();
+        match self.ask(ClientRequest::SendMany(sends), size, Duration::ZERO).await? {
+            ClientReply::AcceptedMany(accepted) => Ok(accepted),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// `CALL`: sends, and waits up to `wait` for what the worker replies. The message stays in its queue
+    /// when the wait is over.
+    pub async fn call(
+        &self,
+        queue: &QueueName,
+        content: Content,
+        wait: Duration,
+    ) -> Result<CallReply, ClientError> {
+        let size = content.size_bytes();
+        let send = SendRequest { queue: queue.clone(), content };
+        let timeout_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        match self.ask(ClientRequest::Call { send, timeout_ms }, size, wait).await? {
+            ClientReply::Reply(reply) => Ok(reply),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// `STATUS`: where a message is; in `queue`, or in any.
+    pub async fn status(
+        &self,
+        id: &MessageId,
+        queue: Option<&QueueName>,
+    ) -> Result<StatusReport, ClientError> {
+        let request = ClientRequest::Status { id: id.clone(), queue: queue.cloned() };
+        match self.ask(request, 0, Duration::ZERO).await? {
+            ClientReply::Status(report) => Ok(report),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// `PING`
+    pub async fn ping(&self) -> Result<(), ClientError> {
+        match self.ask(ClientRequest::Ping, 0, Duration::ZERO).await? {
+            ClientReply::Pong => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        request: ClientRequest,
+        size: u64,
+        extra: Duration,
+    ) -> Result<ClientReply, ClientError> {
+        let answer = self.start(request, size).await?;
+        wait_for(answer, self.answer_limit.saturating_add(extra), &self.endpoint).await
+    }
+
+    /// Hands a request over when the window has room for it.
+    async fn start(&self, request: ClientRequest, size: u64) -> Result<Answer, ClientError> {
+        if size > MAX_WIRE_MESSAGE_BYTES as u64 {
+            let what = format!("{size} bytes; at most {MAX_WIRE_MESSAGE_BYTES}");
+            return Err(ClientError::TooLarge { what });
+        }
+        let room = timeout(self.answer_limit, self.room(size)).await;
+        let room = room.map_err(|_| ClientError::Busy { endpoint: self.endpoint.to_string() })?;
+        let (to_caller, answer) = oneshot::channel();
+        self.asked
+            .send(Asked { request, to_caller, room })
+            .await
+            .map_err(|_| ClientError::Closed { endpoint: self.endpoint.to_string() })?;
+        Ok(answer)
+    }
+
+    async fn room(&self, size: u64) -> Room {
+        let kib = u32::try_from(size.div_ceil(1024)).expect("a wire message has fewer KiB");
+        let window = Arc::clone(&self.window).acquire_owned().await;
+        let kib = Arc::clone(&self.kib).acquire_many_owned(kib).await;
+        Room {
+            _window: window.expect("the window is never closed"),
+            _kib: kib.expect("the window is never closed"),
+        }
+    }
+}
+
+/// A message under way.
+#[derive(Debug)]
+#[must_use = "a message without its confirm may not be durable"]
+pub struct Confirm {
+    answer: Answer,
+    endpoint: Arc<str>,
+    limit: Duration,
+}
+
+impl Confirm {
+    /// Waits until the message is durable or refused; the time limit starts here.
+    pub async fn accepted(self) -> Result<Accepted, ClientError> {
+        match wait_for(self.answer, self.limit, &self.endpoint).await? {
+            ClientReply::Accepted(accepted) => Ok(accepted),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+/// What a request takes of the window until it is answered, whether anybody still waits or not.
+#[derive(Debug)]
+pub(crate) struct Room {
+    _window: OwnedSemaphorePermit,
+    _kib: OwnedSemaphorePermit,
+}
+
+type Answer = oneshot::Receiver<Result<ClientReply, ClientError>>;
+
+async fn wait_for(
+    answer: Answer,
+    limit: Duration,
+    endpoint: &str,
+) -> Result<ClientReply, ClientError> {
+    match timeout(limit, answer).await {
+        Err(_) => Err(ClientError::Timeout { endpoint: endpoint.to_owned() }),
+        Ok(Err(_)) => {
+            let reason = "it ended".to_owned();
+            Err(ClientError::Lost { endpoint: endpoint.to_owned(), reason })
+        }
+        Ok(Ok(Ok(ClientReply::Rejected(rejection)))) => {
+            Err(ClientError::Rejected(Box::new(rejection)))
+        }
+        Ok(Ok(answer)) => answer,
+    }
+}
+
+fn unexpected(reply: ClientReply) -> ClientError {
+    ClientError::Protocol { what: format!("an answer of another kind: {reply:?}") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! The client against a broker of a few lines.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+
+use super::*;
+use uuid::Uuid;
+
+use crate::model::{CallStatus, RejectCode, Rejection, Seq};
+
+/// Nothing here takes long; a test that waits this long has failed.
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Broker {
+    router: RouterSocket,
+    peer: Bytes,
+    endpoint: String,
+    _folder: TempDir,
+}
+
+impl Broker {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let endpoint = format!("ipc://{}/clients", folder.path().display());
+        let mut router = RouterSocket::new();
+        router.bind(&endpoint).await.expect("the folder is ours");
+        Self { router, peer: Bytes::new(), endpoint, _folder: folder }
+    }
+
+    async fn client(&self, options: ClientOptions) -> Client {
+        Client::connect_with(&self.endpoint, options).await.expect("the broker is there")
+    }
+
+    async fn recv(&mut self) -> ClientRequest {
+        let message = timeout(LIMIT, self.router.recv()).await.expect("in time");
+        let mut frames: VecDeque<Bytes> = message.expect("a message").into_vecdeque();
+        self.peer = frames.pop_front().expect("the identity");
+        ClientRequest::decode(frames.into(), || id("made")).expect("readable")
+    }
+
+    async fn send(&mut self, reply: ClientReply) {
+        let mut out = ZmqMessage::from(self.peer.clone());
+        reply.encode().into_iter().for_each(|frame| out.push_back(frame));
+        self.router.send(out).await.expect("the client is there");
+    }
+}
+
+fn id(text: &str) -> MessageId {
+    MessageId::new(text).expect("a valid id")
+}
+
+fn queue() -> QueueName {
+    QueueName::new("q").expect("a valid name")
+}
+
+fn message(id: &str) -> Content {
+    NewMessage::new("{}").id(id).header("tenant", "fr").build().expect("valid")
+}
+
+fn accepted(name: &str, seq: u64) -> Accepted {
+    Accepted { id: id(name), queue: queue(), seq: Seq(seq), duplicate: false }
+}
+
+fn rejected(rejection: &ClientError) -> &Rejection {
+    match rejection {
+        ClientError::Rejected(rejection) => rejection,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn answers_find_their_request_whatever_their_order() {
+    let mut broker = Broker::new().await;
+    let client = broker.client(ClientOptions::default()).await;
+    let one = client.submit(&queue(), message("1")).await.expect("sent");
+    let two = client.submit(&queue(), message("2")).await.expect("sent");
+    let caller = client.clone();
+    let call = tokio::spawn(async move { caller.call(&queue(), message("1"), LIMIT).await });
+    for _ in 0..3 {
+        broker.recv().await;
+    }
+    let reply = CallReply {
+        id: id("1"),
+        status: CallStatus::Ok,
+        error: None,
+        payload: Bytes::from_static(b"done"),
+    };
+    broker.send(ClientReply::Reply(reply.clone())).await;
+    broker.send(ClientReply::Accepted(accepted("2", 6))).await;
+    let full = Rejection::new(RejectCode::Full, "q is full").of(id("1"));
+    broker.send(ClientReply::Rejected(full.clone())).await;
+    assert_eq!(call.await.expect("no panic").expect("answered"), reply);
+    assert_eq!(two.accepted().await.expect("accepted"), accepted("2", 6));
+    let error = one.accepted().await.expect_err("refused");
+    assert_eq!(rejected(&error), &full);
+    assert!(!error.outcome_unknown());
+}
+
+#[tokio::test]
+async fn many_messages_are_accepted_or_refused_as_one() {
+    let mut broker = Broker::new().await;
+    let client = broker.client(ClientOptions::default()).await;
+    let sends = |ids: [&str; 2]| {
+        ids.map(|id| SendRequest { queue: queue(), content: message(id) }).to_vec()
+    };
+    let (sender, first, second) = (client.clone(), sends(["a", "b"]), sends(["c", "d"]));
+    let results =
+        tokio::spawn(
+            async move { (sender.send_many(first).await, sender.send_many(second).await) },
+        );
+    broker.recv().await;
+    let list = vec![accepted("a", 1), accepted("b", 2)];
+    broker.send(ClientReply::AcceptedMany(list.clone())).await;
+    broker.recv().await;
+    let refusal = Rejection::new(RejectCode::TooLarge, "d is too large").of(id("d"));
+    broker.send(ClientReply::Rejected(refusal.clone())).await;
+    let (first, second) = results.await.expect("no panic");
+    assert_eq!(first.expect("accepted"), list);
+    assert_eq!(rejected(&second.expect_err("refused")), &refusal);
+}
+
+#[tokio::test]
+async fn a_lost_connection_leaves_what_was_sent_unknown_and_sends_nothing_more() {
+    let mut broker = Broker::new().await;
+    let client = broker.client(ClientOptions::default()).await;
+    let confirm = client.submit(&queue(), message("1")).await.expect("sent");
+    broker.recv().await;
+    broker.router.close().await;
+    let error = confirm.accepted().await.expect_err("lost");
+    assert!(matches!(error, ClientError::Lost { .. }), "{error:?}");
+    assert!(error.outcome_unknown());
+    let error = client.ping().await.expect_err("over");
+    assert!(matches!(error, ClientError::Closed { .. }), "{error:?}");
+    assert!(!error.outcome_unknown());
+}
+
+#[tokio::test]
+async fn a_full_window_makes_the_next_wait_and_no_answer_is_a_timeout() {
+    let mut broker = Broker::new().await;
+    let options =
+        ClientOptions { window: 1, answer_limit: Duration::from_millis(50), ..Default::default() };
+    let client = broker.client(options).await;
+    let first = client.submit(&queue(), message("1")).await.expect("sent");
+    let error = client.submit(&queue(), message("2")).await.expect_err("no room");
+    assert!(matches!(error, ClientError::Busy { .. }), "{error:?}");
+    let error = first.accepted().await.expect_err("no answer");
+    assert!(matches!(error, ClientError::Timeout { .. }), "{error:?}");
+    assert!(error.outcome_unknown());
+    // The late answer gives the room back, though nobody waits for it.
+    broker.recv().await;
+    broker.send(ClientReply::Accepted(accepted("1", 1))).await;
+    let room = timeout(LIMIT, client.window.acquire()).await;
+    assert!(room.is_ok(), "the late answer gives the room back");
+}
+
+#[tokio::test]
+async fn a_refusal_of_nobody_knows_what_is_told_to_nobody_as_its_own() {
+    let mut broker = Broker::new().await;
+    let client = broker.client(ClientOptions::default()).await;
+    let one = client.submit(&queue(), message("1")).await.expect("sent");
+    let two = client.submit(&queue(), message("2")).await.expect("sent");
+    broker.recv().await;
+    broker.recv().await;
+    broker.send(ClientReply::Rejected(Rejection::new(RejectCode::Busy, "slow down"))).await;
+    for confirm in [one, two] {
+        let error = confirm.accepted().await.expect_err("unknown");
+        assert!(error.outcome_unknown(), "{error:?}");
+        assert!(error.to_string().contains("slow down"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_listens_nothing_was_sent() {
+    let options = ClientOptions { connect_limit: Duration::from_millis(50), ..Default::default() };
+    let nowhere = Client::connect_with("ipc:///nonexistent/clients", options).await;
+    let error = nowhere.expect_err("nobody there");
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error:?}");
+    let error = Client::connect("localhost").await.expect_err("no address");
+    assert!(matches!(error, ClientError::Endpoint { .. }), "{error:?}");
+}
+
+#[test]
+fn a_message_without_an_id_gets_one_and_a_wrong_header_is_refused() {
+    let content = NewMessage::new("x").kind("order.created").key("k").build().expect("valid");
+    assert!(Uuid::parse_str(content.id().as_str()).is_ok());
+    assert_eq!(content.header.key(), Some("k"));
+    let error = NewMessage::new("x").field("priority", 3).build().expect_err("not yet");
+    assert_eq!(error.to_string(), "header field `priority` is not supported by this version");
+}
