@@ -51,6 +51,11 @@ struct Change {
 }
 
 impl Engine {
+    /// What came of the repair with this key; `None` if it isn't known, or not any more.
+    pub fn repair_outcome(&self, key: &IdempotencyKey) -> Option<&RepairOutcome> {
+        self.repairs.outcomes.get(key)
+    }
+
     pub(super) fn handle_repair(&mut self, origin: Origin, repair: Repair, out: &mut Effects) {
         match self.repair(repair, out) {
             Ok(outcome) => out.effects.push(Effect::Repaired { origin, outcome }),
