@@ -1,6 +1,7 @@
 //! mubroker: a message broker that stops when something is wrong, and a console to put it right.
 
 pub mod admin;
+pub mod broker;
 pub mod cli;
 pub mod client;
 pub mod console;

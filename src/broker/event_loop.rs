@@ -1,0 +1,426 @@
+//! The one loop: input → engine → batch → commit → release. It owns the engine; everything else that
+//! wants something sends it a message.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::failure::{Health, StoreState};
+use super::handle::{Facts, View};
+use super::peers::{OperatorAnswer, Origins, Waiting, Workers};
+use super::pipeline::{Pipeline, Release};
+use super::store::{Load, ReadAnswer, Store, StoreJob, StoreReply};
+use super::watch::{Sight, Watch, Watchers};
+use crate::engine::{Effects, Engine, EngineOptions, Event};
+use crate::model::limits::HEARTBEAT_MS;
+use crate::model::{
+    Actor, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal, Seq,
+    StoreHealth, Timestamp,
+};
+use crate::net::{Inbound, Outbound};
+use crate::wire::{BrokerMessage, ClientReply};
+
+/// Inputs taken in one turn: enough that a wake costs little for each, few enough that a turn stays below
+/// some milliseconds and a timer is not late.
+const TURN_INPUTS: usize = 512;
+/// Operators' requests taken in one turn; each may look at thousands of queues.
+const TURN_COMMANDS: usize = 16;
+/// Messages for the sockets that may wait in the loop. Beyond, no more inputs are taken: who doesn't read
+/// slows down, and isn't let grow.
+const MAX_OUTBOX: usize = 16_384;
+/// How long a shutdown may take before it is given up: the process must be gone within 5 s.
+const DRAIN_LIMIT_MS: u64 = 4_000;
+
+/// The shortest wait for a timer: one that is due all the time must not make the loop spin.
+const MIN_WAIT_MS: u64 = 1;
+
+/// What an operator asks of the engine. The loop mints the origin.
+#[derive(Debug)]
+pub(super) enum Request {
+    PutQueue { actor: Actor, name: QueueName, settings: QueueSettings },
+    SetPaused { actor: Actor, queue: QueueName, paused: bool, reason: String },
+    Repair(Repair),
+    Hold { actor: Actor, queue: QueueName, seq: Seq, for_ms: u64 },
+}
+
+/// Tells who asked.
+pub(super) type Answer = Box<dyn FnOnce() + Send>;
+/// Finds what to tell.
+pub(super) type Question = Box<dyn FnOnce(&View<'_>) -> Answer + Send>;
+
+/// What the handle sends.
+pub(super) enum Command {
+    /// Looks at the engine; the answer is let out when what it saw is durable.
+    Ask(Question),
+    /// Changes something.
+    Do(Box<Request>, oneshot::Sender<OperatorAnswer>),
+    /// Starts watching.
+    Watch(oneshot::Sender<Watch>),
+    /// Stops the broker.
+    Shutdown,
+}
+
+/// Where inputs come from.
+pub(super) struct Inputs {
+    pub(super) inbound: mpsc::Receiver<Inbound>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) store: mpsc::Receiver<StoreReply>,
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything decided was durable and everything told was handed to the sockets.
+    Clean,
+    /// The store could not be written at the end; what was ACCEPTED before is there all the same.
+    StoreUnavailable {
+        /// Why.
+        reason: String,
+    },
+    /// It took too long: the store or the sockets didn't answer.
+    TimedOut,
+    /// A thread of the broker broke down; the log says why.
+    Crashed,
+}
+
+/// The loop's state.
+pub(super) struct EventLoop {
+    pub(super) clock: Clock,
+    pub(super) now: Timestamp,
+    pub(super) engine: Engine,
+    pub(super) engine_options: EngineOptions,
+    pub(super) decided: Effects,
+    pub(super) pipeline: Pipeline,
+    pub(super) ready: Vec<Release>,
+    pub(super) origins: Origins,
+    pub(super) workers: Workers,
+    pub(super) watchers: Watchers,
+    pub(super) facts: Arc<Facts>,
+    pub(super) store: Store,
+    pub(super) store_state: StoreState,
+    pub(super) commit_since: Timestamp,
+    pub(super) backoff_ms: u64,
+    pub(super) outbox: VecDeque<Outbound>,
+    pub(super) sockets: mpsc::Sender<Outbound>,
+    pub(super) heartbeat_due: Timestamp,
+    pub(super) draining_since: Option<Timestamp>,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        clock: Clock,
+        engine: Engine,
+        engine_options: EngineOptions,
+        facts: Arc<Facts>,
+        store: Store,
+        sockets: mpsc::Sender<Outbound>,
+    ) -> Self {
+        let now = clock.now();
+        Self {
+            clock,
+            now,
+            engine,
+            engine_options,
+            decided: Effects::default(),
+            pipeline: Pipeline::default(),
+            ready: Vec::new(),
+            origins: Origins::default(),
+            workers: Workers::default(),
+            watchers: Watchers::new(),
+            facts,
+            store,
+            store_state: StoreState::Free,
+            commit_since: now,
+            backoff_ms: 0,
+            outbox: VecDeque::new(),
+            sockets,
+            heartbeat_due: now.plus_ms(HEARTBEAT_MS),
+            draining_since: None,
+        }
+    }
+
+    /// Runs until a shutdown is through. The store comes back open: closing it blocks.
+    pub(super) async fn run(mut self, mut inputs: Inputs) -> (Ended, Store) {
+        let mut inbound = Vec::with_capacity(TURN_INPUTS);
+        let mut commands = Vec::with_capacity(TURN_COMMANDS);
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let mut armed = None;
+        let (mut commands_open, mut inbound_open) = (true, true);
+        loop {
+            let due = self.next_timeout();
+            if armed != due {
+                armed = due;
+                let wait = due.map_or(0, |due| due.since_ms(self.clock.now())).max(MIN_WAIT_MS);
+                timer.as_mut().reset(Instant::now() + Duration::from_millis(wait));
+            }
+            let takes_inputs = self.takes_inputs();
+            tokio::select! {
+                biased;
+                Some(reply) = inputs.store.recv() => {
+                    self.now = self.clock.now();
+                    self.on_store(reply);
+                }
+                () = &mut timer, if armed.is_some() => {
+                    self.now = self.clock.now();
+                    armed = None;
+                    self.on_time();
+                }
+                n = inputs.commands.recv_many(&mut commands, TURN_COMMANDS),
+                    if takes_inputs && commands_open =>
+                {
+                    self.now = self.clock.now();
+                    if n == 0 {
+                        commands_open = false;
+                        self.begin_shutdown();
+                    }
+                    for command in commands.drain(..) {
+                        self.on_command(command);
+                    }
+                }
+                n = inputs.inbound.recv_many(&mut inbound, TURN_INPUTS),
+                    if takes_inputs && inbound_open =>
+                {
+                    self.now = self.clock.now();
+                    if n == 0 {
+                        inbound_open = false;
+                        // The sockets are gone; without them there is nothing to do.
+                        self.begin_shutdown();
+                    }
+                    for input in inbound.drain(..) {
+                        self.on_inbound(input);
+                    }
+                }
+                sent = send_one(&self.sockets, &mut self.outbox), if !self.outbox.is_empty() => {
+                    if !sent {
+                        self.outbox.clear();
+                    }
+                }
+            }
+            self.settle();
+            if let Some(ended) = self.ended() {
+                return (ended, self.store);
+            }
+        }
+    }
+
+    /// Inputs wait while the batch is full or the sockets don't keep up.
+    fn takes_inputs(&self) -> bool {
+        !self.pipeline.is_full() && self.outbox.len() < MAX_OUTBOX
+    }
+
+    /// After each turn: what may be told is told, and the store gets the next batch.
+    fn settle(&mut self) {
+        loop {
+            while !self.ready.is_empty() {
+                for release in std::mem::take(&mut self.ready) {
+                    self.carry_out(release);
+                }
+            }
+            match self.store_state {
+                StoreState::Free => {}
+                StoreState::Committing
+                | StoreState::Overdue { .. }
+                | StoreState::Opening { .. } => break,
+            }
+            let Some(batch) = self.pipeline.next_batch() else { break };
+            self.commit_since = self.now;
+            self.store_state = StoreState::Committing;
+            self.store.send(StoreJob::Commit(batch));
+        }
+        while !self.outbox.is_empty() {
+            let Ok(permit) = self.sockets.try_reserve() else { break };
+            if let Some(message) = self.outbox.pop_front() {
+                permit.send(message);
+            }
+        }
+    }
+
+    /// Gives the engine an event and takes what it decided.
+    pub(super) fn feed(&mut self, event: Event) {
+        self.engine.handle(self.now, event, &mut self.decided);
+        self.pipeline.take(&mut self.decided, &mut self.ready);
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        let engine = match self.store_state.health() {
+            Health::Up => self.engine.next_timeout(),
+            Health::Down => None,
+        };
+        let heartbeat = (!self.workers.is_empty()).then_some(self.heartbeat_due);
+        let draining = self.draining_since.map(|since| since.plus_ms(DRAIN_LIMIT_MS));
+        [engine, heartbeat, draining, self.watchers.next_timeout(), self.commit_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn on_time(&mut self) {
+        self.watch_commit();
+        if let Health::Up = self.store_state.health()
+            && self.engine.next_timeout().is_some_and(|due| due <= self.now)
+        {
+            self.feed(Event::Tick);
+        }
+        if self.heartbeat_due <= self.now {
+            self.heartbeat_due = self.now.plus_ms(HEARTBEAT_MS);
+            for peer in self.workers.all() {
+                self.outbox.push_back(Outbound::Worker { peer, message: BrokerMessage::Heartbeat });
+            }
+            self.follow_clock();
+        }
+        let (facts, now, health) = (Arc::clone(&self.facts), self.now, self.store_health());
+        let due = self.watchers.due(now, &mut self.engine, |engine| {
+            View { engine, now, health, facts: &facts }.overview()
+        });
+        if due.is_empty() {
+            return;
+        }
+        let sender = self.watchers.sender();
+        self.answer(Box::new(move || tell(&sender, due)));
+    }
+
+    /// Once a heartbeat is often enough to notice that the machine slept.
+    fn follow_clock(&mut self) {
+        let behind_ms = self.clock.follow();
+        if behind_ms > 60_000 {
+            tracing::debug!(behind_ms, "the wall clock was set back; the broker's time goes on");
+        }
+    }
+
+    /// Lets an answer out once what it rests upon is durable.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        self.pipeline.release(Release::Answer(answer), &mut self.ready);
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Ask(question) => {
+                let health = self.store_health();
+                let view = View { engine: &self.engine, now: self.now, health, facts: &self.facts };
+                let answer = question(&view);
+                self.answer(answer);
+            }
+            Command::Do(request, answer) => self.on_request(*request, answer),
+            Command::Watch(answer) => {
+                let health = self.store_health();
+                let view = View { engine: &self.engine, now: self.now, health, facts: &self.facts };
+                let first = vec![
+                    Sight::Overview(view.overview()),
+                    Sight::Queues(self.engine.queue_views()),
+                    Sight::Workers(self.engine.worker_views()),
+                ];
+                let watch = Watch { first, next: self.watchers.sender().subscribe() };
+                self.answer(Box::new(move || drop(answer.send(watch))));
+            }
+            Command::Shutdown => self.begin_shutdown(),
+        }
+    }
+
+    fn on_request(&mut self, request: Request, answer: oneshot::Sender<OperatorAnswer>) {
+        if let Some(reason) = self.down_reason() {
+            let refusal = RepairRefusal::StoreUnavailable { reason };
+            let _ = answer.send(OperatorAnswer::Refused(refusal));
+            return;
+        }
+        let Ok(origin) = self.origins.add(Waiting::Operator(answer)) else {
+            return; // The handle hears that its request was dropped.
+        };
+        self.feed(match request {
+            Request::PutQueue { actor, name, settings } => {
+                Event::PutQueue { origin, actor, name, settings }
+            }
+            Request::SetPaused { actor, queue, paused, reason } => {
+                Event::SetPaused { origin, actor, queue, paused, reason }
+            }
+            Request::Repair(repair) => Event::Repair { origin, repair },
+            Request::Hold { actor, queue, seq, for_ms } => {
+                Event::Hold { origin, actor, queue, seq, for_ms }
+            }
+        });
+    }
+
+    /// Starts a read for the engine.
+    pub(super) fn load(&mut self, load: Load) {
+        let find = match &load {
+            Load::Find { origin, .. } => Some(*origin),
+            Load::Messages { .. } => None,
+        };
+        if self.store.load(self.engine.generation(), load) {
+            return;
+        }
+        if let Some(origin) = find {
+            self.reject(
+                origin,
+                Rejection::new(RejectCode::Busy, "too many lookups wait; try again")
+                    .retry_after(1_000),
+            );
+            self.feed(Event::OriginGone { origin });
+        }
+    }
+
+    /// Refuses whoever stands behind `origin`.
+    pub(super) fn reject(&mut self, origin: Origin, rejection: Rejection) {
+        if let Some(Waiting::Client { peer, form, .. }) = self.origins.take(origin) {
+            self.reply(peer, form, ClientReply::Rejected(rejection));
+        }
+    }
+
+    pub(super) fn on_read(&mut self, answer: ReadAnswer) {
+        self.feed(match answer {
+            ReadAnswer::Messages { queue, from, messages } => {
+                Event::Loaded { queue, from, messages }
+            }
+            ReadAnswer::Found { origin, id, place } => Event::Found { origin, id, place },
+        });
+    }
+
+    fn begin_shutdown(&mut self) {
+        if self.draining_since.is_some() {
+            return;
+        }
+        tracing::info!("stopping: nothing new is accepted, leases are given back");
+        self.draining_since = Some(self.now);
+        if let Health::Up = self.store_state.health() {
+            self.feed(Event::Shutdown);
+        }
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        let since = self.draining_since?;
+        if let Some(reason) = self.down_reason() {
+            return Some(Ended::StoreUnavailable { reason });
+        }
+        if self.pipeline.is_idle() && self.outbox.is_empty() && self.ready.is_empty() {
+            return Some(Ended::Clean);
+        }
+        (self.now.since_ms(since) >= DRAIN_LIMIT_MS).then_some(Ended::TimedOut)
+    }
+
+    pub(super) fn store_health(&self) -> StoreHealth {
+        match self.down_reason() {
+            None => StoreHealth::Ok,
+            Some(reason) => StoreHealth::Unavailable { reason },
+        }
+    }
+}
+
+/// Waits for room at the sockets and gives them one message; `false` if they are gone. Cancel safe.
+async fn send_one(sockets: &mpsc::Sender<Outbound>, outbox: &mut VecDeque<Outbound>) -> bool {
+    let Ok(permit) = sockets.reserve().await else { return false };
+    if let Some(message) = outbox.pop_front() {
+        permit.send(message);
+    }
+    true
+}
+
+fn tell(sender: &broadcast::Sender<Arc<Sight>>, sights: Vec<Sight>) {
+    for sight in sights {
+        // Nobody watching is not an error.
+        let _ = sender.send(Arc::new(sight));
+    }
+}

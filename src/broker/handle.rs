@@ -1,0 +1,267 @@
+//! What operators' interfaces hold: questions to the engine, reads of the store, repairs.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::event_loop::{Answer, Command, Request};
+use super::peers::OperatorAnswer;
+use super::store::Reads;
+use super::watch::Watch;
+use crate::engine::{Engine, HoldAnswer};
+use crate::mailbox::{Mailbox, MailboxError};
+use crate::model::{
+    Actor, HoldView, IdempotencyKey, Overview, QueueId, QueueName, QueueSettings, QueueView,
+    Repair, RepairOutcome, RepairRefusal, Seq, StoreHealth, Timestamp, WorkerView,
+};
+
+/// What doesn't change while the broker runs.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) started_at: Timestamp,
+    pub(super) data_dir: String,
+    pub(super) clients: String,
+    pub(super) workers: String,
+}
+
+/// The engine and what is around it, as a question sees it.
+pub(super) struct View<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) now: Timestamp,
+    pub(super) health: StoreHealth,
+    pub(super) facts: &'a Facts,
+}
+
+impl View<'_> {
+    pub(super) fn overview(&self) -> Overview {
+        let counts = self.engine.counts();
+        Overview {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            generation: self.engine.generation(),
+            started_at: self.facts.started_at,
+            now: self.now,
+            data_dir: self.facts.data_dir.clone(),
+            clients: self.facts.clients.clone(),
+            workers: self.facts.workers.clone(),
+            store: self.health.clone(),
+            queue_count: counts.queues,
+            blocked_count: counts.blocked,
+            worker_count: counts.workers,
+        }
+    }
+}
+
+/// Why an operator's request brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The broker says no; nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] RepairRefusal),
+    /// No message with this id waits, and none of the last ones had it.
+    #[error(
+        "no message {id:?} waits in any queue, and it is not among the last that were accepted"
+    )]
+    NotFound {
+        /// The id asked for.
+        id: String,
+    },
+    /// The store could not be read.
+    #[error("the store can't be read")]
+    Store(#[from] MailboxError),
+    /// The store broke while this was under way.
+    #[error("the store broke down meanwhile; ask again")]
+    StoreBroke,
+    /// Too many reads wait.
+    #[error("too many requests wait for the store; try again")]
+    Busy,
+    /// The broker has stopped.
+    #[error("the broker stops")]
+    Stopped,
+}
+
+/// A running broker as operators' interfaces see it. Cheap to clone; each method is one request to the
+/// broker's loop or one read on the store's thread. Dropping a future gives the answer up, not the act.
+///
+/// What a view shows is durable: an answer waits for the commit of all that it rests upon.
+#[derive(Debug, Clone)]
+pub struct BrokerHandle {
+    commands: mpsc::Sender<Command>,
+    reads: Reads,
+}
+
+impl BrokerHandle {
+    pub(super) fn new(commands: mpsc::Sender<Command>, reads: Reads) -> Self {
+        Self { commands, reads }
+    }
+
+    /// The broker at a glance.
+    pub async fn overview(&self) -> Result<Overview, OperatorError> {
+        self.ask(|view| view.overview()).await
+    }
+
+    /// Every queue, by name.
+    pub async fn queues(&self) -> Result<Vec<QueueView>, OperatorError> {
+        self.ask(|view| view.engine.queue_views()).await
+    }
+
+    /// One queue.
+    pub async fn queue(&self, queue: &QueueName) -> Result<QueueView, OperatorError> {
+        let name = queue.clone();
+        let view = self.ask(move |view| view.engine.queue_view(&name)).await?;
+        view.ok_or_else(|| no_such_queue(queue))
+    }
+
+    /// Every worker, by connection.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, OperatorError> {
+        self.ask(|view| view.engine.worker_views()).await
+    }
+
+    /// Makes a queue, or gives it these settings.
+    pub async fn put_queue(
+        &self,
+        actor: Actor,
+        name: QueueName,
+        settings: QueueSettings,
+    ) -> Result<(), OperatorError> {
+        self.act(Request::PutQueue { actor, name, settings }).await.map(drop)
+    }
+
+    /// Stops a queue's delivery, or lets it go on. Publishing is not touched.
+    pub async fn set_paused(
+        &self,
+        actor: Actor,
+        queue: QueueName,
+        paused: bool,
+        reason: String,
+    ) -> Result<(), OperatorError> {
+        self.act(Request::SetPaused { actor, queue, paused, reason }).await.map(drop)
+    }
+
+    /// Takes, renews or (`for_ms` 0) gives back a repair hold. `None`: nobody holds the message now.
+    pub async fn hold(
+        &self,
+        actor: Actor,
+        queue: QueueName,
+        seq: Seq,
+        for_ms: u64,
+    ) -> Result<Option<HoldView>, OperatorError> {
+        match self.act(Request::Hold { actor, queue, seq, for_ms }).await? {
+            OperatorAnswer::Held(HoldAnswer::Held(view)) => Ok(Some(view)),
+            OperatorAnswer::Held(HoldAnswer::Released)
+            | OperatorAnswer::Done
+            | OperatorAnswer::Repaired(_)
+            | OperatorAnswer::Refused(_) => Ok(None),
+        }
+    }
+
+    /// What came of the repair with this key; `None` if it isn't known, or not any more.
+    pub async fn repair_outcome(
+        &self,
+        key: IdempotencyKey,
+    ) -> Result<Option<RepairOutcome>, OperatorError> {
+        self.ask(move |view| view.engine.repair_outcome(&key).cloned()).await
+    }
+
+    /// Everything as it is, and then what changes.
+    pub async fn watch(&self) -> Result<Watch, OperatorError> {
+        let (answer, watch) = oneshot::channel();
+        self.send(Command::Watch(answer)).await?;
+        watch.await.map_err(|_| self.unanswered())
+    }
+
+    /// Stops the broker; returns at once.
+    pub async fn shut_down(&self) {
+        // One that has stopped already is what is wanted.
+        let _ = self.commands.send(Command::Shutdown).await;
+    }
+
+    pub(super) async fn submit(&self, repair: Repair) -> Result<RepairOutcome, OperatorError> {
+        match self.act(Request::Repair(repair)).await? {
+            OperatorAnswer::Repaired(outcome) => Ok(outcome),
+            OperatorAnswer::Done | OperatorAnswer::Held(_) | OperatorAnswer::Refused(_) => {
+                Err(OperatorError::StoreBroke)
+            }
+        }
+    }
+
+    async fn act(&self, request: Request) -> Result<OperatorAnswer, OperatorError> {
+        let (answer, done) = oneshot::channel();
+        self.send(Command::Do(Box::new(request), answer)).await?;
+        match done.await {
+            Ok(OperatorAnswer::Refused(refusal)) => Err(refusal.into()),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.unanswered()),
+        }
+    }
+
+    /// Looks at the engine between two inputs: must be quick.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, OperatorError> {
+        let (answer, told) = oneshot::channel();
+        let question = move |view: &View<'_>| -> Answer {
+            let found = question(view);
+            // Who asked may have gone away.
+            Box::new(move || drop(answer.send(found)))
+        };
+        self.send(Command::Ask(Box::new(question))).await?;
+        told.await.map_err(|_| self.unanswered())
+    }
+
+    /// Waits until everything that was decided so far is durable: what a read has seen then is, too.
+    pub(super) async fn all_durable(&self) -> Result<(), OperatorError> {
+        self.ask(|_| ()).await
+    }
+
+    /// Reads the store on its thread.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&dyn Mailbox) -> Result<T, MailboxError> + Send + 'static,
+    ) -> Result<T, OperatorError> {
+        let (answer, done) = oneshot::channel();
+        let run = move |mailbox: Option<&dyn Mailbox>| {
+            let _ = answer.send(mailbox.map(job));
+        };
+        if !self.reads.run(run) {
+            return Err(OperatorError::Busy);
+        }
+        match done.await {
+            Ok(Some(found)) => Ok(found?),
+            Ok(None) => Err(self.down().await),
+            Err(_) => Err(OperatorError::Stopped),
+        }
+    }
+
+    pub(super) async fn queue_id(&self, queue: &QueueName) -> Result<QueueId, OperatorError> {
+        let name = queue.clone();
+        let id = self.ask(move |view| view.engine.queue_id(&name)).await?;
+        id.ok_or_else(|| no_such_queue(queue))
+    }
+
+    async fn down(&self) -> OperatorError {
+        match self.ask(|view| view.health.clone()).await {
+            Ok(StoreHealth::Unavailable { reason }) => {
+                RepairRefusal::StoreUnavailable { reason }.into()
+            }
+            Ok(StoreHealth::Ok) => OperatorError::StoreBroke,
+            Err(error) => error,
+        }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), OperatorError> {
+        self.commands.send(command).await.map_err(|_| OperatorError::Stopped)
+    }
+
+    fn unanswered(&self) -> OperatorError {
+        if self.commands.is_closed() { OperatorError::Stopped } else { OperatorError::StoreBroke }
+    }
+}
+
+fn no_such_queue(queue: &QueueName) -> OperatorError {
+    RepairRefusal::NoSuchQueue { queue: queue.clone() }.into()
+}
+
+/// Shared by those who build views of messages.
+pub(super) fn no_such_message(queue: &QueueName, seq: Seq) -> OperatorError {
+    RepairRefusal::NoSuchMessage { queue: queue.clone(), seq }.into()
+}

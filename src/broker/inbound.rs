@@ -1,0 +1,195 @@
+//! What comes from the sockets, as events for the engine.
+
+use super::event_loop::EventLoop;
+use super::failure::Health;
+use super::peers::{Verb, Waiting, Workers};
+use crate::engine::{CallSpec, Event};
+use crate::model::limits::{
+    HEARTBEAT_MS, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_SENDMANY_MESSAGES,
+    MAX_WIRE_MESSAGE_BYTES,
+};
+use crate::model::{Content, Origin, QueueName, RejectCode, Rejection};
+use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
+use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, WorkerMessage};
+
+/// When a client whose answers pile up should try again, in milliseconds.
+const BUSY_RETRY_MS: u64 = 250;
+/// What a worker that must say READY again is told.
+const SAY_READY: &str = "not known here: say READY again";
+
+impl EventLoop {
+    pub(super) fn on_inbound(&mut self, input: Inbound) {
+        match input {
+            Inbound::Client { peer, reply_form, request } => {
+                self.on_client(peer, reply_form, request);
+            }
+            Inbound::Worker { peer, message } => match self.store_state.health() {
+                Health::Up => self.on_worker(peer, message),
+                Health::Down => self.on_worker_while_down(peer, message),
+            },
+            Inbound::ClientGone { peer } => {
+                for origin in self.origins.forget_peer(peer) {
+                    self.feed(Event::OriginGone { origin });
+                }
+            }
+            Inbound::WorkerGone { peer } => {
+                if self.workers.gone(peer)
+                    && let Health::Up = self.store_state.health()
+                {
+                    let worker = Workers::id(peer);
+                    self.feed(Event::WorkerGone { worker, reason: "disconnected" });
+                }
+            }
+        }
+    }
+
+    fn on_client(&mut self, peer: PeerId, form: ReplyForm, request: ClientRequest) {
+        match request {
+            ClientRequest::Hello { .. } => {
+                self.reply(peer, form, ClientReply::Welcome(welcome()));
+            }
+            ClientRequest::Ping => self.reply(peer, form, ClientReply::Pong),
+            ClientRequest::Send(send) => {
+                self.send(peer, form, Verb::Send, vec![(send.queue, send.content)], None);
+            }
+            ClientRequest::SendMany(sends) => {
+                let messages = sends.into_iter().map(|send| (send.queue, send.content)).collect();
+                self.send(peer, form, Verb::SendMany, messages, None);
+            }
+            ClientRequest::Call { send, timeout_ms } => {
+                let messages = vec![(send.queue, send.content)];
+                self.send(peer, form, Verb::Call, messages, Some(CallSpec { timeout_ms }));
+            }
+            ClientRequest::Status { id, queue } => {
+                if let Some(origin) = self.origin(peer, form, Verb::Status) {
+                    self.feed(Event::Status { origin, id, queue });
+                }
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        peer: PeerId,
+        form: ReplyForm,
+        verb: Verb,
+        messages: Vec<(QueueName, Content)>,
+        call: Option<CallSpec>,
+    ) {
+        if let Some(origin) = self.origin(peer, form, verb) {
+            self.feed(Event::Send { origin, messages, call });
+        }
+    }
+
+    /// Who will be answered; refused here if the store is broken or too much is outstanding.
+    fn origin(&mut self, peer: PeerId, form: ReplyForm, verb: Verb) -> Option<Origin> {
+        if let Some(rejection) = self.down_rejection() {
+            self.reply(peer, form, ClientReply::Rejected(rejection));
+            return None;
+        }
+        match self.origins.add(Waiting::Client { peer, form, verb }) {
+            Ok(origin) => Some(origin),
+            Err(_) => {
+                let reason = "too many answers are outstanding; wait for some of them";
+                let rejection = Rejection::new(RejectCode::Busy, reason).retry_after(BUSY_RETRY_MS);
+                self.reply(peer, form, ClientReply::Rejected(rejection));
+                None
+            }
+        }
+    }
+
+    fn on_worker(&mut self, peer: PeerId, message: WorkerMessage) {
+        let worker = Workers::id(peer);
+        if let WorkerMessage::Ready { queues, credit, info } = message {
+            self.workers.ready(peer);
+            self.feed(Event::WorkerReady { worker, queues, credit, info });
+            return;
+        }
+        if !self.workers.is_known(peer) {
+            self.say_ready(peer, &message);
+            return;
+        }
+        let event = match message {
+            WorkerMessage::Ready { queues, credit, info } => {
+                Event::WorkerReady { worker, queues, credit, info }
+            }
+            WorkerMessage::Ack { delivery, reply } => Event::Ack { worker, delivery, reply },
+            WorkerMessage::Nack { delivery, error, action, delay_ms } => {
+                Event::Nack { worker, delivery, error, action, delay_ms }
+            }
+            WorkerMessage::Progress { delivery, extend_ms, note } => {
+                Event::Progress { worker, delivery, extend_ms, note }
+            }
+            WorkerMessage::Alert { kind, message, delivery: _ } => {
+                Event::Alert { worker, kind, message }
+            }
+            WorkerMessage::Heartbeat => Event::WorkerHeard { worker },
+            WorkerMessage::Bye => {
+                self.workers.gone(peer);
+                Event::WorkerGone { worker, reason: "bye" }
+            }
+        };
+        self.feed(event);
+    }
+
+    /// A connection that isn't known, because the broker or the store started anew or because it was
+    /// silent for too long, must say READY; what it had is over.
+    fn say_ready(&mut self, peer: PeerId, message: &WorkerMessage) {
+        match message {
+            WorkerMessage::Bye => {}
+            WorkerMessage::Ack { delivery, .. } | WorkerMessage::Nack { delivery, .. } => {
+                self.tell_worker(peer, BrokerMessage::Stale { delivery: *delivery });
+                self.bye_unknown(peer);
+            }
+            WorkerMessage::Ready { .. }
+            | WorkerMessage::Progress { .. }
+            | WorkerMessage::Alert { .. }
+            | WorkerMessage::Heartbeat => self.bye_unknown(peer),
+        }
+    }
+
+    fn bye_unknown(&mut self, peer: PeerId) {
+        if self.workers.must_tell(peer, self.now) {
+            self.workers.dropped(peer, self.now);
+            self.tell_worker(peer, BrokerMessage::Bye { reason: SAY_READY.to_owned() });
+        }
+    }
+
+    /// Without a store nothing can be written down: what a worker did is over, and it is kept alive by
+    /// heartbeats until it is told to say READY again.
+    fn on_worker_while_down(&mut self, peer: PeerId, message: WorkerMessage) {
+        match message {
+            WorkerMessage::Ready { .. } => self.workers.ready(peer),
+            WorkerMessage::Ack { delivery, .. } | WorkerMessage::Nack { delivery, .. } => {
+                self.tell_worker(peer, BrokerMessage::Stale { delivery });
+            }
+            WorkerMessage::Bye => drop(self.workers.gone(peer)),
+            WorkerMessage::Progress { .. }
+            | WorkerMessage::Alert { .. }
+            | WorkerMessage::Heartbeat => {}
+        }
+    }
+
+    pub(super) fn reply(&mut self, peer: PeerId, reply_form: ReplyForm, reply: ClientReply) {
+        self.outbox.push_back(Outbound::Client { peer, reply_form, reply });
+    }
+
+    pub(super) fn tell_worker(&mut self, peer: PeerId, message: BrokerMessage) {
+        self.outbox.push_back(Outbound::Worker { peer, message });
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        server: "mubroker".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        limits: Limits {
+            max_header_bytes: MAX_HEADER_BYTES,
+            max_payload_bytes: MAX_PAYLOAD_BYTES,
+            max_message_bytes: MAX_WIRE_MESSAGE_BYTES,
+            max_sendmany: MAX_SENDMANY_MESSAGES,
+            heartbeat_ms: HEARTBEAT_MS,
+        },
+        may: ["HELLO", "SEND", "SENDMANY", "CALL", "STATUS", "PING"].map(str::to_owned).to_vec(),
+    }
+}

@@ -1,0 +1,27 @@
+//! The broker: one loop that owns the engine, the commit pipeline, the store's threads, and the handle
+//! that operators' interfaces hold.
+//!
+//! A message's way: sockets → [`crate::net::Inbound`] → the loop → engine → batch → the store's thread
+//! → durable → effects → [`crate::net::Outbound`] → sockets. Nothing is told before the commit that it
+//! rests upon.
+
+mod clock;
+mod event_loop;
+mod failure;
+mod handle;
+mod inbound;
+mod messages;
+mod outbound;
+mod peers;
+mod pipeline;
+mod start;
+mod store;
+mod watch;
+
+pub use clock::Clock;
+pub use event_loop::Ended;
+pub use handle::{BrokerHandle, OperatorError};
+pub use messages::{Act, JournalQuery, RepairOrder};
+pub use start::{BrokerOptions, Running, StartError, start};
+pub use store::OpenStore;
+pub use watch::{Sight, Watch};

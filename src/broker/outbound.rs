@@ -1,0 +1,127 @@
+//! What is told, once it is durable: the engine's effects to sockets, operators, watchers and the store.
+
+use super::event_loop::EventLoop;
+use super::peers::{OperatorAnswer, Verb, Waiting, Workers};
+use super::pipeline::Release;
+use super::store::Load;
+use crate::engine::Effect;
+use crate::model::{Accepted, Notice, Origin};
+use crate::wire::{BrokerMessage, ClientReply, Delivery};
+
+impl EventLoop {
+    pub(super) fn carry_out(&mut self, release: Release) {
+        match release {
+            Release::Effect(effect) => self.carry_out_effect(effect),
+            Release::Answer(answer) => answer(),
+        }
+    }
+
+    fn carry_out_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Accepted { origin, accepted } => self.accepted(origin, accepted),
+            Effect::Rejected { origin, rejection } => self.reject(origin, rejection),
+            Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(reply)),
+            Effect::Status { origin, report } => self.client(origin, ClientReply::Status(report)),
+            Effect::FindMessage { origin, id, queue } => {
+                self.load(Load::Find { origin, id, queue })
+            }
+            Effect::Load { queue, from, max_messages, max_bytes } => {
+                self.load(Load::Messages { queue, from, max_messages, max_bytes });
+            }
+            Effect::Deliver { worker, delivery, queue, seq, attempt, deadline, content } => {
+                let delivery = Delivery {
+                    delivery,
+                    queue,
+                    seq,
+                    attempt,
+                    deadline_ms: deadline.since_ms(self.now),
+                    content: content.as_ref().clone(),
+                };
+                self.tell_worker(Workers::peer(worker), BrokerMessage::Deliver(delivery));
+            }
+            Effect::Stale { worker, delivery } => {
+                self.tell_worker(Workers::peer(worker), BrokerMessage::Stale { delivery });
+            }
+            Effect::DropWorker { worker, reason } => {
+                let peer = Workers::peer(worker);
+                self.workers.dropped(peer, self.now);
+                self.tell_worker(peer, BrokerMessage::Bye { reason: reason.to_owned() });
+            }
+            Effect::Done { origin } => self.operator(origin, OperatorAnswer::Done),
+            Effect::Repaired { origin, outcome } => {
+                self.operator(origin, OperatorAnswer::Repaired(outcome));
+            }
+            Effect::Held { origin, answer } => self.operator(origin, OperatorAnswer::Held(answer)),
+            Effect::Refused { origin, refusal } => {
+                self.operator(origin, OperatorAnswer::Refused(refusal));
+            }
+            Effect::Notice(notice) => self.notice(notice),
+        }
+    }
+
+    fn accepted(&mut self, origin: Origin, mut accepted: Vec<Accepted>) {
+        let Some(Waiting::Client { peer, form, verb }) = self.origins.take(origin) else { return };
+        let reply = match (verb, accepted.len()) {
+            (Verb::SendMany, _) => ClientReply::AcceptedMany(accepted),
+            (Verb::Send | Verb::Call | Verb::Status, 1) => {
+                ClientReply::Accepted(accepted.remove(0))
+            }
+            (Verb::Send | Verb::Call | Verb::Status, _) => ClientReply::AcceptedMany(accepted),
+        };
+        self.reply(peer, form, reply);
+    }
+
+    fn client(&mut self, origin: Origin, reply: ClientReply) {
+        if let Some(Waiting::Client { peer, form, .. }) = self.origins.take(origin) {
+            self.reply(peer, form, reply);
+        }
+    }
+
+    fn operator(&mut self, origin: Origin, answer: OperatorAnswer) {
+        if let Some(Waiting::Operator(waiting)) = self.origins.take(origin) {
+            // An operator who went away meanwhile finds the outcome by its key.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Tells those who watch, and the log.
+    pub(super) fn notice(&mut self, notice: Notice) {
+        log(&notice);
+        self.watchers.notice(notice);
+    }
+}
+
+fn log(notice: &Notice) {
+    match notice {
+        Notice::Journal { entry } => tracing::info!(
+            kind = entry.kind.as_str(),
+            queue = %entry.queue,
+            seq = entry.seq.map(|seq| seq.0),
+            by = entry.actor.name,
+            via = entry.actor.via,
+            reason = entry.reason,
+            "journal"
+        ),
+        Notice::AttemptFailed { queue, seq, attempt, error, retry_in_ms, .. } => tracing::info!(
+            %queue, seq = seq.0, attempt, code = error.code, error = error.message, retry_in_ms,
+            "an attempt failed"
+        ),
+        Notice::Recovered { queue, seq, .. } => {
+            tracing::info!(%queue, seq = seq.0, "a repaired message is done");
+        }
+        Notice::WorkerReady { name, queues } => {
+            tracing::info!(worker = name, queues = queues.len(), "a worker is ready");
+        }
+        Notice::WorkerGone { name, reason, lost } => {
+            tracing::info!(worker = name, reason, lost, "a worker is gone");
+        }
+        Notice::WorkerAlert { name, alert, message } => {
+            tracing::warn!(worker = name, alert, message, "a worker raises an alert");
+        }
+        Notice::Stale { name } => tracing::debug!(worker = name, "a late answer"),
+        Notice::StoreDown { reason } => {
+            tracing::error!(reason, "the store can't be written; publishing is refused");
+        }
+        Notice::StoreUp => tracing::info!("the store is open again"),
+    }
+}

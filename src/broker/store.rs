@@ -1,0 +1,308 @@
+//! The store's threads: one commits, two read. Never the sockets' executor.
+
+use std::fmt;
+use std::io;
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
+};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::mailbox::{Mailbox, MailboxError};
+use crate::model::limits::MAX_QUEUES;
+use crate::model::{Batch, Generation, MessageId, Origin, QueueId, Recovered, Seq, StoredMessage};
+
+/// Opens the store. Called again after it broke; what was there before has been dropped by then.
+pub type OpenStore = Box<dyn Fn() -> Result<Arc<dyn Mailbox>, MailboxError> + Send>;
+
+/// Reads for operators that may wait: an operator has a few under way, so that these are dozens at once.
+const MAX_READ_JOBS: usize = 256;
+/// The loop sends one thing at a time and waits for its reply; the second place is for `Stop`.
+const STORE_JOBS: usize = 2;
+/// The engine has at most one load under way for a queue; as many again may be left over from the engine
+/// before it.
+const MAX_LOADS: usize = 2 * MAX_QUEUES;
+/// Lookups that may wait for the store; each may have to look through all ids.
+const MAX_LOOKUPS: usize = 1024;
+
+/// What the commit thread is asked.
+pub(super) enum StoreJob {
+    /// Append and sync: replied by `Committed` or `Failed`.
+    Commit(Batch),
+    /// Drop the store, wait, open it again: replied by `Reopened` or `Failed`.
+    Reopen {
+        /// How long to wait before.
+        after: Duration,
+    },
+    /// Let go of the store and end.
+    Stop,
+}
+
+/// What the store's threads say to the loop.
+pub(super) enum StoreReply {
+    /// The batch is durable.
+    Committed,
+    /// The store is broken, or could not be opened.
+    Failed(MailboxError),
+    /// A new store, and what is in it.
+    Reopened(Recovered),
+    /// The answer to a read for the engine of this run.
+    Read(Generation, ReadAnswer),
+    /// A read for the engine of this run failed.
+    ReadFailed(Generation, MailboxError),
+}
+
+/// A read for the engine.
+pub(super) enum Load {
+    Messages { queue: QueueId, from: Seq, max_messages: usize, max_bytes: usize },
+    Find { origin: Origin, id: MessageId, queue: Option<QueueId> },
+}
+
+/// What it brought.
+pub(super) enum ReadAnswer {
+    Messages { queue: QueueId, from: Seq, messages: Vec<StoredMessage> },
+    Found { origin: Origin, id: MessageId, place: Option<(QueueId, Seq)> },
+}
+
+/// The store as readers find it: empty while it is broken, so that nobody holds on to it.
+pub(super) type Slot = Arc<RwLock<Option<Arc<dyn Mailbox>>>>;
+
+fn current(slot: &Slot) -> Option<Arc<dyn Mailbox>> {
+    slot.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn put(slot: &Slot, mailbox: Option<Arc<dyn Mailbox>>) {
+    *slot.write().unwrap_or_else(PoisonError::into_inner) = mailbox;
+}
+
+/// A read for an operator; told `None` while the store is broken.
+type ReadJob = Box<dyn FnOnce(Option<&dyn Mailbox>) + Send>;
+
+/// Sends reads for operators to their thread.
+#[derive(Clone)]
+pub(super) struct Reads(SyncSender<ReadJob>);
+
+impl fmt::Debug for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reads")
+    }
+}
+
+impl Reads {
+    /// Runs `job` on the readers' thread; `false` if too many wait, or the broker has stopped.
+    pub(super) fn run(&self, job: impl FnOnce(Option<&dyn Mailbox>) + Send + 'static) -> bool {
+        match self.0.try_send(Box::new(job)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+/// The loop's side of the store's threads.
+pub(super) struct Store {
+    jobs: SyncSender<StoreJob>,
+    loads: mpsc::Sender<(Generation, Load)>,
+    finds: mpsc::Sender<(Generation, Load)>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What starting the store's threads gives.
+pub(super) struct Started {
+    pub(super) store: Store,
+    pub(super) replies: mpsc::Receiver<StoreReply>,
+    pub(super) reads: Reads,
+    pub(super) recovered: Recovered,
+}
+
+impl Store {
+    /// Opens the store and starts its threads. Blocks while the store recovers.
+    pub(super) fn start(open: OpenStore) -> Result<Started, MailboxError> {
+        let mailbox = open()?;
+        let recovered = mailbox.recover()?;
+        let slot: Slot = Arc::new(RwLock::new(Some(Arc::clone(&mailbox))));
+        let (jobs, job_queue) = sync_channel(STORE_JOBS);
+        // One reply for each job or load that is under way.
+        let (reply, replies) = mpsc::channel(STORE_JOBS + MAX_LOADS + MAX_LOOKUPS);
+        let (loads, load_queue) = mpsc::channel(MAX_LOADS);
+        let (finds, find_queue) = mpsc::channel(MAX_LOOKUPS);
+        let (reads, read_queue) = sync_channel(MAX_READ_JOBS);
+        let committer = Committer {
+            open,
+            slot: Arc::clone(&slot),
+            mailbox: Some(mailbox),
+            reply: reply.clone(),
+        };
+        // The operators' reader isn't waited for: it ends with the last handle.
+        spawn("store-read", {
+            let slot = Arc::clone(&slot);
+            move || serve_reads(&read_queue, &slot)
+        })?;
+        let threads = vec![
+            spawn("store", move || committer.run(&job_queue))?,
+            spawn("store-load", {
+                let (slot, reply) = (Arc::clone(&slot), reply.clone());
+                move || serve_loads(load_queue, &slot, &reply)
+            })?,
+            spawn("store-find", move || serve_loads(find_queue, &slot, &reply))?,
+        ];
+        let store = Self { jobs, loads, finds, threads };
+        Ok(Started { store, replies, reads: Reads(reads), recovered })
+    }
+
+    /// Hands a job to the commit thread, which is free: the loop waits for each reply.
+    pub(super) fn send(&self, job: StoreJob) {
+        let sent = self.jobs.try_send(job);
+        debug_assert!(sent.is_ok(), "one job at a time");
+    }
+
+    /// Starts a read for the engine of this run; `false` if too many wait.
+    pub(super) fn load(&self, run: Generation, load: Load) -> bool {
+        let queue = match load {
+            Load::Messages { .. } => &self.loads,
+            Load::Find { .. } => &self.finds,
+        };
+        queue.try_send((run, load)).is_ok()
+    }
+
+    /// Lets the threads end and waits for them: the store is closed then, unless an operator's read is
+    /// still under way. Blocks for as long as the commit under way takes.
+    pub(super) fn stop(self) {
+        let Self { jobs, loads, finds, threads } = self;
+        let _ = jobs.try_send(StoreJob::Stop);
+        drop((jobs, loads, finds));
+        for thread in threads {
+            // A thread that panicked has told so on its own; there is nothing left to close there.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, MailboxError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|source: io::Error| {
+        MailboxError::Io { action: "starting a thread", path: name.to_owned(), source }
+    })
+}
+
+struct Committer {
+    open: OpenStore,
+    slot: Slot,
+    mailbox: Option<Arc<dyn Mailbox>>,
+    reply: mpsc::Sender<StoreReply>,
+}
+
+impl Committer {
+    fn run(mut self, jobs: &Receiver<StoreJob>) {
+        while let Some(job) = self.next_job(jobs) {
+            let reply = match job {
+                StoreJob::Commit(batch) => self.commit(&batch),
+                StoreJob::Reopen { after } => {
+                    self.close();
+                    match jobs.recv_timeout(after) {
+                        Err(RecvTimeoutError::Timeout) => self.reopen(),
+                        // The loop waits for this reply: it can only want the thread to stop.
+                        Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
+                    }
+                }
+                StoreJob::Stop => break,
+            };
+            if self.reply.blocking_send(reply).is_err() {
+                break;
+            }
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        put(&self.slot, None);
+        self.mailbox = None;
+    }
+
+    /// Waits for a job; meanwhile the store tidies up in small steps, as long as it has something to do.
+    fn next_job(&mut self, jobs: &Receiver<StoreJob>) -> Option<StoreJob> {
+        loop {
+            match jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {}
+            }
+            let more = match &self.mailbox {
+                Some(mailbox) => mailbox.maintain().unwrap_or_else(|error| {
+                    // The next commit fails for the same reason, and then the store is opened again.
+                    tracing::warn!(%error, "tidying up the store failed");
+                    false
+                }),
+                None => false,
+            };
+            if !more {
+                return jobs.recv().ok();
+            }
+        }
+    }
+
+    fn commit(&self, batch: &Batch) -> StoreReply {
+        let Some(mailbox) = &self.mailbox else {
+            return StoreReply::Failed(MailboxError::Inconsistent {
+                what: "a commit while the store is closed".to_owned(),
+            });
+        };
+        match mailbox.append(batch).and_then(|()| mailbox.sync()) {
+            Ok(()) => StoreReply::Committed,
+            Err(error) => StoreReply::Failed(error),
+        }
+    }
+
+    fn reopen(&mut self) -> StoreReply {
+        let opened = (self.open)().and_then(|mailbox| Ok((mailbox.recover()?, mailbox)));
+        match opened {
+            Ok((recovered, mailbox)) => {
+                put(&self.slot, Some(Arc::clone(&mailbox)));
+                self.mailbox = Some(mailbox);
+                StoreReply::Reopened(recovered)
+            }
+            Err(error) => StoreReply::Failed(error),
+        }
+    }
+}
+
+fn serve_loads(
+    mut queue: mpsc::Receiver<(Generation, Load)>,
+    slot: &Slot,
+    reply: &mpsc::Sender<StoreReply>,
+) {
+    while let Some((run, load)) = queue.blocking_recv() {
+        // While the store is broken nobody waits for this: a new engine asks anew.
+        let Some(mailbox) = current(slot) else { continue };
+        let answer = read(&*mailbox, load);
+        drop(mailbox);
+        let answer = match answer {
+            Ok(answer) => StoreReply::Read(run, answer),
+            Err(error) => StoreReply::ReadFailed(run, error),
+        };
+        if reply.blocking_send(answer).is_err() {
+            return;
+        }
+    }
+}
+
+fn read(mailbox: &dyn Mailbox, load: Load) -> Result<ReadAnswer, MailboxError> {
+    match load {
+        Load::Messages { queue, from, max_messages, max_bytes } => {
+            let messages = mailbox.read(queue, from, max_messages, max_bytes)?;
+            Ok(ReadAnswer::Messages { queue, from, messages })
+        }
+        Load::Find { origin, id, queue } => {
+            let place = mailbox.find(queue, &id)?;
+            Ok(ReadAnswer::Found { origin, id, place })
+        }
+    }
+}
+
+fn serve_reads(queue: &Receiver<ReadJob>, slot: &Slot) {
+    while let Ok(job) = queue.recv() {
+        let mailbox = current(slot);
+        job(mailbox.as_deref());
+    }
+}

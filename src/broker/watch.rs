@@ -1,0 +1,110 @@
+//! Those who watch: what changed, told at most five times a second.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use crate::engine::Engine;
+use crate::model::{Notice, Overview, QueueName, QueueView, Timestamp, WorkerView};
+
+/// Between two looks at what changed, in milliseconds: five a second is as fast as a person reads.
+const CHANGES_MS: u64 = 200;
+/// Between two overviews, in milliseconds: the console shows their age.
+const OVERVIEW_MS: u64 = 1_000;
+/// Queues in one event: a view takes some microseconds and some 500 bytes. What is left comes next time.
+const MAX_CHANGED: usize = 256;
+/// Events that a slow watcher may be behind; with `MAX_CHANGED` some 32 MiB at the very worst.
+const MAX_BEHIND: usize = 256;
+
+/// One thing that watchers are told. The queues of the first event are all there are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sight {
+    /// The broker is alive: each second.
+    Overview(Overview),
+    /// Queues that changed.
+    Queues(Vec<QueueView>),
+    /// All workers, after something about one changed.
+    Workers(Vec<WorkerView>),
+    /// Something happened.
+    Notice(Notice),
+}
+
+/// What a new watcher gets: everything as it is, and then what changes.
+#[derive(Debug)]
+pub struct Watch {
+    /// As it is.
+    pub first: Vec<Sight>,
+    /// What comes; a watcher that is too slow is told how many it missed.
+    pub next: broadcast::Receiver<Arc<Sight>>,
+}
+
+/// Knows who watches and what they have been told.
+#[derive(Debug)]
+pub(super) struct Watchers {
+    sights: broadcast::Sender<Arc<Sight>>,
+    changed: BTreeSet<QueueName>,
+    changes_due: Timestamp,
+    overview_due: Timestamp,
+}
+
+impl Watchers {
+    pub(super) fn new() -> Self {
+        let (sights, _) = broadcast::channel(MAX_BEHIND);
+        let never = Timestamp(0);
+        Self { sights, changed: BTreeSet::new(), changes_due: never, overview_due: never }
+    }
+
+    pub(super) fn sender(&self) -> broadcast::Sender<Arc<Sight>> {
+        self.sights.clone()
+    }
+
+    pub(super) fn notice(&self, notice: Notice) {
+        // Nobody watching is not an error.
+        let _ = self.sights.send(Arc::new(Sight::Notice(notice)));
+    }
+
+    /// There is a new engine: everything may have changed.
+    pub(super) fn reset(&mut self, engine: &Engine) {
+        self.changed.extend(engine.queue_views().into_iter().map(|view| view.name));
+    }
+
+    /// When to look again; never while nobody watches.
+    pub(super) fn next_timeout(&self) -> Option<Timestamp> {
+        (self.sights.receiver_count() > 0).then(|| self.changes_due.min(self.overview_due))
+    }
+
+    /// What is due.
+    pub(super) fn due(
+        &mut self,
+        now: Timestamp,
+        engine: &mut Engine,
+        overview: impl FnOnce(&Engine) -> Overview,
+    ) -> Vec<Sight> {
+        let mut sights = Vec::new();
+        if self.sights.receiver_count() == 0 {
+            return sights;
+        }
+        if self.changes_due <= now {
+            self.changes_due = now.plus_ms(CHANGES_MS);
+            self.changed.extend(engine.take_changed_queues());
+            let mut views = Vec::new();
+            while views.len() < MAX_CHANGED
+                && let Some(name) = self.changed.pop_first()
+            {
+                views.extend(engine.queue_view(&name));
+            }
+            if !views.is_empty() {
+                sights.push(Sight::Queues(views));
+            }
+            if engine.take_workers_changed() {
+                sights.push(Sight::Workers(engine.worker_views()));
+            }
+        }
+        if self.overview_due <= now {
+            self.overview_due = now.plus_ms(OVERVIEW_MS);
+            sights.push(Sight::Overview(overview(engine)));
+        }
+        sights
+    }
+}
