@@ -1,5 +1,6 @@
 //! The command line: one file a command. The only place that prints.
 
+pub mod bench;
 mod exit;
 
 use std::process::ExitCode;

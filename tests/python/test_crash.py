@@ -74,7 +74,7 @@ def listed(broker, queue):
     """All rows of a queue by the admin API, page by page."""
     rows, start = [], 0
     while start is not None:
-        page = broker.admin("GET", f"/v1/queues/{queue}/messages?from={start}&max=500")
+        page = broker.admin("GET", f"/v1/queues/{queue}/messages?from={start}&limit=500")
         rows += [(row["seq"], int(row["id"][1:])) for row in page["messages"]]
         start = page.get("next")
     return rows

@@ -1,0 +1,167 @@
+//! The broker that is measured: one of our own in a temporary folder, or one that runs.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::BenchError;
+use crate::admin::client::{AdminClient, Endpoint};
+
+/// How long the broker may take to start or to stop; both take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two attempts to reach a broker that starts.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// What a tick in `/proc` is: USER_HZ is part of Linux's interface, the same on every machine that we
+/// build for.
+const TICKS_PER_SECOND: u32 = 100;
+
+/// Where the broker under measurement is.
+pub(super) struct Host {
+    pub(super) pid: u32,
+    pub(super) clients: String,
+    pub(super) workers: String,
+    own: Option<Own>,
+}
+
+struct Own {
+    child: Child,
+    /// Removed with this value, after the child's end.
+    _folder: TempDir,
+}
+
+/// What the process has used, by `/proc`.
+#[derive(Clone, Copy)]
+pub(super) struct Usage {
+    /// Processor time since its start.
+    pub(super) cpu: Duration,
+    /// Resident memory in bytes.
+    pub(super) rss: u64,
+}
+
+impl Host {
+    /// Starts a broker of this binary in a temporary folder below `at`.
+    pub(super) async fn start(at: &Path) -> Result<Self, BenchError> {
+        let folder = tempfile::Builder::new()
+            .prefix("mubroker-bench-")
+            .tempdir_in(at)
+            .map_err(|source| BenchError::io("a temporary folder", source))?;
+        let config = folder.path().join("mubroker.toml");
+        let data = folder.path().join("data");
+        let text = format!(
+            "data_dir = {data:?}\n[listen]\nclients = \"tcp://127.0.0.1:0\"\n\
+             workers = \"tcp://127.0.0.1:0\"\n"
+        );
+        std::fs::write(&config, text)
+            .map_err(|source| BenchError::io("the configuration", source))?;
+        let child = std::env::current_exe()
+            .and_then(|binary| {
+                Command::new(binary)
+                    .arg("serve")
+                    .arg("--config")
+                    .arg(&config)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::inherit())
+                    .spawn()
+            })
+            .map_err(|source| BenchError::io("the broker's start", source))?;
+        let own = Own { child, _folder: folder };
+        let socket = data.join("admin.sock");
+        let mut host =
+            Self { pid: 0, clients: String::new(), workers: String::new(), own: Some(own) };
+        let began = Instant::now();
+        loop {
+            match host.find(&socket).await {
+                Ok(()) => return Ok(host),
+                Err(error) if began.elapsed() > PATIENCE || host.ended() => return Err(error),
+                Err(_) => sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// The broker whose admin API is at `socket`.
+    pub(super) async fn attach(socket: &Path) -> Result<Self, BenchError> {
+        let mut host = Self { pid: 0, clients: String::new(), workers: String::new(), own: None };
+        host.find(socket).await?;
+        Ok(host)
+    }
+
+    async fn find(&mut self, socket: &Path) -> Result<(), BenchError> {
+        let endpoint = Endpoint::Unix(socket.to_owned());
+        let overview = AdminClient::new(endpoint, "cli").overview().await.map_err(|source| {
+            BenchError::Unreachable { at: socket.display().to_string(), source }
+        })?;
+        (self.pid, self.clients, self.workers) = (overview.pid, overview.clients, overview.workers);
+        Ok(())
+    }
+
+    fn ended(&mut self) -> bool {
+        self.own.as_mut().is_some_and(|own| matches!(own.child.try_wait(), Ok(Some(_)) | Err(_)))
+    }
+
+    /// Whether it was started for this, and goes with its store.
+    pub(super) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// What the broker's process has used so far.
+    pub(super) fn usage(&self) -> Result<Usage, BenchError> {
+        usage(self.pid).map_err(|source| BenchError::io("/proc of the broker", source))
+    }
+}
+
+impl Drop for Host {
+    /// A broker of our own is ended by SIGTERM, and by force if that takes too long.
+    fn drop(&mut self) {
+        let Some(own) = &mut self.own else { return };
+        let pid = Pid::from_raw(i32::try_from(own.child.id()).unwrap_or_default());
+        let asked = pid.as_raw() > 0 && kill(pid, Signal::SIGTERM).is_ok();
+        let began = Instant::now();
+        while asked && began.elapsed() < PATIENCE {
+            match own.child.try_wait() {
+                Ok(None) => std::thread::park_timeout(RETRY),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+        // Neither can fail in a way that leaves something to do.
+        let _ = own.child.kill();
+        let _ = own.child.wait();
+    }
+}
+
+fn usage(pid: u32) -> std::io::Result<Usage> {
+    let unreadable = || std::io::Error::other("not in the form that proc(5) describes");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The command's name, field 2, may hold anything; it ends at the last parenthesis.
+    let (_, rest) = stat.rsplit_once(')').ok_or_else(unreadable)?;
+    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(number).sum();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = rss.and_then(|text| text.split_whitespace().next()).and_then(number);
+    Ok(Usage {
+        cpu: Duration::from_secs(ticks) / TICKS_PER_SECOND,
+        rss: kib.ok_or_else(unreadable)? * 1024,
+    })
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_of_our_own_process_can_be_read() {
+        let usage = usage(std::process::id()).expect("we are in /proc");
+        assert!(usage.rss > 1024 * 1024, "a process has more than a MiB");
+        assert!(usage.cpu < Duration::from_secs(100_000));
+    }
+}
