@@ -201,6 +201,36 @@ impl MemoryMailbox {
     fn held_mut(&self) -> RwLockWriteGuard<'_, Held> {
         self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Refuses what `append` would refuse; changes nothing.
+    pub(super) fn check(&self, batch: &Batch) -> Result<(), MailboxError> {
+        check(batch, &*self.held())
+    }
+
+    /// The place that the next message of `queue` gets, if the queue is here.
+    pub(super) fn next_seq(&self, queue: QueueId) -> Option<Seq> {
+        self.held().next_seq(queue)
+    }
+
+    /// Does anything of `queue` wait here?
+    pub(super) fn has_unfinished(&self, queue: QueueId) -> bool {
+        self.held().queues.get(&queue).is_some_and(|queue| !queue.messages.is_empty())
+    }
+
+    /// Puts a queue here whose next message gets place `next`.
+    pub(super) fn adopt(&self, record: QueueRecord, next: Seq) {
+        let mut held = self.held_mut();
+        let id = record.id;
+        held.apply(&Op::PutQueue(record));
+        if let Some(queue) = held.queues.get_mut(&id) {
+            queue.next = queue.next.max(next);
+        }
+    }
+
+    /// Forgets a queue that has moved elsewhere.
+    pub(super) fn release(&self, queue: QueueId) {
+        self.held_mut().queues.remove(&queue);
+    }
 }
 
 impl Mailbox for MemoryMailbox {

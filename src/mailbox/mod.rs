@@ -5,9 +5,11 @@ mod check;
 mod conformance;
 pub mod fault;
 mod memory;
+mod routed;
 mod sled;
 
 pub use memory::MemoryMailbox;
+pub use routed::RoutedMailbox;
 pub use sled::{SledMailbox, SledOptions};
 
 use crate::model::{

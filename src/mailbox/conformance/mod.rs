@@ -74,3 +74,15 @@ mod sled {
     conformance!(live, super::open);
     durable_conformance!(durable, super::open);
 }
+
+mod routed {
+    use crate::mailbox::{RoutedMailbox, SledMailbox, SledOptions};
+
+    fn open(path: &std::path::Path) -> RoutedMailbox {
+        let sled = SledMailbox::open(&path.join("store"), SledOptions::default()).unwrap();
+        RoutedMailbox::new(sled)
+    }
+
+    conformance!(live, super::open);
+    durable_conformance!(durable, super::open);
+}

@@ -92,6 +92,18 @@ impl SledMailbox {
         Ok(())
     }
 
+    /// The next place of a queue of which nothing waits here.
+    pub(super) fn next_if_empty(&self, queue: QueueId) -> Option<Seq> {
+        let index = self.index();
+        let queue = index.queues.get(&queue)?;
+        (queue.progress.floor >= queue.next).then_some(Seq(queue.next))
+    }
+
+    /// An error if an earlier one has broken the store.
+    pub(super) fn check_sound(&self) -> Result<(), MailboxError> {
+        self.store.check_sound("syncing")
+    }
+
     /// A panic with a lock held can't leave the index half changed in a way that is served: it comes from
     /// a broken invariant, and the store is broken with it.
     fn index(&self) -> RwLockReadGuard<'_, Index> {
