@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use similar::{Algorithm, DiffOp};
+use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::clean::{clean, clean_bytes, truncate};
+use super::clean::{clean, clean_bytes, truncate, width};
 use super::json;
 
 mod split;
@@ -19,8 +20,8 @@ const SEARCH_TIME: Duration = Duration::from_millis(300);
 const MAX_MARKED_WORDS: usize = 20_000;
 /// Lines of one difference: more than anybody reads, and 16 MiB of changes must not fill the memory twice.
 const MAX_LINES: usize = 10_000;
-/// Characters kept at each end of an unchanged stretch inside a changed line.
-const KEPT_CHARS: usize = 40;
+/// Characters kept at each end of a long unchanged stretch: on 60 columns a line's first change is still seen.
+const KEPT_CHARS: usize = 18;
 /// Columns of a header's value that are shown.
 const HEADER_COLUMNS: usize = 200;
 
@@ -68,6 +69,28 @@ impl DiffLine {
 
     fn bare(kind: DiffKind, text: String) -> Self {
         Self { kind, old_no: None, new_no: None, spans: vec![(Emphasis::Plain, text)] }
+    }
+
+    /// This line in rows of at most `columns` columns, so that no change is beyond the screen's edge.
+    pub fn wrapped(&self, columns: usize) -> Vec<Self> {
+        let mut rows = vec![Self { spans: Vec::new(), ..*self }];
+        let mut used = 0;
+        for (emphasis, text) in &self.spans {
+            for grapheme in text.graphemes(true) {
+                let wide = width(grapheme);
+                if used + wide > columns && used > 0 {
+                    rows.push(Self { spans: Vec::new(), ..*self });
+                    used = 0;
+                }
+                used += wide;
+                let spans = &mut rows.last_mut().expect("there is a first row").spans;
+                match spans.last_mut() {
+                    Some((last, row)) if last == emphasis => row.push_str(grapheme),
+                    _ => spans.push((*emphasis, grapheme.to_owned())),
+                }
+            }
+        }
+        rows
     }
 
     /// Its text without marks.

@@ -89,6 +89,25 @@ fn a_blob_is_shown_around_its_change() {
 }
 
 #[test]
+fn wrapped_rows_hold_the_whole_line_and_its_marks() {
+    let spans = vec![
+        (Emphasis::Plain, "ab漢".to_owned()),
+        (Emphasis::Changed, "字cdef".to_owned()),
+        (Emphasis::Plain, "g".to_owned()),
+    ];
+    let line = DiffLine { kind: DiffKind::Added, old_no: None, new_no: Some(7), spans };
+    for columns in 1..12 {
+        let rows = line.wrapped(columns);
+        assert!(
+            rows.iter().all(|row| width(&row.text()) <= columns.max(2) && row.new_no == Some(7))
+        );
+        assert_eq!(rows.iter().map(DiffLine::text).collect::<String>(), line.text());
+    }
+    assert_eq!(line.wrapped(5)[1].spans, [(Emphasis::Changed, "字cde".to_owned())]);
+    assert_eq!(DiffLine::note("").wrapped(5).len(), 1);
+}
+
+#[test]
 fn large_texts_take_bounded_time_and_lines() {
     let text = |seed: usize| -> String {
         (0..200_000).map(|n| format!("{}\n", (n * 7919 + seed * n * n) % 9973)).collect()
