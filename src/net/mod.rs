@@ -9,6 +9,7 @@
 
 mod endpoint;
 mod guard;
+mod intake;
 mod options;
 mod sockets;
 

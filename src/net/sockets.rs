@@ -19,6 +19,7 @@ use zeromq::{
 use super::endpoint::Listener;
 use super::guard::{Guard, GuardCounters, GuardSnapshot, Mint, Peer, Peers, Phase};
 use super::guard::{reached, wire_bytes};
+use super::intake::Intake;
 use super::options::{NetError, NetOptions};
 use super::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::model::{MessageId, Rejection};
@@ -115,7 +116,7 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
     let (worker_send, worker_recv) = worker_router.split();
     let receiver = |state: &DoorState| Receiver {
         state: state.clone(),
-        inbound: inbound.clone(),
+        intake: Intake::new(inbound.clone()),
         outbound: outbound.clone(),
         new_message_id: options.new_message_id,
     };
@@ -196,6 +197,15 @@ impl Net {
     }
 }
 
+impl Drop for Net {
+    fn drop(&mut self) {
+        // The others see that the phase's sender is gone; these wait for the crate alone.
+        for receiver in &self.receivers {
+            receiver.abort();
+        }
+    }
+}
+
 fn private_dir(run_dir: Option<PathBuf>) -> Result<TempDir, NetError> {
     let dir = run_dir.unwrap_or_else(std::env::temp_dir);
     tempfile::Builder::new()
@@ -219,19 +229,21 @@ async fn private_router(dir: &TempDir, name: &str) -> Result<(PathBuf, RouterSoc
 /// One door's way in.
 struct Receiver {
     state: DoorState,
-    inbound: mpsc::Sender<Inbound>,
+    intake: Intake,
     outbound: mpsc::Sender<Outbound>,
     new_message_id: fn() -> MessageId,
 }
 
 impl Receiver {
-    async fn clients(self, mut router: RouterRecvHalf) {
+    async fn clients(mut self, mut router: RouterRecvHalf) {
         while let Ok(message) = router.recv().await {
             let Some((peer, reply_form, frames)) = self.open(message) else { continue };
+            let bytes = frames.iter().map(Bytes::len).sum();
             let delivered = match ClientRequest::decode(frames, self.new_message_id) {
                 Ok(request) => {
                     let request = detach(request);
-                    self.inbound.send(Inbound::Client { peer: peer.id, reply_form, request }).await
+                    let event = Inbound::Client { peer: peer.id, reply_form, request };
+                    self.intake.send(event, bytes).await
                 }
                 Err(rejection) => {
                     let reply = ClientReply::Rejected(rejection);
@@ -245,10 +257,11 @@ impl Receiver {
         }
     }
 
-    async fn workers(self, mut router: RouterRecvHalf) {
+    async fn workers(mut self, mut router: RouterRecvHalf) {
         while let Ok(message) = router.recv().await {
             let Some((peer, form, frames)) = self.open(message) else { continue };
             peer.set_delimited(form == ReplyForm::Delimited);
+            let bytes = frames.iter().map(Bytes::len).sum();
             let delivered = match WorkerMessage::decode(frames) {
                 Ok(message) => {
                     let message = match message {
@@ -257,7 +270,7 @@ impl Receiver {
                         }
                         other => other,
                     };
-                    self.inbound.send(Inbound::Worker { peer: peer.id, message }).await
+                    self.intake.send(Inbound::Worker { peer: peer.id, message }, bytes).await
                 }
                 Err(rejection) => {
                     let message = rejected(rejection);

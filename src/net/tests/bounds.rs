@@ -105,7 +105,7 @@ async fn large_messages_under_way_share_their_room() {
     let broker = Broker::start(with_limits(|limits| {
         limits.message_bytes = 1024 * 1024;
         limits.incoming_bytes = 1024 * 1024;
-        limits.message = Duration::from_millis(300);
+        limits.message = Duration::from_secs(1);
     }))
     .await;
     let payload = vec![0; 900 * 1024];

@@ -1,0 +1,120 @@
+//! The way into the loop, bounded in bytes as well as in count.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+use super::Inbound;
+
+/// Bytes of one door that may wait for the loop. The channel counts messages only, and a thousand of the
+/// largest would be 16 GiB.
+const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// One door's sending side of the channel into the loop.
+#[derive(Debug)]
+pub(super) struct Intake {
+    inbound: mpsc::Sender<Inbound>,
+    /// The sizes of what this door has sent and the loop may not have taken yet, oldest first. As the
+    /// channel is first in, first out, no more of ours wait than the channel holds in all.
+    waiting: VecDeque<usize>,
+    waiting_bytes: usize,
+    max_bytes: usize,
+}
+
+/// The loop has ended.
+#[derive(Debug)]
+pub(super) struct LoopEnded;
+
+impl Intake {
+    pub(super) fn new(inbound: mpsc::Sender<Inbound>) -> Self {
+        Self { inbound, waiting: VecDeque::new(), waiting_bytes: 0, max_bytes: MAX_WAITING_BYTES }
+    }
+
+    /// Hands `event` on once there is room for it and its `bytes`.
+    pub(super) async fn send(&mut self, event: Inbound, bytes: usize) -> Result<(), LoopEnded> {
+        self.forget_taken(self.held());
+        if let Some(keep) = self.too_many_by(bytes) {
+            // Room for all but `keep` in the channel says that the loop has taken the others.
+            let all_but = self.inbound.max_capacity() - keep;
+            let permits = self.inbound.reserve_many(all_but).await.map_err(|_| LoopEnded)?;
+            drop(permits);
+            self.forget_taken(keep);
+        }
+        self.inbound.send(event).await.map_err(|_| LoopEnded)?;
+        self.waiting.push_back(bytes);
+        self.waiting_bytes += bytes;
+        Ok(())
+    }
+
+    /// Messages in the channel, of all senders.
+    fn held(&self) -> usize {
+        self.inbound.max_capacity() - self.inbound.capacity()
+    }
+
+    fn forget_taken(&mut self, held: usize) {
+        while self.waiting.len() > held {
+            self.waiting_bytes -= self.waiting.pop_front().unwrap_or_default();
+        }
+    }
+
+    /// How many of the waiting may stay so that `bytes` more fit; `None` if all may.
+    fn too_many_by(&self, bytes: usize) -> Option<usize> {
+        let (mut keep, mut left) = (self.waiting.len(), self.waiting_bytes);
+        for oldest in &self.waiting {
+            if left + bytes <= self.max_bytes {
+                break;
+            }
+            left -= oldest;
+            keep -= 1;
+        }
+        (keep < self.waiting.len()).then_some(keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::super::PeerId;
+    use super::*;
+
+    const EVENT: Inbound = Inbound::ClientGone { peer: PeerId(1) };
+
+    #[tokio::test]
+    async fn bytes_that_wait_are_bounded_and_one_large_message_always_passes() {
+        let (sender, mut receiver) = mpsc::channel(10);
+        let mut intake = Intake { max_bytes: 100, ..Intake::new(sender) };
+        intake.send(EVENT, 1000).await.unwrap();
+        let soon = Duration::from_millis(20);
+        timeout(soon, intake.send(EVENT, 1)).await.expect_err("nothing beside the large one");
+        receiver.recv().await.unwrap();
+        for bytes in [40, 40, 20] {
+            timeout(soon, intake.send(EVENT, bytes)).await.expect("100 fit").unwrap();
+        }
+        timeout(soon, intake.send(EVENT, 50)).await.expect_err("two must go first");
+        receiver.recv().await.unwrap();
+        timeout(soon, intake.send(EVENT, 50)).await.expect_err("one more");
+        receiver.recv().await.unwrap();
+        timeout(soon, intake.send(EVENT, 50)).await.expect("fits").unwrap();
+        drop(receiver);
+        intake.send(EVENT, 1).await.expect_err("the loop has ended");
+    }
+
+    #[tokio::test]
+    async fn a_message_that_waits_goes_on_when_the_loop_takes_the_others() {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let mut intake = Intake { max_bytes: 100, ..Intake::new(sender) };
+        let sent = tokio::spawn(async move {
+            for _ in 0..1000 {
+                intake.send(EVENT, 60).await.unwrap();
+            }
+        });
+        for _ in 0..1000 {
+            receiver.recv().await.unwrap();
+            assert!(receiver.len() <= 1, "never two of 60 in 100");
+        }
+        sent.await.unwrap();
+    }
+}
