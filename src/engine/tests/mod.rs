@@ -9,17 +9,28 @@
 
 mod accepting;
 mod calls;
+mod compare;
 mod delivery;
 mod loading;
+mod model;
+mod random;
 mod repairing;
 pub(crate) mod rig;
 pub(crate) mod store;
+mod world;
 
 use super::Engine;
+use crate::model::{QueueId, Seq};
 
 impl Engine {
     /// Messages whose contents are in RAM.
     fn contents_in_ram(&self) -> usize {
         self.queues.iter().map(|queue| queue.window.len()).sum()
+    }
+
+    /// Whether a message's content is in RAM.
+    fn has_content(&self, queue: QueueId, seq: Seq) -> bool {
+        let at = self.by_id.get(&queue);
+        at.is_some_and(|&at| self.queue(at).window.get(seq).is_some())
     }
 }
