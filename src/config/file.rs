@@ -1,0 +1,157 @@
+//! Reads the TOML file: first its keys, so that a wrong one is told with its place and the nearest right
+//! one, then its values.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, Place};
+use crate::model::QueueSettings;
+
+/// What a file may set; all of it optional.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct File {
+    pub(super) data_dir: Option<toml::Spanned<String>>,
+    #[serde(default)]
+    pub(super) listen: Listen,
+    pub(super) queues: Option<BTreeMap<toml::Spanned<String>, toml::Spanned<QueueSettings>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Listen {
+    pub(super) clients: Option<toml::Spanned<String>>,
+    pub(super) workers: Option<toml::Spanned<String>>,
+    pub(super) admin: Option<toml::Spanned<String>>,
+}
+
+/// Keys of one table: those of this version, and those of design.md 7 that come later.
+struct Keys {
+    known: &'static [&'static str],
+    later: &'static [&'static str],
+}
+
+const ROOT: Keys = Keys {
+    known: &["data_dir", "listen", "queues"],
+    later: &["auth", "topics", "workers", "alerts", "proxy"],
+};
+const LISTEN: Keys =
+    Keys { known: &["clients", "workers", "admin"], later: &["push", "live", "feed"] };
+const QUEUE: Keys = Keys {
+    known: &[
+        "mailbox",
+        "ordering",
+        "on_failure",
+        "retry",
+        "lease_ms",
+        "ack",
+        "max_messages",
+        "max_bytes",
+        "overflow",
+        "dedup",
+    ],
+    later: &["ttl_ms", "resend", "schema", "dead_letter", "priority"],
+};
+const RETRY: Keys =
+    Keys { known: &["attempts", "backoff", "initial_ms", "max_ms", "jitter"], later: &[] };
+const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
+
+/// Values of design.md 7 that come later.
+const LATER_VALUES: [(&str, &[&str]); 4] = [
+    ("mailbox", &["redis", "mixed", "replicated"]),
+    ("ordering", &["key", "none"]),
+    ("on_failure", &["dead-letter", "drop"]),
+    ("overflow", &["dead-letter-oldest"]),
+];
+
+/// How alike two keys must be for one to be meant by the other (1: the same).
+const ALIKE: f64 = 0.7;
+
+/// A file's text, to say where in it something is.
+pub(super) struct Source<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = before.get(line_start..).map_or(0, |line| line.chars().count()) + 1;
+        let line = before.matches('\n').count() + 1;
+        Place::File { path: self.path.to_owned(), line, column }
+    }
+
+    /// Checks keys, then values.
+    pub(super) fn read(&self) -> Result<File, ConfigError> {
+        let table = DeTable::parse(self.text).map_err(|error| self.value(&error))?;
+        self.check_root(table.get_ref())?;
+        toml::from_str(self.text).map_err(|error| self.value(&error))
+    }
+
+    fn value(&self, error: &toml::de::Error) -> ConfigError {
+        let place = self.place(error.span().unwrap_or(0..0));
+        ConfigError::Value { place, reason: error.message().trim().replace('\n', "; ") }
+    }
+
+    fn check_root(&self, root: &DeTable<'_>) -> Result<(), ConfigError> {
+        self.check_keys(root, "", &ROOT)?;
+        if let Some(listen) = table(root, "listen") {
+            self.check_keys(listen, "listen.", &LISTEN)?;
+        }
+        for (name, queue) in table(root, "queues").into_iter().flatten() {
+            let Some(queue) = queue.get_ref().as_table() else { continue };
+            let path = format!("queues.{:?}.", name.get_ref());
+            self.check_keys(queue, &path, &QUEUE)?;
+            if let Some(retry) = table(queue, "retry") {
+                self.check_keys(retry, &format!("{path}retry."), &RETRY)?;
+            }
+            if let Some(dedup) = table(queue, "dedup") {
+                self.check_keys(dedup, &format!("{path}dedup."), &DEDUP)?;
+            }
+            self.check_values(queue, &path)?;
+        }
+        Ok(())
+    }
+
+    fn check_keys(&self, table: &DeTable<'_>, path: &str, keys: &Keys) -> Result<(), ConfigError> {
+        for key in table.keys() {
+            let name: &str = key.get_ref();
+            if keys.known.contains(&name) {
+                continue;
+            }
+            let place = self.place(key.span());
+            let full = format!("{path}{name}");
+            if keys.later.contains(&name) {
+                return Err(ConfigError::Later { place, what: format!("`{full}`") });
+            }
+            let nearest = nearest(name, keys.known).map(|known| format!("{path}{known}"));
+            return Err(ConfigError::UnknownKey { place, key: full, nearest });
+        }
+        Ok(())
+    }
+
+    fn check_values(&self, queue: &DeTable<'_>, path: &str) -> Result<(), ConfigError> {
+        for (key, later) in LATER_VALUES {
+            let Some(value) = queue.get(key) else { continue };
+            let Some(word) = value.get_ref().as_str() else { continue };
+            if later.contains(&word) {
+                let what = format!("`{path}{key} = {word:?}`");
+                return Err(ConfigError::Later { place: self.place(value.span()), what });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn table<'a, 'i>(parent: &'a DeTable<'i>, key: &str) -> Option<&'a DeTable<'i>> {
+    parent.get(key).map(toml::Spanned::get_ref).and_then(DeValue::as_table)
+}
+
+fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    let alike = |known: &'static str| (strsim::jaro_winkler(name, known), known);
+    let best = known.iter().copied().map(alike).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= ALIKE).then_some(best.1)
+}

@@ -1,0 +1,279 @@
+//! Settings: the file, then the environment, then flags (design.md 7).
+
+mod error;
+mod file;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+
+pub use error::{ConfigError, Place};
+use file::{File, Source};
+
+use crate::model::{QueueName, QueueSettings, QueueTemplate};
+
+/// The file that shows every key with its default, and what the program starts from without one.
+pub const EXAMPLE: &str = include_str!("../../config.example.toml");
+/// How the example is called in errors.
+const EXAMPLE_PATH: &str = "config.example.toml";
+/// Ids remembered for one queue, at most: some 100 bytes of RAM each.
+const MAX_DEDUP: u32 = 10_000_000;
+/// A lease must be longer than a worker's way to say that it goes on.
+const MIN_LEASE_MS: u64 = 100;
+
+const DATA_DIR: &str = "data_dir";
+const CLIENTS: &str = "listen.clients";
+const WORKERS: &str = "listen.workers";
+const ADMIN: &str = "listen.admin";
+
+/// What a broker is run with: checked, with everything filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where messages, journal and logs are kept.
+    pub data_dir: PathBuf,
+    /// Where clients connect.
+    pub clients: String,
+    /// Where workers connect.
+    pub workers: String,
+    /// The admin API's unix socket.
+    pub admin: PathBuf,
+    /// Queues with settings of their own.
+    pub queues: Vec<(QueueName, QueueSettings)>,
+    /// Settings for queues made on the fly.
+    pub templates: Vec<QueueTemplate>,
+}
+
+/// Where settings come from, the last one first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file; the example if absent.
+    pub file: Option<PathBuf>,
+    /// Environment variables, of which those that are settings are taken.
+    pub env: Vec<(String, String)>,
+    /// `--data-dir`
+    pub data_dir: Option<String>,
+    /// `--clients`
+    pub clients: Option<String>,
+    /// `--workers`
+    pub workers: Option<String>,
+    /// `--admin`
+    pub admin: Option<String>,
+}
+
+impl Sources {
+    /// The file given, and this process's environment.
+    pub fn of_process(file: Option<PathBuf>) -> Self {
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("MUBROKER_"))
+            .collect();
+        Self { file, env, ..Self::default() }
+    }
+
+    /// The setting by flag or environment.
+    fn override_of(
+        &self,
+        flag: &Option<String>,
+        flag_name: &'static str,
+        variable: &str,
+    ) -> Option<(String, Place)> {
+        if let Some(value) = flag {
+            return Some((value.clone(), Place::Flag(flag_name)));
+        }
+        let found = self.env.iter().find(|(name, _)| name == variable)?;
+        Some((found.1.clone(), Place::Env(variable.to_owned())))
+    }
+}
+
+impl Config {
+    /// Reads and checks all settings. Touches nothing but the file.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        match &sources.file {
+            None => Self::from_text(Path::new(EXAMPLE_PATH), EXAMPLE, sources),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+                Self::from_text(path, &text, sources)
+            }
+        }
+    }
+
+    fn from_text(path: &Path, text: &str, sources: &Sources) -> Result<Self, ConfigError> {
+        let source = Source { path, text };
+        let file = source.read()?;
+        let data_dir = sources
+            .override_of(&sources.data_dir, "--data-dir", "MUBROKER_DATA_DIR")
+            .or_else(|| from_file(&source, &file.data_dir));
+        let data_dir = match data_dir {
+            Some((text, place)) => expand(&text, &place)?,
+            None => default_data_dir()?,
+        };
+        let clients =
+            sources.override_of(&sources.clients, "--clients", "MUBROKER_LISTEN__CLIENTS");
+        let clients = or_file(clients, &source, &file.listen.clients, CLIENTS, default::CLIENTS);
+        let workers =
+            sources.override_of(&sources.workers, "--workers", "MUBROKER_LISTEN__WORKERS");
+        let workers = or_file(workers, &source, &file.listen.workers, WORKERS, default::WORKERS);
+        let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
+        let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
+        let (queues, templates) = queues(&source, file)?;
+        Ok(Self {
+            clients: checked_bind(&clients, CLIENTS)?,
+            workers: checked_bind(&workers, WORKERS)?,
+            admin: admin_socket(&admin, &data_dir)?,
+            data_dir,
+            queues,
+            templates,
+        })
+    }
+
+    /// Where logs are.
+    pub fn log_dir(&self) -> PathBuf {
+        self.data_dir.join("log")
+    }
+}
+
+/// The defaults, as the code has them; a test holds them against the example.
+mod default {
+    pub(super) const CLIENTS: &str = "tcp://127.0.0.1:5555";
+    pub(super) const WORKERS: &str = "tcp://127.0.0.1:5556";
+    pub(super) const ADMIN: &str = "unix:{data_dir}/admin.sock";
+}
+
+type Setting = (String, Place);
+
+fn from_file(source: &Source<'_>, value: &Option<toml::Spanned<String>>) -> Option<Setting> {
+    value.as_ref().map(|value| (value.get_ref().clone(), source.place(value.span())))
+}
+
+fn or_file(
+    set: Option<Setting>,
+    source: &Source<'_>,
+    in_file: &Option<toml::Spanned<String>>,
+    key: &'static str,
+    default: &str,
+) -> Setting {
+    set.or_else(|| from_file(source, in_file))
+        .unwrap_or_else(|| (default.to_owned(), Place::Default(key)))
+}
+
+fn bad(place: &Place, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Value { place: place.clone(), reason: reason.into() }
+}
+
+fn default_data_dir() -> Result<PathBuf, ConfigError> {
+    let strategy = etcetera::choose_base_strategy().map_err(|_| ConfigError::NoHome)?;
+    Ok(strategy.data_dir().join("mubroker"))
+}
+
+/// `~` is the home folder, at the beginning only.
+fn expand(text: &str, place: &Place) -> Result<PathBuf, ConfigError> {
+    if text.is_empty() {
+        return Err(bad(place, format!("{DATA_DIR} is empty; give a folder")));
+    }
+    match text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            let home = etcetera::home_dir().map_err(|_| ConfigError::NoHome)?;
+            Ok(home.join(rest.trim_start_matches('/')))
+        }
+        Some(_) | None => Ok(PathBuf::from(text)),
+    }
+}
+
+/// Only this machine may connect: there are no tokens yet.
+fn checked_bind((text, place): &Setting, key: &str) -> Result<String, ConfigError> {
+    if text.starts_with("ipc://") {
+        return Ok(text.clone());
+    }
+    let form = || format!("{key} {text:?} is not an address; give tcp://HOST:PORT or ipc://PATH");
+    let address = text.strip_prefix("tcp://").ok_or_else(|| bad(place, form()))?;
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| bad(place, form()))?;
+    if port.parse::<u16>().is_err() {
+        return Err(bad(place, form()));
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !loopback {
+        let reason = format!(
+            "{key} {text:?} lets other machines connect, and this version has no tokens to tell \
+             them apart; give a loopback address (tcp://127.0.0.1:{port}) or ipc://PATH, and an SSH \
+             tunnel for who is elsewhere"
+        );
+        return Err(bad(place, reason));
+    }
+    Ok(text.clone())
+}
+
+fn admin_socket((text, place): &Setting, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+    if text.starts_with("tcp://") {
+        let what = format!("{ADMIN} over TCP ({text:?}) needs tokens, which");
+        return Err(ConfigError::Later { place: place.clone(), what });
+    }
+    let path = text.strip_prefix("unix:").map(|path| path.trim_start_matches("//"));
+    let Some(path) = path.filter(|path| !path.is_empty()) else {
+        return Err(bad(place, format!("{ADMIN} {text:?} is not an address; give unix:PATH")));
+    };
+    match path.strip_prefix("{data_dir}/") {
+        Some(rest) => Ok(data_dir.join(rest)),
+        None => Ok(PathBuf::from(path)),
+    }
+}
+
+type Queues = (Vec<(QueueName, QueueSettings)>, Vec<QueueTemplate>);
+
+/// A file without any queue gets the example's.
+fn queues(source: &Source<'_>, file: File) -> Result<Queues, ConfigError> {
+    let Some(found) = file.queues else {
+        let settings = QueueSettings::default();
+        return Ok((Vec::new(), vec![QueueTemplate { prefix: String::new(), settings }]));
+    };
+    let (mut queues, mut templates) = (Vec::new(), Vec::new());
+    for (name, settings) in found {
+        let place = source.place(name.span());
+        let settings_place = source.place(settings.span());
+        let name = name.into_inner();
+        let settings = settings.into_inner();
+        check(&settings)
+            .map_err(|reason| bad(&settings_place, format!("queues.{name:?}: {reason}")))?;
+        match name.strip_suffix('*') {
+            Some(prefix) => {
+                if !prefix.is_empty() {
+                    QueueName::new(prefix).map_err(|e| bad(&place, e.to_string()))?;
+                }
+                templates.push(QueueTemplate { prefix: prefix.to_owned(), settings });
+            }
+            None => {
+                let name = QueueName::new(&name).map_err(|e| bad(&place, e.to_string()))?;
+                queues.push((name, settings));
+            }
+        }
+    }
+    Ok((queues, templates))
+}
+
+fn check(settings: &QueueSettings) -> Result<(), String> {
+    let retry = &settings.retry;
+    if retry.attempts == 0 {
+        return Err("retry.attempts must be at least 1: the first delivery counts".to_owned());
+    }
+    if !(0.0..=1.0).contains(&retry.jitter) {
+        return Err(format!("retry.jitter is {}; it must be from 0 to 1", retry.jitter));
+    }
+    if retry.max_ms < retry.initial_ms {
+        return Err(format!(
+            "retry.max_ms ({}) is below retry.initial_ms ({})",
+            retry.max_ms, retry.initial_ms
+        ));
+    }
+    if settings.lease_ms < MIN_LEASE_MS {
+        return Err(format!("lease_ms is {}; at least {MIN_LEASE_MS}", settings.lease_ms));
+    }
+    if settings.dedup.last() > MAX_DEDUP {
+        return Err(format!("dedup.last is {}; at most {MAX_DEDUP}", settings.dedup.last()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
