@@ -2,3 +2,12 @@
 
 pub mod client;
 pub mod dto;
+mod failure;
+mod peer;
+mod request;
+mod routes;
+mod server;
+mod socket;
+mod stream;
+
+pub use server::{AdminServer, ServeError};

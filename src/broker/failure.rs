@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use super::event_loop::EventLoop;
-use super::peers::{OperatorAnswer, Waiting};
+use super::peers::Waiting;
 use super::store::{StoreJob, StoreReply};
 use crate::engine::Engine;
 use crate::mailbox::MailboxError;
-use crate::model::{
-    Generation, Notice, Recovered, RejectCode, Rejection, RepairRefusal, Timestamp,
-};
+use crate::model::{Generation, Notice, Recovered, RejectCode, Rejection, Timestamp};
 use crate::wire::{BrokerMessage, ClientReply};
 
 /// The first pause before the store is opened again: most of what breaks a store lasts.
@@ -164,11 +162,8 @@ impl EventLoop {
                         .retry_after(FIRST_BACKOFF_MS);
                     self.reply(peer, form, ClientReply::Rejected(rejection));
                 }
-                Waiting::Operator(answer) => {
-                    let reason = reason.to_owned();
-                    let refusal = RepairRefusal::StoreUnavailable { reason };
-                    let _ = answer.send(OperatorAnswer::Refused(refusal));
-                }
+                // Not refused: it may be done. Who asked hears that nobody knows, and asks by its key.
+                Waiting::Operator(answer) => drop(answer),
             }
         }
         self.notice(Notice::StoreDown { reason: reason.to_owned() });

@@ -96,7 +96,7 @@ fn errors_say_where_and_what_to_do() {
         ),
         (
             "[queues.a.retry]\nattempts = 0",
-            "mubroker.toml:1:1: queues.\"a\": retry.attempts must be at least 1: the first delivery \
+            "mubroker.toml:1:9: queues.\"a\": retry.attempts must be at least 1: the first delivery \
              counts",
         ),
         (

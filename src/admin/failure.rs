@@ -1,0 +1,88 @@
+//! Errors as problem details (RFC 9457).
+
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use super::dto::Problem;
+use crate::broker::OperatorError;
+use crate::model::RepairRefusal;
+
+/// A request's end that is not what was asked for.
+#[derive(Debug)]
+pub(super) struct Failure(Box<Problem>);
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self(Box::new(Problem {
+            code: code.to_owned(),
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("error").to_owned(),
+            detail: detail.into(),
+            refusal: None,
+        }))
+    }
+
+    /// The request itself is wrong.
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", detail)
+    }
+}
+
+impl From<OperatorError> for Failure {
+    fn from(error: OperatorError) -> Self {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let detail = with_causes(&error);
+        match error {
+            OperatorError::Refused(refusal) => Self::from(refusal),
+            OperatorError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            OperatorError::Store(_) => Self::new(unavailable, "store_unavailable", detail),
+            // What was under way may have become durable: `internal` says that nobody knows.
+            OperatorError::StoreBroke => Self::new(unavailable, "internal", detail),
+            OperatorError::Busy => Self::new(unavailable, "busy", detail),
+            OperatorError::Stopped => Self::new(unavailable, "stopping", detail),
+        }
+    }
+}
+
+impl From<RepairRefusal> for Failure {
+    fn from(refusal: RepairRefusal) -> Self {
+        let (status, code) = match &refusal {
+            RepairRefusal::NoSuchQueue { .. } => (StatusCode::NOT_FOUND, "no_such_queue"),
+            RepairRefusal::NoSuchMessage { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            RepairRefusal::Changed { .. } => (StatusCode::CONFLICT, "changed"),
+            RepairRefusal::State { .. } => (StatusCode::CONFLICT, "state"),
+            RepairRefusal::Held { .. } => (StatusCode::CONFLICT, "held"),
+            RepairRefusal::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
+            RepairRefusal::KeyReused => (StatusCode::CONFLICT, "key_reused"),
+            RepairRefusal::StoreUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+            }
+        };
+        let mut failure = Self::new(status, code, refusal.to_string());
+        failure.0.refusal = Some(refusal);
+        failure
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // A problem is plain text and numbers; should it not be writable, its status still tells.
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

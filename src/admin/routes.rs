@@ -1,0 +1,229 @@
+//! The routes. Each is one call of the broker's handle; `client` has the same table from the other side.
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::dto::{
+    HoldRequest, JournalPage, Located, MessagePage, MessageView, Overview, PauseRequest, QueueView,
+    RepairOutcome, RepairRequest, RepairVerb, WorkerView,
+};
+use super::failure::Failure;
+use super::peer::Acting;
+use super::request::{Asked, Body, MAX_BODY_BYTES, Path, page};
+use super::stream::stream;
+use crate::broker::{Act, BrokerHandle, JournalQuery, RepairOrder};
+use crate::model::{Edit, MessageState, QueueName, Revision, Seq};
+
+type Answer<T> = Result<T, Failure>;
+
+/// Every route of this version.
+pub(super) fn router(broker: BrokerHandle) -> Router {
+    Router::new()
+        .route("/v1/overview", get(overview))
+        .route("/v1/queues", get(queues))
+        .route("/v1/queues/{queue}", get(queue))
+        .route("/v1/queues/{queue}/pause", post(pause))
+        .route("/v1/queues/{queue}/resume", post(resume))
+        .route("/v1/queues/{queue}/messages", get(messages))
+        .route("/v1/queues/{queue}/messages/{seq}", get(message))
+        .route("/v1/queues/{queue}/messages/{seq}/payload", get(payload))
+        .route("/v1/queues/{queue}/messages/{seq}/repair", post(repair))
+        .route("/v1/queues/{queue}/messages/{seq}/hold", post(hold))
+        .route("/v1/repairs/{key}", get(repair_outcome))
+        .route("/v1/messages/{id}", get(locate))
+        .route("/v1/workers", get(workers))
+        .route("/v1/journal", get(journal))
+        .route("/v1/stream", get(stream))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(broker)
+}
+
+async fn overview(State(broker): State<BrokerHandle>) -> Answer<Json<Overview>> {
+    Ok(Json(broker.overview().await?))
+}
+
+async fn queues(State(broker): State<BrokerHandle>) -> Answer<Json<Vec<QueueView>>> {
+    Ok(Json(broker.queues().await?))
+}
+
+async fn queue(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<QueueView>> {
+    Ok(Json(broker.queue(&path.queue()?).await?))
+}
+
+async fn workers(State(broker): State<BrokerHandle>) -> Answer<Json<Vec<WorkerView>>> {
+    Ok(Json(broker.workers().await?))
+}
+
+async fn pause(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<PauseRequest>,
+) -> Answer<StatusCode> {
+    broker.set_paused(actor, path.queue()?, true, request.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn resume(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<PauseRequest>,
+) -> Answer<StatusCode> {
+    broker.set_paused(actor, path.queue()?, false, request.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessagesAsked {
+    from: Option<u64>,
+    limit: Option<usize>,
+    state: Option<MessageState>,
+}
+
+async fn messages(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Asked(asked): Asked<MessagesAsked>,
+) -> Answer<Json<MessagePage>> {
+    let (queue, limit) = (path.queue()?, page(asked.limit)?);
+    let from = Seq(asked.from.unwrap_or(1));
+    Ok(Json(broker.messages(&queue, from, limit, asked.state).await?))
+}
+
+async fn message(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<MessageView>> {
+    Ok(Json(broker.message(&path.queue()?, path.seq()?).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayloadAsked {
+    revision: Option<u32>,
+}
+
+/// The payload's bytes as they are. Whatever they are, nobody must run them: no type, no sniffing.
+async fn payload(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Asked(asked): Asked<PayloadAsked>,
+) -> Answer<([(HeaderName, &'static str); 1], Bytes)> {
+    let revision = asked.revision.map(Revision);
+    let content = broker.content(&path.queue()?, path.seq()?, revision).await?;
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], content.payload))
+}
+
+async fn repair(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<RepairRequest>,
+) -> Answer<Json<RepairOutcome>> {
+    let (queue, seq) = (path.queue()?, path.seq()?);
+    let RepairRequest { key, expect_revision, action, payload, header, reason } = request;
+    let edit = match payload {
+        Some(payload) => {
+            Some(Edit { payload: payload.into_bytes().map_err(Failure::invalid)?, header })
+        }
+        None if header.is_some() => {
+            let detail = "`header` comes with `payload` only; send the payload along, unchanged";
+            return Err(Failure::invalid(detail));
+        }
+        None => None,
+    };
+    let act = act(action, edit)?;
+    let order = RepairOrder { key, actor, queue, seq, expect_revision, act, reason };
+    Ok(Json(broker.repair(order).await?))
+}
+
+fn act(verb: RepairVerb, edit: Option<Edit>) -> Answer<Act> {
+    match (verb, edit) {
+        (RepairVerb::Save, Some(edit)) => Ok(Act::Save(edit)),
+        (RepairVerb::SaveAndRetry, Some(edit)) => Ok(Act::SaveAndRetry(edit)),
+        (RepairVerb::Save | RepairVerb::SaveAndRetry, None) => {
+            Err(Failure::invalid("`payload` is missing; to save, the new payload is needed"))
+        }
+        (RepairVerb::Retry, None) => Ok(Act::Retry),
+        (RepairVerb::Cancel, None) => Ok(Act::Cancel),
+        (RepairVerb::Restore, None) => Ok(Act::Restore),
+        (RepairVerb::UndoSave, None) => Ok(Act::UndoSave),
+        (
+            RepairVerb::Retry | RepairVerb::Cancel | RepairVerb::Restore | RepairVerb::UndoSave,
+            Some(_),
+        ) => Err(Failure::invalid("`payload` is for `save` and `save-and-retry` only")),
+    }
+}
+
+/// The hold as it is now; no content when nobody holds the message.
+async fn hold(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<HoldRequest>,
+) -> Answer<Response> {
+    let held = broker.hold(actor, path.queue()?, path.seq()?, request.for_ms).await?;
+    Ok(match held {
+        Some(view) => Json(view).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+async fn repair_outcome(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+) -> Answer<Json<RepairOutcome>> {
+    let key = path.key()?;
+    let outcome = broker.repair_outcome(key.clone()).await?;
+    outcome.map(Json).ok_or_else(|| {
+        let detail = format!("no repair with the key {key} has been done, or it is long ago");
+        Failure::new(StatusCode::NOT_FOUND, "not_found", detail)
+    })
+}
+
+async fn locate(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<Located>> {
+    let (queue, seq, state) = broker.locate(&path.id()?).await?;
+    Ok(Json(Located { queue, seq, state }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JournalAsked {
+    before: Option<u64>,
+    limit: Option<usize>,
+    queue: Option<QueueName>,
+    seq: Option<u64>,
+}
+
+async fn journal(
+    State(broker): State<BrokerHandle>,
+    Asked(asked): Asked<JournalAsked>,
+) -> Answer<Json<JournalPage>> {
+    if asked.seq.is_some() && asked.queue.is_none() {
+        return Err(Failure::invalid("`seq` needs `queue`: places are counted in each queue"));
+    }
+    let query = JournalQuery {
+        before: asked.before,
+        limit: page(asked.limit)?,
+        queue: asked.queue,
+        seq: asked.seq.map(Seq),
+    };
+    Ok(Json(broker.journal(query).await?))
+}
+
+async fn unknown(uri: Uri) -> Failure {
+    let detail = format!("there is nothing at {}; this API begins at /v1/overview", uri.path());
+    Failure::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Failure {
+    let detail = format!("{} can't be asked with {method}", uri.path());
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", detail)
+}
