@@ -10,5 +10,6 @@ pub mod engine;
 pub mod mailbox;
 pub mod model;
 pub mod net;
+pub mod telemetry;
 pub mod wire;
 pub mod worker;

@@ -32,8 +32,9 @@ const TURN_COMMANDS: usize = 16;
 /// Messages for the sockets that may wait in the loop. Beyond, no more inputs are taken: who doesn't read
 /// slows down, and isn't let grow.
 const MAX_OUTBOX: usize = 16_384;
-/// How long a shutdown may take before it is given up: the process must be gone within 5 s.
-const DRAIN_LIMIT_MS: u64 = 4_000;
+/// How long a shutdown may take before it is given up. The sockets may take two seconds more, and the
+/// process must be gone within 5 s.
+const DRAIN_LIMIT_MS: u64 = 2_500;
 
 /// The shortest wait for a timer: one that is due all the time must not make the loop spin.
 const MIN_WAIT_MS: u64 = 1;

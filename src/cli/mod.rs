@@ -1,12 +1,17 @@
 //! The command line: one file a command. The only place that prints.
 
 pub mod bench;
+mod config;
+mod config_args;
+pub mod embedded;
 mod exit;
+mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use config_args::ConfigArgs;
 pub use exit::Exit;
 
 /// A message broker that stops when something is wrong, and a console to put it right.
@@ -24,13 +29,34 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the sto
 
 /// One variant a command, one file a variant.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Run the broker as a daemon, until SIGTERM or SIGINT.
+    Serve(serve::ServeArgs),
+    /// Check the configuration, or show all that it may hold.
+    Config(config::ConfigCommandArgs),
+}
 
 /// Runs what the command line asks for.
 pub fn run(cli: Cli) -> ExitCode {
     let exit = match cli.command {
         None => Exit::Usage,
-        Some(command) => match command {},
+        Some(command) => match command {
+            Command::Serve(args) => serve::run(&args),
+            Command::Config(args) => config::run(&args),
+        },
     };
     exit.into()
+}
+
+/// Tells an error with its causes on standard error.
+#[expect(clippy::print_stderr, reason = "where a user looks for what went wrong")]
+pub(crate) fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    eprint!("mubroker: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprint!(": {error}");
+        cause = error.source();
+    }
+    eprintln!();
+    exit
 }

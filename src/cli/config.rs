@@ -1,0 +1,49 @@
+//! `mubroker config check|show`
+
+use clap::{Args, Subcommand};
+
+use super::config_args::ConfigArgs;
+use super::{Exit, complain};
+use crate::config::EXAMPLE;
+
+/// Looks at the configuration without starting anything.
+#[derive(Debug, Args)]
+pub struct ConfigCommandArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Says whether the settings are right, and what they come to.
+    Check(ConfigArgs),
+    /// Prints a configuration file with every key, its default and its reason.
+    Show,
+}
+
+/// Prints what was asked for.
+#[expect(clippy::print_stdout, reason = "what the command is for")]
+pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
+    match &args.command {
+        ConfigCommand::Check(args) => match args.load() {
+            Ok(config) => {
+                println!("data_dir = {:?}", config.data_dir);
+                println!("listen.clients = {:?}", config.clients);
+                println!("listen.workers = {:?}", config.workers);
+                println!("listen.admin = {:?}", format!("unix:{}", config.admin.display()));
+                for (name, _) in &config.queues {
+                    println!("queue {name}");
+                }
+                for template in &config.templates {
+                    println!("queues {}*", template.prefix);
+                }
+                Exit::Done
+            }
+            Err(error) => complain(&error, Exit::Config),
+        },
+        ConfigCommand::Show => {
+            print!("{EXAMPLE}");
+            Exit::Done
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A whole broker inside this process: store, sockets, admin API. For `serve`, the console and the demo.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::admin::{AdminServer, ServeError};
+use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
+use crate::config::Config;
+use crate::engine::EngineOptions;
+use crate::mailbox::{MailboxError, RoutedMailbox, SledMailbox, SledOptions};
+use crate::net::NetOptions;
+
+/// The store's folder in the data folder.
+const STORE: &str = "store";
+
+/// Why a broker does not run in this process.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// Another process runs a broker on this store: attach to its admin socket instead.
+    #[error(
+        "the store in {} is held by process {pid}; stop it, or choose another data_dir",
+        data_dir.display()
+    )]
+    Held {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Who, as far as the store's lock says.
+        pid: String,
+    },
+    /// The data folder can't be made.
+    #[error("cannot make the data folder {}", data_dir.display())]
+    DataDir {
+        /// Which.
+        data_dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The broker does not start.
+    #[error("the broker does not start")]
+    Broker(#[source] StartError),
+    /// The admin API can't be served.
+    #[error("the broker does not start")]
+    Admin(#[source] ServeError),
+}
+
+/// A broker that runs on threads of its own. Dropping it asks the broker to stop and doesn't wait; to
+/// stop it well, see [`Embedded::shut_down`].
+#[derive(Debug)]
+pub struct Embedded {
+    admin: AdminServer,
+    running: Running,
+}
+
+impl Embedded {
+    /// Makes the data folder, opens store and sockets, serves the admin API. Blocks until clients can
+    /// connect: not for an async task.
+    pub fn start(config: &Config) -> Result<Self, EmbeddedError> {
+        make_data_dir(config)?;
+        let running = broker::start(options(config), open_store(&config.data_dir))
+            .map_err(|error| start_error(error, config))?;
+        let admin = AdminServer::start(&config.admin, running.handle().clone());
+        Ok(Self { admin: admin.map_err(EmbeddedError::Admin)?, running })
+    }
+
+    /// The broker's handle.
+    pub fn handle(&self) -> &BrokerHandle {
+        self.running.handle()
+    }
+
+    /// The admin API's unix socket.
+    pub fn admin(&self) -> &Path {
+        self.admin.path()
+    }
+
+    /// Where clients connect, with the port that was taken.
+    pub fn clients(&self) -> &str {
+        self.running.clients()
+    }
+
+    /// Where workers connect, with the port that was taken.
+    pub fn workers(&self) -> &str {
+        self.running.workers()
+    }
+
+    /// Waits until the broker has stopped, for whatever reason. Cancel safe.
+    pub async fn ended(&self) -> Ended {
+        self.running.ended().await
+    }
+
+    /// Stops: nothing new is accepted, leases are given back, the store is flushed and closed. Within
+    /// five seconds, unless the disk hangs.
+    pub async fn shut_down(self) -> Ended {
+        self.handle().shut_down().await;
+        self.ended().await
+    }
+}
+
+/// Makes the data folder (0700) and the log folder in it. Fine if they are there.
+pub fn make_data_dir(config: &Config) -> Result<(), EmbeddedError> {
+    let data_dir = config.data_dir.clone();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(config.log_dir())
+        .map_err(|source| EmbeddedError::DataDir { data_dir, source })
+}
+
+fn options(config: &Config) -> BrokerOptions {
+    BrokerOptions {
+        engine: EngineOptions {
+            templates: config.templates.clone(),
+            seed: fastrand::u64(..),
+            ..EngineOptions::default()
+        },
+        net: NetOptions::new(&config.clients, &config.workers),
+        data_dir: config.data_dir.display().to_string(),
+        queues: config.queues.clone(),
+    }
+}
+
+fn open_store(data_dir: &Path) -> OpenStore {
+    let path = data_dir.join(STORE);
+    Box::new(move || {
+        let durable = SledMailbox::open(&path, SledOptions::default())?;
+        Ok(Arc::new(RoutedMailbox::new(durable)))
+    })
+}
+
+fn start_error(error: StartError, config: &Config) -> EmbeddedError {
+    match error {
+        StartError::Store(MailboxError::Held { pid, .. }) => {
+            EmbeddedError::Held { data_dir: config.data_dir.clone(), pid }
+        }
+        error => EmbeddedError::Broker(error),
+    }
+}

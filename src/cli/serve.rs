@@ -1,0 +1,96 @@
+//! `mubroker serve`: the headless daemon.
+
+use std::process;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::config_args::ConfigArgs;
+use super::embedded::{Embedded, EmbeddedError, make_data_dir};
+use super::{Exit, complain};
+use crate::broker::Ended;
+use crate::telemetry::{self, LogOptions};
+
+/// Exit code after a second signal, as a shell shows a process that SIGINT ended.
+const INTERRUPTED: i32 = 130;
+
+/// Runs the broker until SIGTERM or SIGINT.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Prints one line when clients can connect; warnings go to standard error, all else into the log.
+#[expect(clippy::print_stdout, reason = "the line that says where it listens")]
+pub(super) fn run(args: &ServeArgs) -> Exit {
+    let config = match args.config.load() {
+        Ok(config) => config,
+        Err(error) => return complain(&error, Exit::Config),
+    };
+    if let Err(error) = make_data_dir(&config) {
+        return complain(&error, Exit::Failed);
+    }
+    let logs = LogOptions {
+        dir: config.log_dir(),
+        filter: std::env::var("MUBROKER_LOG").ok(),
+        warn_on_stderr: true,
+    };
+    let _logs = match telemetry::start(&logs) {
+        Ok(logs) => logs,
+        Err(error) => return complain(&error, Exit::Failed),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, Exit::Failed),
+    };
+    // Before the broker starts: a signal meanwhile must not end the process halfway.
+    let _in_runtime = runtime.enter();
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => return complain(&error, Exit::Failed),
+        };
+    let broker = match Embedded::start(&config) {
+        Ok(broker) => broker,
+        Err(error @ EmbeddedError::Held { .. }) => return complain(&error, Exit::StoreHeld),
+        Err(error) => return complain(&error, Exit::Failed),
+    };
+    let (clients, workers) = (broker.clients(), broker.workers());
+    let (admin, store) = (broker.admin().display(), config.data_dir.display());
+    println!(
+        "mubroker listens: clients {clients}, workers {workers}, admin unix:{admin}, store {store}"
+    );
+    tracing::info!(clients, workers, %admin, %store, version = env!("CARGO_PKG_VERSION"), "started");
+    let ended = runtime.block_on(until_stopped(broker, &mut terminate, &mut interrupt));
+    tracing::info!(?ended, "stopped");
+    match ended {
+        Ended::Clean => Exit::Done,
+        Ended::StoreUnavailable { reason } => {
+            let text = format!("stopped while the store could not be written: {reason}");
+            complain(&*Box::<dyn std::error::Error>::from(text), Exit::Failed)
+        }
+        Ended::TimedOut => {
+            let text = "the store or a socket did not finish in time; what was accepted is kept";
+            complain(&*Box::<dyn std::error::Error>::from(text), Exit::Failed)
+        }
+        Ended::Crashed => {
+            let text = "the broker broke down; the log says why";
+            complain(&*Box::<dyn std::error::Error>::from(text), Exit::Failed)
+        }
+    }
+}
+
+/// Until the first signal, then until the broker has stopped; the second signal ends the process at once.
+async fn until_stopped(broker: Embedded, terminate: &mut Signal, interrupt: &mut Signal) -> Ended {
+    tokio::select! {
+        ended = broker.ended() => return ended,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        ended = broker.shut_down() => ended,
+        _ = terminate.recv() => process::exit(INTERRUPTED),
+        _ = interrupt.recv() => process::exit(INTERRUPTED),
+    }
+}

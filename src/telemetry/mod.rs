@@ -1,0 +1,97 @@
+//! Logs: into files that roll daily, written by a thread of their own. Never on the console's screen.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+/// What is logged when nobody says: what an operator asks about the next day.
+const DEFAULT_FILTER: &str = "info";
+/// Log files kept: two weeks, so that the incident of last week is still there.
+const MAX_FILES: usize = 14;
+
+/// How logs are written.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// The folder; must be there.
+    pub dir: PathBuf,
+    /// What is logged, as `MUBROKER_LOG` says it (`debug`, `mubroker::net=debug,info`, …).
+    pub filter: Option<String>,
+    /// Whether warnings and errors go to standard error, too. Not under a console.
+    pub warn_on_stderr: bool,
+}
+
+/// Why nothing is logged.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The folder can't be made.
+    #[error("cannot make the log folder {}", dir.display())]
+    Dir {
+        /// Which.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file can't be made.
+    #[error("cannot write logs into {}", dir.display())]
+    File {
+        /// Where.
+        dir: PathBuf,
+        /// What the system says.
+        source: InitError,
+    },
+    /// The filter is not one.
+    #[error(
+        "MUBROKER_LOG={filter:?} is not a filter; try `info`, `debug` or `mubroker::net=debug,info`"
+    )]
+    Filter {
+        /// As it was given.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// Logs go somewhere else already.
+    #[error("logs were set up twice")]
+    Twice(#[from] TryInitError),
+}
+
+/// Keeps logs going; what is still to be written is written when this is dropped.
+#[derive(Debug)]
+#[must_use = "logs end when this is dropped"]
+pub struct Logs {
+    _writer: WorkerGuard,
+}
+
+/// Sends the program's logs to a file, for as long as the answer lives. Once a process.
+///
+/// When more is logged than the disk takes, lines are dropped rather than the broker slowed.
+pub fn start(options: &LogOptions) -> Result<Logs, LogError> {
+    let dir: &Path = &options.dir;
+    std::fs::create_dir_all(dir).map_err(|source| LogError::Dir { dir: dir.to_owned(), source })?;
+    let appender = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix("mubroker")
+        .filename_suffix("log")
+        .max_log_files(MAX_FILES)
+        .build(dir)
+        .map_err(|source| LogError::File { dir: dir.to_owned(), source })?;
+    let text = options.filter.as_deref().unwrap_or(DEFAULT_FILTER);
+    let filter = EnvFilter::try_new(text)
+        .map_err(|source| LogError::Filter { filter: text.to_owned(), source })?;
+    let (writer, guard) = tracing_appender::non_blocking(appender);
+    let file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let stderr = options.warn_on_stderr.then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(io::stderr)
+            .with_filter(LevelFilter::WARN)
+    });
+    tracing_subscriber::registry().with(file.with_filter(filter)).with(stderr).try_init()?;
+    Ok(Logs { _writer: guard })
+}
