@@ -45,12 +45,14 @@ pub enum Inbound {
         /// What.
         message: WorkerMessage,
     },
-    /// A client's connection ended.
+    /// A client's connection ended. Comes after its last message; only if the loop took nothing in for
+    /// half a minute may one still follow, so messages of peers that are gone must pass without harm.
     ClientGone {
         /// Who.
         peer: PeerId,
     },
-    /// A worker's connection ended.
+    /// A worker's connection ended. As [`Inbound::ClientGone`]; a READY that still follows is ended by
+    /// its silence.
     WorkerGone {
         /// Who.
         peer: PeerId,
