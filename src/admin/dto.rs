@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use crate::model::limits::MAX_PAYLOAD_BYTES;
+pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
     Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, HoldView, IdempotencyKey,
     InFlightView, JournalEntry, JournalKind, JournalPage, MessageId, MessagePage, MessageState,

@@ -1,0 +1,126 @@
+//! Everything that can happen to the console, as one enum.
+
+use bytes::Bytes;
+use crossterm::event::KeyEvent;
+
+use super::command::Command;
+use super::effect::{RequestId, SavedDraft};
+use super::model::MessageRef;
+
+use crate::admin::dto::{
+    HoldView, JournalPage, MessagePage, MessageView, Problem, RepairOutcome, StreamEvent,
+};
+
+/// One input of the console. Time comes beside it, in [`super::update::update`].
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// A key that the table knows, or a palette entry.
+    Do(Command),
+    /// A key that is text in this mode.
+    Input(KeyEvent),
+    /// Text that the terminal says was pasted.
+    Paste(String),
+    /// The terminal's size now.
+    Resize {
+        /// Columns.
+        width: u16,
+        /// Rows.
+        height: u16,
+    },
+    /// A second has passed.
+    Tick,
+    /// The event stream is there.
+    Connected,
+    /// Something came over the event stream.
+    Stream(Box<StreamEvent>),
+    /// There is no event stream.
+    Lost {
+        /// Why.
+        reason: String,
+        /// How many attempts to connect have failed in a row.
+        failures: u32,
+        /// Until the next attempt, in milliseconds.
+        retry_in_ms: u64,
+        /// The broker, or the system, refuses this user: trying again is of little use.
+        refused: bool,
+    },
+    /// An answer to a request; may come late, twice or never.
+    Reply {
+        /// The request.
+        request: RequestId,
+        /// What came of it.
+        reply: Result<Reply, Failure>,
+    },
+    /// What the disk has of a draft.
+    DraftLoaded {
+        /// Of which message.
+        message: MessageRef,
+        /// The draft, if there is one; or why it can't be read.
+        draft: Result<Option<SavedDraft>, String>,
+    },
+    /// A draft was written, or could not be.
+    DraftSaved {
+        /// Of which message.
+        message: MessageRef,
+        /// Which of its versions; counts up.
+        version: u64,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// A payload was written to a file, or could not be.
+    FileWritten {
+        /// What to tell.
+        result: Result<String, String>,
+    },
+    /// A file was read for the editor.
+    FileRead {
+        /// For which message.
+        message: MessageRef,
+        /// Its bytes, or why not.
+        result: Result<Bytes, String>,
+    },
+    /// Something went wrong in the console itself that isn't worth its life.
+    Trouble(String),
+}
+
+/// An answer of the broker.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A page of a queue.
+    Page(MessagePage),
+    /// A message.
+    Message(Box<MessageView>),
+    /// The bytes of a revision.
+    Payload(Bytes),
+    /// A page of the journal.
+    Journal(JournalPage),
+    /// A hold as it is now.
+    Held(Option<HoldView>),
+    /// A repair was done.
+    Repaired(RepairOutcome),
+    /// What is known of a repair's key.
+    Outcome(Option<RepairOutcome>),
+    /// A pause or a resume was done.
+    Done,
+}
+
+/// Why there is no answer, or not the wanted one.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// The broker said no; nothing has changed.
+    Refused(Box<Problem>),
+    /// Nothing was sent; nothing has changed.
+    NotSent(String),
+    /// It may or may not have been done.
+    Unknown(String),
+}
+
+impl Failure {
+    /// What to tell the operator; not cleaned.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Refused(problem) => problem.detail.clone(),
+            Self::NotSent(reason) | Self::Unknown(reason) => reason.clone(),
+        }
+    }
+}

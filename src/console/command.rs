@@ -1,0 +1,194 @@
+//! What a key can ask for, and in which mode of the screen.
+
+/// The five screens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Screen {
+    /// All queues, blocked first.
+    #[default]
+    Queues,
+    /// One queue's messages.
+    Queue,
+    /// One message.
+    Message,
+    /// All workers.
+    Workers,
+    /// Who did what.
+    Journal,
+}
+
+impl Screen {
+    /// All of them, in the order of their digits.
+    pub const ALL: [Self; 5] =
+        [Self::Queues, Self::Queue, Self::Message, Self::Workers, Self::Journal];
+
+    /// Its name on screens and in the palette.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Queues => "Queues",
+            Self::Queue => "Queue",
+            Self::Message => "Message",
+            Self::Workers => "Workers",
+            Self::Journal => "Journal",
+        }
+    }
+
+    /// The mode of its keys.
+    pub const fn mode(self) -> Mode {
+        match self {
+            Self::Queues => Mode::Queues,
+            Self::Queue => Mode::Queue,
+            Self::Message => Mode::Message,
+            Self::Workers => Mode::Workers,
+            Self::Journal => Mode::Journal,
+        }
+    }
+}
+
+/// Which keys work: what lies on top of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Screen 1.
+    Queues,
+    /// Screen 2.
+    Queue,
+    /// Screen 3.
+    Message,
+    /// Screen 4.
+    Workers,
+    /// Screen 5.
+    Journal,
+    /// A payload is edited.
+    Editor,
+    /// A search inside the editor is typed.
+    Find,
+    /// What an edit changes, before it is sent.
+    Review,
+    /// What an edit changed.
+    Difference,
+    /// A filter is typed.
+    Filter,
+    /// The command palette.
+    Palette,
+    /// A cancel is typed.
+    Cancel,
+    /// A file's name is typed.
+    File,
+    /// Whether to quit is asked.
+    Quit,
+    /// The help.
+    Help,
+}
+
+impl Mode {
+    /// All of them, as the help lists them.
+    pub const ALL: [Self; 15] = [
+        Self::Queues,
+        Self::Queue,
+        Self::Message,
+        Self::Workers,
+        Self::Journal,
+        Self::Editor,
+        Self::Find,
+        Self::Review,
+        Self::Difference,
+        Self::Filter,
+        Self::Palette,
+        Self::Cancel,
+        Self::File,
+        Self::Quit,
+        Self::Help,
+    ];
+
+    /// Its name in the help.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Queues => "Queues",
+            Self::Queue => "Queue",
+            Self::Message => "Message",
+            Self::Workers => "Workers",
+            Self::Journal => "Journal",
+            Self::Editor => "Editor",
+            Self::Find => "Find",
+            Self::Review => "Review",
+            Self::Difference => "Difference",
+            Self::Filter => "Filter",
+            Self::Palette => "Palette",
+            Self::Cancel => "Cancel",
+            Self::File => "File name",
+            Self::Quit => "Quit",
+            Self::Help => "Help",
+        }
+    }
+
+    /// Whether a key that is in no row is text that is typed.
+    pub const fn takes_text(self) -> bool {
+        match self {
+            Self::Editor
+            | Self::Find
+            | Self::Filter
+            | Self::Palette
+            | Self::Cancel
+            | Self::File => true,
+            Self::Queues
+            | Self::Queue
+            | Self::Message
+            | Self::Workers
+            | Self::Journal
+            | Self::Review
+            | Self::Difference
+            | Self::Quit
+            | Self::Help => false,
+        }
+    }
+}
+
+/// What the operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each has its help text in the key table")]
+pub enum Command {
+    Down,
+    Up,
+    HalfDown,
+    HalfUp,
+    PageDown,
+    PageUp,
+    Top,
+    Bottom,
+    Left,
+    Right,
+    Enter,
+    Back,
+    NextPane,
+    Go(Screen),
+    Filter,
+    Edit,
+    Difference,
+    Retry,
+    Cancel,
+    Undo,
+    PauseResume,
+    Workers,
+    Journal,
+    Copy,
+    SavePayload,
+    ReplacePayload,
+    Help,
+    Palette,
+    Redraw,
+    Refresh,
+    Suspend,
+    Quit,
+    Review,
+    EditUndo,
+    EditRedo,
+    Format,
+    Find,
+    FindNext,
+    GoToFault,
+    Discard,
+    Accept,
+    Dismiss,
+    NextField,
+    /// Hidden: a panic on purpose, for the test of the terminal's restoration.
+    Panic,
+}

@@ -1,0 +1,103 @@
+//! What the console asks to be done outside; carried out by `runner`, answered by `Action`s.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::model::MessageRef;
+use crate::admin::dto::{IdempotencyKey, QueueName, RepairRequest, Revision, Seq};
+
+/// Names a request, so that its answer finds its way whenever it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A draft as it is kept on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedDraft {
+    /// The text.
+    pub bytes: Bytes,
+    /// The revision that it began from.
+    pub base: Revision,
+}
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask the broker; answered by one `Action::Reply` with the same id.
+    Ask(RequestId, Request),
+    /// Try to connect now, without waiting for the back-off.
+    Reconnect,
+    /// Read a draft; answered by `Action::DraftLoaded`.
+    LoadDraft(MessageRef),
+    /// Write a draft; answered by `Action::DraftSaved`.
+    SaveDraft {
+        /// Of which message.
+        message: MessageRef,
+        /// Which version.
+        version: u64,
+        /// What to write.
+        draft: SavedDraft,
+    },
+    /// Remove a draft: what it held is at the broker, or was thrown away.
+    DeleteDraft(MessageRef),
+    /// Write bytes into a new file; answered by `Action::FileWritten`.
+    WriteFile(PathBuf, Bytes),
+    /// Read a file for the editor; answered by `Action::FileRead`.
+    ReadFile(MessageRef, PathBuf),
+    /// Hand text to the terminal's clipboard.
+    Copy(String),
+    /// Draw everything again.
+    Redraw,
+    /// Give the terminal back and stop until continued.
+    Suspend,
+    /// Leave.
+    Quit,
+}
+
+/// A request to the admin API.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// A page of a queue's messages.
+    Page {
+        /// Which queue.
+        queue: QueueName,
+        /// From which place on.
+        from: Option<Seq>,
+    },
+    /// A message.
+    Message(MessageRef),
+    /// The bytes of a revision.
+    Payload(MessageRef, Revision),
+    /// The journal before a number.
+    Journal {
+        /// The newest if absent.
+        before: Option<u64>,
+    },
+    /// Take, renew or, with 0, give back a hold.
+    Hold(MessageRef, u64),
+    /// Repair a message.
+    Repair(MessageRef, Box<RepairRequest>),
+    /// What came of a repair.
+    Outcome(IdempotencyKey),
+    /// Stop or go on delivering.
+    SetPaused {
+        /// Which queue.
+        queue: QueueName,
+        /// Stop.
+        paused: bool,
+    },
+}
+
+impl Request {
+    /// It changes something at the broker.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Hold(..) | Self::Repair(..) | Self::SetPaused { .. } => true,
+            Self::Page { .. }
+            | Self::Message(_)
+            | Self::Payload(..)
+            | Self::Journal { .. }
+            | Self::Outcome(_) => false,
+        }
+    }
+}

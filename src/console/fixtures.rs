@@ -1,0 +1,405 @@
+//! A broker's words and an operator's hands, for tests.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::action::{Action, Reply};
+use super::effect::{Effect, Request, RequestId};
+use super::keymap;
+use super::model::{MessageRef, Millis, Model, Setup};
+use super::theme::Theme;
+use super::update::update;
+use super::view::view;
+use crate::admin::dto::{
+    Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, InFlightView, JournalEntry,
+    JournalKind, JournalPage, MessageId, MessagePage, MessageState, MessageSummary, MessageView,
+    Overview, Payload, QueueName, QueueSettings, QueueState, QueueView, Revision, Seq, StoreHealth,
+    StreamEvent, Timestamp, WorkError, WorkerState, WorkerView,
+};
+
+/// The broker's clock at the start.
+const EPOCH: u64 = 1_700_000_000_000;
+/// A payload with all that must not be touched.
+pub(crate) const PAYLOAD: &str =
+    r#"{"total":1.10,"order":12345678901234567890123,"customer":{"name":"Zoë"},"total":1.10}"#;
+
+pub(crate) fn name(text: &str) -> QueueName {
+    QueueName::new(text).unwrap()
+}
+
+pub(crate) fn id(seq: u64) -> MessageId {
+    MessageId::new(&format!("0192f3a1-7c00-7000-8000-{seq:012}")).unwrap()
+}
+
+pub(crate) fn actor(who: &str) -> Actor {
+    Actor { name: who.to_owned(), via: "console".to_owned() }
+}
+
+pub(crate) fn error() -> WorkError {
+    WorkError {
+        code: "exit-1".to_owned(),
+        message: "total must be a string\u{1b}[2J".to_owned(),
+        detail: "Traceback:\n  line 7\nValueError: total\u{202e}gnirts\u{7}".to_owned(),
+    }
+}
+
+/// A ready message.
+pub(crate) fn summary(seq: u64) -> MessageSummary {
+    MessageSummary {
+        seq: Seq(seq),
+        id: id(seq),
+        state: MessageState::Ready,
+        attempt: 0,
+        revision: Revision(0),
+        accepted_at: Timestamp(EPOCH - 600_000 + seq * 1_000),
+        due: None,
+        payload_bytes: PAYLOAD.len() as u64,
+        kind: Some("order.created".to_owned()),
+        key: None,
+        error: None,
+        preview: PAYLOAD.to_owned(),
+    }
+}
+
+pub(crate) fn blocked(seq: u64) -> MessageSummary {
+    MessageSummary {
+        state: MessageState::Blocked,
+        attempt: 1,
+        error: Some(error()),
+        ..summary(seq)
+    }
+}
+
+pub(crate) fn message(queue: &str, summary: MessageSummary, payload: &[u8]) -> MessageView {
+    let header = serde_json::json!({"id": summary.id.as_str(), "type": "order.created",
+        "source": "shop", "headers": {"tenant": "acme\u{1b}]0;pwned\u{7}"}});
+    let attempts = summary.error.iter().map(|error| Attempt {
+        number: 1,
+        delivery: DeliveryId { generation: Generation(1), number: 7 },
+        worker: "connector-1".to_owned(),
+        started_at: Timestamp(EPOCH - 60_000),
+        ended_at: Timestamp(EPOCH - 59_200),
+        end: AttemptEnd::Nack,
+        error: error.clone(),
+        revision: Revision(0),
+    });
+    MessageView {
+        queue: name(queue),
+        header: header.as_object().unwrap().clone(),
+        payload: Payload::from_bytes(payload),
+        attempts: attempts.collect(),
+        revisions: Vec::new(),
+        history: vec![entry(7, JournalKind::Blocked, queue, Some(summary.seq.0), "exit-1: total")],
+        behind: 41,
+        hold: None,
+        lease: None,
+        undo: None,
+        summary,
+    }
+}
+
+pub(crate) fn entry(
+    number: u64,
+    kind: JournalKind,
+    queue: &str,
+    seq: Option<u64>,
+    reason: &str,
+) -> JournalEntry {
+    JournalEntry {
+        number,
+        at: Timestamp(EPOCH - 60_000 + number * 1_000),
+        actor: actor("ana"),
+        kind,
+        queue: name(queue),
+        seq: seq.map(Seq),
+        id: seq.map(id),
+        revision: None,
+        reason: reason.to_owned(),
+        key: None,
+    }
+}
+
+pub(crate) fn queue(
+    text: &str,
+    state: QueueState,
+    depth: u64,
+    head: Option<HeadView>,
+) -> QueueView {
+    QueueView {
+        name: name(text),
+        state,
+        depth,
+        leased: 0,
+        waiting: 0,
+        blocked: u64::from(state == QueueState::Blocked),
+        bytes: depth * 80,
+        oldest_at: (depth > 0).then_some(Timestamp(EPOCH - 300_000)),
+        head,
+        paused: None,
+        workers: 1,
+        accepted: 1_000 + depth,
+        done: 1_000,
+        failed: 1,
+        duplicates: 0,
+        settings: QueueSettings::default(),
+    }
+}
+
+pub(crate) fn head(summary: &MessageSummary) -> HeadView {
+    HeadView {
+        seq: summary.seq,
+        id: Some(summary.id.clone()),
+        state: summary.state,
+        attempt: summary.attempt,
+        error: summary.error.clone(),
+        due: None,
+    }
+}
+
+pub(crate) fn overview(at_ms: u64) -> Overview {
+    Overview {
+        version: "0.1.0".to_owned(),
+        pid: 4711,
+        generation: Generation(3),
+        started_at: Timestamp(EPOCH - 3_600_000),
+        now: Timestamp(EPOCH + at_ms),
+        data_dir: "/var/lib/mubroker".to_owned(),
+        clients: "tcp://127.0.0.1:5555".to_owned(),
+        workers: "tcp://127.0.0.1:5556".to_owned(),
+        store: StoreHealth::Ok,
+        queue_count: 3,
+        blocked_count: 1,
+        worker_count: 2,
+    }
+}
+
+fn worker(id: u64, state: WorkerState, lease: Option<(&str, u64)>) -> WorkerView {
+    WorkerView {
+        id,
+        name: format!("connector-{id}"),
+        pid: Some(4_000 + u32::try_from(id).unwrap()),
+        host: Some("app-1".to_owned()),
+        version: None,
+        state,
+        queues: vec![name("orders"), name("invoices")],
+        credit: 1,
+        in_flight: lease
+            .into_iter()
+            .map(|(queue, seq)| InFlightView {
+                delivery: DeliveryId { generation: Generation(3), number: seq },
+                queue: name(queue),
+                seq: Seq(seq),
+                id: self::id(seq),
+                attempt: 1,
+                worker: format!("connector-{id}"),
+                since: Timestamp(EPOCH - 4_000),
+                deadline: Timestamp(EPOCH + 26_000),
+            })
+            .collect(),
+        since: Timestamp(EPOCH - 3_000_000),
+        heard_at: Timestamp(EPOCH - 400),
+        acked: 1_200,
+        nacked: 1,
+        note: Some("disk 91 % full".to_owned()),
+    }
+}
+
+/// A console over a broker that answers as it is told to.
+pub(crate) struct Stage {
+    pub(crate) model: Model,
+    pub(crate) now: u64,
+    /// Effects that nobody has taken yet.
+    pub(crate) effects: Vec<Effect>,
+    /// What the broker has.
+    pub(crate) messages: BTreeMap<(String, u64), MessageView>,
+}
+
+impl Stage {
+    /// Nothing heard yet.
+    pub(crate) fn new(size: (u16, u16), change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup {
+            theme: Theme::new(true, false),
+            read_only: false,
+            banner: None,
+            endpoint: "unix:/run/mubroker/admin.sock".to_owned(),
+            session: "session".to_owned(),
+            debug_panic: false,
+        };
+        change(&mut setup);
+        let model = Model::new(setup, size);
+        Self { model, now: 0, effects: Vec::new(), messages: BTreeMap::new() }
+    }
+
+    /// Connected to a broker with a blocked queue, a busy one and an idle one.
+    pub(crate) fn failing(size: (u16, u16), change: impl FnOnce(&mut Setup)) -> Self {
+        let mut stage = Self::new(size, change);
+        for seq in 3..45 {
+            let summary = if seq == 3 { blocked(seq) } else { summary(seq) };
+            let view = message("orders", summary, PAYLOAD.as_bytes());
+            stage.messages.insert(("orders".to_owned(), seq), view);
+        }
+        stage.act(Action::Connected);
+        stage.hear(StreamEvent::Overview(overview(0)));
+        let head = head(&blocked(3));
+        stage.hear(StreamEvent::Queues(vec![
+            queue("email", QueueState::Running, 0, None),
+            queue("invoices", QueueState::Running, 12_345, Some(self::head(&summary(9)))),
+            queue("orders", QueueState::Blocked, 42, Some(head)),
+        ]));
+        stage.hear(StreamEvent::Workers(vec![
+            worker(1, WorkerState::Busy, Some(("invoices", 9))),
+            worker(2, WorkerState::Idle, None),
+        ]));
+        stage.serve();
+        stage
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        let effects = update(&mut self.model, Millis(self.now), action);
+        self.effects.extend(effects);
+    }
+
+    pub(crate) fn hear(&mut self, event: StreamEvent) {
+        self.act(Action::Stream(Box::new(event)));
+    }
+
+    /// Time passes; the console ticks.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        self.now += ms;
+        self.act(Action::Tick);
+    }
+
+    /// Presses a key.
+    pub(crate) fn key(&mut self, event: KeyEvent) {
+        let mode = self.model.mode();
+        match keymap::command(mode, &event) {
+            Some(command) => self.act(Action::Do(command)),
+            None if mode.takes_text() => self.act(Action::Input(event)),
+            None => {}
+        }
+    }
+
+    /// Presses keys, and answers all that is asked meanwhile. `^x` is Ctrl-x, `<Esc>` a key by its name.
+    pub(crate) fn keys(&mut self, keys: &[&str]) {
+        for text in keys {
+            let event = |code| KeyEvent::new(code, KeyModifiers::NONE);
+            match *text {
+                "<Enter>" => self.key(event(KeyCode::Enter)),
+                "<Esc>" => self.key(event(KeyCode::Esc)),
+                "<Tab>" => self.key(event(KeyCode::Tab)),
+                "<End>" => self.key(event(KeyCode::End)),
+                "<Left>" => self.key(event(KeyCode::Left)),
+                "<Backspace>" => self.key(event(KeyCode::Backspace)),
+                "<F5>" => self.key(event(KeyCode::F(5))),
+                "<F8>" => self.key(event(KeyCode::F(8))),
+                ctrl if ctrl.len() == 2 && ctrl.starts_with('^') => {
+                    let letter = ctrl.chars().nth(1).unwrap();
+                    self.key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL));
+                }
+                plain => plain.chars().for_each(|c| self.key(event(KeyCode::Char(c)))),
+            }
+            self.serve();
+        }
+    }
+
+    /// Answers every question but repairs, as a healthy broker and disk do.
+    pub(crate) fn serve(&mut self) {
+        loop {
+            let effects = std::mem::take(&mut self.effects);
+            let mut kept = Vec::new();
+            let mut answers = Vec::new();
+            for effect in effects {
+                match self.answer(&effect) {
+                    Some(answer) => answers.push(answer),
+                    None => kept.push(effect),
+                }
+            }
+            self.effects = kept;
+            if answers.is_empty() {
+                return;
+            }
+            for answer in answers {
+                self.act(answer);
+            }
+        }
+    }
+
+    fn answer(&self, effect: &Effect) -> Option<Action> {
+        match effect {
+            Effect::Ask(id, request) => {
+                let reply = Ok(self.reply(request)?);
+                Some(Action::Reply { request: *id, reply })
+            }
+            Effect::LoadDraft(message) => {
+                Some(Action::DraftLoaded { message: message.clone(), draft: Ok(None) })
+            }
+            Effect::SaveDraft { message, version, .. } => Some(Action::DraftSaved {
+                message: message.clone(),
+                version: *version,
+                result: Ok(()),
+            }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn reply(&self, request: &Request) -> Option<Reply> {
+        Some(match request {
+            Request::Page { queue, from } => {
+                let all = self.messages.iter().filter(|((name, seq), _)| {
+                    name == queue.as_str() && from.is_none_or(|from| *seq >= from.0)
+                });
+                let messages = all.map(|(_, view)| view.summary.clone()).collect();
+                Reply::Page(MessagePage { messages, next: None })
+            }
+            Request::Message(MessageRef { queue, seq }) => {
+                let view = self.messages.get(&(queue.to_string(), seq.0))?;
+                Reply::Message(Box::new(view.clone()))
+            }
+            Request::Payload(..) => Reply::Payload(Bytes::from_static(b"{\"total\":\"1.10\"}")),
+            Request::Journal { .. } => Reply::Journal(JournalPage {
+                entries: vec![
+                    entry(7, JournalKind::Blocked, "orders", Some(3), "exit-1: total"),
+                    entry(6, JournalKind::Paused, "email", None, "maintenance"),
+                    entry(5, JournalKind::QueueCreated, "orders", None, ""),
+                ],
+                next_before: None,
+            }),
+            Request::Hold(..) => Reply::Held(None),
+            Request::Repair(..) | Request::Outcome(_) => return None,
+            Request::SetPaused { .. } => Reply::Done,
+        })
+    }
+
+    /// The repair that waits for its answer.
+    pub(crate) fn repair(&self) -> Option<(RequestId, crate::admin::dto::RepairRequest)> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Ask(id, Request::Repair(_, request)) => Some((*id, (**request).clone())),
+            _ => None,
+        })
+    }
+
+    /// What is on the screen, without styles.
+    pub(crate) fn screen(&self) -> String {
+        let (width, height) = self.model.size;
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| view(&self.model, frame)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let mut text = String::new();
+        for y in 0..height {
+            let mut line = String::new();
+            let mut x = 0;
+            while x < width {
+                let symbol = buffer[(x, y)].symbol();
+                line.push_str(symbol);
+                x += u16::try_from(super::text::clean::width(symbol).max(1)).unwrap();
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}

@@ -1,0 +1,262 @@
+//! The key table: every key is one row. The footer, the help, the palette and the README's table are
+//! made from it, so a key can't be in one and missing in another.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::command::{Command, Mode, Screen};
+
+/// A key as it is pressed. Shift is in the character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    code: KeyCode,
+    ctrl: bool,
+}
+
+impl Key {
+    /// The key's name: `j`, `^D`, `PgDn`.
+    pub fn name(self) -> String {
+        match self.code {
+            KeyCode::Char(' ') => "Space".to_owned(),
+            KeyCode::Char(c) if self.ctrl => format!("^{}", c.to_ascii_uppercase()),
+            KeyCode::Char(c) => c.to_string(),
+            KeyCode::PageDown => "PgDn".to_owned(),
+            KeyCode::PageUp => "PgUp".to_owned(),
+            KeyCode::BackTab => "S-Tab".to_owned(),
+            KeyCode::F(n) => format!("F{n}"),
+            other => other.to_string(),
+        }
+    }
+
+    fn is(self, event: &KeyEvent) -> bool {
+        let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
+        let alt = event.modifiers.contains(KeyModifiers::ALT);
+        let code = match event.code {
+            KeyCode::Char(c) if ctrl => KeyCode::Char(c.to_ascii_lowercase()),
+            code => code,
+        };
+        !alt && self.ctrl == ctrl && self.code == code
+    }
+}
+
+const fn key(code: KeyCode) -> Key {
+    Key { code, ctrl: false }
+}
+const fn ch(c: char) -> Key {
+    key(KeyCode::Char(c))
+}
+const fn ctrl(c: char) -> Key {
+    Key { code: KeyCode::Char(c), ctrl: true }
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// Where it works.
+    pub modes: &'static [Mode],
+    /// Any of these.
+    pub keys: &'static [Key],
+    /// What it does.
+    pub command: Command,
+    /// One or two words for the footer and the palette.
+    pub label: &'static str,
+    /// A sentence for the help.
+    pub help: &'static str,
+    /// It changes something at the broker: off when read-only or not connected.
+    pub changes: bool,
+    /// Place in the footer: the lowest comes first; 0 is not shown there.
+    pub footer: u8,
+}
+
+const BROWSE: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message, Mode::Workers, Mode::Journal];
+const SCROLL: &[Mode] = &[
+    Mode::Queues,
+    Mode::Queue,
+    Mode::Message,
+    Mode::Workers,
+    Mode::Journal,
+    Mode::Review,
+    Mode::Difference,
+    Mode::Help,
+];
+const LISTS: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Workers, Mode::Journal];
+const INTO: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Workers, Mode::Journal];
+const ON_MESSAGE: &[Mode] = &[Mode::Queue, Mode::Message];
+const ON_QUEUE: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
+const ACTS: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
+const PROMPTS: &[Mode] = &[Mode::Filter, Mode::Palette, Mode::Cancel, Mode::Find, Mode::File];
+const NOT_TYPING: &[Mode] =
+    &[Mode::Queues, Mode::Queue, Mode::Message, Mode::Workers, Mode::Journal, Mode::Difference];
+const QUITTING: &[Mode] = &[
+    Mode::Queues,
+    Mode::Queue,
+    Mode::Message,
+    Mode::Workers,
+    Mode::Journal,
+    Mode::Review,
+    Mode::Difference,
+];
+const EVERYWHERE: &[Mode] = &Mode::ALL;
+
+macro_rules! rows {
+    ($($modes:expr, [$($key:expr),*], $command:expr, $label:literal, $help:literal, $changes:literal, $footer:literal;)*) => {
+        &[$(Row {
+            modes: $modes, keys: &[$($key),*], command: $command, label: $label, help: $help,
+            changes: $changes, footer: $footer,
+        }),*]
+    };
+}
+
+/// The table. Columns: modes, keys, command, label, help, changes something, place in the footer.
+pub const TABLE: &[Row] = rows! {
+    &[Mode::Quit], [ch('y'), key(KeyCode::Enter)], Command::Accept, "quit", "Quit; the draft is kept.", false, 1;
+    &[Mode::Quit], [ch('n'), key(KeyCode::Esc)], Command::Dismiss, "stay", "Stay.", false, 2;
+    &[Mode::Review], [key(KeyCode::Enter)], Command::Accept, "press the button", "Press the chosen button.", false, 1;
+    &[Mode::Review], [key(KeyCode::Tab), key(KeyCode::Right)], Command::NextField, "next button", "Choose the next button: Back, Retry with this, Save only.", false, 2;
+    &[Mode::Review], [key(KeyCode::BackTab), key(KeyCode::Left)], Command::Left, "previous button", "Choose the button before.", false, 0;
+    &[Mode::Review, Mode::Difference, Mode::Help], [key(KeyCode::Esc)], Command::Dismiss, "back", "Close this.", false, 3;
+    &[Mode::Difference], [ch('d')], Command::NextField, "compare with the other", "Compare with the original instead of the revision before, and back.", false, 1;
+    &[Mode::Help], [ch('?'), ch('q')], Command::Dismiss, "back", "Close this.", false, 0;
+    &[Mode::Find], [key(KeyCode::Enter)], Command::Accept, "find", "Go to the next place that has it.", false, 1;
+    &[Mode::Filter], [key(KeyCode::Enter)], Command::Accept, "keep", "Keep the filter; a leading ! shows what does not match.", false, 1;
+    &[Mode::Palette], [key(KeyCode::Enter)], Command::Accept, "do it", "Do what is chosen.", false, 1;
+    &[Mode::Cancel], [key(KeyCode::Enter)], Command::Accept, "cancel the message", "Cancel the message, once its short id and a reason are typed.", true, 1;
+    &[Mode::File], [key(KeyCode::Enter)], Command::Accept, "use this file", "Write to, or read from, the file that is typed.", false, 1;
+    &[Mode::Palette], [key(KeyCode::Down), ctrl('n')], Command::Down, "down", "The next entry.", false, 3;
+    &[Mode::Palette], [key(KeyCode::Up), ctrl('p')], Command::Up, "up", "The entry before.", false, 4;
+    &[Mode::Cancel], [key(KeyCode::Tab)], Command::NextField, "next field", "Between the short id and the reason.", false, 2;
+    PROMPTS, [key(KeyCode::Esc)], Command::Dismiss, "never mind", "Close this; nothing is done.", false, 2;
+    &[Mode::Editor], [ctrl('s')], Command::Review, "review", "Show the difference, then choose: retry with this, save only, or back.", false, 1;
+    &[Mode::Editor], [key(KeyCode::Esc)], Command::Back, "back", "Back to the message; the draft stays.", false, 2;
+    &[Mode::Editor], [ctrl('u')], Command::EditUndo, "undo", "Undo the last change.", false, 3;
+    &[Mode::Editor], [ctrl('r')], Command::EditRedo, "redo", "Do it again.", false, 4;
+    &[Mode::Editor], [key(KeyCode::F(5))], Command::Format, "format", "Indent the JSON, token by token: numbers, order and duplicates stay as they are.", false, 5;
+    &[Mode::Editor], [ctrl('f')], Command::Find, "find", "Find text.", false, 6;
+    &[Mode::Editor], [key(KeyCode::F(3))], Command::FindNext, "find next", "The next place that has it.", false, 0;
+    &[Mode::Editor], [key(KeyCode::F(4))], Command::GoToFault, "to the fault", "Go to where the JSON is broken.", false, 7;
+    &[Mode::Editor], [key(KeyCode::F(8))], Command::Discard, "discard", "The message as the broker has it, in the draft's place; again: the draft.", false, 0;
+    SCROLL, [ch('j'), key(KeyCode::Down)], Command::Down, "down", "One row down.", false, 0;
+    SCROLL, [ch('k'), key(KeyCode::Up)], Command::Up, "up", "One row up.", false, 0;
+    SCROLL, [ch('g'), key(KeyCode::Home)], Command::Top, "first", "To the first row.", false, 0;
+    SCROLL, [ch('G'), key(KeyCode::End)], Command::Bottom, "last", "To the last row.", false, 0;
+    SCROLL, [ctrl('d')], Command::HalfDown, "half down", "Half a page down.", false, 0;
+    SCROLL, [ctrl('u')], Command::HalfUp, "half up", "Half a page up.", false, 0;
+    SCROLL, [key(KeyCode::PageDown)], Command::PageDown, "page down", "A page down.", false, 0;
+    SCROLL, [key(KeyCode::PageUp)], Command::PageUp, "page up", "A page up.", false, 0;
+    &[Mode::Message], [key(KeyCode::Right), ch('l')], Command::Right, "next tab", "The next of Body, Headers, Error, Attempts, History.", false, 0;
+    &[Mode::Message], [key(KeyCode::Left), ch('h')], Command::Left, "previous tab", "The tab before.", false, 0;
+    INTO, [key(KeyCode::Enter)], Command::Enter, "open", "Into what is selected.", false, 1;
+    ON_MESSAGE, [ch('e')], Command::Edit, "edit", "Edit the payload here: the message's own bytes. No automatic retry fires meanwhile.", true, 2;
+    ACTS, [ch('r')], Command::Retry, "retry", "Retry the message as it is; on Queues, the blocked head.", true, 3;
+    ON_QUEUE, [ch('p')], Command::PauseResume, "pause/resume", "Stop or go on delivering from the queue.", true, 6;
+    ON_MESSAGE, [ch('x')], Command::Cancel, "cancel", "Take the message out: type its short id and a reason.", true, 5;
+    ACTS, [ch('u')], Command::Undo, "undo", "Undo the last act, while that is still true.", true, 4;
+    &[Mode::Message], [ch('d')], Command::Difference, "difference", "What changed since the original or the revision before.", false, 7;
+    BROWSE, [key(KeyCode::Esc), key(KeyCode::Backspace)], Command::Back, "back", "Back to where you came from; on a list first clears the filter.", false, 8;
+    BROWSE, [key(KeyCode::Tab)], Command::NextPane, "next pane", "The next pane, or the next tab of a message.", false, 14;
+    LISTS, [ch('/')], Command::Filter, "filter", "Show only rows that have a text; a leading ! those that don't.", false, 9;
+    NOT_TYPING, [ch(':')], Command::Palette, "palette", "Every command and every queue by name.", false, 11;
+    BROWSE, [ch('?'), key(KeyCode::F(1))], Command::Help, "help", "All keys.", false, 10;
+    EVERYWHERE, [ctrl('c')], Command::Quit, "quit", "Quit at once, whatever is open; a draft is kept.", false, 0;
+    QUITTING, [ch('q')], Command::Quit, "quit", "Quit at once; asks only if an edit is open.", false, 12;
+    BROWSE, [ch('1')], Command::Go(Screen::Queues), "queues", "All queues, blocked first.", false, 0;
+    BROWSE, [ch('2')], Command::Go(Screen::Queue), "queue", "The selected queue's messages.", false, 0;
+    BROWSE, [ch('3')], Command::Go(Screen::Message), "message", "The selected message.", false, 0;
+    BROWSE, [ch('4'), ch('w')], Command::Go(Screen::Workers), "workers", "All workers.", false, 0;
+    BROWSE, [ch('5'), ch('A')], Command::Go(Screen::Journal), "journal", "Who did what, when and why.", false, 0;
+    ON_QUEUE, [ch('y')], Command::Copy, "copy", "Copy through the terminal (OSC 52): the payload, or the row's name.", false, 13;
+    &[Mode::Message], [], Command::SavePayload, "save the payload to a file", "Write the payload's own bytes into a new file.", false, 0;
+    &[Mode::Message], [], Command::ReplacePayload, "replace the payload from a file", "Read a file into the editor; nothing is sent before the review.", true, 0;
+    NOT_TYPING, [ctrl('r')], Command::Refresh, "refresh", "Read again what is shown.", false, 0;
+    EVERYWHERE, [ctrl('l')], Command::Redraw, "redraw", "Draw the whole screen again.", false, 0;
+    EVERYWHERE, [ctrl('z')], Command::Suspend, "suspend", "Give the terminal back to the shell; fg returns.", false, 0;
+};
+
+/// What `event` means in `mode`.
+pub fn command(mode: Mode, event: &KeyEvent) -> Option<Command> {
+    TABLE
+        .iter()
+        .find(|row| row.modes.contains(&mode) && row.keys.iter().any(|key| key.is(event)))
+        .map(|row| row.command)
+}
+
+/// Whether `command` changes something at the broker.
+pub fn changes(command: Command) -> bool {
+    TABLE.iter().any(|row| row.command == command && row.changes)
+}
+
+/// The footer's rows in `mode`, the most wanted first.
+pub fn footer(mode: Mode) -> Vec<&'static Row> {
+    let mut rows: Vec<&Row> =
+        TABLE.iter().filter(|row| row.footer > 0 && row.modes.contains(&mode)).collect();
+    rows.sort_by_key(|row| row.footer);
+    rows
+}
+
+/// The rows that the palette offers on a screen: what a key, or the palette alone, can do there.
+pub fn palette(mode: Mode) -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().filter(move |row| {
+        row.modes.contains(&mode) && (row.footer > 0 || row.modes == BROWSE || row.keys.is_empty())
+    })
+}
+
+/// The README's key table, as Markdown.
+pub fn markdown() -> String {
+    let mut text = String::from("| key | where | what it does |\n|---|---|---|\n");
+    for row in TABLE.iter().filter(|row| !row.keys.is_empty()) {
+        let keys: Vec<String> =
+            row.keys.iter().map(|key| format!("`{}`", key.name().replace('|', "\\|"))).collect();
+        let place = if row.modes == EVERYWHERE {
+            "everywhere".to_owned()
+        } else if row.modes == BROWSE {
+            "every screen".to_owned()
+        } else {
+            row.modes.iter().map(|mode| mode.title()).collect::<Vec<_>>().join(", ")
+        };
+        text.push_str(&format!("| {} | {place} | {} |\n", keys.join(" "), row.help));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_key_means_one_thing_in_a_mode() {
+        for mode in Mode::ALL {
+            let mut seen = BTreeSet::new();
+            for row in TABLE.iter().filter(|row| row.modes.contains(&mode)) {
+                for key in row.keys {
+                    assert!(seen.insert(key.name()), "{} twice in {mode:?}", key.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_letters_are_text_where_text_is_typed() {
+        for mode in Mode::ALL.into_iter().filter(|mode| mode.takes_text()) {
+            for letter in ('a'..='z').chain('A'..='Z').chain('0'..='9') {
+                let event = KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE);
+                assert_eq!(command(mode, &event), None, "{letter} in {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_mode_can_be_left_and_every_screen_can_quit() {
+        for mode in Mode::ALL {
+            let esc = KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE);
+            assert!(command(mode, &esc).is_some(), "Esc in {mode:?}");
+            let quit = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+            assert_eq!(command(mode, &quit), Some(Command::Quit));
+        }
+    }
+
+    #[test]
+    fn the_key_table_is_the_documented_one() {
+        insta::assert_snapshot!(markdown());
+    }
+}

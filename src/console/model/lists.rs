@@ -1,0 +1,181 @@
+//! Cursors over lists, and the two plain lists: workers and journal.
+
+use std::collections::BTreeSet;
+
+use crate::admin::dto::{JournalEntry, WorkerView};
+use crate::console::filter::Filter;
+
+/// A movement of a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motion {
+    /// By rows; negative is up.
+    Rows(isize),
+    /// By half pages.
+    Halves(isize),
+    /// By pages.
+    Pages(isize),
+    /// To the first row.
+    First,
+    /// To the last row.
+    Last,
+}
+
+/// A cursor over rows, and the first row that is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cursor {
+    /// The row under it.
+    pub at: usize,
+    /// The first row shown.
+    pub top: usize,
+}
+
+impl Cursor {
+    /// Moves over `len` rows of which `height` are shown.
+    pub fn go(&mut self, motion: Motion, len: usize, height: usize) {
+        let by = |rows: isize| self.at.saturating_add_signed(rows);
+        let page = isize::try_from(height.max(1)).unwrap_or(isize::MAX);
+        self.at = match motion {
+            Motion::Rows(n) => by(n),
+            Motion::Halves(n) => by(n.saturating_mul((page / 2).max(1))),
+            Motion::Pages(n) => by(n.saturating_mul(page)),
+            Motion::First => 0,
+            Motion::Last => usize::MAX,
+        };
+        self.settle(len, height);
+    }
+
+    /// Puts it on a row that is there, and the window around it.
+    pub fn settle(&mut self, len: usize, height: usize) {
+        self.at = self.at.min(len.saturating_sub(1));
+        let height = height.max(1);
+        self.top = self.top.min(len.saturating_sub(height)).min(self.at);
+        if self.at >= self.top + height {
+            self.top = self.at + 1 - height;
+        }
+    }
+}
+
+/// Screen 4.
+#[derive(Debug, Default)]
+pub struct WorkerList {
+    /// All of them, as last told.
+    pub all: Vec<WorkerView>,
+    /// Where the cursor is.
+    pub cursor: Cursor,
+    /// What is shown of them.
+    pub filter: Filter,
+}
+
+impl WorkerList {
+    /// The rows that the filter lets through.
+    pub fn shown(&self) -> Vec<&WorkerView> {
+        self.all
+            .iter()
+            .filter(|worker| {
+                let queues = worker.queues.iter().map(|name| name.as_str());
+                let note = worker.note.as_deref().unwrap_or("");
+                self.filter.lets_through(
+                    [worker.name.as_str(), worker.state.as_str(), note].into_iter().chain(queues),
+                )
+            })
+            .collect()
+    }
+
+    /// The row under the cursor.
+    pub fn selected(&self) -> Option<&WorkerView> {
+        self.shown().get(self.cursor.at).copied()
+    }
+
+    /// Moves the cursor.
+    pub fn go(&mut self, motion: Motion, height: usize) {
+        let len = self.shown().len();
+        self.cursor.go(motion, len, height);
+    }
+
+    /// See [`Cursor::settle`].
+    pub fn settle(&mut self, height: usize) {
+        let len = self.shown().len();
+        self.cursor.settle(len, height);
+    }
+}
+
+/// Entries of the journal kept in memory: a few pages back are enough for a night.
+const MAX_ENTRIES: usize = 2_000;
+
+/// Screen 5, newest first.
+#[derive(Debug, Default)]
+pub struct JournalList {
+    /// What was read and heard.
+    pub entries: Vec<JournalEntry>,
+    /// Where the next older page begins.
+    pub next_before: Option<u64>,
+    /// A first page was read.
+    pub loaded: bool,
+    /// Why it can't be read.
+    pub trouble: Option<String>,
+    /// Where the cursor is.
+    pub cursor: Cursor,
+    /// What is shown of them.
+    pub filter: Filter,
+}
+
+impl JournalList {
+    /// The rows that the filter lets through.
+    pub fn shown(&self) -> Vec<&JournalEntry> {
+        self.entries
+            .iter()
+            .filter(|entry| {
+                let id = entry.id.as_ref().map_or("", |id| id.as_str());
+                self.filter.lets_through([
+                    entry.queue.as_str(),
+                    entry.kind.as_str(),
+                    entry.actor.name.as_str(),
+                    entry.reason.as_str(),
+                    id,
+                ])
+            })
+            .collect()
+    }
+
+    /// The row under the cursor.
+    pub fn selected(&self) -> Option<&JournalEntry> {
+        self.shown().get(self.cursor.at).copied()
+    }
+
+    /// No more entries are kept.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= MAX_ENTRIES
+    }
+
+    /// Puts entries in their place, whatever the order in which they come.
+    pub fn merge(&mut self, entries: Vec<JournalEntry>) {
+        let kept = self.shown().get(self.cursor.at).map(|entry| entry.number);
+        let known: BTreeSet<u64> = self.entries.iter().map(|entry| entry.number).collect();
+        self.entries.extend(entries.into_iter().filter(|entry| !known.contains(&entry.number)));
+        self.entries.sort_by_key(|entry| std::cmp::Reverse(entry.number));
+        self.entries.dedup_by_key(|entry| entry.number);
+        if self.entries.len() > MAX_ENTRIES {
+            self.entries.truncate(MAX_ENTRIES);
+            self.next_before = self.entries.last().map(|entry| entry.number);
+        }
+        // On the first row the cursor stays with what is newest, elsewhere with its entry.
+        if self.cursor.at > 0
+            && let Some(at) =
+                kept.and_then(|number| self.shown().iter().position(|e| e.number == number))
+        {
+            self.cursor.at = at;
+        }
+    }
+
+    /// Moves the cursor.
+    pub fn go(&mut self, motion: Motion, height: usize) {
+        let len = self.shown().len();
+        self.cursor.go(motion, len, height);
+    }
+
+    /// See [`Cursor::settle`].
+    pub fn settle(&mut self, height: usize) {
+        let len = self.shown().len();
+        self.cursor.settle(len, height);
+    }
+}

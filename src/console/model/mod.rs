@@ -1,0 +1,321 @@
+//! The console's whole state, in one place. Only `update` changes it; `view` reads it.
+
+mod act;
+mod connection;
+mod edit;
+mod lists;
+mod message;
+mod overlay;
+mod queues;
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub use act::{Act, Acts, InFlight, Stage, Submitted, Undoable, verb_text};
+pub use connection::{Connection, Link, Status};
+pub use edit::{DraftState, EditSession, HoldState, Parked};
+pub use lists::{Cursor, JournalList, Motion, WorkerList};
+pub use message::{MessageScreen, Tab, wrap};
+pub use overlay::{
+    Button, CancelForm, CompareWith, Difference, FilePrompt, Overlay, Palette, PaletteEntry,
+    Review, short_id,
+};
+pub use queues::{PAGE, QueueList, QueueRow, QueueScreen, Rate};
+
+use super::command::{Command, Mode, Screen};
+use super::effect::{Effect, Request, RequestId};
+use super::layout;
+use super::theme::Theme;
+use crate::admin::dto::{IdempotencyKey, Notice, QueueName, Revision, Seq, Timestamp};
+
+/// Milliseconds on the console's own clock, since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// Milliseconds from `earlier` to this time.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This time plus `ms`.
+    pub const fn plus(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+/// Which message.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageRef {
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its place.
+    pub seq: Seq,
+}
+
+impl std::fmt::Display for MessageRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} #{}", self.queue, self.seq)
+    }
+}
+
+/// What does not change while the console runs.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How things look.
+    pub theme: Theme,
+    /// Nothing may be changed.
+    pub read_only: bool,
+    /// A line above the queues, e.g. what to press first.
+    pub banner: Option<String>,
+    /// Where the broker is, for what is told when it can't be reached.
+    pub endpoint: String,
+    /// Unique to this run: the beginning of its idempotency keys.
+    pub session: String,
+    /// The hidden command that panics is there.
+    pub debug_panic: bool,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Purpose {
+    /// A page of the queue screen's list, from this place on.
+    Page(QueueName, Option<Seq>),
+    /// The message screen.
+    Show(MessageRef),
+    /// A message for which `u` was pressed.
+    Undo(MessageRef),
+    /// A message that an act was done to, or may have been: how it is now.
+    Follow(MessageRef),
+    /// A blocked head that `r` was pressed on, on the queues' screen.
+    RetryHead(MessageRef),
+    /// A revision's bytes for the difference.
+    Compare(MessageRef, Revision),
+    /// The journal, from its newest or further back.
+    Journal(Option<u64>),
+    /// A hold for the editor.
+    Hold(MessageRef),
+    /// A hold given back; whatever the answer.
+    Release,
+    /// A repair.
+    Repair(MessageRef),
+    /// What came of a repair that had no answer.
+    Outcome(MessageRef),
+    /// A pause (true) or a resume.
+    SetPaused(QueueName, bool),
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Model {
+    /// What does not change.
+    pub setup: Setup,
+    /// The terminal's columns and rows.
+    pub size: (u16, u16),
+    /// The time of the last action.
+    pub now: Millis,
+    /// The way to the broker.
+    pub connection: Connection,
+    /// What is shown.
+    pub screen: Screen,
+    /// Where `Esc` goes to from Workers and Journal.
+    pub before: Screen,
+    /// Screen 1.
+    pub queues: QueueList,
+    /// Screen 2, once a queue was chosen.
+    pub queue: Option<QueueScreen>,
+    /// Screen 3, once a message was chosen.
+    pub message: Option<MessageScreen>,
+    /// Screen 4.
+    pub workers: WorkerList,
+    /// Screen 5.
+    pub journal: JournalList,
+    /// The payload that is being edited.
+    pub edit: Option<EditSession>,
+    /// Edits that were left: their drafts, in memory as well as on disk.
+    pub parked: BTreeMap<MessageRef, Parked>,
+    /// What lies on top.
+    pub overlay: Overlay,
+    /// What was done.
+    pub acts: Acts,
+    /// The last notices, newest first.
+    pub notices: VecDeque<Notice>,
+    /// Something visible has changed since it was last drawn.
+    pub redraw: bool,
+    waiting: BTreeMap<RequestId, Purpose>,
+    last_request: u64,
+    last_key: u64,
+}
+
+/// Notices kept for the wide layout's pane.
+const MAX_NOTICES: usize = 50;
+/// Requests without an answer kept: each has a time limit of its own at the runner, so that this many
+/// are never open at once; beyond it the oldest was lost.
+const MAX_WAITING: usize = 256;
+
+impl Model {
+    /// The state before anything was heard.
+    pub fn new(setup: Setup, size: (u16, u16)) -> Self {
+        Self {
+            setup,
+            size,
+            now: Millis(0),
+            connection: Connection::default(),
+            screen: Screen::Queues,
+            before: Screen::Queues,
+            queues: QueueList::default(),
+            queue: None,
+            message: None,
+            workers: WorkerList::default(),
+            journal: JournalList::default(),
+            edit: None,
+            parked: BTreeMap::new(),
+            overlay: Overlay::None,
+            acts: Acts::default(),
+            notices: VecDeque::new(),
+            redraw: true,
+            waiting: BTreeMap::new(),
+            last_request: 0,
+            last_key: 0,
+        }
+    }
+
+    /// Which keys work now.
+    pub fn mode(&self) -> Mode {
+        match &self.overlay {
+            Overlay::None if self.edit.is_some() => Mode::Editor,
+            Overlay::None => self.screen.mode(),
+            Overlay::Help { .. } => Mode::Help,
+            Overlay::Palette(_) => Mode::Palette,
+            Overlay::Filter { .. } => Mode::Filter,
+            Overlay::Find { .. } => Mode::Find,
+            Overlay::Cancel(_) => Mode::Cancel,
+            Overlay::File(_) => Mode::File,
+            Overlay::Review(_) => Mode::Review,
+            Overlay::Difference(_) => Mode::Difference,
+            Overlay::Quit => Mode::Quit,
+        }
+    }
+
+    /// The broker's time now, as far as it is known.
+    pub fn broker_now(&self) -> Option<Timestamp> {
+        self.connection.broker_now(self.now)
+    }
+
+    /// The message under the cursor, on the screens that have one.
+    pub fn selected_message(&self) -> Option<MessageRef> {
+        match self.screen {
+            Screen::Queue => {
+                let queue = self.queue.as_ref()?;
+                let seq = queue.selected()?.seq;
+                Some(MessageRef { queue: queue.name.clone(), seq })
+            }
+            Screen::Message => Some(self.message.as_ref()?.message.clone()),
+            Screen::Queues | Screen::Workers | Screen::Journal => None,
+        }
+    }
+
+    /// The queue under the cursor, or of what is shown.
+    pub fn selected_queue(&self) -> Option<QueueName> {
+        match self.screen {
+            Screen::Queues => self.queues.selected().map(|row| row.view.name.clone()),
+            Screen::Queue => self.queue.as_ref().map(|queue| queue.name.clone()),
+            Screen::Message => self.message.as_ref().map(|screen| screen.message.queue.clone()),
+            Screen::Workers | Screen::Journal => None,
+        }
+    }
+
+    /// Why a command that changes something can't be done now; `None` if it can.
+    pub fn why_off(&self, command: Command) -> Option<String> {
+        if !super::keymap::changes(command) {
+            return None;
+        }
+        if self.setup.read_only {
+            return Some("read-only (--read-only): nothing was changed".to_owned());
+        }
+        // The editor works without the broker; what it has is sent later.
+        if matches!(command, Command::Edit | Command::ReplacePayload) {
+            return None;
+        }
+        self.why_unsendable()
+    }
+
+    /// Why nothing can be sent now.
+    pub fn why_unsendable(&self) -> Option<String> {
+        match self.connection.status(self.now) {
+            Status::Live { .. } | Status::Stale { .. } => None,
+            Status::Connecting => Some("not connected yet: nothing was changed".to_owned()),
+            Status::Reconnecting { .. } => {
+                Some("no connection to the broker: nothing was changed".to_owned())
+            }
+            Status::Refused { .. } => Some("the broker refuses us: nothing was changed".to_owned()),
+        }
+    }
+
+    /// Sends a request and remembers what its answer is for.
+    pub(super) fn ask(&mut self, fx: &mut Vec<Effect>, purpose: Purpose, request: Request) {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.waiting.insert(id, purpose);
+        if self.waiting.len() > MAX_WAITING {
+            self.waiting.pop_first();
+        }
+        fx.push(Effect::Ask(id, request));
+    }
+
+    /// What `request` was for; `None` for an answer that came twice or that nobody waits for.
+    pub(super) fn answered(&mut self, request: RequestId) -> Option<Purpose> {
+        self.waiting.remove(&request)
+    }
+
+    /// Whether an answer for `purpose` is awaited.
+    pub fn awaits(&self, purpose: &Purpose) -> bool {
+        self.waiting.values().any(|waiting| waiting == purpose)
+    }
+
+    /// A key for a new repair.
+    pub(super) fn next_key(&mut self) -> IdempotencyKey {
+        self.last_key += 1;
+        IdempotencyKey::new(&format!("{}-{}", self.setup.session, self.last_key))
+            .expect("a session is a UUID")
+    }
+
+    /// Whether an answer for something of a kind is awaited.
+    pub(super) fn awaits_any(&self, kind: impl Fn(&Purpose) -> bool) -> bool {
+        self.waiting.values().any(kind)
+    }
+
+    /// Waits no longer for answers to reads: a new connection asks anew.
+    pub(super) fn forget_reads(&mut self) {
+        self.waiting.retain(|_, purpose| !super::update::is_read(purpose));
+    }
+
+    /// Keeps a notice.
+    pub(super) fn remember(&mut self, notice: Notice) {
+        self.notices.push_front(notice);
+        self.notices.truncate(MAX_NOTICES);
+    }
+
+    /// Rows of the list that `screen` shows, by the terminal's size.
+    pub fn list_height(&self, screen: Screen) -> usize {
+        let banner = usize::from(screen == Screen::Queues && self.setup.banner.is_some());
+        layout::list_height(self.size, screen, self.screen).saturating_sub(banner)
+    }
+
+    /// Puts cursors back where they can be after rows or the size have changed.
+    pub(super) fn settle(&mut self) {
+        let height = self.list_height(Screen::Queues);
+        self.queues.settle(height);
+        let height = self.list_height(Screen::Queue);
+        if let Some(queue) = &mut self.queue {
+            queue.settle(height);
+        }
+        let height = self.list_height(Screen::Workers);
+        self.workers.settle(height);
+        let height = self.list_height(Screen::Journal);
+        self.journal.settle(height);
+        let area = layout::main_area(self.size);
+        if let Some(message) = &mut self.message {
+            message.settle(area.width as usize, area.height as usize);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What lies on top of a screen.
+
+use super::MessageRef;
+use crate::admin::dto::{MessageId, QueueName, Revision};
+use crate::console::keymap;
+use crate::console::text::diff::DiffLine;
+
+/// What lies on top.
+#[derive(Debug, Default)]
+pub enum Overlay {
+    /// Nothing.
+    #[default]
+    None,
+    /// All keys.
+    Help {
+        /// The first line shown.
+        scroll: usize,
+    },
+    /// Commands and queues by name.
+    Palette(Palette),
+    /// A filter that is typed.
+    Filter {
+        /// So far.
+        typed: String,
+        /// The one before, for `Esc`.
+        before: String,
+    },
+    /// A search in the editor.
+    Find {
+        /// So far.
+        typed: String,
+    },
+    /// A cancel that is typed.
+    Cancel(CancelForm),
+    /// A file's name that is typed.
+    File(FilePrompt),
+    /// What an edit changes.
+    Review(Review),
+    /// What edits changed.
+    Difference(Difference),
+    /// Quit although an edit is open?
+    Quit,
+}
+
+/// The buttons of the review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Button {
+    /// Back to the editor. The focus is here first.
+    #[default]
+    Back,
+    /// Save and retry.
+    Retry,
+    /// Save.
+    Save,
+}
+
+impl Button {
+    /// As they stand, from the left.
+    pub const ALL: [Self; 3] = [Self::Retry, Self::Save, Self::Back];
+
+    /// What it says.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Retry => "Retry with this",
+            Self::Save => "Save only",
+            Self::Back => "Back",
+        }
+    }
+
+    /// The one `by` places further.
+    pub fn step(self, by: isize) -> Self {
+        let at = Self::ALL.iter().position(|button| *button == self).unwrap_or(0);
+        let len = Self::ALL.len().cast_signed();
+        Self::ALL[(at.cast_signed() + by).rem_euclid(len).cast_unsigned()]
+    }
+}
+
+/// The review of an edit.
+#[derive(Debug)]
+pub struct Review {
+    /// The difference to what the broker has.
+    pub lines: Vec<DiffLine>,
+    /// There is none.
+    pub unchanged: bool,
+    /// The revision that the difference is to: what the operator sees, and what the repair names.
+    pub against: Revision,
+    /// The first line shown.
+    pub scroll: usize,
+    /// The chosen button.
+    pub button: Button,
+}
+
+/// With what a message is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompareWith {
+    /// What the producer sent.
+    Original,
+    /// The revision before.
+    Before,
+}
+
+/// The difference screen.
+#[derive(Debug)]
+pub struct Difference {
+    /// Which message.
+    pub message: MessageRef,
+    /// Compared with.
+    pub with: CompareWith,
+    /// Its revision.
+    pub revision: Revision,
+    /// The lines, once the other text has come; or why it hasn't.
+    pub lines: Option<Result<Vec<DiffLine>, String>>,
+    /// The first line shown.
+    pub scroll: usize,
+}
+
+/// A file's name.
+#[derive(Debug, Clone)]
+pub struct FilePrompt {
+    /// Which message.
+    pub message: MessageRef,
+    /// Read from it; else write to it.
+    pub read: bool,
+    /// So far.
+    pub typed: String,
+}
+
+/// A cancel: the short id and a reason are typed, never just Enter.
+#[derive(Debug, Clone)]
+pub struct CancelForm {
+    /// Which message.
+    pub message: MessageRef,
+    /// Its id.
+    pub id: MessageId,
+    /// The revision that is seen.
+    pub revision: Revision,
+    /// What must be typed.
+    pub short_id: String,
+    /// What is typed of it.
+    pub typed_id: String,
+    /// Why.
+    pub reason: String,
+    /// The reason is being typed, not the id.
+    pub in_reason: bool,
+    /// What is missing.
+    pub complaint: Option<&'static str>,
+}
+
+/// How many characters of an id are typed.
+const SHORT_ID_CHARS: usize = 6;
+
+/// What an operator types to name a message: the end of its id (UUIDv7 begins with the time, which
+/// neighbours share), or its place if the id can't be typed.
+pub fn short_id(message: &MessageRef, id: &MessageId) -> String {
+    let text = id.as_str();
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return message.seq.to_string();
+    }
+    text[text.len().saturating_sub(SHORT_ID_CHARS)..].to_owned()
+}
+
+impl CancelForm {
+    /// Nothing typed yet.
+    pub fn new(message: MessageRef, id: MessageId, revision: Revision) -> Self {
+        let short_id = short_id(&message, &id);
+        Self {
+            message,
+            id,
+            revision,
+            short_id,
+            typed_id: String::new(),
+            reason: String::new(),
+            in_reason: false,
+            complaint: None,
+        }
+    }
+}
+
+/// The command palette.
+#[derive(Debug, Clone, Default)]
+pub struct Palette {
+    /// What is typed.
+    pub typed: String,
+    /// The chosen one of those that match.
+    pub at: usize,
+    /// What there is on this screen.
+    pub entries: Vec<PaletteEntry>,
+}
+
+/// Something that the palette offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaletteEntry {
+    /// A row of the key table.
+    Command(&'static keymap::Row),
+    /// A queue to go to.
+    Queue(QueueName),
+    /// The hidden one.
+    Panic,
+}
+
+impl PaletteEntry {
+    /// Its words.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Command(row) => row.label.to_owned(),
+            Self::Queue(name) => format!("queue {name}"),
+            Self::Panic => "panic".to_owned(),
+        }
+    }
+}
+
+impl PartialEq for keymap::Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.command == other.command && self.modes == other.modes
+    }
+}
+impl Eq for keymap::Row {}
+
+impl Palette {
+    /// What `typed` matches, the best first: as written, then as letters in this order.
+    pub fn matches(&self) -> Vec<&PaletteEntry> {
+        let typed = self.typed.to_lowercase();
+        let mut scored: Vec<(usize, &PaletteEntry)> = self
+            .entries
+            .iter()
+            .filter_map(|entry| Some((score(&entry.text().to_lowercase(), &typed)?, entry)))
+            .collect();
+        scored.sort_by_key(|(score, _)| *score);
+        scored.into_iter().map(|(_, entry)| entry).collect()
+    }
+}
+
+/// 0 is best; `None`: no match.
+fn score(text: &str, typed: &str) -> Option<usize> {
+    if let Some(at) = text.find(typed) {
+        return Some(at);
+    }
+    let mut rest = text.chars();
+    let mut skipped = 0;
+    for wanted in typed.chars().filter(|c| !c.is_whitespace()) {
+        loop {
+            if rest.next()? == wanted {
+                break;
+            }
+            skipped += 1;
+        }
+    }
+    Some(1_000 + skipped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_palette_finds_what_is_written_before_what_is_only_in_it() {
+        assert_eq!(score("queue orders", "ord"), Some(6));
+        assert!(score("queue orders", "qos").is_some());
+        assert_eq!(score("queue orders", "xyz"), None);
+        assert!(score("retry", "ret") < score("render text", "ret"));
+    }
+
+    #[test]
+    fn an_id_that_cannot_be_typed_is_named_by_its_place() {
+        let message =
+            MessageRef { queue: QueueName::new("q").unwrap(), seq: crate::admin::dto::Seq(7) };
+        let id = |text| MessageId::new(text).unwrap();
+        assert_eq!(short_id(&message, &id("0192aa-beef42")), "beef42");
+        assert_eq!(short_id(&message, &id("m1")), "m1");
+        assert_eq!(short_id(&message, &id("żółw")), "7");
+    }
+}

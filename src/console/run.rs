@@ -1,0 +1,208 @@
+//! The loop: keys, signals and answers in, frames out.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossterm::event::{Event, EventStream, KeyEvent, KeyEventKind};
+use futures_util::StreamExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::action::Action;
+use super::effect::Effect;
+use super::keymap;
+use super::model::{Millis, Model, Setup};
+use super::runner::{Runner, wall_clock};
+use super::terminal::{Terminal, inside};
+use super::text::drafts::Drafts;
+use super::theme::Theme;
+use super::update::update;
+use super::view::view;
+use crate::admin::client::{AdminClient, Endpoint};
+
+/// Actions that may wait: what comes from the broker is slowed beyond, keys have a way of their own.
+const MAX_ACTIONS: usize = 256;
+/// The least time between two frames: sixty a second are enough for an eye.
+const FRAME: Duration = Duration::from_millis(16);
+/// How often ages are counted on.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How the console runs.
+#[derive(Debug, Clone)]
+pub struct ConsoleOptions {
+    /// Where the broker is.
+    pub endpoint: Endpoint,
+    /// A line above the queues, e.g. what to press first.
+    pub banner: Option<String>,
+    /// Nothing may be changed.
+    pub read_only: bool,
+    /// The console's own glyphs are ASCII.
+    pub ascii: bool,
+    /// Colours; off is `NO_COLOR`.
+    pub colour: bool,
+    /// Where drafts are kept.
+    pub drafts_dir: PathBuf,
+    /// The palette has a command that panics, for the test of the terminal's restoration.
+    pub debug_panic: bool,
+}
+
+/// Why the console ended otherwise than by `q` or a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// There is no terminal, or it went away.
+    #[error("the terminal can't be used")]
+    Terminal(#[from] io::Error),
+}
+
+/// Runs the console until the operator quits, or SIGTERM or SIGHUP ends it. The terminal is given back
+/// before this returns, panics or is dropped. Must be polled on the thread that called it (`block_on`).
+pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
+    let mut terminal = Terminal::take()?;
+    let setup = Setup {
+        theme: Theme::new(options.colour, options.ascii),
+        read_only: options.read_only,
+        banner: options.banner,
+        endpoint: options.endpoint.to_string(),
+        session: uuid::Uuid::now_v7().to_string(),
+        debug_panic: options.debug_panic,
+    };
+    let (sender, actions) = mpsc::channel(MAX_ACTIONS);
+    let drafts = Drafts::new(options.drafts_dir);
+    let pruned = drafts.clone();
+    // Old drafts are cleared away beside the start; a failure leaves them for the next one.
+    tokio::task::spawn_blocking(move || drop(pruned.prune(wall_clock())));
+    let client = AdminClient::new(options.endpoint, "console");
+    let mut console = Console {
+        model: Model::new(setup, terminal.size()?),
+        runner: Runner::start(client, drafts, sender),
+        started: Instant::now(),
+        drawn_at: None,
+    };
+    // The first frame stands before the broker has answered.
+    console.draw(&mut terminal)?;
+    let ended = console.live(&mut terminal, actions).await;
+    drop(terminal);
+    console.runner.stop();
+    Ok(ended?)
+}
+
+struct Console {
+    model: Model,
+    runner: Runner,
+    started: Instant,
+    drawn_at: Option<Instant>,
+}
+
+/// Whether the loop goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    On,
+    Quit,
+}
+
+impl Console {
+    async fn live(
+        &mut self,
+        terminal: &mut Terminal,
+        mut actions: mpsc::Receiver<Action>,
+    ) -> io::Result<()> {
+        let mut events = EventStream::new();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let frame_at = self.frame_at();
+            // Keys go before the broker's words, however many those are.
+            let next = tokio::select! {
+                biased;
+                _ = terminate.recv() => Next::Quit,
+                _ = hangup.recv() => Next::Quit,
+                _ = interrupt.recv() => Next::Quit,
+                _ = continued.recv() => {
+                    terminal.resume()?;
+                    self.model.redraw = true;
+                    Next::On
+                }
+                event = events.next() => match event {
+                    Some(event) => self.event(terminal, event?).await?,
+                    None => return Err(io::Error::other("its input has ended")),
+                },
+                () = tokio::time::sleep_until(frame_at), if self.model.redraw => {
+                    self.draw(terminal)?;
+                    Next::On
+                }
+                _ = tick.tick() => self.act(terminal, Action::Tick).await?,
+                Some(action) = actions.recv() => self.act(terminal, action).await?,
+            };
+            if next == Next::Quit {
+                return self.last_words(terminal).await;
+            }
+        }
+    }
+
+    /// What is typed is given to the disk even when a signal ends the console.
+    async fn last_words(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+        self.act(terminal, Action::Tick).await.map(drop)
+    }
+
+    fn frame_at(&self) -> Instant {
+        self.drawn_at.map_or(self.started, |at| at + FRAME)
+    }
+
+    async fn event(&mut self, terminal: &mut Terminal, event: Event) -> io::Result<Next> {
+        let action = match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
+            Event::Paste(text) => Some(Action::Paste(text)),
+            Event::Resize(width, height) => Some(Action::Resize { width, height }),
+            Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
+        };
+        match action {
+            Some(action) => self.act(terminal, action).await,
+            None => Ok(Next::On),
+        }
+    }
+
+    fn key(&self, key: KeyEvent) -> Option<Action> {
+        let mode = self.model.mode();
+        match keymap::command(mode, &key) {
+            Some(command) => Some(Action::Do(command)),
+            None => mode.takes_text().then_some(Action::Input(key)),
+        }
+    }
+
+    async fn act(&mut self, terminal: &mut Terminal, action: Action) -> io::Result<Next> {
+        let now = Instant::now().saturating_duration_since(self.started);
+        let now = Millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        let model = &mut self.model;
+        let effects = inside(|| update(model, now, action));
+        let mut next = Next::On;
+        for effect in effects {
+            match effect {
+                Effect::Quit => next = Next::Quit,
+                Effect::Redraw => {
+                    terminal.forget()?;
+                    self.model.redraw = true;
+                }
+                Effect::Suspend => {
+                    terminal.suspend().await?;
+                    self.model.redraw = true;
+                }
+                Effect::Copy(text) => terminal.copy(&text)?,
+                effect => self.runner.run(effect),
+            }
+        }
+        Ok(next)
+    }
+
+    fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+        self.model.redraw = false;
+        self.drawn_at = Some(Instant::now());
+        let model = &self.model;
+        inside(|| terminal.draw(|frame| view(model, frame)))
+    }
+}

@@ -1,0 +1,296 @@
+//! Random keys and replies (late, lost, twice, out of order): what must hold whatever happens.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use proptest::prelude::*;
+
+use crate::admin::dto::{
+    JournalKind, MessageState, Notice, Problem, QueueState, RepairOutcome, RepairRequest,
+    RepairVerb, Revision, Seq, StreamEvent,
+};
+use crate::console::action::{Action, Failure, Reply};
+use crate::console::effect::{Effect, Request, RequestId};
+use crate::console::fixtures::{Stage, blocked, entry, head, id, message, name, queue, summary};
+use crate::console::model::{MessageRef, Model};
+
+/// One step of a random run.
+#[derive(Debug, Clone)]
+enum Step {
+    Key(KeyEvent),
+    Paste(String),
+    Wait(u64),
+    /// Answers a question that was asked at some time, perhaps long ago, perhaps before.
+    Answer(usize, Kind),
+    Lost(bool),
+    Connected,
+    Hear(Word),
+    Resize(u16, u16),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Good,
+    Changed,
+    Refused,
+    Unknown,
+    NotSent,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Word {
+    Blocked(u64),
+    Recovered(u64),
+    Leased(u64),
+    Empty,
+    SavedByBob(u64),
+    Lagged,
+}
+
+fn key() -> impl Strategy<Value = KeyEvent> {
+    let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
+    let ctrl = |c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL);
+    prop_oneof![
+        6 => prop::sample::select(vec!['e', 'e', 'r', 'x', 'u', 'p', 'd', 'y', 'j', 'k', 'G', 'g', ':',
+            '/', '?', '1', '2', '3', '4', '5', 'q', 'n', '{', '"', '0', '3', ' '])
+            .prop_map(move |c| plain(KeyCode::Char(c))),
+        4 => prop::sample::select(vec![KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab,
+            KeyCode::Left, KeyCode::Right, KeyCode::End, KeyCode::Backspace, KeyCode::Delete,
+            KeyCode::F(5), KeyCode::F(8), KeyCode::F(4), KeyCode::F(3), KeyCode::PageDown])
+            .prop_map(plain),
+        3 => prop::sample::select(vec!['s', 's', 'u', 'r', 'f', 'c', 'l', 'd'])
+            .prop_map(ctrl),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kind = prop_oneof![
+        6 => Just(Kind::Good), 1 => Just(Kind::Changed), 1 => Just(Kind::Refused),
+        2 => Just(Kind::Unknown), 1 => Just(Kind::NotSent),
+    ];
+    let word = prop_oneof![
+        (3_u64..6).prop_map(Word::Blocked),
+        (3_u64..6).prop_map(Word::Recovered),
+        (3_u64..6).prop_map(Word::Leased),
+        Just(Word::Empty),
+        (3_u64..6).prop_map(Word::SavedByBob),
+        Just(Word::Lagged),
+    ];
+    prop_oneof![
+        10 => key().prop_map(Step::Key),
+        1 => "[a-z{}\\[\\]\",\r\n\u{1b}]{0,12}".prop_map(Step::Paste),
+        2 => (0_u64..50_000).prop_map(Step::Wait),
+        8 => (any::<usize>(), kind).prop_map(|(n, kind)| Step::Answer(n, kind)),
+        1 => any::<bool>().prop_map(Step::Lost),
+        1 => Just(Step::Connected),
+        2 => word.prop_map(Step::Hear),
+        1 => (1_u16..220, 1_u16..60).prop_map(|(w, h)| Step::Resize(w, h)),
+    ]
+}
+
+/// What an outsider sees of the console.
+#[derive(Default)]
+struct Watch {
+    /// Every question ever asked; asked again, it may be answered again.
+    asked: Vec<Effect>,
+    /// Repairs that the console has no answer to yet.
+    open: BTreeMap<RequestId, MessageRef>,
+    /// What was typed and neither accepted by the broker nor undone by the operator.
+    typed: BTreeMap<MessageRef, Bytes>,
+}
+
+fn texts(model: &Model) -> BTreeMap<MessageRef, Bytes> {
+    let mut texts: BTreeMap<MessageRef, Bytes> = model
+        .parked
+        .iter()
+        .map(|(message, parked)| (message.clone(), parked.bytes.clone()))
+        .collect();
+    if let Some(edit) = &model.edit {
+        texts.remove(&edit.message);
+        if edit.editor.is_dirty() {
+            texts.insert(edit.message.clone(), Bytes::from(edit.editor.bytes()));
+        }
+    }
+    texts
+}
+
+fn outcome(message: &MessageRef, request: &RepairRequest) -> RepairOutcome {
+    RepairOutcome {
+        key: request.key.clone(),
+        queue: message.queue.clone(),
+        seq: message.seq,
+        id: id(message.seq.0),
+        revision: request.expect_revision.next(),
+        state: MessageState::Ready,
+        journal: 8,
+        repeated: false,
+    }
+}
+
+fn problem(code: &str, status: u16) -> Failure {
+    Failure::Refused(Box::new(Problem {
+        code: code.to_owned(),
+        status,
+        title: code.to_owned(),
+        detail: "no\u{1b}[2J".to_owned(),
+        refusal: None,
+    }))
+}
+
+fn reply(stage: &Stage, watch: &Watch, request: &Request, kind: Kind) -> Result<Reply, Failure> {
+    match kind {
+        Kind::Changed => Err(problem("changed", 409)),
+        Kind::Refused => Err(problem("not_found", 404)),
+        Kind::Unknown => Err(Failure::Unknown("lost".into())),
+        Kind::NotSent => Err(Failure::NotSent("nobody there".into())),
+        Kind::Good => match request {
+            Request::Repair(message, request) => Ok(Reply::Repaired(outcome(message, request))),
+            Request::Outcome(key) => {
+                let sent = watch.asked.iter().find_map(|effect| match effect {
+                    Effect::Ask(_, Request::Repair(message, request)) if request.key == *key => {
+                        Some(outcome(message, request))
+                    }
+                    _ => None,
+                });
+                Ok(Reply::Outcome(sent))
+            }
+            other => stage.reply(other).ok_or_else(|| problem("not_found", 404)),
+        },
+    }
+}
+
+fn word(word: Word) -> StreamEvent {
+    let journal = |kind, seq| {
+        let mut entry = entry(9, kind, "orders", Some(seq), "again");
+        entry.actor.name = "bob".to_owned();
+        StreamEvent::Notice(Notice::Journal { entry })
+    };
+    match word {
+        Word::Blocked(seq) => journal(JournalKind::Blocked, seq),
+        Word::SavedByBob(seq) => journal(JournalKind::Saved, seq),
+        Word::Recovered(seq) => StreamEvent::Notice(Notice::Recovered {
+            queue: name("orders"),
+            seq: Seq(seq),
+            id: id(seq),
+        }),
+        Word::Leased(seq) => {
+            let mut summary = summary(seq);
+            summary.state = MessageState::Leased;
+            let head = head(&summary);
+            StreamEvent::Queues(vec![queue("orders", QueueState::Running, 9, Some(head))])
+        }
+        Word::Empty => StreamEvent::Queues(vec![queue("orders", QueueState::Running, 0, None)]),
+        Word::Lagged => StreamEvent::Lagged { missed: 3 },
+    }
+}
+
+/// Does a step; returns the action if it was an answer that the broker has what was typed.
+fn take(stage: &mut Stage, watch: &Watch, step: Step) {
+    match step {
+        Step::Key(event) => stage.key(event),
+        Step::Paste(text) => stage.act(Action::Paste(text)),
+        Step::Wait(ms) => stage.wait(ms),
+        Step::Lost(refused) => stage.act(Action::Lost {
+            reason: "gone".into(),
+            failures: 2,
+            retry_in_ms: 500,
+            refused,
+        }),
+        Step::Connected => stage.act(Action::Connected),
+        Step::Hear(heard) => {
+            if let Word::SavedByBob(seq) = heard {
+                let mut view = message("orders", blocked(seq), b"{\"by\":\"bob\"}");
+                view.summary.revision = Revision(4);
+                stage.messages.insert(("orders".into(), seq), view);
+            }
+            stage.hear(word(heard));
+        }
+        Step::Resize(width, height) => stage.act(Action::Resize { width, height }),
+        Step::Answer(n, kind) => {
+            let Some(effect) = n.checked_rem(watch.asked.len()).map(|n| watch.asked[n].clone())
+            else {
+                return;
+            };
+            match effect {
+                Effect::Ask(request, ref what) => {
+                    let reply = reply(stage, watch, what, kind);
+                    stage.act(Action::Reply { request, reply });
+                }
+                Effect::LoadDraft(message) => {
+                    stage.act(Action::DraftLoaded { message, draft: Ok(None) });
+                }
+                Effect::SaveDraft { message, version, .. } => {
+                    let result = match kind {
+                        Kind::Good => Ok(()),
+                        _ => Err("disk full".to_owned()),
+                    };
+                    stage.act(Action::DraftSaved { message, version, result });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Checks what a step has asked for.
+fn check_asked(watch: &mut Watch, stage: &mut Stage) -> Result<(), TestCaseError> {
+    for effect in std::mem::take(&mut stage.effects) {
+        if let Effect::Ask(request_id, Request::Repair(message, request)) = &effect {
+            prop_assert!(
+                watch.open.values().all(|open| open != message),
+                "two repairs of {message} in flight"
+            );
+            watch.open.insert(*request_id, message.clone());
+            let known = stage.messages.get(&("orders".into(), message.seq.0));
+            let newest = known.map_or(Revision(0), |view| view.summary.revision);
+            prop_assert!(
+                request.expect_revision == Revision(0) || request.expect_revision <= newest,
+                "a revision that nobody has shown"
+            );
+            let edits = matches!(request.action, RepairVerb::Save | RepairVerb::SaveAndRetry);
+            prop_assert_eq!(edits, request.payload.is_some());
+        }
+        watch.asked.push(effect);
+    }
+    let in_flight = &stage.model.acts.in_flight;
+    watch.open.retain(|_, message| in_flight.contains_key(message));
+    Ok(())
+}
+
+/// What was typed is in the editor, put aside by F8, or parked; or the broker has it.
+fn check_typed(watch: &mut Watch, before: &Step, stage: &Stage) -> Result<(), TestCaseError> {
+    let now = texts(&stage.model);
+    for (message, text) in &watch.typed {
+        let kept = now.contains_key(message)
+            || stage.model.edit.as_ref().is_some_and(|edit| edit.message == *message);
+        let by_operator = matches!(before, Step::Key(_) | Step::Paste(_));
+        let accepted = watch.asked.iter().any(|effect| match effect {
+            Effect::Ask(_, Request::Repair(of, request)) => {
+                let sent = request.payload.clone().and_then(|payload| payload.into_bytes().ok());
+                of == message && sent.as_ref() == Some(text)
+            }
+            _ => false,
+        });
+        prop_assert!(kept || by_operator || accepted, "{message} lost its text after {before:?}");
+    }
+    watch.typed = now;
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 2_000, ..Default::default() })]
+
+    #[test]
+    fn whatever_is_pressed_and_answered(steps in prop::collection::vec(step(), 1..160)) {
+        let mut stage = Stage::failing((80, 24), |_| {});
+        let mut watch = Watch::default();
+        check_asked(&mut watch, &mut stage)?;
+        for step in steps {
+            take(&mut stage, &watch, step.clone());
+            check_asked(&mut watch, &mut stage)?;
+            check_typed(&mut watch, &step, &stage)?;
+        }
+        stage.screen();
+    }
+}

@@ -1,0 +1,121 @@
+//! Colours and glyphs. State is always a word and a glyph; colour only helps. Only the terminal's own 16
+//! colours are used, so that its theme stays in charge.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::admin::dto::{MessageState, QueueState, WorkerState};
+
+/// How things look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Theme {
+    colour: bool,
+    ascii: bool,
+}
+
+/// What a piece of text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Plain.
+    Text,
+    /// Less important.
+    Dim,
+    /// A title or column head.
+    Title,
+    /// Something is wrong.
+    Bad,
+    /// Something may be wrong, or waits.
+    Warn,
+    /// All is well.
+    Good,
+    /// Something moves.
+    Busy,
+    /// The row under the cursor.
+    Selected,
+    /// A key's name.
+    Key,
+    /// Text that was added.
+    Added,
+    /// Text that was removed.
+    Removed,
+}
+
+impl Theme {
+    /// `colour` off is NO_COLOR; `ascii` keeps the console's own glyphs in ASCII.
+    pub const fn new(colour: bool, ascii: bool) -> Self {
+        Self { colour, ascii }
+    }
+
+    /// The style of a role.
+    pub fn style(self, role: Role) -> Style {
+        let plain = Style::new();
+        let (colour, modifier) = match role {
+            Role::Text => (None, Modifier::empty()),
+            Role::Dim => (None, Modifier::DIM),
+            Role::Title => (None, Modifier::BOLD),
+            Role::Bad => (Some(Color::Red), Modifier::BOLD),
+            Role::Warn => (Some(Color::Yellow), Modifier::empty()),
+            Role::Good => (Some(Color::Green), Modifier::empty()),
+            Role::Busy => (Some(Color::Cyan), Modifier::empty()),
+            Role::Selected => (None, Modifier::REVERSED),
+            Role::Key => (None, Modifier::BOLD),
+            Role::Added => (Some(Color::Green), Modifier::empty()),
+            Role::Removed => (Some(Color::Red), Modifier::empty()),
+        };
+        let style = plain.add_modifier(modifier);
+        match colour {
+            Some(colour) if self.colour => style.fg(colour),
+            Some(_) | None => style,
+        }
+    }
+
+    /// The console's own glyphs are ASCII.
+    pub const fn is_ascii(self) -> bool {
+        self.ascii
+    }
+
+    /// One of two glyphs.
+    pub const fn glyph(self, unicode: &'static str, ascii: &'static str) -> &'static str {
+        if self.ascii { ascii } else { unicode }
+    }
+
+    /// A queue's glyph and role.
+    pub const fn queue(self, state: QueueState) -> (&'static str, Role) {
+        match state {
+            QueueState::Running => (self.glyph("▶", ">"), Role::Good),
+            QueueState::Paused => (self.glyph("‖", "="), Role::Warn),
+            QueueState::Blocked => (self.glyph("■", "!"), Role::Bad),
+            QueueState::Draining => (self.glyph("▽", "v"), Role::Warn),
+        }
+    }
+
+    /// A message's glyph and role.
+    pub const fn message(self, state: MessageState) -> (&'static str, Role) {
+        match state {
+            MessageState::Ready => (self.glyph("·", "."), Role::Text),
+            MessageState::Leased => (self.glyph("▶", ">"), Role::Busy),
+            MessageState::Waiting => (self.glyph("…", "~"), Role::Warn),
+            MessageState::Blocked => (self.glyph("■", "!"), Role::Bad),
+            MessageState::Done => (self.glyph("✓", "+"), Role::Good),
+            MessageState::Cancelled => (self.glyph("×", "x"), Role::Dim),
+        }
+    }
+
+    /// A worker's glyph and role.
+    pub const fn worker(self, state: WorkerState) -> (&'static str, Role) {
+        match state {
+            WorkerState::Idle => (self.glyph("·", "."), Role::Text),
+            WorkerState::Busy => (self.glyph("▶", ">"), Role::Busy),
+            WorkerState::Stuck => (self.glyph("■", "!"), Role::Bad),
+            WorkerState::Draining => (self.glyph("▽", "v"), Role::Warn),
+        }
+    }
+
+    /// The steps of a sparkline, from nothing to most.
+    pub const fn spark(self) -> [&'static str; 8] {
+        if self.ascii {
+            [".", ":", "-", "=", "+", "*", "%", "#"]
+        } else {
+            ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
+        }
+    }
+}

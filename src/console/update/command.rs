@@ -1,0 +1,345 @@
+//! What each command does on the screens.
+
+use super::{Effects, edit, go, overlay, page, repair};
+use crate::admin::dto::{MessageState, RepairVerb};
+use crate::console::clipboard::MAX_COPY_BYTES;
+use crate::console::command::{Command, Mode, Screen};
+use crate::console::effect::{Effect, Request};
+use crate::console::layout;
+use crate::console::model::{
+    CancelForm, CompareWith, FilePrompt, MessageRef, MessageScreen, Model, Motion, Overlay,
+    Purpose, QueueScreen,
+};
+
+/// Does `command`, or says why not.
+pub(super) fn run(model: &mut Model, fx: &mut Effects, command: Command) {
+    // These work whatever lies on top.
+    match command {
+        Command::Quit => return quit(model, fx),
+        Command::Redraw => return fx.push(Effect::Redraw),
+        Command::Suspend => return fx.push(Effect::Suspend),
+        Command::Panic => panic!("a panic on purpose, asked for by --debug-panic-key"),
+        _ => {}
+    }
+    if let Some(why) = model.why_off(command) {
+        model.acts.refuse(name(command), why);
+        return;
+    }
+    match model.mode() {
+        Mode::Queues | Mode::Queue | Mode::Message | Mode::Workers | Mode::Journal => {
+            browse(model, fx, command);
+        }
+        Mode::Editor => edit::command(model, fx, command),
+        Mode::Find
+        | Mode::Review
+        | Mode::Difference
+        | Mode::Filter
+        | Mode::Palette
+        | Mode::Cancel
+        | Mode::File
+        | Mode::Quit
+        | Mode::Help => overlay::command(model, fx, command),
+    }
+}
+
+fn name(command: Command) -> &'static str {
+    crate::console::keymap::TABLE
+        .iter()
+        .find(|row| row.command == command)
+        .map_or("this", |row| row.label)
+}
+
+fn quit(model: &mut Model, fx: &mut Effects) {
+    let asking = matches!(model.overlay, Overlay::Quit);
+    if !asking && model.edit.as_ref().is_some_and(|edit| edit.editor.is_dirty()) {
+        edit::save_now(model, fx);
+        model.overlay = Overlay::Quit;
+        return;
+    }
+    edit::save_now(model, fx);
+    fx.push(Effect::Quit);
+}
+
+/// The movement that a command is.
+pub(super) const fn motion(command: Command) -> Option<Motion> {
+    match command {
+        Command::Down => Some(Motion::Rows(1)),
+        Command::Up => Some(Motion::Rows(-1)),
+        Command::HalfDown => Some(Motion::Halves(1)),
+        Command::HalfUp => Some(Motion::Halves(-1)),
+        Command::PageDown => Some(Motion::Pages(1)),
+        Command::PageUp => Some(Motion::Pages(-1)),
+        Command::Top => Some(Motion::First),
+        Command::Bottom => Some(Motion::Last),
+        _ => None,
+    }
+}
+
+fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
+    if let Some(motion) = motion(command) {
+        return page::go(model, fx, motion);
+    }
+    match command {
+        Command::Enter => enter(model),
+        Command::Back => back(model),
+        Command::NextPane => next_pane(model),
+        Command::Left => step_tab(model, -1),
+        Command::Right => step_tab(model, 1),
+        Command::Go(screen) => go_to(model, screen),
+        Command::Workers => go_to(model, Screen::Workers),
+        Command::Journal => go_to(model, Screen::Journal),
+        Command::Filter => {
+            let before = page::filter(model).map_or("", |filter| filter.typed()).to_owned();
+            model.overlay = Overlay::Filter { typed: before.clone(), before };
+        }
+        Command::Help => model.overlay = Overlay::Help { scroll: 0 },
+        Command::Palette => model.overlay = overlay::palette(model),
+        Command::Refresh => page::refresh(model, fx),
+        Command::Copy => copy(model, fx),
+        Command::Edit => edit::begin(model, fx),
+        Command::Retry => retry(model, fx),
+        Command::Cancel => begin_cancel(model),
+        Command::Undo => repair::undo(model, fx),
+        Command::PauseResume => pause_or_resume(model, fx),
+        Command::Difference => overlay::compare(model, fx, CompareWith::Before),
+        Command::SavePayload | Command::ReplacePayload => {
+            if let Some(message) = model.selected_message() {
+                let read = command == Command::ReplacePayload;
+                model.overlay = Overlay::File(FilePrompt { message, read, typed: String::new() });
+            }
+        }
+        _ => {}
+    }
+}
+
+fn enter(model: &mut Model) {
+    match model.screen {
+        Screen::Queues => go_to(model, Screen::Queue),
+        Screen::Queue => go_to(model, Screen::Message),
+        Screen::Message => {}
+        Screen::Workers => {
+            let lease = model.workers.selected().and_then(|worker| worker.in_flight.first());
+            let Some(message) =
+                lease.map(|lease| MessageRef { queue: lease.queue.clone(), seq: lease.seq })
+            else {
+                return model.acts.note("this worker holds no message now");
+            };
+            open_message(model, message);
+        }
+        Screen::Journal => {
+            let Some(entry) = model.journal.selected() else { return };
+            match entry.seq {
+                Some(seq) => {
+                    let message = MessageRef { queue: entry.queue.clone(), seq };
+                    open_message(model, message);
+                }
+                None => {
+                    let queue = entry.queue.clone();
+                    page::open_queue(model, queue);
+                    go(model, Screen::Queue);
+                }
+            }
+        }
+    }
+}
+
+fn back(model: &mut Model) {
+    if let Some(filter) = page::filter(model)
+        && !filter.is_empty()
+    {
+        return page::set_filter(model, "");
+    }
+    match model.screen {
+        Screen::Queues => model.acts.note("this is the first screen; q quits"),
+        Screen::Queue => go(model, Screen::Queues),
+        Screen::Message => go(model, Screen::Queue),
+        Screen::Workers | Screen::Journal => {
+            let before = model.before;
+            go(model, before);
+        }
+    }
+    // The list behind a message must be that of its queue.
+    if model.screen == Screen::Queue
+        && let Some(queue) = model.message.as_ref().map(|screen| screen.message.queue.clone())
+    {
+        page::open_queue(model, queue);
+    }
+}
+
+fn next_pane(model: &mut Model) {
+    if layout::is_wide(model.size) {
+        let middle = if model.message.is_some() && model.before == Screen::Message {
+            Screen::Message
+        } else {
+            Screen::Queue
+        };
+        let next = match model.screen {
+            Screen::Queues => middle,
+            Screen::Queue | Screen::Message => Screen::Workers,
+            Screen::Workers => Screen::Journal,
+            Screen::Journal => Screen::Queues,
+        };
+        return go_to(model, next);
+    }
+    if model.screen == Screen::Message {
+        return step_tab(model, 1);
+    }
+    let next = match model.screen {
+        Screen::Queues | Screen::Queue | Screen::Message => Screen::Workers,
+        Screen::Workers => Screen::Journal,
+        Screen::Journal => Screen::Queues,
+    };
+    go_to(model, next);
+}
+
+fn step_tab(model: &mut Model, by: isize) {
+    if let Some(screen) = &mut model.message {
+        screen.open(screen.tab.step(by));
+    }
+}
+
+/// A screen by its digit: of what is under the cursor where that makes sense.
+pub(super) fn go_to(model: &mut Model, screen: Screen) {
+    match screen {
+        Screen::Queues | Screen::Workers | Screen::Journal => go(model, screen),
+        Screen::Queue => {
+            let chosen = match model.screen {
+                Screen::Queues => model.selected_queue(),
+                Screen::Queue | Screen::Message | Screen::Workers | Screen::Journal => None,
+            };
+            if let Some(queue) = chosen {
+                page::open_queue(model, queue);
+            }
+            if model.queue.is_some() {
+                go(model, Screen::Queue);
+            } else {
+                model
+                    .acts
+                    .note("there is no queue yet: mubroker send --queue orders '{\"hello\":1}'");
+            }
+        }
+        Screen::Message => {
+            if let Some(message) =
+                model.selected_message().filter(|_| model.screen == Screen::Queue)
+            {
+                open_message(model, message);
+            } else if model.message.is_some() {
+                go(model, Screen::Message);
+            } else {
+                model.acts.note("choose a message first: 2, then Enter");
+            }
+        }
+    }
+}
+
+/// Shows a message.
+pub(super) fn open_message(model: &mut Model, message: MessageRef) {
+    if model.queue.as_ref().is_none_or(|queue| queue.name != message.queue) {
+        model.queue = Some(QueueScreen::new(message.queue.clone()));
+    }
+    if model.message.as_ref().is_none_or(|screen| screen.message != message) {
+        model.message = Some(MessageScreen::new(message));
+    }
+    if let Some(screen) = &mut model.message {
+        screen.outdated = true;
+    }
+    go(model, Screen::Message);
+}
+
+fn copy(model: &mut Model, fx: &mut Effects) {
+    let (what, text) = match model.screen {
+        Screen::Message => {
+            let Some(screen) = model.message.as_ref().filter(|screen| screen.view.is_some()) else {
+                return model.acts.note("nothing to copy yet");
+            };
+            match std::str::from_utf8(&screen.payload) {
+                Ok(text) => ("the payload", text.to_owned()),
+                Err(_) => return model.acts.refuse("copy", "the payload is not UTF-8"),
+            }
+        }
+        Screen::Queue => match model.queue.as_ref().and_then(|queue| queue.selected()) {
+            Some(row) => ("the id", row.id.to_string()),
+            None => return model.acts.note("nothing to copy"),
+        },
+        Screen::Queues | Screen::Workers | Screen::Journal => match model.selected_queue() {
+            Some(queue) => ("the queue's name", queue.to_string()),
+            None => return model.acts.note("nothing to copy"),
+        },
+    };
+    if text.len() > MAX_COPY_BYTES {
+        let why = format!("{} bytes are too many for a terminal; save it to a file", text.len());
+        return model.acts.refuse("copy", why);
+    }
+    model.acts.note(format!("handed {what} to the terminal's clipboard (OSC 52)"));
+    fx.push(Effect::Copy(text));
+}
+
+/// An unedited retry needs no question.
+fn retry(model: &mut Model, fx: &mut Effects) {
+    match model.screen {
+        Screen::Queues => {
+            let Some(row) = model.queues.selected() else { return };
+            let queue = row.view.name.clone();
+            let head = row.view.head.as_ref();
+            let Some(head) = head.filter(|head| is_retriable(head.state)) else {
+                return model.acts.refuse(format!("retry in {queue}"), "its head has not failed");
+            };
+            let message = MessageRef { queue, seq: head.seq };
+            model.acts.begin(format!("retry {message}"), Some(message.clone()));
+            model.ask(fx, Purpose::RetryHead(message.clone()), Request::Message(message));
+        }
+        Screen::Queue | Screen::Message => {
+            let Some((message, state, revision)) = seen(model) else { return };
+            if !is_retriable(state) {
+                let why = format!("it is {state}; only what failed is retried");
+                return model.acts.refuse(format!("retry {message}"), why);
+            }
+            repair::send(model, fx, message, repair::Wanted::plain(RepairVerb::Retry, revision));
+        }
+        Screen::Workers | Screen::Journal => {}
+    }
+}
+
+/// Blocked and waiting messages can be retried.
+pub(super) const fn is_retriable(state: MessageState) -> bool {
+    match state {
+        MessageState::Blocked | MessageState::Waiting => true,
+        MessageState::Ready
+        | MessageState::Leased
+        | MessageState::Done
+        | MessageState::Cancelled => false,
+    }
+}
+
+/// The selected message with the state and the revision that are on the screen.
+fn seen(model: &Model) -> Option<(MessageRef, MessageState, crate::admin::dto::Revision)> {
+    let message = model.selected_message()?;
+    let summary = match model.screen {
+        Screen::Message => &model.message.as_ref()?.view.as_ref()?.summary,
+        Screen::Queue => model.queue.as_ref()?.selected()?,
+        Screen::Queues | Screen::Workers | Screen::Journal => return None,
+    };
+    Some((message, summary.state, summary.revision))
+}
+
+fn begin_cancel(model: &mut Model) {
+    let Some((message, state, revision)) = seen(model) else { return };
+    let id = match model.screen {
+        Screen::Message => {
+            model.message.as_ref().and_then(|m| m.view.as_ref()).map(|v| v.summary.id.clone())
+        }
+        _ => model.queue.as_ref().and_then(|q| q.selected()).map(|row| row.id.clone()),
+    };
+    let Some(id) = id else { return };
+    if matches!(state, MessageState::Done | MessageState::Cancelled) {
+        return model.acts.refuse(format!("cancel {message}"), format!("it is {state} already"));
+    }
+    model.overlay = Overlay::Cancel(CancelForm::new(message, id, revision));
+}
+
+fn pause_or_resume(model: &mut Model, fx: &mut Effects) {
+    let Some(queue) = model.selected_queue() else { return };
+    let Some(row) = model.queues.rows.get(&queue) else { return };
+    let paused = row.view.paused.is_none();
+    repair::set_paused(model, fx, queue, paused);
+}

@@ -1,0 +1,471 @@
+//! The editor: its hold, its draft, its keys, its review. Whatever happens, what was typed stays.
+
+use bytes::Bytes;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::{Effects, command as commands, repair};
+use crate::admin::dto::{JournalKind, MAX_HOLD_MS, MessageState, Notice};
+use crate::console::action::Failure;
+use crate::console::command::{Command, Screen};
+use crate::console::effect::{Effect, Request, SavedDraft};
+use crate::console::model::{
+    Button, EditSession, HoldState, Link, MessageRef, Model, Overlay, Purpose, Review,
+};
+use crate::console::text::diff;
+use crate::console::text::editor::{Editor, EditorInput};
+
+/// A hold is renewed this long after it was taken: a third of its life, so that two renewals may be lost.
+const RENEW_AFTER_MS: u64 = MAX_HOLD_MS / 3;
+
+/// Equal lines around each change.
+pub(super) const DIFF_CONTEXT: usize = 3;
+
+/// `e`: opens the editor on the selected message; reads it first if it was not read yet.
+pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
+    let Some(message) = model.selected_message() else { return };
+    if model.screen != Screen::Message {
+        commands::open_message(model, message.clone());
+    }
+    let Some(screen) = &mut model.message else { return };
+    let Some(view) = &screen.view else {
+        screen.edit_when_read = true;
+        return model.acts.note(format!("reading {message} for the editor"));
+    };
+    if let Some(why) = &screen.gone {
+        let why = why.clone();
+        return model.acts.refuse(format!("edit {message}"), why);
+    }
+    if model.acts.in_flight.contains_key(&message) {
+        let why = "a repair of it has no answer yet";
+        return model.acts.refuse(format!("edit {message}"), why);
+    }
+    match view.summary.state {
+        MessageState::Done | MessageState::Cancelled => {
+            let why = format!("it is {}", view.summary.state);
+            return model.acts.refuse(format!("edit {message}"), why);
+        }
+        MessageState::Ready
+        | MessageState::Leased
+        | MessageState::Waiting
+        | MessageState::Blocked => {}
+    }
+    let parked = model.parked.get(&message);
+    match EditSession::open(message.clone(), view, &screen.payload, parked) {
+        Ok(session) => {
+            if session.loading {
+                fx.push(Effect::LoadDraft(message.clone()));
+            }
+            model.edit = Some(session);
+            model.overlay = Overlay::None;
+            take_hold(model, fx);
+        }
+        Err(why) => model.acts.refuse(format!("edit {message}"), why.to_string()),
+    }
+}
+
+fn take_hold(model: &mut Model, fx: &mut Effects) {
+    if model.connection.link != Link::Up || model.setup.read_only {
+        return;
+    }
+    let now = model.now;
+    let Some(edit) = &mut model.edit else { return };
+    // While a hold is renewed it still holds.
+    if edit.hold == HoldState::Free {
+        edit.hold = HoldState::Asked(now);
+    }
+    let message = edit.message.clone();
+    let purpose = Purpose::Hold(message.clone());
+    if !model.awaits(&purpose) {
+        model.ask(fx, purpose, Request::Hold(message, MAX_HOLD_MS));
+    }
+}
+
+/// The answer to a hold.
+pub(super) fn held(
+    model: &mut Model,
+    fx: &mut Effects,
+    message: &MessageRef,
+    result: Result<(), Failure>,
+) {
+    let now = model.now;
+    match model.edit.as_mut().filter(|edit| edit.message == *message) {
+        Some(edit) => {
+            edit.hold = match result {
+                Ok(()) => HoldState::Held(now),
+                Err(Failure::Refused(problem)) => HoldState::Refused(problem.detail),
+                Err(Failure::NotSent(_) | Failure::Unknown(_)) => HoldState::Free,
+            };
+        }
+        // The editor was left before the hold was there.
+        None if result.is_ok() => repair::release(model, fx, message),
+        None => {}
+    }
+}
+
+/// The connection is gone, and with it what is known of the hold.
+pub(super) fn lost(model: &mut Model) {
+    if let Some(edit) = &mut model.edit {
+        edit.hold = HoldState::Free;
+    }
+}
+
+/// The connection is back.
+pub(super) fn reconnected(model: &mut Model, fx: &mut Effects) {
+    if model.edit.is_some() {
+        take_hold(model, fx);
+    }
+}
+
+/// A second has passed: the hold is renewed, the text checked, the draft written.
+pub(super) fn tick(model: &mut Model, fx: &mut Effects) {
+    let now = model.now;
+    let Some(edit) = &mut model.edit else { return };
+    edit.editor.recheck();
+    let renew = match &edit.hold {
+        HoldState::Held(at) => now.since(*at) >= RENEW_AFTER_MS,
+        HoldState::Asked(at) => now.since(*at) >= RENEW_AFTER_MS,
+        HoldState::Free => true,
+        HoldState::Refused(_) => false,
+    };
+    if renew {
+        take_hold(model, fx);
+    }
+    save_now(model, fx);
+}
+
+/// Writes the draft if something in it is not on disk yet.
+pub(super) fn save_now(model: &mut Model, fx: &mut Effects) {
+    let Some(edit) = model.edit.as_mut().filter(|edit| edit.must_save()) else { return };
+    edit.draft.saving = Some(edit.draft.version);
+    fx.push(Effect::SaveDraft {
+        message: edit.message.clone(),
+        version: edit.draft.version,
+        draft: edit.saved_form(),
+    });
+}
+
+/// The disk has answered for a draft from before.
+pub(super) fn draft_loaded(
+    model: &mut Model,
+    message: &MessageRef,
+    draft: Result<Option<SavedDraft>, String>,
+) {
+    let Some(edit) = model.edit.as_mut().filter(|edit| edit.message == *message && edit.loading)
+    else {
+        return;
+    };
+    edit.loading = false;
+    match draft {
+        Ok(Some(draft)) if draft.bytes != edit.base_bytes => {
+            if let Err(why) = edit.recall(&draft) {
+                edit.notice = Some(format!("a draft from before can't be shown: {why}"));
+            }
+        }
+        Ok(_) => {}
+        Err(why) => edit.notice = Some(format!("drafts can't be read: {why}")),
+    }
+}
+
+/// The disk has answered for a draft that was to be written.
+pub(super) fn draft_saved(
+    model: &mut Model,
+    message: &MessageRef,
+    version: u64,
+    result: Result<(), String>,
+) {
+    let open = model.edit.as_mut().filter(|edit| edit.message == *message);
+    let state = match open {
+        Some(edit) => &mut edit.draft,
+        None => match model.parked.get_mut(message) {
+            Some(parked) => &mut parked.draft,
+            None => return,
+        },
+    };
+    if state.saving == Some(version) {
+        state.saving = None;
+    }
+    match result {
+        Ok(()) => {
+            state.saved = state.saved.max(version);
+            state.trouble = None;
+        }
+        Err(why) => state.trouble = Some(why),
+    }
+}
+
+/// A file's bytes take the place of the text; nothing is sent before the review.
+pub(super) fn file_read(
+    model: &mut Model,
+    fx: &mut Effects,
+    message: &MessageRef,
+    result: Result<Bytes, String>,
+) {
+    let what = format!("replace the payload of {message}");
+    let bytes = match result {
+        Ok(bytes) => bytes,
+        Err(why) => return model.acts.refuse(what, why),
+    };
+    let Some(screen) = model.message.as_ref().filter(|screen| screen.message == *message) else {
+        return model.acts.refuse(what, "another message is shown now");
+    };
+    let Some(view) = &screen.view else { return };
+    // The message itself need not be text; what replaces it is typed over nothing.
+    let shown = if screen.is_text() { screen.payload.clone() } else { Bytes::new() };
+    match EditSession::open(message.clone(), view, &shown, None) {
+        Ok(mut session) => {
+            let draft = SavedDraft { bytes, base: session.base };
+            if let Err(why) = session.recall(&draft) {
+                return model.acts.refuse(what, why.to_string());
+            }
+            session.loading = false;
+            session.touched();
+            session.notice = Some("read from the file; ^S shows the difference".to_owned());
+            model.edit = Some(session);
+            take_hold(model, fx);
+            save_now(model, fx);
+        }
+        Err(why) => model.acts.refuse(what, why.to_string()),
+    }
+}
+
+/// The message under the editor was read again: somebody may have changed it.
+pub(super) fn shown(model: &mut Model, message: &MessageRef) {
+    let Some(edit) = model.edit.as_mut().filter(|edit| edit.message == *message) else { return };
+    let Some(view) = model.message.as_ref().and_then(|screen| screen.view.as_ref()) else { return };
+    if view.summary.revision > edit.base
+        && let Some(newest) = view.revisions.last()
+    {
+        edit.notice = Some(format!(
+            "changed meanwhile: {} saved revision {}, you began from {}; ^S shows both",
+            newest.by.name, newest.revision, edit.base
+        ));
+    }
+}
+
+/// Somebody did something to the message under the editor.
+pub(super) fn notice(model: &mut Model, notice: &Notice) {
+    let Notice::Journal { entry } = notice else { return };
+    let Some(edit) = &mut model.edit else { return };
+    if entry.seq != Some(edit.message.seq) || entry.queue != edit.message.queue {
+        return;
+    }
+    let what = match entry.kind {
+        JournalKind::Saved | JournalKind::SavedAndRetried | JournalKind::RevisionUndone => {
+            "changed"
+        }
+        JournalKind::Retried => "retried",
+        JournalKind::Cancelled => "cancelled",
+        JournalKind::QueueCreated
+        | JournalKind::Paused
+        | JournalKind::Resumed
+        | JournalKind::Blocked
+        | JournalKind::Restored => return,
+    };
+    let who = &entry.actor;
+    edit.notice = Some(format!(
+        "{what} meanwhile by {} ({}); your text stays, ^S shows both",
+        who.name, who.via
+    ));
+}
+
+/// A command of the editor.
+pub(super) fn command(model: &mut Model, fx: &mut Effects, command: Command) {
+    match command {
+        Command::Back => leave(model, fx),
+        Command::Review => review(model, fx),
+        Command::EditUndo => type_in(model, EditorInput::Undo),
+        Command::EditRedo => type_in(model, EditorInput::Redo),
+        Command::Format => type_in(model, EditorInput::Format),
+        Command::FindNext => type_in(model, EditorInput::FindNext),
+        Command::Find => model.overlay = Overlay::Find { typed: String::new() },
+        Command::GoToFault => {
+            if let Some(edit) = &mut model.edit {
+                edit.editor.recheck();
+                edit.editor.jump_to_fault();
+            }
+        }
+        Command::Discard => discard(model),
+        _ => {}
+    }
+}
+
+/// A key that is text, or that moves.
+pub(super) fn key(model: &mut Model, key: KeyEvent) {
+    if let Some(input) = editor_input(key) {
+        type_in(model, input);
+    }
+}
+
+/// Types, moves, undoes.
+pub(super) fn type_in(model: &mut Model, input: EditorInput) {
+    let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
+    let edits = changes_text(&input);
+    match edit.editor.input(input) {
+        Ok(true) if edits => edit.touched(),
+        Ok(_) => {}
+        Err(why) => edit.notice = Some(why.to_string()),
+    }
+}
+
+fn changes_text(input: &EditorInput) -> bool {
+    match input {
+        EditorInput::Char(_)
+        | EditorInput::Newline
+        | EditorInput::Tab
+        | EditorInput::Paste(_)
+        | EditorInput::Backspace
+        | EditorInput::Delete
+        | EditorInput::DeleteWord
+        | EditorInput::DeleteToLineEnd
+        | EditorInput::Undo
+        | EditorInput::Redo
+        | EditorInput::Format => true,
+        EditorInput::Left
+        | EditorInput::Right
+        | EditorInput::Up
+        | EditorInput::Down
+        | EditorInput::WordLeft
+        | EditorInput::WordRight
+        | EditorInput::LineStart
+        | EditorInput::LineEnd
+        | EditorInput::PageUp
+        | EditorInput::PageDown
+        | EditorInput::Top
+        | EditorInput::Bottom
+        | EditorInput::FindNext
+        | EditorInput::FindPrevious => false,
+    }
+}
+
+fn editor_input(key: KeyEvent) -> Option<EditorInput> {
+    let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+    let alt = key.modifiers.contains(KeyModifiers::ALT);
+    Some(match (key.code, ctrl || alt) {
+        (KeyCode::Char('a'), true) => EditorInput::LineStart,
+        (KeyCode::Char('e'), true) => EditorInput::LineEnd,
+        (KeyCode::Char('k'), true) => EditorInput::DeleteToLineEnd,
+        (KeyCode::Char('w'), true) | (KeyCode::Backspace, true) => EditorInput::DeleteWord,
+        (KeyCode::Left, true) => EditorInput::WordLeft,
+        (KeyCode::Right, true) => EditorInput::WordRight,
+        (KeyCode::Home, true) => EditorInput::Top,
+        (KeyCode::End, true) => EditorInput::Bottom,
+        (KeyCode::Char(c), false) => EditorInput::Char(c),
+        (KeyCode::Enter, _) => EditorInput::Newline,
+        (KeyCode::Tab, _) => EditorInput::Tab,
+        (KeyCode::Backspace, false) => EditorInput::Backspace,
+        (KeyCode::Delete, _) => EditorInput::Delete,
+        (KeyCode::Left, false) => EditorInput::Left,
+        (KeyCode::Right, false) => EditorInput::Right,
+        (KeyCode::Up, _) => EditorInput::Up,
+        (KeyCode::Down, _) => EditorInput::Down,
+        (KeyCode::Home, false) => EditorInput::LineStart,
+        (KeyCode::End, false) => EditorInput::LineEnd,
+        (KeyCode::PageUp, _) => EditorInput::PageUp,
+        (KeyCode::PageDown, _) => EditorInput::PageDown,
+        _ => return None,
+    })
+}
+
+/// `Esc`: back to the message; the draft stays, in memory and on disk, and the hold is given back.
+fn leave(model: &mut Model, fx: &mut Effects) {
+    save_now(model, fx);
+    let Some(message) = park(model) else { return };
+    if model.parked.contains_key(&message) {
+        model.acts.note(format!("the draft of {message} stays; e goes on with it"));
+    } else {
+        fx.push(Effect::DeleteDraft(message.clone()));
+    }
+    repair::release(model, fx, &message);
+}
+
+/// Closes the editor; what was typed is kept.
+fn park(model: &mut Model) -> Option<MessageRef> {
+    let edit = model.edit.take()?;
+    let message = edit.message.clone();
+    if edit.editor.is_dirty() {
+        model.parked.insert(message.clone(), edit.park());
+    } else if !edit.loading {
+        model.parked.remove(&message);
+    }
+    Some(message)
+}
+
+/// `F8`: the broker's text in the draft's place; again: the draft.
+fn discard(model: &mut Model) {
+    let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
+    let Some(screen) = &model.message else { return };
+    let Some(view) = &screen.view else { return };
+    let other = match edit.other.take() {
+        Some(draft) => {
+            edit.notice = Some("your draft again".to_owned());
+            draft
+        }
+        None => match Editor::from_bytes(&screen.payload) {
+            Ok(editor) => {
+                edit.base = view.summary.revision;
+                edit.base_bytes = screen.payload.clone();
+                edit.notice =
+                    Some("the message as the broker has it; F8 brings your draft back".to_owned());
+                editor
+            }
+            Err(why) => return edit.notice = Some(why.to_string()),
+        },
+    };
+    edit.other = Some(std::mem::replace(&mut edit.editor, other));
+    edit.touched();
+}
+
+/// `^S`: the difference to what the broker has now. Broken JSON isn't let through.
+fn review(model: &mut Model, fx: &mut Effects) {
+    save_now(model, fx);
+    let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
+    let Some(screen) = model.message.as_ref().filter(|screen| screen.message == edit.message)
+    else {
+        return;
+    };
+    let Some(view) = &screen.view else { return };
+    if edit.json
+        && let Some(fault) = edit.editor.recheck().cloned()
+    {
+        edit.editor.jump_to_fault();
+        edit.notice = Some(format!("not JSON at {fault}; mend it first"));
+        return;
+    }
+    let text = edit.editor.bytes();
+    model.overlay = Overlay::Review(Review {
+        lines: diff::unified(&screen.payload, &text, DIFF_CONTEXT),
+        unchanged: screen.payload == text,
+        against: view.summary.revision,
+        scroll: 0,
+        button: Button::Back,
+    });
+}
+
+/// A button of the review.
+pub(super) fn press(model: &mut Model, fx: &mut Effects) {
+    let Overlay::Review(review) = &model.overlay else { return };
+    let (button, against, unchanged) = (review.button, review.against, review.unchanged);
+    let verb = match (button, unchanged) {
+        (Button::Back, _) => {
+            model.overlay = Overlay::None;
+            return;
+        }
+        (Button::Retry, false) => crate::admin::dto::RepairVerb::SaveAndRetry,
+        (Button::Retry, true) => crate::admin::dto::RepairVerb::Retry,
+        (Button::Save, false) => crate::admin::dto::RepairVerb::Save,
+        (Button::Save, true) => {
+            model.overlay = Overlay::None;
+            return model.acts.note("nothing was changed, so there is nothing to save");
+        }
+    };
+    let Some(edit) = &model.edit else { return };
+    let message = edit.message.clone();
+    let submitted =
+        if unchanged { None } else { repair::submitted(edit.editor.bytes(), edit.draft.version) };
+    let wanted = repair::Wanted { verb, expect: against, reason: String::new(), submitted };
+    if repair::send(model, fx, message, wanted) {
+        model.overlay = Overlay::None;
+        // The text is kept until the broker says that it has it.
+        park(model);
+    }
+}

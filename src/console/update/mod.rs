@@ -1,0 +1,86 @@
+//! `update`: an action changes the model and asks for effects. No I/O, no clock: `now` comes in.
+
+mod command;
+mod edit;
+mod follow;
+mod overlay;
+mod page;
+mod repair;
+mod reply;
+mod stream;
+
+use super::action::Action;
+use super::command::Screen;
+use super::effect::Effect;
+use super::model::{Link, Millis, Model, Overlay, Status};
+
+pub(in crate::console) use stream::is_read;
+
+/// Effects in the order in which they are to be done.
+type Effects = Vec<Effect>;
+
+/// Takes one action at `now`.
+pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
+    let mut fx = Vec::new();
+    model.now = model.now.max(now);
+    // A sign of life alone changes nothing but row 1, which is drawn once a second.
+    model.redraw |= !stream::is_heartbeat(&action);
+    match action {
+        Action::Do(command) => command::run(model, &mut fx, command),
+        Action::Input(key) => overlay::input(model, &mut fx, key),
+        Action::Paste(text) => overlay::paste(model, &text),
+        Action::Resize { width, height } => model.size = (width, height),
+        Action::Tick => tick(model, &mut fx),
+        Action::Connected => {
+            model.connection.link = Link::Up;
+            stream::reconnected(model, &mut fx);
+        }
+        Action::Stream(event) => stream::take(model, &mut fx, *event),
+        Action::Lost { reason, failures, retry_in_ms, refused } => {
+            let next_at = model.now.plus(retry_in_ms);
+            model.connection.link = Link::Down { reason, failures, next_at, refused };
+            edit::lost(model);
+        }
+        Action::Reply { request, reply } => {
+            if let Some(purpose) = model.answered(request) {
+                reply::take(model, &mut fx, purpose, reply);
+            }
+        }
+        Action::DraftLoaded { message, draft } => edit::draft_loaded(model, &message, draft),
+        Action::DraftSaved { message, version, result } => {
+            edit::draft_saved(model, &message, version, result);
+        }
+        Action::FileWritten { result } => match result {
+            Ok(text) => model.acts.note(text),
+            Err(why) => model.acts.refuse("the file was not written", why),
+        },
+        Action::FileRead { message, result } => edit::file_read(model, &mut fx, &message, result),
+        Action::Trouble(text) => model.acts.note(text),
+    }
+    model.settle();
+    page::read_what_is_shown(model, &mut fx);
+    fx
+}
+
+/// A second has passed.
+fn tick(model: &mut Model, fx: &mut Effects) {
+    if matches!(model.connection.status(model.now), Status::Live { .. }) {
+        for row in model.queues.rows.values_mut() {
+            row.rate.sample(row.view.done);
+        }
+    }
+    edit::tick(model, fx);
+    repair::tick(model, fx);
+}
+
+/// Shows another screen.
+fn go(model: &mut Model, screen: Screen) {
+    if screen == model.screen {
+        return;
+    }
+    if !matches!(model.screen, Screen::Workers | Screen::Journal) {
+        model.before = model.screen;
+    }
+    model.screen = screen;
+    model.overlay = Overlay::None;
+}

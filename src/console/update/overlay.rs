@@ -1,0 +1,305 @@
+//! Prompts, the palette, the help, the review and the difference: what lies on top of a screen.
+
+use bytes::Bytes;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use std::path::PathBuf;
+
+use super::command::motion;
+use super::{Effects, command as commands, edit, page, repair};
+use crate::admin::dto::{RepairVerb, Revision};
+use crate::console::action::Failure;
+use crate::console::command::{Command, Screen};
+use crate::console::effect::{Effect, Request};
+use crate::console::keymap;
+use crate::console::layout;
+use crate::console::model::{
+    CompareWith, Difference, MessageRef, Model, Motion, Overlay, Palette, PaletteEntry, Purpose,
+};
+use crate::console::text::diff;
+use crate::console::text::editor::EditorInput;
+
+/// What is typed into one line, in characters: more than any filter, name or reason needs.
+const MAX_TYPED_CHARS: usize = 1_000;
+
+/// A command while something lies on top.
+pub(super) fn command(model: &mut Model, fx: &mut Effects, command: Command) {
+    match command {
+        Command::Dismiss => dismiss(model),
+        Command::Accept => accept(model, fx),
+        Command::NextField => next_field(model, fx),
+        Command::Left => {
+            if let Overlay::Review(review) = &mut model.overlay {
+                review.button = review.button.step(-1);
+            }
+        }
+        Command::Palette => model.overlay = palette(model),
+        other => {
+            if let Some(motion) = motion(other) {
+                scroll(model, motion);
+            }
+        }
+    }
+}
+
+fn dismiss(model: &mut Model) {
+    if let Overlay::Filter { before, .. } = &model.overlay {
+        let before = before.clone();
+        page::set_filter(model, &before);
+    }
+    model.overlay = Overlay::None;
+}
+
+fn accept(model: &mut Model, fx: &mut Effects) {
+    match std::mem::take(&mut model.overlay) {
+        Overlay::None | Overlay::Help { .. } | Overlay::Difference(_) | Overlay::Filter { .. } => {}
+        Overlay::Quit => fx.push(Effect::Quit),
+        Overlay::Find { typed } => {
+            if let Some(edit) = &mut model.edit
+                && !edit.editor.find(&typed)
+                && !typed.is_empty()
+            {
+                edit.notice = Some(format!("{typed:?} is not in the text"));
+            }
+        }
+        Overlay::Palette(palette) => {
+            if let Some(entry) = palette.matches().get(palette.at).map(|entry| (*entry).clone()) {
+                choose(model, fx, entry);
+            }
+        }
+        Overlay::File(prompt) => {
+            if prompt.typed.is_empty() {
+                return;
+            }
+            let path = PathBuf::from(&prompt.typed);
+            if prompt.read {
+                fx.push(Effect::ReadFile(prompt.message, path));
+            } else if let Some(screen) =
+                model.message.as_ref().filter(|screen| screen.message == prompt.message)
+            {
+                fx.push(Effect::WriteFile(path, screen.payload.clone()));
+            }
+        }
+        review @ Overlay::Review(_) => {
+            model.overlay = review;
+            edit::press(model, fx);
+        }
+        Overlay::Cancel(mut form) => {
+            form.complaint = if form.typed_id != form.short_id {
+                Some("the id is not the one that is asked for")
+            } else if form.reason.trim().is_empty() {
+                Some("a reason is needed")
+            } else {
+                None
+            };
+            if form.complaint.is_some() {
+                form.in_reason = form.typed_id == form.short_id;
+                model.overlay = Overlay::Cancel(form);
+                return;
+            }
+            let wanted = repair::Wanted {
+                verb: RepairVerb::Cancel,
+                expect: form.revision,
+                reason: form.reason.trim().to_owned(),
+                submitted: None,
+            };
+            repair::send(model, fx, form.message, wanted);
+        }
+    }
+}
+
+fn choose(model: &mut Model, fx: &mut Effects, entry: PaletteEntry) {
+    match entry {
+        PaletteEntry::Command(row) => commands::run(model, fx, row.command),
+        PaletteEntry::Queue(queue) => {
+            page::open_queue(model, queue.clone());
+            model.queues.at = Some(queue);
+            super::go(model, Screen::Queue);
+        }
+        PaletteEntry::Panic => commands::run(model, fx, Command::Panic),
+    }
+}
+
+fn next_field(model: &mut Model, fx: &mut Effects) {
+    match &mut model.overlay {
+        Overlay::Review(review) => review.button = review.button.step(1),
+        Overlay::Cancel(form) => form.in_reason = !form.in_reason,
+        Overlay::Difference(difference) => {
+            let with = match difference.with {
+                CompareWith::Original => CompareWith::Before,
+                CompareWith::Before => CompareWith::Original,
+            };
+            compare(model, fx, with);
+        }
+        Overlay::None
+        | Overlay::Help { .. }
+        | Overlay::Palette(_)
+        | Overlay::Filter { .. }
+        | Overlay::Find { .. }
+        | Overlay::File(_)
+        | Overlay::Quit => {}
+    }
+}
+
+fn scroll(model: &mut Model, motion: Motion) {
+    let height = layout::main_area(model.size).height as usize;
+    let page = height.saturating_sub(2).max(1).cast_signed();
+    let moved = |scroll: usize, lines: usize| {
+        let to = match motion {
+            Motion::Rows(n) => scroll.saturating_add_signed(n),
+            Motion::Halves(n) => scroll.saturating_add_signed(n * (page / 2).max(1)),
+            Motion::Pages(n) => scroll.saturating_add_signed(n * page),
+            Motion::First => 0,
+            Motion::Last => usize::MAX,
+        };
+        to.min(lines.saturating_sub(1))
+    };
+    match &mut model.overlay {
+        Overlay::Help { scroll } => *scroll = moved(*scroll, keymap::TABLE.len() * 3),
+        Overlay::Review(review) => review.scroll = moved(review.scroll, review.lines.len()),
+        Overlay::Difference(difference) => {
+            let lines = difference.lines.as_ref().and_then(|lines| lines.as_ref().ok());
+            difference.scroll = moved(difference.scroll, lines.map_or(0, Vec::len));
+        }
+        Overlay::Palette(palette) => {
+            let last = palette.matches().len().saturating_sub(1);
+            let by = if let Motion::Rows(n) = motion { n } else { 0 };
+            palette.at = palette.at.saturating_add_signed(by).min(last);
+        }
+        Overlay::None
+        | Overlay::Filter { .. }
+        | Overlay::Find { .. }
+        | Overlay::Cancel(_)
+        | Overlay::File(_)
+        | Overlay::Quit => {}
+    }
+}
+
+/// The palette of this screen.
+pub(super) fn palette(model: &Model) -> Overlay {
+    let mut entries: Vec<PaletteEntry> =
+        keymap::palette(model.screen.mode()).map(PaletteEntry::Command).collect();
+    entries.extend(model.queues.rows.keys().cloned().map(PaletteEntry::Queue));
+    if model.setup.debug_panic {
+        entries.push(PaletteEntry::Panic);
+    }
+    Overlay::Palette(Palette { typed: String::new(), at: 0, entries })
+}
+
+/// A key that is text.
+pub(super) fn input(model: &mut Model, _fx: &mut Effects, key: KeyEvent) {
+    if matches!(model.overlay, Overlay::None) {
+        return edit::key(model, key);
+    }
+    if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+        return;
+    }
+    let Some(typed) = typed_line(&mut model.overlay) else { return };
+    match key.code {
+        KeyCode::Char(c) if typed.chars().count() < MAX_TYPED_CHARS => typed.push(c),
+        KeyCode::Backspace => {
+            typed.pop();
+        }
+        _ => return,
+    }
+    typed_changed(model);
+}
+
+/// Text that was pasted: into the line that is typed, or the editor; elsewhere it is no command.
+pub(super) fn paste(model: &mut Model, text: &str) {
+    if matches!(model.overlay, Overlay::None) {
+        return edit::type_in(model, EditorInput::Paste(text.to_owned()));
+    }
+    let Some(typed) = typed_line(&mut model.overlay) else { return };
+    let room = MAX_TYPED_CHARS.saturating_sub(typed.chars().count());
+    typed.extend(text.chars().filter(|c| !c.is_control()).take(room));
+    typed_changed(model);
+}
+
+fn typed_line(overlay: &mut Overlay) -> Option<&mut String> {
+    match overlay {
+        Overlay::Filter { typed, .. } | Overlay::Find { typed } => Some(typed),
+        Overlay::Palette(palette) => Some(&mut palette.typed),
+        Overlay::File(prompt) => Some(&mut prompt.typed),
+        Overlay::Cancel(form) => {
+            Some(if form.in_reason { &mut form.reason } else { &mut form.typed_id })
+        }
+        Overlay::None
+        | Overlay::Help { .. }
+        | Overlay::Review(_)
+        | Overlay::Difference(_)
+        | Overlay::Quit => None,
+    }
+}
+
+fn typed_changed(model: &mut Model) {
+    match &mut model.overlay {
+        Overlay::Filter { typed, .. } => {
+            let typed = typed.clone();
+            page::set_filter(model, &typed);
+        }
+        Overlay::Palette(palette) => palette.at = 0,
+        Overlay::Cancel(form) => {
+            form.complaint = None;
+            // Typing goes on with the reason once the id is right.
+            if !form.in_reason && form.typed_id == form.short_id {
+                form.in_reason = true;
+            }
+        }
+        Overlay::None
+        | Overlay::Help { .. }
+        | Overlay::Find { .. }
+        | Overlay::File(_)
+        | Overlay::Review(_)
+        | Overlay::Difference(_)
+        | Overlay::Quit => {}
+    }
+}
+
+/// `d`: what changed since the original or the revision before.
+pub(super) fn compare(model: &mut Model, fx: &mut Effects, with: CompareWith) {
+    let Some(screen) = &model.message else { return };
+    let Some(view) = &screen.view else { return model.acts.note("the message is not read yet") };
+    let revision = view.summary.revision;
+    if revision == Revision(0) {
+        return model.acts.note("nobody has edited this message: it is what the producer sent");
+    }
+    let message = screen.message.clone();
+    let wanted = match with {
+        CompareWith::Original => Revision(0),
+        CompareWith::Before => Revision(revision.0 - 1),
+    };
+    model.overlay = Overlay::Difference(Difference {
+        message: message.clone(),
+        with,
+        revision: wanted,
+        lines: None,
+        scroll: 0,
+    });
+    if let Some(why) = model.why_unsendable() {
+        if let Overlay::Difference(difference) = &mut model.overlay {
+            difference.lines = Some(Err(why));
+        }
+        return;
+    }
+    let purpose = Purpose::Compare(message.clone(), wanted);
+    model.ask(fx, purpose, Request::Payload(message, wanted));
+}
+
+/// The other text of the difference has come.
+pub(super) fn compared(
+    model: &mut Model,
+    message: &MessageRef,
+    revision: Revision,
+    bytes: Result<Bytes, Failure>,
+) {
+    let Overlay::Difference(difference) = &mut model.overlay else { return };
+    let Some(screen) = model.message.as_ref().filter(|screen| screen.message == *message) else {
+        return;
+    };
+    if difference.message == *message && difference.revision == revision {
+        difference.lines = Some(match bytes {
+            Ok(bytes) => Ok(diff::unified(&bytes, &screen.payload, edit::DIFF_CONTEXT)),
+            Err(failure) => Err(failure.text()),
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! Lists: moving, filtering, and reading on demand what the cursor comes near to.
+
+use super::Effects;
+use crate::admin::dto::QueueName;
+use crate::console::command::Screen;
+use crate::console::effect::{Effect, Request};
+use crate::console::filter::Filter;
+use crate::console::layout;
+use crate::console::model::{Link, Model, Motion, PAGE, Purpose, QueueScreen};
+
+/// Moves the cursor of the current screen.
+pub(super) fn go(model: &mut Model, fx: &mut Effects, motion: Motion) {
+    let height = model.list_height(model.screen);
+    match model.screen {
+        Screen::Queues => model.queues.go(motion, height),
+        Screen::Queue => go_in_queue(model, fx, motion, height),
+        Screen::Message => {
+            if let Some(screen) = &mut model.message {
+                screen.go(motion);
+            }
+        }
+        Screen::Workers => model.workers.go(motion, height),
+        Screen::Journal => model.journal.go(motion, height),
+    }
+}
+
+fn go_in_queue(model: &mut Model, fx: &mut Effects, motion: Motion, height: usize) {
+    let Some(queue) = &mut model.queue else { return };
+    match motion {
+        // The last message is beyond what was read: its page is read, not all the pages before it.
+        Motion::Last if queue.next.is_some() => {
+            let name = queue.name.clone();
+            let view = model.queues.rows.get(&name).map(|row| &row.view);
+            let head = view.and_then(|view| view.head.as_ref()).map_or(1, |head| head.seq.0);
+            let depth = view.map_or(0, |view| view.depth);
+            let from = head.saturating_add(depth).saturating_sub(PAGE as u64 / 2).max(1);
+            let from = Some(crate::admin::dto::Seq(from));
+            queue.rows.clear();
+            queue.earlier = true;
+            queue.to_end = from;
+            let purpose = Purpose::Page(name.clone(), from);
+            model.ask(fx, purpose, Request::Page { queue: name, from });
+        }
+        Motion::First if queue.earlier => {
+            queue.restart();
+        }
+        Motion::First | Motion::Last | Motion::Rows(_) | Motion::Halves(_) | Motion::Pages(_) => {
+            queue.go(motion, height)
+        }
+    }
+}
+
+/// Makes `queue` the one of screen 2.
+pub(super) fn open_queue(model: &mut Model, queue: QueueName) {
+    if model.queue.as_ref().is_none_or(|screen| screen.name != queue) {
+        model.queue = Some(QueueScreen::new(queue));
+    }
+}
+
+/// The filter of the current list.
+pub(super) fn filter(model: &Model) -> Option<&Filter> {
+    match model.screen {
+        Screen::Queues => Some(&model.queues.filter),
+        Screen::Queue => model.queue.as_ref().map(|queue| &queue.filter),
+        Screen::Message => None,
+        Screen::Workers => Some(&model.workers.filter),
+        Screen::Journal => Some(&model.journal.filter),
+    }
+}
+
+/// Filters the current list.
+pub(super) fn set_filter(model: &mut Model, typed: &str) {
+    let filter = Filter::new(typed);
+    match model.screen {
+        Screen::Queues => model.queues.filter = filter,
+        Screen::Queue => {
+            if let Some(queue) = &mut model.queue {
+                queue.filter = filter;
+            }
+        }
+        Screen::Message => {}
+        Screen::Workers => model.workers.filter = filter,
+        Screen::Journal => model.journal.filter = filter,
+    }
+}
+
+/// `^R`: reads again what is shown.
+pub(super) fn refresh(model: &mut Model, fx: &mut Effects) {
+    if !matches!(model.connection.link, Link::Up) {
+        model.acts.note("trying to connect");
+        return fx.push(Effect::Reconnect);
+    }
+    outdate(model);
+    if let Some(queue) = &mut model.queue {
+        queue.trouble = None;
+    }
+    model.journal.loaded = false;
+    model.acts.note("reading again");
+}
+
+/// What was read may not be true any more.
+pub(super) fn outdate(model: &mut Model) {
+    if let Some(queue) = &mut model.queue {
+        queue.outdated = true;
+    }
+    if let Some(message) = &mut model.message {
+        message.outdated = true;
+    }
+}
+
+/// After each action: asks for what is on the screen and was not read yet, one request for each list at
+/// a time, so that an operator who moves fast and a slow broker don't pile them up.
+pub(super) fn read_what_is_shown(model: &mut Model, fx: &mut Effects) {
+    if !matches!(model.connection.link, Link::Up) {
+        return;
+    }
+    let wide = layout::is_wide(model.size);
+    if wide
+        && model.screen == Screen::Queues
+        && let Some(queue) = model.queues.selected().map(|row| row.view.name.clone())
+    {
+        open_queue(model, queue);
+    }
+    if wide || model.screen == Screen::Queue {
+        read_page(model, fx);
+    }
+    if wide || model.screen == Screen::Journal {
+        read_journal(model, fx);
+    }
+    if model.screen == Screen::Message {
+        read_message(model, fx);
+    }
+}
+
+fn read_page(model: &mut Model, fx: &mut Effects) {
+    if model.awaits_any(|purpose| matches!(purpose, Purpose::Page(..))) {
+        return;
+    }
+    let Some(queue) = &mut model.queue else { return };
+    let Some(from) = queue.wanted() else { return };
+    queue.outdated = false;
+    let name = queue.name.clone();
+    model.ask(fx, Purpose::Page(name.clone(), from), Request::Page { queue: name, from });
+}
+
+fn read_message(model: &mut Model, fx: &mut Effects) {
+    let Some(screen) = &mut model.message else { return };
+    let message = screen.message.clone();
+    let outdated = screen.outdated;
+    let purpose = Purpose::Show(message.clone());
+    if outdated && !model.awaits(&purpose) {
+        if let Some(screen) = &mut model.message {
+            screen.outdated = false;
+        }
+        model.ask(fx, purpose, Request::Message(message));
+    }
+}
+
+fn read_journal(model: &mut Model, fx: &mut Effects) {
+    if model.awaits_any(|purpose| matches!(purpose, Purpose::Journal(_))) {
+        return;
+    }
+    let journal = &mut model.journal;
+    let near_end = journal.cursor.at + PAGE / 4 >= journal.shown().len();
+    let before = if !journal.loaded {
+        None
+    } else if near_end && journal.next_before.is_some() && !journal.is_full() {
+        journal.next_before
+    } else {
+        return;
+    };
+    journal.loaded = true;
+    model.ask(fx, Purpose::Journal(before), Request::Journal { before });
+}

@@ -1,0 +1,335 @@
+//! Sending repairs: one in flight for a message, each with the revision that was seen and a key, none
+//! sent again blindly.
+
+use bytes::Bytes;
+
+use super::Effects;
+use super::follow;
+use crate::admin::dto::{
+    MessageState, MessageView, Payload, QueueName, RepairOutcome, RepairRequest, RepairVerb,
+    Revision,
+};
+use crate::console::action::Failure;
+use crate::console::effect::{Effect, Request};
+use crate::console::model::{
+    Act, InFlight, Link, MessageRef, Model, Purpose, Stage, Submitted, Undoable, verb_text,
+};
+
+/// A repair without an answer is asked about this often.
+const ASK_AGAIN_MS: u64 = 2_000;
+/// A request's own time limit is 12 s; one that is older was lost inside the console.
+const LOST_AFTER_MS: u64 = 20_000;
+/// How often the broker must say that it doesn't know a key before the repair counts as not done: the
+/// first request may still be on its way through a broker that stood still.
+const DENIALS: u32 = 3;
+
+/// A repair that is wanted.
+pub(super) struct Wanted {
+    pub(super) verb: RepairVerb,
+    pub(super) expect: Revision,
+    pub(super) reason: String,
+    pub(super) submitted: Option<Submitted>,
+}
+
+impl Wanted {
+    /// Without a reason or a new content.
+    pub(super) fn plain(verb: RepairVerb, expect: Revision) -> Self {
+        Self { verb, expect, reason: String::new(), submitted: None }
+    }
+}
+
+/// Sends a repair, or says why not. True if it was sent.
+pub(super) fn send(
+    model: &mut Model,
+    fx: &mut Effects,
+    message: MessageRef,
+    wanted: Wanted,
+) -> bool {
+    let what = format!("{} {message}", verb_text(wanted.verb));
+    if let Some(why) = model.why_unsendable() {
+        model.acts.refuse(what, why);
+        return false;
+    }
+    if model.acts.in_flight.contains_key(&message) {
+        model.acts.refuse(what, "another repair of it has no answer yet");
+        return false;
+    }
+    let request = RepairRequest {
+        key: model.next_key(),
+        expect_revision: wanted.expect,
+        action: wanted.verb,
+        payload: wanted.submitted.as_ref().map(|s| Payload::from_bytes(&s.bytes)),
+        header: None,
+        reason: wanted.reason,
+    };
+    model.acts.begin(what, Some(message.clone()));
+    let flight = InFlight {
+        request: request.clone(),
+        submitted: wanted.submitted,
+        asked_at: model.now,
+        unknown: false,
+        denials: 0,
+        heard: None,
+    };
+    model.acts.in_flight.insert(message.clone(), flight);
+    let purpose = Purpose::Repair(message.clone());
+    model.ask(fx, purpose, Request::Repair(message, Box::new(request)));
+    true
+}
+
+/// The answer to a repair.
+pub(super) fn answered(
+    model: &mut Model,
+    fx: &mut Effects,
+    message: &MessageRef,
+    result: Result<RepairOutcome, Failure>,
+) {
+    if !model.acts.in_flight.contains_key(message) {
+        return;
+    }
+    match result {
+        Ok(outcome) => done(model, fx, message, &outcome),
+        Err(Failure::Refused(problem)) => {
+            model.acts.in_flight.remove(message);
+            let stage = if problem.code == "changed" {
+                let text = format!("{} Nothing was sent; your draft stays.", problem.detail);
+                Stage::Changed { text }
+            } else {
+                Stage::Refused { text: problem.detail }
+            };
+            model.acts.stage(message, stage);
+            follow::read_again(model, message);
+        }
+        Err(Failure::NotSent(reason)) => {
+            model.acts.in_flight.remove(message);
+            let text = format!("{reason}; nothing was sent");
+            model.acts.stage(message, Stage::Refused { text });
+        }
+        Err(Failure::Unknown(why)) => {
+            unknown(model, message, why);
+            ask_outcome(model, fx, message);
+        }
+    }
+}
+
+/// The answer to the question what came of a repair.
+pub(super) fn outcome_known(
+    model: &mut Model,
+    fx: &mut Effects,
+    message: &MessageRef,
+    result: Result<Option<RepairOutcome>, Failure>,
+) {
+    let Some(flight) = model.acts.in_flight.get_mut(message) else { return };
+    match result {
+        Ok(Some(outcome)) => done(model, fx, message, &outcome),
+        Ok(None) => {
+            flight.denials += 1;
+            if flight.denials >= DENIALS {
+                model.acts.in_flight.remove(message);
+                let text = "the broker never got it: nothing was done".to_owned();
+                model.acts.stage(message, Stage::Refused { text });
+            }
+        }
+        // Asked again at the next tick.
+        Err(_) => {}
+    }
+}
+
+fn done(model: &mut Model, fx: &mut Effects, message: &MessageRef, outcome: &RepairOutcome) {
+    let Some(flight) = model.acts.in_flight.remove(message) else { return };
+    let verb = flight.request.action;
+    let stage = match verb {
+        RepairVerb::Retry | RepairVerb::SaveAndRetry => match flight.heard {
+            Some((journal, stage)) if journal.is_none_or(|n| n > outcome.journal) => stage,
+            Some(_) | None => Stage::Accepted,
+        },
+        RepairVerb::Save | RepairVerb::UndoSave => Stage::Done {
+            text: format!(
+                "revision {} is the newest; the message is {}",
+                outcome.revision, outcome.state
+            ),
+        },
+        RepairVerb::Cancel => Stage::Done { text: "cancelled; u puts it back".to_owned() },
+        RepairVerb::Restore => {
+            Stage::Done { text: format!("back in its place, {}", outcome.state) }
+        }
+    };
+    model.acts.stage(message, stage);
+    model.acts.undo = match verb {
+        RepairVerb::Save | RepairVerb::SaveAndRetry | RepairVerb::Cancel => {
+            Some(Undoable::Repair { message: message.clone(), offer: None })
+        }
+        // What was undone is not undone again, and a retry can't be.
+        RepairVerb::Retry | RepairVerb::Restore | RepairVerb::UndoSave => None,
+    };
+    if let Some(submitted) = &flight.submitted
+        && let Some(parked) = model.parked.get(message)
+        && parked.bytes == submitted.bytes
+    {
+        model.parked.remove(message);
+        fx.push(Effect::DeleteDraft(message.clone()));
+    }
+    release(model, fx, message);
+    follow::read_again(model, message);
+    model.ask(fx, Purpose::Follow(message.clone()), Request::Message(message.clone()));
+}
+
+/// Gives a hold back, unless the message is being edited.
+pub(super) fn release(model: &mut Model, fx: &mut Effects, message: &MessageRef) {
+    if model.edit.as_ref().is_none_or(|edit| edit.message != *message)
+        && model.connection.link == Link::Up
+    {
+        model.ask(fx, Purpose::Release, Request::Hold(message.clone(), 0));
+    }
+}
+
+fn unknown(model: &mut Model, message: &MessageRef, why: String) {
+    if let Some(flight) = model.acts.in_flight.get_mut(message) {
+        flight.unknown = true;
+        flight.asked_at = model.now;
+    }
+    model.acts.stage(message, Stage::Unknown { why });
+}
+
+fn ask_outcome(model: &mut Model, fx: &mut Effects, message: &MessageRef) {
+    let Some(flight) = model.acts.in_flight.get_mut(message) else { return };
+    flight.asked_at = model.now;
+    let request = Request::Outcome(flight.request.key.clone());
+    let purpose = Purpose::Outcome(message.clone());
+    if model.connection.link == Link::Up && !model.awaits(&purpose) {
+        model.ask(fx, purpose, request);
+    }
+}
+
+/// Asks for the outcome of every repair that has no answer.
+pub(super) fn ask_outcomes(model: &mut Model, fx: &mut Effects, not_before_ms: u64) {
+    let now = model.now;
+    let due: Vec<MessageRef> = model
+        .acts
+        .in_flight
+        .iter()
+        .filter(|(_, flight)| flight.unknown && now.since(flight.asked_at) >= not_before_ms)
+        .map(|(message, _)| message.clone())
+        .collect();
+    for message in due {
+        ask_outcome(model, fx, &message);
+    }
+}
+
+/// A second has passed.
+pub(super) fn tick(model: &mut Model, fx: &mut Effects) {
+    let now = model.now;
+    let lost: Vec<MessageRef> = model
+        .acts
+        .in_flight
+        .iter()
+        .filter(|(_, flight)| !flight.unknown && now.since(flight.asked_at) >= LOST_AFTER_MS)
+        .map(|(message, _)| message.clone())
+        .collect();
+    for message in lost {
+        unknown(model, &message, "no answer came".to_owned());
+    }
+    ask_outcomes(model, fx, ASK_AGAIN_MS);
+}
+
+/// Pauses or resumes a queue.
+pub(super) fn set_paused(model: &mut Model, fx: &mut Effects, queue: QueueName, paused: bool) {
+    let what = format!("{} {queue}", if paused { "pause" } else { "resume" });
+    if let Some(why) = model.why_unsendable() {
+        return model.acts.refuse(what, why);
+    }
+    if model.awaits_any(|purpose| matches!(purpose, Purpose::SetPaused(name, _) if *name == queue))
+    {
+        return model.acts.refuse(what, "the last pause or resume has no answer yet");
+    }
+    model.acts.begin(what, None);
+    let purpose = Purpose::SetPaused(queue.clone(), paused);
+    model.ask(fx, purpose, Request::SetPaused { queue, paused });
+}
+
+/// The answer to a pause or a resume.
+pub(super) fn paused(
+    model: &mut Model,
+    queue: QueueName,
+    paused: bool,
+    result: Result<(), Failure>,
+) {
+    let what = format!("{} {queue}", if paused { "pause" } else { "resume" });
+    let stage = match result {
+        Ok(()) => {
+            model.acts.undo = Some(Undoable::Paused(queue, paused));
+            let text = if paused {
+                "nothing is delivered from it until p or u".to_owned()
+            } else {
+                "deliveries go on".to_owned()
+            };
+            Stage::Done { text }
+        }
+        Err(Failure::Unknown(why)) => Stage::Refused {
+            text: format!("UNKNOWN, {why}: the queue's state tells once the broker is back"),
+        },
+        Err(failure) => Stage::Refused { text: failure.text() },
+    };
+    model.acts.last = Some(Act { what, stage, message: None });
+}
+
+/// `u`: undoes the last act, while that is still true.
+pub(super) fn undo(model: &mut Model, fx: &mut Effects) {
+    match model.acts.undo.clone() {
+        Some(Undoable::Paused(queue, was)) => set_paused(model, fx, queue, !was),
+        Some(Undoable::Repair { message, .. }) => ask_undo(model, fx, message),
+        None => match model.message.as_ref().filter(|screen| {
+            model.screen == crate::console::command::Screen::Message
+                && screen.view.as_ref().is_some_and(|view| view.undo.is_some())
+        }) {
+            Some(screen) => {
+                let message = screen.message.clone();
+                ask_undo(model, fx, message);
+            }
+            None => model.acts.note("there is nothing to undo"),
+        },
+    }
+}
+
+/// Whether it can still be undone is known by the broker alone: the message is read first.
+fn ask_undo(model: &mut Model, fx: &mut Effects, message: MessageRef) {
+    if let Some(why) = model.why_unsendable() {
+        return model.acts.refuse("undo", why);
+    }
+    let purpose = Purpose::Undo(message.clone());
+    if !model.awaits(&purpose) {
+        model.ask(fx, purpose, Request::Message(message));
+    }
+}
+
+/// The message that `u` was pressed for.
+pub(super) fn undo_read(
+    model: &mut Model,
+    fx: &mut Effects,
+    message: MessageRef,
+    view: Result<&MessageView, Failure>,
+) {
+    let view = match view {
+        Ok(view) if view.undo.is_some() => view,
+        Ok(_) => {
+            model.acts.undo = None;
+            let why = "it can't be undone any more: the order would change, or it is under way";
+            return model.acts.refuse(format!("undo on {message}"), why);
+        }
+        Err(failure) => return model.acts.refuse(format!("undo on {message}"), failure.text()),
+    };
+    let verb = match view.summary.state {
+        MessageState::Cancelled => RepairVerb::Restore,
+        MessageState::Ready
+        | MessageState::Leased
+        | MessageState::Waiting
+        | MessageState::Blocked
+        | MessageState::Done => RepairVerb::UndoSave,
+    };
+    send(model, fx, message, Wanted::plain(verb, view.summary.revision));
+}
+
+/// What the review or the cancel form sends.
+pub(super) fn submitted(bytes: Vec<u8>, version: u64) -> Option<Submitted> {
+    Some(Submitted { bytes: Bytes::from(bytes), version })
+}

@@ -1,0 +1,144 @@
+//! Answers to requests.
+
+use super::{Effects, command, edit, follow, overlay, repair};
+use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
+use crate::console::action::{Failure, Reply};
+use crate::console::model::{MessageRef, Model, Purpose};
+
+/// What an answer of another kind than was asked for counts as.
+fn mismatch() -> Failure {
+    Failure::Unknown("the broker answered something else than was asked".to_owned())
+}
+
+macro_rules! expect_reply {
+    ($reply:expr, $variant:ident) => {
+        match $reply {
+            Ok(Reply::$variant(value)) => Ok(value),
+            Ok(_) => Err(mismatch()),
+            Err(failure) => Err(failure),
+        }
+    };
+}
+
+/// Takes an answer.
+pub(super) fn take(
+    model: &mut Model,
+    fx: &mut Effects,
+    purpose: Purpose,
+    reply: Result<Reply, Failure>,
+) {
+    match purpose {
+        Purpose::Page(queue, from) => page(model, &queue, from, reply),
+        Purpose::Show(message) => {
+            let view = expect_reply!(reply, Message);
+            show(model, fx, &message, view);
+        }
+        Purpose::Undo(message) => {
+            let view = expect_reply!(reply, Message);
+            repair::undo_read(model, fx, message, view.as_deref().map_err(Clone::clone));
+        }
+        Purpose::Follow(message) => {
+            let view = expect_reply!(reply, Message);
+            follow::read(model, &message, view.as_deref().map_err(Clone::clone));
+        }
+        Purpose::RetryHead(message) => {
+            let view = expect_reply!(reply, Message);
+            retry_head(model, fx, message, view.as_deref().map_err(Clone::clone));
+        }
+        Purpose::Compare(message, revision) => {
+            let bytes = expect_reply!(reply, Payload);
+            overlay::compared(model, &message, revision, bytes);
+        }
+        Purpose::Journal(before) => match expect_reply!(reply, Journal) {
+            Ok(page) => {
+                if before.is_none() || before == model.journal.next_before {
+                    model.journal.next_before = page.next_before;
+                }
+                model.journal.trouble = None;
+                model.journal.merge(page.entries);
+            }
+            Err(failure) => model.journal.trouble = Some(failure.text()),
+        },
+        Purpose::Hold(message) => {
+            let held = expect_reply!(reply, Held);
+            edit::held(model, fx, &message, held.map(drop));
+        }
+        Purpose::Release => {}
+        Purpose::Repair(message) => {
+            let outcome = expect_reply!(reply, Repaired);
+            repair::answered(model, fx, &message, outcome);
+        }
+        Purpose::Outcome(message) => {
+            let outcome = expect_reply!(reply, Outcome);
+            repair::outcome_known(model, fx, &message, outcome);
+        }
+        Purpose::SetPaused(queue, paused) => {
+            let done = match reply {
+                Ok(Reply::Done) => Ok(()),
+                Ok(_) => Err(mismatch()),
+                Err(failure) => Err(failure),
+            };
+            repair::paused(model, queue, paused, done);
+        }
+    }
+}
+
+fn page(model: &mut Model, queue: &QueueName, from: Option<Seq>, reply: Result<Reply, Failure>) {
+    let Some(screen) = model.queue.as_mut().filter(|screen| screen.name == *queue) else { return };
+    match expect_reply!(reply, Page) {
+        Ok(page) => screen.merge(from, page),
+        Err(failure) => screen.trouble = Some(failure.text()),
+    }
+}
+
+fn show(
+    model: &mut Model,
+    fx: &mut Effects,
+    message: &MessageRef,
+    view: Result<Box<MessageView>, Failure>,
+) {
+    let Some(screen) = model.message.as_mut().filter(|screen| screen.message == *message) else {
+        return;
+    };
+    match view {
+        Ok(view) => {
+            screen.show(view);
+            if std::mem::take(&mut screen.edit_when_read) {
+                edit::begin(model, fx);
+            }
+            edit::shown(model, message);
+        }
+        Err(Failure::Refused(problem)) if problem.status == 404 => {
+            screen.edit_when_read = false;
+            screen.gone = Some("done or taken out: it is no longer in its queue".to_owned());
+        }
+        Err(failure) => {
+            screen.edit_when_read = false;
+            // What was read stays; only if there is nothing to show the trouble is shown.
+            if screen.view.is_none() {
+                screen.gone = Some(failure.text());
+            }
+        }
+    }
+}
+
+/// The head was read for its revision: it is retried if it is still a failed one.
+fn retry_head(
+    model: &mut Model,
+    fx: &mut Effects,
+    message: MessageRef,
+    view: Result<&MessageView, Failure>,
+) {
+    let what = format!("retry {message}");
+    match view {
+        Ok(view) if command::is_retriable(view.summary.state) => {
+            let wanted = repair::Wanted::plain(RepairVerb::Retry, view.summary.revision);
+            repair::send(model, fx, message, wanted);
+        }
+        Ok(view) => {
+            let why = format!("it is {} now; only what failed is retried", view.summary.state);
+            model.acts.refuse(what, why);
+        }
+        Err(failure) => model.acts.refuse(what, failure.text()),
+    }
+}

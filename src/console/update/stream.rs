@@ -1,0 +1,103 @@
+//! What comes over the event stream.
+
+use super::{Effects, edit, follow, page, repair};
+use crate::admin::dto::{Notice, QueueView, StreamEvent};
+use crate::console::action::Action;
+use crate::console::model::{Link, Model, Purpose, Undoable};
+
+/// An action that changes nothing on the screen but the age in row 1.
+pub(super) fn is_heartbeat(action: &Action) -> bool {
+    matches!(action, Action::Stream(event) if matches!(**event, StreamEvent::Overview(_)))
+}
+
+/// Takes one event.
+pub(super) fn take(model: &mut Model, fx: &mut Effects, event: StreamEvent) {
+    model.connection.link = Link::Up;
+    model.connection.heard_at = Some(model.now);
+    match event {
+        StreamEvent::Overview(overview) => {
+            let restarted = model.connection.overview.as_ref().is_some_and(|known| {
+                known.generation != overview.generation || known.pid != overview.pid
+            });
+            let visible = model.connection.overview.as_ref().is_none_or(|known| {
+                known.store != overview.store || known.blocked_count != overview.blocked_count
+            });
+            model.redraw |= visible;
+            model.connection.overview = Some(overview);
+            model.connection.overview_at = model.now;
+            if restarted {
+                page::outdate(model);
+                model.journal.loaded = false;
+            }
+        }
+        StreamEvent::Queues(views) => queues(model, fx, views),
+        StreamEvent::Workers(workers) => model.workers.all = workers,
+        StreamEvent::Notice(notice) => {
+            follow::notice(model, &notice);
+            edit::notice(model, &notice);
+            if let Notice::Journal { entry } = &notice
+                && model.journal.loaded
+            {
+                model.journal.merge(vec![entry.clone()]);
+            }
+            model.remember(notice);
+        }
+        StreamEvent::Lagged { .. } => {
+            page::outdate(model);
+            model.journal.loaded = false;
+            follow::catch_up(model, fx);
+        }
+    }
+}
+
+/// The first of a connection holds all queues: those that it doesn't name are gone.
+fn queues(model: &mut Model, fx: &mut Effects, views: Vec<QueueView>) {
+    for view in &views {
+        follow::queue(model, view);
+    }
+    if std::mem::take(&mut model.queues.expect_all) {
+        model.queues.rows.retain(|name, _| views.iter().any(|view| view.name == *name));
+    }
+    let undo_touched = match &model.acts.undo {
+        Some(Undoable::Repair { message, .. }) => views.iter().any(|v| v.name == message.queue),
+        Some(Undoable::Paused(..)) | None => false,
+    };
+    model.queues.merge(views);
+    // While an undo is offered it must be true.
+    if undo_touched {
+        follow::catch_up(model, fx);
+    }
+}
+
+/// The event stream is there again: what is shown is read again, and what has no answer is asked for.
+pub(super) fn reconnected(model: &mut Model, fx: &mut Effects) {
+    model.queues.expect_all = true;
+    model.forget_reads();
+    page::outdate(model);
+    if let Some(queue) = &mut model.queue {
+        queue.trouble = None;
+    }
+    model.journal.loaded = false;
+    follow::catch_up(model, fx);
+    repair::ask_outcomes(model, fx, 0);
+    edit::reconnected(model, fx);
+}
+
+/// An answer to this purpose may be dropped: it is asked for again.
+pub(in crate::console) fn is_read(purpose: &Purpose) -> bool {
+    match purpose {
+        Purpose::Page(..)
+        | Purpose::Show(_)
+        | Purpose::Follow(_)
+        | Purpose::Journal(_)
+        | Purpose::Hold(_)
+        | Purpose::Release
+        | Purpose::Outcome(_) => true,
+        // The operator waits for these, and the runner answers each.
+        Purpose::Compare(..)
+        | Purpose::Undo(_)
+        | Purpose::RetryHead(_)
+        | Purpose::Repair(_)
+        | Purpose::SetPaused(..) => false,
+    }
+}

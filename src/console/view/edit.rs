@@ -1,0 +1,159 @@
+//! The editor, the review and the difference.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Modifier, Style};
+
+use super::nth_row;
+use super::table::put;
+use crate::admin::dto::Revision;
+use crate::console::model::{
+    Button, CompareWith, Difference, EditSession, HoldState, Model, Review,
+};
+use crate::console::text::clean::{self, clean};
+use crate::console::text::diff::{DiffKind, DiffLine, Emphasis};
+use crate::console::text::editor::EditorStyles;
+use crate::console::theme::{Role, Theme};
+
+/// Draws the editor; tells where its cursor is.
+pub(super) fn draw(
+    model: &Model,
+    session: &EditSession,
+    buffer: &mut Buffer,
+    area: Rect,
+) -> Option<Position> {
+    let theme = model.setup.theme;
+    let first = nth_row(area, 0)?;
+    let (line, column) = session.editor.cursor();
+    let hold = match &session.hold {
+        HoldState::Held(_) => "held: no automatic retry".to_owned(),
+        HoldState::Asked(_) => "asking for the hold".to_owned(),
+        HoldState::Free => "NOT HELD: no broker".to_owned(),
+        HoldState::Refused(why) => format!("NOT HELD: {}", clean(why)),
+    };
+    let draft = match (&session.draft.trouble, session.editor.is_dirty()) {
+        (Some(why), _) => format!("DRAFT NOT SAVED: {}", clean(why)),
+        (None, false) => "unchanged".to_owned(),
+        (None, true) if session.draft.saved == session.draft.version => "draft saved".to_owned(),
+        (None, true) => "changed".to_owned(),
+    };
+    let text = format!("EDIT {}  {line}:{column}  {draft}  {hold}", session.message);
+    put(buffer, first, &text, theme.style(Role::Title), false);
+    let area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    if session.loading {
+        let row = nth_row(area, 0)?;
+        put(buffer, row, "looking for a draft", theme.style(Role::Dim), false);
+        return None;
+    }
+    session.editor.render(area, buffer, &styles(theme))
+}
+
+fn styles(theme: Theme) -> EditorStyles {
+    EditorStyles {
+        cursor: Style::new(),
+        fault: theme.style(Role::Bad).add_modifier(Modifier::UNDERLINED),
+        bad: theme.style(Role::Bad),
+        string: theme.style(Role::Good),
+        number: theme.style(Role::Busy),
+        literal: theme.style(Role::Warn),
+        ..EditorStyles::plain()
+    }
+}
+
+/// Draws the review: the difference, what hangs on it, and the buttons.
+pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: Rect) {
+    let theme = model.setup.theme;
+    let Some(session) = &model.edit else { return };
+    let Some(first) = nth_row(area, 0) else { return };
+    let behind = model
+        .message
+        .as_ref()
+        .and_then(|screen| screen.view.as_ref())
+        .map_or(0, |view| view.behind);
+    let against = match review.against {
+        Revision(0) => "the original".to_owned(),
+        revision => format!("revision {revision}"),
+    };
+    let text = format!("REVIEW {}: what changes from {against}", session.message);
+    put(buffer, first, &text, theme.style(Role::Title), false);
+    let changed = review.against != session.base;
+    if let Some(row) = nth_row(area, 1) {
+        let text = if changed {
+            format!(
+                "CHANGED MEANWHILE: you began from revision {}; this replaces {against}",
+                session.base
+            )
+        } else {
+            format!("headers: unchanged   {behind} messages wait behind it")
+        };
+        let role = if changed { Role::Bad } else { Role::Text };
+        put(buffer, row, &text, theme.style(role), false);
+    }
+    let lines = Rect { y: area.y + 2, height: area.height.saturating_sub(4), ..area };
+    diff(theme, &review.lines, review.scroll, buffer, lines);
+    let last = usize::from(area.height.saturating_sub(1));
+    if let Some(row) = nth_row(area, last) {
+        buttons(theme, review.button, buffer, row);
+    }
+}
+
+fn buttons(theme: Theme, chosen: Button, buffer: &mut Buffer, row: Rect) {
+    let mut x = row.x + 1;
+    for button in Button::ALL {
+        let (text, style) = if button == chosen {
+            (format!("[> {} <]", button.title()), theme.style(Role::Selected))
+        } else {
+            (format!("[  {}  ]", button.title()), theme.style(Role::Text))
+        };
+        let left = row.right().saturating_sub(x);
+        put(buffer, Rect { x, width: left, ..row }, &text, style, false);
+        x = x.saturating_add(u16::try_from(text.len() + 2).unwrap_or(0)).min(row.right());
+    }
+}
+
+/// Draws what edits have changed.
+pub(super) fn difference(model: &Model, shown: &Difference, buffer: &mut Buffer, area: Rect) {
+    let theme = model.setup.theme;
+    let Some(first) = nth_row(area, 0) else { return };
+    let with = match shown.with {
+        CompareWith::Original => "the original".to_owned(),
+        CompareWith::Before => format!("revision {}", shown.revision),
+    };
+    let text = format!("DIFFERENCE {}: from {with} to now", shown.message);
+    put(buffer, first, &text, theme.style(Role::Title), false);
+    let lines = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
+    let message = match &shown.lines {
+        Some(Ok(all)) => return diff(theme, all, shown.scroll, buffer, lines),
+        Some(Err(why)) => format!("can't be read: {}", clean(why)),
+        None => "reading".to_owned(),
+    };
+    if let Some(row) = nth_row(lines, 1) {
+        put(buffer, row, &message, theme.style(Role::Warn), false);
+    }
+}
+
+fn diff(theme: Theme, lines: &[DiffLine], scroll: usize, buffer: &mut Buffer, area: Rect) {
+    for (n, line) in lines.iter().skip(scroll).enumerate() {
+        let Some(row) = nth_row(area, n) else { break };
+        let (sign, role) = match line.kind {
+            DiffKind::Same => (" ", Role::Text),
+            DiffKind::Removed => ("-", Role::Removed),
+            DiffKind::Added => ("+", Role::Added),
+            DiffKind::Gap => (" ", Role::Dim),
+            DiffKind::Note => ("!", Role::Warn),
+        };
+        let style = theme.style(role);
+        put(buffer, row, sign, style, false);
+        let mut x = row.x.saturating_add(2);
+        for (emphasis, text) in &line.spans {
+            let style = match emphasis {
+                Emphasis::Plain => style,
+                Emphasis::Changed => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            };
+            let left = row.right().saturating_sub(x);
+            put(buffer, Rect { x, width: left, ..row }, text, style, false);
+            let wide = u16::try_from(clean::width(text)).unwrap_or(left);
+            x = x.saturating_add(wide).min(row.right());
+        }
+    }
+}

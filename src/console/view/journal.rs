@@ -1,0 +1,76 @@
+//! Screen 5: who did what, when and why.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
+use super::{nth_row, under};
+use crate::admin::dto::{JournalEntry, JournalKind};
+use crate::console::command::Screen;
+use crate::console::model::Model;
+use crate::console::text::clean::clean;
+use crate::console::theme::{Role, Theme};
+
+const COLUMNS: &[Column] = &[
+    fixed("TIME UTC", 8, 0),
+    fixed("WHAT", 15, 0),
+    growing("ON", 10, 2, 0),
+    growing("WHO", 6, 1, 1),
+    number("REV", 3, 3),
+    growing("WHY", 8, 4, 2),
+];
+
+/// Draws the screen.
+pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
+    let theme = model.setup.theme;
+    let Some(head) = nth_row(area, 0) else { return };
+    heads(buffer, head, COLUMNS, theme.style(Role::Title));
+    let shown = model.journal.shown();
+    if shown.is_empty() {
+        let text = match (&model.journal.trouble, model.journal.filter.is_empty()) {
+            (Some(trouble), _) => format!("can't be read: {}; ^R tries again", clean(trouble)),
+            (None, true) => {
+                "nothing yet: repairs, pauses and blocked queues are written here".into()
+            }
+            (None, false) => "no entry passes the filter; Esc clears it".into(),
+        };
+        if let Some(place) = nth_row(area, 2) {
+            let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
+            put(buffer, place, &text, theme.style(Role::Text), false);
+        }
+        return;
+    }
+    for (n, entry) in shown.iter().enumerate().skip(model.journal.cursor.top) {
+        let Some(place) = nth_row(area, n + 1 - model.journal.cursor.top) else { break };
+        let under = under(model, Screen::Journal, n == model.journal.cursor.at);
+        row(buffer, place, COLUMNS, &cells(theme, entry), under);
+    }
+}
+
+fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
+    let text = theme.style(Role::Text);
+    let role = match entry.kind {
+        JournalKind::Blocked => Role::Bad,
+        JournalKind::Cancelled | JournalKind::Paused => Role::Warn,
+        JournalKind::Retried | JournalKind::SavedAndRetried | JournalKind::Resumed => Role::Good,
+        JournalKind::QueueCreated
+        | JournalKind::Saved
+        | JournalKind::Restored
+        | JournalKind::RevisionUndone => Role::Text,
+    };
+    let on = match entry.seq {
+        Some(seq) => format!("{} #{seq}", entry.queue),
+        None => entry.queue.to_string(),
+    };
+    // 2023-11-14T22:13:20.120Z
+    let at = entry.at.to_string();
+    let clock = at.get(11..19).unwrap_or(&at).to_owned();
+    vec![
+        Cell::new(clock, text),
+        Cell::new(entry.kind.as_str(), theme.style(role)),
+        Cell::new(on, text),
+        Cell::new(format!("{} ({})", clean(&entry.actor.name), clean(&entry.actor.via)), text),
+        Cell::new(entry.revision.map_or(String::new(), |revision| revision.to_string()), text),
+        Cell::new(clean(&entry.reason).into_owned(), text),
+    ]
+}

@@ -1,0 +1,207 @@
+//! Screen 3: a message and its tabs.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::table::put;
+use super::{nth_row, words};
+use crate::admin::dto::{AttemptEnd, MessageView, Timestamp};
+use crate::console::model::{MessageScreen, Model, Tab, wrap};
+use crate::console::text::clean::{self, clean, clean_lines};
+use crate::console::theme::{Role, Theme};
+
+/// Draws the screen.
+pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
+    let theme = model.setup.theme;
+    let Some(screen) = &model.message else { return };
+    let Some(first) = nth_row(area, 0) else { return };
+    title(model, screen, buffer, first);
+    if let Some(row) = nth_row(area, 1) {
+        tabs(theme, screen, buffer, row);
+    }
+    let lines = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
+    let Some(view) = &screen.view else {
+        let text = screen.gone.as_deref().unwrap_or("reading");
+        if let Some(row) = nth_row(lines, 1) {
+            put(buffer, row, &clean(text), theme.style(Role::Warn), false);
+        }
+        return;
+    };
+    match screen.tab {
+        Tab::Body => body(theme, screen, buffer, lines),
+        Tab::Headers | Tab::Error | Tab::Attempts | Tab::History => {
+            let width = usize::from(area.width);
+            let all = match screen.tab {
+                Tab::Headers => headers(theme, view, width),
+                Tab::Error => error(theme, view, width),
+                Tab::Attempts => attempts(theme, view, width),
+                Tab::Body | Tab::History => history(theme, view, width),
+            };
+            for (n, (text, style)) in all.iter().skip(screen.scroll).enumerate() {
+                let Some(row) = nth_row(lines, n) else { break };
+                put(buffer, row, text, *style, false);
+            }
+        }
+    }
+}
+
+/// State, attempts, revision, age, what waits behind it, who holds it.
+fn title(model: &Model, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
+    let theme = model.setup.theme;
+    let Some(view) = &screen.view else {
+        return put(buffer, row, &screen.message.to_string(), theme.style(Role::Title), false);
+    };
+    let summary = &view.summary;
+    let (glyph, role) = theme.message(summary.state);
+    let age = model.broker_now().map_or(String::new(), |now| {
+        format!("  {} old", words::coarse_age(now.since_ms(summary.accepted_at)))
+    });
+    let revision = match summary.revision.0 {
+        0 => String::new(),
+        n => format!("  revision {n}"),
+    };
+    let state = match &screen.gone {
+        Some(_) => "gone".to_owned(),
+        None => format!("{glyph} {}", summary.state),
+    };
+    let mut text = format!(
+        "{state}  #{}  {}  attempt {}{revision}{age}  {}  {} behind",
+        summary.seq,
+        clean(summary.id.as_str()),
+        summary.attempt,
+        words::size(summary.payload_bytes),
+        view.behind,
+    );
+    if let Some(gone) = &screen.gone {
+        text = format!("{state}: {gone}  #{}", summary.seq);
+    } else if let Some(hold) = &view.hold {
+        text.push_str(&format!("  held by {}", clean(&hold.by.name)));
+    }
+    put(buffer, row, &text, theme.style(role), false);
+}
+
+fn tabs(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
+    let mut x = row.x;
+    for tab in Tab::ALL {
+        let chosen = tab == screen.tab;
+        let text = if chosen { format!("[{}]", tab.title()) } else { format!(" {} ", tab.title()) };
+        let style = theme.style(if chosen { Role::Title } else { Role::Dim });
+        put(buffer, Rect { x, width: row.right().saturating_sub(x), ..row }, &text, style, false);
+        x = x.saturating_add(u16::try_from(text.len() + 1).unwrap_or(0)).min(row.right());
+    }
+    let note = match (screen.tab, screen.indented, screen.cut) {
+        (Tab::Body, _, true) => "its beginning; e opens all of it",
+        (Tab::Body, true, false) => "indented for reading; e edits the bytes as they are",
+        (_, _, _) => return,
+    };
+    let rest = Rect { x, width: row.right().saturating_sub(x), ..row };
+    put(buffer, rest, note, theme.style(Role::Dim), true);
+}
+
+fn body(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, area: Rect) {
+    if screen.text.is_empty()
+        && let Some(row) = nth_row(area, 0)
+    {
+        return put(buffer, row, "(an empty payload)", theme.style(Role::Dim), false);
+    }
+    for (n, range) in screen.wrapped.iter().skip(screen.scroll).enumerate() {
+        let Some(row) = nth_row(area, n) else { break };
+        put(buffer, row, &screen.text[range.clone()], theme.style(Role::Text), false);
+    }
+}
+
+type Lines = Vec<(String, Style)>;
+
+/// Adds hostile text under a label, over as many lines as it takes.
+fn block(lines: &mut Lines, label: &str, text: &str, width: usize, style: Style) {
+    let text = clean_lines(text);
+    let indent = clean::width(label);
+    let room = width.saturating_sub(indent).max(8);
+    for (n, range) in wrap(&text, room).into_iter().enumerate() {
+        let lead = if n == 0 { label.to_owned() } else { " ".repeat(indent) };
+        lines.push((format!("{lead}{}", &text[range]), style));
+    }
+}
+
+fn headers(theme: Theme, view: &MessageView, width: usize) -> Lines {
+    let mut lines = Lines::new();
+    for (name, value) in &view.header {
+        let text = match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let label = format!("{:<16} ", clean(name));
+        block(&mut lines, &label, &clean(&text), width, theme.style(Role::Text));
+    }
+    lines
+}
+
+fn error(theme: Theme, view: &MessageView, width: usize) -> Lines {
+    let mut lines = Lines::new();
+    let Some(error) = &view.summary.error else {
+        lines.push(("this message has not failed".to_owned(), theme.style(Role::Dim)));
+        return lines;
+    };
+    block(&mut lines, "code     ", &clean(&error.code), width, theme.style(Role::Bad));
+    block(&mut lines, "message  ", &clean(&error.message), width, theme.style(Role::Bad));
+    if !error.detail.is_empty() {
+        lines.push((String::new(), Style::new()));
+        block(&mut lines, "", &error.detail, width, theme.style(Role::Text));
+    }
+    lines
+}
+
+fn attempts(theme: Theme, view: &MessageView, width: usize) -> Lines {
+    let mut lines = Lines::new();
+    if let Some(lease) = &view.lease {
+        let text = format!("now: attempt {} until {}", lease.attempt, lease.deadline);
+        lines.push((text, theme.style(Role::Busy)));
+    }
+    for attempt in view.attempts.iter().rev() {
+        let end = match attempt.end {
+            AttemptEnd::Nack => "refused",
+            AttemptEnd::LeaseOver => "lease over",
+            AttemptEnd::WorkerLost => "worker lost",
+        };
+        let took = words::age(attempt.ended_at.since_ms(attempt.started_at));
+        let text = format!(
+            "{}  {}  {end} by {} after {took}, revision {}",
+            attempt.number,
+            clock(attempt.ended_at),
+            clean(&attempt.worker),
+            attempt.revision
+        );
+        lines.push((text, theme.style(Role::Title)));
+        let error = format!("{}: {}", clean(&attempt.error.code), clean(&attempt.error.message));
+        block(&mut lines, "   ", &error, width, theme.style(Role::Bad));
+    }
+    if lines.is_empty() {
+        lines.push(("no attempt has failed".to_owned(), theme.style(Role::Dim)));
+    }
+    lines
+}
+
+fn history(theme: Theme, view: &MessageView, width: usize) -> Lines {
+    let mut lines = Lines::new();
+    let accepted = format!("{}  accepted", clock(view.summary.accepted_at));
+    lines.push((accepted, theme.style(Role::Text)));
+    for entry in &view.history {
+        let revision = entry.revision.map_or(String::new(), |revision| format!(" r{revision}"));
+        let label = format!("{}  {}{revision}  ", clock(entry.at), entry.kind.as_str());
+        let text = format!(
+            "{} ({})  {}",
+            clean(&entry.actor.name),
+            clean(&entry.actor.via),
+            clean(&entry.reason)
+        );
+        block(&mut lines, &label, &text, width, theme.style(Role::Text));
+    }
+    lines
+}
+
+/// Date and time to the second, UTC.
+fn clock(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.get(..19).unwrap_or(&text).replace('T', " ")
+}

@@ -1,0 +1,144 @@
+//! `view`: draws the model, changes nothing.
+
+mod edit;
+mod journal;
+mod message;
+mod overlay;
+mod queue;
+mod queues;
+mod status;
+mod table;
+mod words;
+mod workers;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Alignment, Position, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::widgets::{Clear, Paragraph, Wrap};
+
+use super::command::Screen;
+use super::layout;
+use super::model::{Model, Overlay};
+use super::theme::Role;
+
+/// Draws everything.
+pub fn view(model: &Model, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let size = (area.width, area.height);
+    frame.render_widget(Clear, area);
+    if !layout::fits(size) {
+        return enlarge(frame, size);
+    }
+    let rows = layout::rows(size);
+    status::header(model, frame.buffer_mut(), rows.header);
+    let cursor = body(model, frame.buffer_mut(), size);
+    status::error(model, frame.buffer_mut(), rows.error);
+    let typed = status::outcome(model, frame.buffer_mut(), rows.outcome);
+    status::keys(model, frame.buffer_mut(), rows.keys);
+    if model.setup.theme.is_ascii() {
+        to_ascii(frame.buffer_mut());
+    }
+    if let Some(position) = typed.or(cursor) {
+        frame.set_cursor_position(position);
+    }
+}
+
+/// `--ascii` is for terminals that can't show more: payloads, names and errors may have anything.
+fn to_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() {
+            let shown = if cell.symbol() == "…" { "~" } else { "?" };
+            cell.set_symbol(shown);
+        }
+    }
+}
+
+fn enlarge(frame: &mut Frame<'_>, (width, height): (u16, u16)) {
+    let (least_width, least_height) = layout::MIN_SIZE;
+    let text = format!(
+        "enlarge: {width}x{height}, at least {least_width}x{least_height}\nnothing typed is lost"
+    );
+    let paragraph = Paragraph::new(text).alignment(Alignment::Center).wrap(Wrap { trim: true });
+    frame.render_widget(paragraph, frame.area());
+}
+
+fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position> {
+    let main = layout::main_area(size);
+    let covered = match &model.overlay {
+        Overlay::Help { .. } | Overlay::Review(_) | Overlay::Difference(_) => true,
+        Overlay::None
+        | Overlay::Palette(_)
+        | Overlay::Filter { .. }
+        | Overlay::Find { .. }
+        | Overlay::Cancel(_)
+        | Overlay::File(_)
+        | Overlay::Quit => model.edit.is_some(),
+    };
+    for screen in Screen::ALL {
+        let Some(area) = layout::pane(size, screen, model.screen) else { continue };
+        if covered && area.intersects(main) {
+            continue;
+        }
+        match screen {
+            Screen::Queues => queues::draw(model, buffer, area),
+            Screen::Queue => queue::draw(model, buffer, area),
+            Screen::Message => message::draw(model, buffer, area),
+            Screen::Workers => workers::draw(model, buffer, area),
+            Screen::Journal => journal::draw(model, buffer, area),
+        }
+    }
+    if layout::is_wide(size) {
+        rules(model, buffer, size);
+    }
+    if model.connection.dimmed(model.now) {
+        buffer.set_style(layout::rows(size).body, Style::new().add_modifier(Modifier::DIM));
+    }
+    let cursor = match &model.overlay {
+        Overlay::Review(review) => {
+            edit::review(model, review, buffer, main);
+            None
+        }
+        Overlay::Difference(difference) => {
+            edit::difference(model, difference, buffer, main);
+            None
+        }
+        Overlay::Help { scroll } => {
+            overlay::help(model, *scroll, buffer, main);
+            None
+        }
+        _ => model.edit.as_ref().and_then(|session| edit::draw(model, session, buffer, main)),
+    };
+    overlay::boxes(model, buffer, layout::rows(size).body).or(cursor)
+}
+
+/// The lines between the columns of the wide layout.
+fn rules(model: &Model, buffer: &mut Buffer, size: (u16, u16)) {
+    let theme = model.setup.theme;
+    let style = theme.style(Role::Dim);
+    let main = layout::main_area(size);
+    for y in main.top()..main.bottom() {
+        for x in [main.left() - 1, main.right()] {
+            buffer.set_string(x, y, theme.glyph("│", "|"), style);
+        }
+    }
+    if let Some(journal) = layout::pane(size, Screen::Journal, model.screen) {
+        let rule = theme.glyph("─", "-").repeat(usize::from(journal.width));
+        buffer.set_string(journal.x, journal.y - 1, rule, style);
+    }
+}
+
+/// The row `n` of an area; nothing beyond it.
+fn nth_row(area: Rect, n: usize) -> Option<Rect> {
+    let n = u16::try_from(n).ok()?;
+    (n < area.height).then(|| Rect { y: area.y + n, height: 1, ..area })
+}
+
+/// The style under the row of a list: the cursor's, which is bright only where the keys go.
+fn under(model: &Model, screen: Screen, selected: bool) -> Style {
+    match (selected, model.screen == screen) {
+        (true, true) => model.setup.theme.style(Role::Selected),
+        (true, false) => Style::new().add_modifier(Modifier::UNDERLINED),
+        (false, _) => Style::new(),
+    }
+}

@@ -1,0 +1,167 @@
+//! The help, and the boxes that lie over a screen: palette and cancel.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::widgets::{Block, Clear, Widget as _};
+
+use super::nth_row;
+use super::table::put;
+use crate::console::command::Mode;
+use crate::console::keymap;
+use crate::console::model::{CancelForm, Model, Overlay, Palette, PaletteEntry};
+use crate::console::text::clean::{self, clean};
+use crate::console::theme::Role;
+
+/// Draws all keys, by where they work.
+pub(super) fn help(model: &Model, scroll: usize, buffer: &mut Buffer, area: Rect) {
+    let theme = model.setup.theme;
+    let mut lines = Vec::new();
+    let here = model.screen.mode();
+    // The keys of the screen that is under the help come first.
+    let modes = std::iter::once(here).chain(Mode::ALL.into_iter().filter(|mode| *mode != here));
+    for mode in modes {
+        lines.push((mode.title().to_owned(), theme.style(Role::Title)));
+        for row in keymap::TABLE.iter().filter(|row| row.modes.contains(&mode)) {
+            let keys: Vec<String> = row.keys.iter().map(|key| key.name()).collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let off = row.changes && model.setup.read_only;
+            let note = if off { " (off: read-only)" } else { "" };
+            let style = theme.style(if off { Role::Dim } else { Role::Text });
+            lines.push((format!("  {:<12} {}{note}", keys.join(" "), row.help), style));
+        }
+    }
+    let scroll = scroll.min(lines.len().saturating_sub(usize::from(area.height)));
+    for (n, (text, style)) in lines.iter().skip(scroll).enumerate() {
+        let Some(row) = nth_row(area, n) else { break };
+        put(buffer, row, text, *style, false);
+    }
+}
+
+/// Draws the box on top, if there is one; tells where its cursor is.
+pub(super) fn boxes(model: &Model, buffer: &mut Buffer, body: Rect) -> Option<Position> {
+    match &model.overlay {
+        Overlay::Palette(palette) => draw_palette(model, palette, buffer, body),
+        Overlay::Cancel(form) => draw_cancel(model, form, buffer, body),
+        Overlay::None
+        | Overlay::Help { .. }
+        | Overlay::Filter { .. }
+        | Overlay::Find { .. }
+        | Overlay::File(_)
+        | Overlay::Review(_)
+        | Overlay::Difference(_)
+        | Overlay::Quit => None,
+    }
+}
+
+/// An empty box in the middle of `body`; the area inside.
+fn open_box(model: &Model, buffer: &mut Buffer, body: Rect, size: (u16, u16), title: &str) -> Rect {
+    let theme = model.setup.theme;
+    let width = size.0.min(body.width.saturating_sub(2)).max(4);
+    let height = size.1.min(body.height).max(3);
+    let area = Rect {
+        x: body.x + body.width.saturating_sub(width) / 2,
+        y: body.y + body.height.saturating_sub(height) / 3,
+        width,
+        height,
+    }
+    .intersection(buffer.area);
+    Clear.render(area, buffer);
+    let mut frame = Block::bordered().title(title.to_owned()).style(theme.style(Role::Text));
+    if theme.is_ascii() {
+        frame = frame.border_set(ASCII_BORDER);
+    }
+    let inside = frame.inner(area);
+    frame.render(area, buffer);
+    inside
+}
+
+const ASCII_BORDER: ratatui::symbols::border::Set<'static> = ratatui::symbols::border::Set {
+    top_left: "+",
+    top_right: "+",
+    bottom_left: "+",
+    bottom_right: "+",
+    vertical_left: "|",
+    vertical_right: "|",
+    horizontal_top: "-",
+    horizontal_bottom: "-",
+};
+
+fn after(row: Rect, label: &str, typed: &str) -> Position {
+    let x = clean::width(label) + clean::width(&clean(typed));
+    let x = row.x.saturating_add(u16::try_from(x).unwrap_or(u16::MAX));
+    Position { x: x.min(row.right().saturating_sub(1)), y: row.y }
+}
+
+fn draw_palette(
+    model: &Model,
+    palette: &Palette,
+    buffer: &mut Buffer,
+    body: Rect,
+) -> Option<Position> {
+    let theme = model.setup.theme;
+    let inside = open_box(model, buffer, body, (60, 16), " palette ");
+    let first = nth_row(inside, 0)?;
+    let line = format!(": {}", clean(&palette.typed));
+    put(buffer, first, &line, theme.style(Role::Key), false);
+    let matches = palette.matches();
+    if matches.is_empty()
+        && let Some(row) = nth_row(inside, 1)
+    {
+        put(buffer, row, "nothing is called like this", theme.style(Role::Dim), false);
+    }
+    let room = usize::from(inside.height).saturating_sub(1).max(1);
+    let top = (palette.at + 1).saturating_sub(room);
+    for (n, entry) in matches.iter().enumerate().skip(top) {
+        let Some(row) = nth_row(inside, n + 1 - top) else { break };
+        let style = theme.style(if n == palette.at { Role::Selected } else { Role::Text });
+        buffer.set_style(row, style);
+        put(buffer, row, &format!(" {}", clean(&entry.text())), style, false);
+        if let PaletteEntry::Command(command) = entry {
+            let off = model.why_off(command.command).is_some();
+            let key = command.keys.first().map_or(String::new(), |key| key.name());
+            let key = if off { format!("{key} off") } else { key };
+            put(buffer, row, &format!("{key} "), style, true);
+        }
+    }
+    Some(after(first, ": ", &palette.typed))
+}
+
+fn draw_cancel(
+    model: &Model,
+    form: &CancelForm,
+    buffer: &mut Buffer,
+    body: Rect,
+) -> Option<Position> {
+    let theme = model.setup.theme;
+    let title = format!(" cancel {} ", form.message);
+    let inside = open_box(model, buffer, body, (70, 8), &title);
+    let short = format!(
+        "It is taken out of its queue. To do it, type its short id {}",
+        clean(&form.short_id)
+    );
+    let labels = ["short id  ", "reason    "];
+    let typed = [&form.typed_id, &form.reason];
+    put(buffer, nth_row(inside, 0)?, &short, theme.style(Role::Text), false);
+    if let Some(row) = nth_row(inside, 1) {
+        put(
+            buffer,
+            row,
+            "and a reason for the journal. Enter sends it.",
+            theme.style(Role::Text),
+            false,
+        );
+    }
+    for n in 0..2 {
+        let Some(row) = nth_row(inside, n + 3) else { break };
+        let chosen = form.in_reason == (n == 1);
+        let style = theme.style(if chosen { Role::Key } else { Role::Text });
+        put(buffer, row, &format!("{}{}", labels[n], clean(typed[n])), style, false);
+    }
+    if let (Some(complaint), Some(row)) = (form.complaint, nth_row(inside, 5)) {
+        put(buffer, row, complaint, theme.style(Role::Bad), false);
+    }
+    let n = usize::from(form.in_reason);
+    Some(after(nth_row(inside, n + 3)?, labels[n], typed[n]))
+}

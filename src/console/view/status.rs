@@ -1,0 +1,262 @@
+//! Row 1, and the three rows at the bottom.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+
+use super::table::put;
+use super::words;
+use crate::admin::dto::{QueueState, StoreHealth, WorkError};
+use crate::console::command::{Command, Mode, Screen};
+use crate::console::keymap;
+use crate::console::model::{Model, Overlay, Stage, Status, Undoable};
+use crate::console::text::clean::{self, clean};
+use crate::console::theme::{Role, Theme};
+
+/// Draws pieces from the left until the row is full; tells where they end.
+fn pieces(buffer: &mut Buffer, row: Rect, pieces: &[(String, Style)]) -> u16 {
+    let mut x = row.x;
+    for (text, style) in pieces {
+        let left = row.right().saturating_sub(x);
+        put(buffer, Rect { x, width: left, ..row }, text, *style, false);
+        x = x.saturating_add(u16::try_from(clean::width(text)).unwrap_or(left)).min(row.right());
+    }
+    x
+}
+
+/// Row 1: `mubroker ● live 0.4s  RW  BLOCKED 3`, and where one is.
+pub(super) fn header(model: &Model, buffer: &mut Buffer, row: Rect) {
+    let theme = model.setup.theme;
+    let (text, role) = connection(model, theme);
+    let rights = if model.setup.read_only { "  RO" } else { "  RW" };
+    let mut parts = vec![
+        ("mubroker ".to_owned(), theme.style(Role::Title)),
+        (text, theme.style(role)),
+        (rights.to_owned(), theme.style(Role::Text)),
+    ];
+    let blocked =
+        model.queues.rows.values().filter(|row| row.view.state == QueueState::Blocked).count();
+    if blocked > 0 {
+        parts.push((format!("  BLOCKED {blocked}"), theme.style(Role::Bad)));
+    } else if model.queues.loaded {
+        parts.push(("  none blocked".to_owned(), theme.style(Role::Dim)));
+    }
+    if let Some(StoreHealth::Unavailable { reason }) =
+        model.connection.overview.as_ref().map(|overview| &overview.store)
+    {
+        parts.push((format!("  STORE DOWN {}", clean(reason)), theme.style(Role::Bad)));
+    }
+    if !model.parked.is_empty() {
+        parts.push((format!("  drafts {}", model.parked.len()), theme.style(Role::Warn)));
+    }
+    let end = pieces(buffer, row, &parts);
+    let place = place(model);
+    let wide = u16::try_from(clean::width(&place)).unwrap_or(u16::MAX);
+    if end.saturating_add(wide).saturating_add(2) <= row.right() {
+        put(buffer, row, &place, theme.style(Role::Dim), true);
+    }
+}
+
+fn connection(model: &Model, theme: Theme) -> (String, Role) {
+    let (glyph, text, role) = match model.connection.status(model.now) {
+        Status::Connecting => (theme.glyph("○", "o"), "connecting".to_owned(), Role::Warn),
+        Status::Live { age_ms } => {
+            (theme.glyph("●", "*"), format!("live {}", words::age(age_ms)), Role::Good)
+        }
+        Status::Stale { age_ms } => {
+            (theme.glyph("◐", "~"), format!("STALE {}", words::age(age_ms)), Role::Warn)
+        }
+        Status::Reconnecting { failures, next_in_ms, age_ms } => {
+            let next = match next_in_ms {
+                0 => "trying".to_owned(),
+                ms => format!("next try in {}s", ms.div_ceil(1_000)),
+            };
+            let age =
+                age_ms.map_or(String::new(), |ms| format!(", data {} old", words::coarse_age(ms)));
+            (theme.glyph("○", "o"), format!("RECONNECTING ({failures}, {next}{age})"), Role::Bad)
+        }
+        Status::Refused { reason } => {
+            (theme.glyph("×", "x"), format!("REFUSED {}", clean(&reason)), Role::Bad)
+        }
+    };
+    (format!("{glyph} {text}"), role)
+}
+
+/// Which screen, of what.
+fn place(model: &Model) -> String {
+    let number = Screen::ALL.iter().position(|screen| *screen == model.screen).unwrap_or(0) + 1;
+    let of = match model.screen {
+        Screen::Queue => model.queue.as_ref().map(|queue| queue.name.to_string()),
+        Screen::Message => model.message.as_ref().map(|screen| screen.message.to_string()),
+        Screen::Queues | Screen::Workers | Screen::Journal => None,
+    };
+    let of = of.map_or(String::new(), |of| format!(" {of}"));
+    format!("{number} {}{of}", model.screen.title())
+}
+
+/// The selected row's error; in the editor, where the JSON is broken.
+pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
+    let theme = model.setup.theme;
+    if let Some(edit) = &model.edit {
+        let (text, role) = match (edit.editor.fault(), edit.json) {
+            (Some(fault), true) => (format!("not JSON at {fault}   F4 goes there"), Role::Bad),
+            (_, false) => ("not JSON by its content_type: any text goes".to_owned(), Role::Dim),
+            (None, true) if edit.editor.is_checked() => ("JSON ok".to_owned(), Role::Good),
+            (None, true) => ("JSON is checked when you pause".to_owned(), Role::Dim),
+        };
+        return put(buffer, row, &clean(&text), theme.style(role), false);
+    }
+    let text = |error: &WorkError| {
+        format!("{} {}: {}", theme.glyph("■", "!"), clean(&error.code), clean(&error.message))
+    };
+    let line = match model.screen {
+        Screen::Queues => {
+            model.queues.selected().and_then(|row| row.view.head.as_ref()?.error.as_ref()).map(text)
+        }
+        Screen::Queue => {
+            model.queue.as_ref().and_then(|queue| queue.selected()?.error.as_ref()).map(text)
+        }
+        Screen::Message => model
+            .message
+            .as_ref()
+            .and_then(|screen| screen.view.as_ref()?.summary.error.as_ref())
+            .map(text),
+        Screen::Workers => model
+            .workers
+            .selected()
+            .and_then(|worker| worker.note.as_ref())
+            .map(|note| clean(note).into_owned()),
+        Screen::Journal => model
+            .journal
+            .selected()
+            .filter(|entry| !entry.reason.is_empty())
+            .map(|entry| clean(&entry.reason).into_owned()),
+    };
+    if let Some(line) = line {
+        put(buffer, row, &line, theme.style(Role::Bad), false);
+    }
+}
+
+/// The outcome of the last act, or the line that is being typed; then also where its cursor is.
+pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<Position> {
+    let theme = model.setup.theme;
+    let prompt = match &model.overlay {
+        Overlay::Filter { typed, .. } => Some(("filter /", typed)),
+        Overlay::Find { typed } => Some(("find ", typed)),
+        Overlay::File(prompt) if prompt.read => Some(("replace from file ", &prompt.typed)),
+        Overlay::File(prompt) => Some(("save to new file ", &prompt.typed)),
+        Overlay::None
+        | Overlay::Help { .. }
+        | Overlay::Palette(_)
+        | Overlay::Cancel(_)
+        | Overlay::Review(_)
+        | Overlay::Difference(_)
+        | Overlay::Quit => None,
+    };
+    if let Some((label, typed)) = prompt {
+        let parts = [
+            (label.to_owned(), theme.style(Role::Key)),
+            (clean(typed).into_owned(), theme.style(Role::Text)),
+        ];
+        let x = pieces(buffer, row, &parts);
+        return Some(Position { x: x.min(row.right().saturating_sub(1)), y: row.y });
+    }
+    if matches!(model.overlay, Overlay::Quit) {
+        let text = "An edit is open; its draft is kept on disk. Quit?  y / n";
+        put(buffer, row, text, theme.style(Role::Warn), false);
+        return None;
+    }
+    if let Some(notice) = model.edit.as_ref().and_then(|edit| edit.notice.as_ref()) {
+        put(buffer, row, &clean(notice), theme.style(Role::Warn), false);
+        return None;
+    }
+    let act = model.acts.last.as_ref()?;
+    let (word, more, role) = stage(theme, &act.stage);
+    let line = if word.is_empty() {
+        clean(&act.what).into_owned()
+    } else {
+        format!("{}: {word}{}", clean(&act.what), clean(&more))
+    };
+    put(buffer, row, &line, theme.style(role), false);
+    None
+}
+
+/// A stage as a word, what more there is to say, and its role.
+fn stage(theme: Theme, stage: &Stage) -> (String, String, Role) {
+    let arrow = theme.glyph("→", "->");
+    let tail = |text: &str| format!(" {text}");
+    match stage {
+        Stage::Sending => ("sending".to_owned(), String::new(), Role::Busy),
+        Stage::Unknown { why } => (
+            "UNKNOWN".to_owned(),
+            format!(" ({why}); asking for its outcome, nothing is sent again"),
+            Role::Bad,
+        ),
+        Stage::Accepted => ("accepted, waits for its worker".to_owned(), String::new(), Role::Busy),
+        Stage::Running => (format!("accepted {arrow} running"), String::new(), Role::Busy),
+        Stage::Advanced => {
+            (format!("accepted {arrow} done {arrow} HEAD ADVANCED"), String::new(), Role::Good)
+        }
+        Stage::FailedAgain { error } => ("FAILED AGAIN".to_owned(), tail(error), Role::Bad),
+        Stage::Done { text } => ("done,".to_owned(), tail(text), Role::Good),
+        Stage::Refused { text } => ("NOT DONE,".to_owned(), tail(text), Role::Bad),
+        Stage::Changed { text } => ("CHANGED MEANWHILE,".to_owned(), tail(text), Role::Bad),
+        Stage::Note => (String::new(), String::new(), Role::Text),
+    }
+}
+
+/// The keys that work here, as many as fit; those that are off say so.
+pub(super) fn keys(model: &Model, buffer: &mut Buffer, row: Rect) {
+    let theme = model.setup.theme;
+    let mode = model.mode();
+    let mut x = row.x;
+    for entry in keymap::footer(mode) {
+        if !offered(model, mode, entry.command) {
+            continue;
+        }
+        let Some(key) = entry.keys.first() else { continue };
+        let off = model.why_off(entry.command).is_some();
+        let label = label(model, entry);
+        let text = if off { format!("{label}:off") } else { label.to_owned() };
+        let name = key.name();
+        let wide = clean::width(&name) + 1 + clean::width(&text) + 2;
+        let Ok(wide) = u16::try_from(wide) else { break };
+        if x + wide > row.right() + 2 {
+            break;
+        }
+        let style = theme.style(if off { Role::Dim } else { Role::Text });
+        let key_style = if off { style } else { theme.style(Role::Key) };
+        let parts = [(name, key_style), (format!(" {text}"), style)];
+        pieces(buffer, Rect { x, width: row.right().saturating_sub(x), ..row }, &parts);
+        x += wide;
+    }
+}
+
+/// What can't be undone isn't offered, nor what there is nothing to do to.
+fn offered(model: &Model, mode: Mode, command: Command) -> bool {
+    let view = model.message.as_ref().and_then(|screen| screen.view.as_ref());
+    match command {
+        Command::Undo => match &model.acts.undo {
+            Some(Undoable::Paused(..) | Undoable::Repair { offer: Some(_), .. }) => true,
+            Some(Undoable::Repair { offer: None, .. }) | None => {
+                mode == Mode::Message && view.is_some_and(|view| view.undo.is_some())
+            }
+        },
+        Command::Difference => view.is_some_and(|view| !view.revisions.is_empty()),
+        Command::GoToFault => {
+            model.edit.as_ref().is_some_and(|edit| edit.json && edit.editor.fault().is_some())
+        }
+        _ => true,
+    }
+}
+
+fn label(model: &Model, entry: &'static keymap::Row) -> &'static str {
+    if entry.command != Command::PauseResume {
+        return entry.label;
+    }
+    let paused = model
+        .selected_queue()
+        .and_then(|queue| model.queues.rows.get(&queue))
+        .is_some_and(|row| row.view.paused.is_some());
+    if paused { "resume" } else { "pause" }
+}

@@ -1,0 +1,92 @@
+//! Screen 4: all workers.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
+use super::{nth_row, under, words};
+use crate::admin::dto::{Timestamp, WorkerView};
+use crate::console::command::Screen;
+use crate::console::model::Model;
+use crate::console::text::clean::clean;
+use crate::console::theme::{Role, Theme};
+
+const COLUMNS: &[Column] = &[
+    fixed("STATE", 10, 0),
+    growing("WORKER", 10, 2, 0),
+    growing("MESSAGE", 12, 2, 0),
+    number("LEFT", 5, 1),
+    number("TRY", 3, 5),
+    number("HEARD", 6, 2),
+    number("ACKED", 6, 3),
+    number("FAILED", 6, 4),
+    growing("SERVES", 8, 1, 6),
+    number("PID", 7, 7),
+];
+
+/// Draws the screen.
+pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
+    let theme = model.setup.theme;
+    let Some(head) = nth_row(area, 0) else { return };
+    heads(buffer, head, COLUMNS, theme.style(Role::Title));
+    let shown = model.workers.shown();
+    if shown.is_empty() {
+        let text = if model.workers.filter.is_empty() {
+            "no worker is connected: mubroker worker --queue orders --exec cat"
+        } else {
+            "no worker passes the filter; Esc clears it"
+        };
+        if let Some(place) = nth_row(area, 2) {
+            let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
+            put(buffer, place, text, theme.style(Role::Text), false);
+        }
+        return;
+    }
+    let now = model.broker_now();
+    for (n, worker) in shown.iter().enumerate().skip(model.workers.cursor.top) {
+        let Some(place) = nth_row(area, n + 1 - model.workers.cursor.top) else { break };
+        let under = under(model, Screen::Workers, n == model.workers.cursor.at);
+        row(buffer, place, COLUMNS, &cells(theme, worker, now), under);
+    }
+}
+
+fn cells(theme: Theme, worker: &WorkerView, now: Option<Timestamp>) -> Vec<Cell> {
+    let (glyph, role) = theme.worker(worker.state);
+    let text = theme.style(Role::Text);
+    let lease = worker.in_flight.first();
+    let message = lease.map_or(String::new(), |lease| {
+        let more = match worker.in_flight.len() {
+            0 | 1 => String::new(),
+            n => format!(" +{}", n - 1),
+        };
+        format!("{} #{}{more}", lease.queue, lease.seq)
+    });
+    let (left, left_role) = match (now, lease) {
+        (Some(now), Some(lease)) if lease.deadline >= now => {
+            (words::coarse_age(lease.deadline.since_ms(now)), Role::Text)
+        }
+        (Some(now), Some(lease)) => {
+            (format!("-{}", words::coarse_age(now.since_ms(lease.deadline))), Role::Bad)
+        }
+        (_, _) => (String::new(), Role::Text),
+    };
+    // Heartbeats come every 2.5 s: only a silence is worth a number that moves.
+    let heard = match now.map(|now| now.since_ms(worker.heard_at)) {
+        Some(ms) if ms < 5_000 => "now".to_owned(),
+        Some(ms) => words::coarse_age(ms),
+        None => String::new(),
+    };
+    let serves: Vec<&str> = worker.queues.iter().map(|queue| queue.as_str()).collect();
+    vec![
+        Cell::new(format!("{glyph} {}", worker.state), theme.style(role)),
+        Cell::new(clean(&worker.name).into_owned(), text),
+        Cell::new(message, text),
+        Cell::new(left, theme.style(left_role)),
+        Cell::new(lease.map_or(String::new(), |lease| lease.attempt.to_string()), text),
+        Cell::new(heard, text),
+        Cell::new(words::count(worker.acked), text),
+        Cell::new(words::count(worker.nacked), text),
+        Cell::new(serves.join(","), text),
+        Cell::new(worker.pid.map_or(String::new(), |pid| pid.to_string()), text),
+    ]
+}
