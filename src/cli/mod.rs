@@ -1,11 +1,21 @@
 //! The command line: one file a command. The only place that prints.
 
 pub mod bench;
+mod call;
 mod config;
 mod config_args;
 pub mod embedded;
 mod exit;
+mod failure;
+mod input;
+mod journal;
+mod message;
+mod output;
+mod queue;
+mod send;
 mod serve;
+mod target;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -13,6 +23,8 @@ use clap::{Parser, Subcommand};
 
 pub use config_args::ConfigArgs;
 pub use exit::Exit;
+
+use failure::Failure;
 
 /// A message broker that stops when something is wrong, and a console to put it right.
 #[derive(Debug, Parser)]
@@ -29,11 +41,18 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the sto
 
 /// One variant a command, one file a variant.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "each is documented at its arguments, which is what --help shows")]
 pub enum Command {
     /// Run the broker as a daemon, until SIGTERM or SIGINT.
     Serve(serve::ServeArgs),
     /// Check the configuration, or show all that it may hold.
     Config(config::ConfigCommandArgs),
+    Send(send::SendArgs),
+    Call(call::CallArgs),
+    Queue(queue::QueueArgs),
+    Message(message::MessageArgs),
+    Worker(worker::WorkerArgs),
+    Journal(journal::JournalArgs),
 }
 
 /// Runs what the command line asks for.
@@ -43,6 +62,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(command) => match command {
             Command::Serve(args) => serve::run(&args),
             Command::Config(args) => config::run(&args),
+            Command::Send(args) => asked(send::run(args)),
+            Command::Call(args) => asked(call::run(args)),
+            Command::Queue(args) => asked(queue::run(args)),
+            Command::Message(args) => asked(message::run(args)),
+            Command::Worker(args) => asked(worker::run(args)),
+            Command::Journal(args) => asked(journal::run(args)),
         },
     };
     exit.into()
@@ -59,4 +84,43 @@ pub(crate) fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
     }
     eprintln!();
     exit
+}
+
+/// Runs a command that asks a broker; one thread is enough to wait on.
+fn asked(command: impl Future<Output = Result<Exit, Failure>>) -> Exit {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => Err(Failure::io("the runtime can't be started", &error)),
+    };
+    result.unwrap_or_else(|failure| failure.tell())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn worker_is_both_a_command_and_the_list_of_workers() {
+        for line in [
+            "mubroker worker ls --json --data-dir /tmp/x",
+            "mubroker worker --queue a --queue b --credit 2 --exec ./connector --flag -x",
+            "mubroker message cancel orders 7 --reason wrong --admin unix:/tmp/a.sock",
+            "mubroker message show 0190-id --payload --revision 0",
+            "mubroker send -q orders --header tenant=fr --lines --file -",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in ["mubroker worker", "mubroker worker --queue a", "mubroker message show a 1 2"]
+        {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
 }

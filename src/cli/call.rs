@@ -1,0 +1,77 @@
+//! `mubroker call`
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Exit;
+use super::failure::Failure;
+use super::input::{HeaderArgs, PayloadArgs};
+use super::output::{json, print_bytes};
+use super::target::ClientsDoor;
+use crate::admin::dto::Payload;
+use crate::client::Client;
+use crate::console::text::clean::clean;
+use crate::model::limits::{DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS};
+use crate::model::{CallReply, CallStatus, QueueName};
+
+/// Send a message and wait for the worker's reply, which is printed as it is
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// The queue
+    #[arg(long, short)]
+    queue: QueueName,
+    #[command(flatten)]
+    payload: PayloadArgs,
+    #[command(flatten)]
+    header: HeaderArgs,
+    /// How long to wait, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = DEFAULT_CALL_TIMEOUT_MS,
+          value_parser = clap::value_parser!(u64).range(1..=MAX_CALL_TIMEOUT_MS))]
+    timeout_ms: u64,
+    /// Print id, status, error and payload as one JSON value
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    door: ClientsDoor,
+}
+
+pub(super) async fn run(args: CallArgs) -> Result<Exit, Failure> {
+    let content = args.header.message(args.payload.read()?).build();
+    let content = content.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
+    let client = Client::connect(&args.door.endpoint().await?).await?;
+    let wait = Duration::from_millis(args.timeout_ms);
+    let reply = client.call(&args.queue, content, wait).await?;
+    if args.json {
+        json(&json!({
+            "id": reply.id,
+            "status": reply.status,
+            "error": reply.error,
+            "payload": Payload::from_bytes(&reply.payload),
+        }))?;
+        return Ok(if reply.status == CallStatus::Ok { Exit::Done } else { Exit::Refused });
+    }
+    match reply.status {
+        CallStatus::Ok => print_bytes(&reply.payload).map(|()| Exit::Done),
+        CallStatus::Failed | CallStatus::Timeout | CallStatus::Blocked => {
+            Err(ended_badly(&args.queue, &reply))
+        }
+    }
+}
+
+fn ended_badly(queue: &QueueName, reply: &CallReply) -> Failure {
+    let id = clean(reply.id.as_str());
+    let why = reply.error.as_ref().map_or(String::new(), |e| format!(": {}", clean(&e.message)));
+    let (what, advice) = match reply.status {
+        CallStatus::Ok => unreachable!("told apart by the caller"),
+        CallStatus::Failed => ("failed", None),
+        CallStatus::Timeout => ("had no reply in time; it stays in its queue", None),
+        CallStatus::Blocked => (
+            "failed and blocks its queue",
+            Some(format!("`mubroker message show {id}` says why; edit, retry or cancel it")),
+        ),
+    };
+    let text = format!("message {id} in {queue} {what}{why}");
+    Failure { advice, ..Failure::new(text).exit(Exit::Refused) }
+}

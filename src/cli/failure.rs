@@ -1,0 +1,117 @@
+//! How a command fails: an exit code, what failed on what, and what to do.
+
+use std::error::Error;
+use std::io;
+
+use super::Exit;
+use super::output::note;
+use crate::admin::client::AdminError;
+use crate::client::ClientError;
+use crate::console::text::clean::clean;
+use crate::model::RejectCode;
+
+/// What a command that failed tells its caller.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// For scripts.
+    pub(super) exit: Exit,
+    /// What failed, on what.
+    pub(super) text: String,
+    /// What to do.
+    pub(super) advice: Option<String>,
+}
+
+impl Failure {
+    /// A plain failure.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, text: text.into(), advice: None }
+    }
+
+    /// The same with another exit code.
+    pub(super) fn exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// The same with what to do.
+    pub(super) fn advice(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+
+    /// A file or stream that can't be read or written.
+    pub(super) fn io(what: &str, error: &io::Error) -> Self {
+        Self::new(format!("{what}: {error}"))
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+const START: &str =
+    "start one with `mubroker serve`, or say where it is with --data-dir or --admin";
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        let failure = Self::new(chain(&error));
+        match error {
+            AdminError::Unreachable { .. } | AdminError::Timeout { sent: false, .. } => {
+                failure.exit(Exit::Unreachable).advice(START)
+            }
+            AdminError::Problem(_) => failure.exit(Exit::Refused),
+            AdminError::Timeout { sent: true, .. }
+            | AdminError::Lost { .. }
+            | AdminError::StreamEnded { .. }
+            | AdminError::Protocol { .. }
+            | AdminError::Request { .. } => failure,
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let failure = Self::new(chain(&error));
+        match error {
+            ClientError::Unreachable { .. } => failure
+                .exit(Exit::Unreachable)
+                .advice("start one with `mubroker serve`, or say where it is with --broker"),
+            ClientError::Rejected(rejection) => {
+                let failure = failure.exit(Exit::Refused);
+                match (rejection.retry_after_ms, rejection.code) {
+                    (Some(ms), _) => failure.advice(format!("try again in {ms} ms")),
+                    (None, RejectCode::NoSuchQueue) => {
+                        failure.advice("`mubroker queue ls` shows the queues there are")
+                    }
+                    (None, _) => failure,
+                }
+            }
+            ClientError::Endpoint { .. } | ClientError::Header(_) => failure.exit(Exit::Usage),
+            ClientError::Timeout { .. }
+            | ClientError::Lost { .. }
+            | ClientError::Protocol { .. } => failure.advice(
+                "the message may have been accepted: send it again with the same --id to be sure",
+            ),
+            ClientError::Busy { .. }
+            | ClientError::TooLarge { .. }
+            | ClientError::Closed { .. } => failure,
+        }
+    }
+}
+
+impl Failure {
+    /// Tells the caller, and gives the exit code.
+    pub(super) fn tell(self) -> Exit {
+        note(&format!("mubroker: {}", clean(&self.text)));
+        if let Some(advice) = &self.advice {
+            note(&format!("  {}", clean(advice)));
+        }
+        self.exit
+    }
+}

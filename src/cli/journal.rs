@@ -1,0 +1,79 @@
+//! `mubroker journal`
+
+use clap::Args;
+
+use super::Exit;
+use super::failure::Failure;
+use super::output::{Column, json, print, table};
+use super::target::Target;
+use crate::admin::client::JournalQuery;
+use crate::admin::dto::{JournalEntry, QueueName, Seq};
+use crate::model::limits::MAX_PAGE;
+
+/// Who did what, when, why; newest first
+#[derive(Debug, Args)]
+pub struct JournalArgs {
+    /// Of this queue only
+    #[arg(long, short)]
+    queue: Option<QueueName>,
+    /// Of this message only
+    #[arg(long, requires = "queue")]
+    seq: Option<u64>,
+    /// Entries before this number
+    #[arg(long, value_name = "NUMBER")]
+    before: Option<u64>,
+    /// How many
+    #[arg(long, default_value_t = 50,
+          value_parser = clap::value_parser!(u16).range(1..=MAX_PAGE as i64))]
+    limit: u16,
+    /// As one JSON object: entries, and next_before for the next page
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) async fn run(args: JournalArgs) -> Result<Exit, Failure> {
+    let query = JournalQuery {
+        before: args.before,
+        limit: Some(usize::from(args.limit)),
+        queue: args.queue,
+        seq: args.seq.map(Seq),
+    };
+    let page = args.target.admin()?.journal(&query).await?;
+    if args.json {
+        json(&page)?;
+        return Ok(Exit::Done);
+    }
+    print(&entries(&page.entries))?;
+    if let Some(before) = page.next_before {
+        print(&format!("older: --before {before}\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A table of entries.
+pub(super) fn entries(entries: &[JournalEntry]) -> String {
+    let columns = [
+        Column("NO", 8),
+        Column("AT", 24),
+        Column("WHO", 12),
+        Column("WHAT", 17),
+        Column("MESSAGE AND REASON", 80),
+    ];
+    let rows: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let seq = entry.seq.map_or(String::new(), |seq| format!(" {seq}"));
+            let reason = if entry.reason.is_empty() { "" } else { ": " };
+            vec![
+                entry.number.to_string(),
+                entry.at.to_string(),
+                format!("{}/{}", entry.actor.name, entry.actor.via),
+                entry.kind.as_str().to_owned(),
+                format!("{}{seq}{reason}{}", entry.queue, entry.reason),
+            ]
+        })
+        .collect();
+    table(&columns, &rows)
+}

@@ -1,0 +1,143 @@
+//! Repairs: retry, cancel, restore, undo; and how any repair is sent until its outcome is known.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::address::Address;
+use crate::admin::client::{AdminClient, AdminError};
+use crate::admin::dto::{
+    IdempotencyKey, QueueName, RepairOutcome, RepairRequest, RepairVerb, Revision, Seq,
+};
+use crate::cli::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output::{json, note, print};
+use crate::console::text::clean::clean;
+
+/// How long an unknown outcome is asked for: a broker that was restarted has opened its store by then.
+const ASK_FOR: Duration = Duration::from_secs(15);
+/// Between two questions.
+const ASK_EVERY: Duration = Duration::from_millis(300);
+
+/// What every repair can be told.
+#[derive(Debug, Args)]
+pub(super) struct RepairArgs {
+    /// Why; the journal keeps it
+    #[arg(long, default_value = "")]
+    pub(super) reason: String,
+    /// The revision that you saw; another one now: refused [default: the one just read]
+    #[arg(long, value_name = "REVISION")]
+    pub(super) expect_revision: Option<u32>,
+    /// Names this repair: sent twice, it acts once [default: a new one]
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<IdempotencyKey>,
+    /// Print the outcome as a JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl RepairArgs {
+    /// The given key, or a new one.
+    pub(super) fn key(&self) -> IdempotencyKey {
+        self.key.clone().unwrap_or_else(|| {
+            IdempotencyKey::new(&Uuid::now_v7().to_string()).expect("a UUID is a valid key")
+        })
+    }
+
+    /// Tells the outcome.
+    pub(super) fn tell(&self, outcome: &RepairOutcome) -> Result<(), Failure> {
+        if self.json {
+            return json(outcome);
+        }
+        let RepairOutcome { queue, seq, state, revision, journal, repeated, .. } = outcome;
+        let again = if *repeated { " (this repair had been done before)" } else { "" };
+        print(&format!(
+            "{queue} {seq} is {state}, revision {revision}; journal entry {journal}{again}\n"
+        ))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ActArgs {
+    #[command(flatten)]
+    message: Address,
+    #[command(flatten)]
+    repair: RepairArgs,
+}
+
+pub(super) async fn run(
+    client: &AdminClient,
+    args: ActArgs,
+    action: RepairVerb,
+) -> Result<Exit, Failure> {
+    if action == RepairVerb::Cancel && args.repair.reason.is_empty() {
+        let failure = Failure::new("a cancelled message needs a reason").exit(Exit::Usage);
+        return Err(failure.advice("say why with --reason"));
+    }
+    let (queue, seq) = args.message.find(client).await?;
+    let expect_revision = match args.repair.expect_revision {
+        Some(revision) => Revision(revision),
+        None => client.message(&queue, seq).await?.summary.revision,
+    };
+    let request = RepairRequest {
+        key: args.repair.key(),
+        expect_revision,
+        action,
+        payload: None,
+        header: None,
+        reason: args.repair.reason.clone(),
+    };
+    let outcome = repair(client, &queue, seq, &request).await?;
+    args.repair.tell(&outcome)?;
+    Ok(Exit::Done)
+}
+
+/// Sends a repair. When its answer got lost, asks what came of its key before anything is said; the
+/// repair is only sent again under the same key, so that it acts once.
+pub(super) async fn repair(
+    client: &AdminClient,
+    queue: &QueueName,
+    seq: Seq,
+    request: &RepairRequest,
+) -> Result<RepairOutcome, Failure> {
+    let mut error = match client.repair(queue, seq, request).await {
+        Ok(outcome) => return Ok(outcome),
+        Err(error) if !error.outcome_unknown() => return Err(refused(error, queue, seq)),
+        Err(error) => error,
+    };
+    note(&clean(&format!("{error}; asking what came of it")));
+    let until = Instant::now() + ASK_FOR;
+    while Instant::now() < until {
+        match client.repair_outcome(&request.key).await {
+            Ok(Some(outcome)) => return Ok(outcome),
+            // It may still be on its way inside the broker: the same key again can't act twice.
+            Ok(None) => match client.repair(queue, seq, request).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(refusal @ AdminError::Problem(_)) if !refusal.outcome_unknown() => {
+                    return Err(refused(refusal, queue, seq));
+                }
+                Err(other) => error = other,
+            },
+            Err(other) => error = other,
+        }
+        sleep(ASK_EVERY).await;
+    }
+    let text = format!("UNKNOWN whether the repair was done: {error}");
+    let advice = format!(
+        "repeat the same command with --key {}: if it was done, it isn't done again",
+        request.key
+    );
+    Err(Failure::new(text).advice(advice))
+}
+
+fn refused(error: AdminError, queue: &QueueName, seq: Seq) -> Failure {
+    let changed = matches!(&error, AdminError::Problem(problem) if problem.code == "changed");
+    let failure = Failure::from(error);
+    if changed {
+        failure.advice(format!("see what is there now: `mubroker message show {queue} {seq}`"))
+    } else {
+        failure
+    }
+}

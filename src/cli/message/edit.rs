@@ -1,0 +1,203 @@
+//! `mubroker message edit`
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::act::{RepairArgs, repair};
+use super::address::Address;
+use crate::admin::client::AdminClient;
+use crate::admin::dto::{
+    MessageView, Payload, QueueName, RepairRequest, RepairVerb, Revision, Seq,
+};
+use crate::cli::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::input::read_file;
+use crate::cli::output::{note, print};
+use crate::console::text::clean::clean;
+use crate::console::text::diff::{DiffKind, unified};
+use crate::console::text::json;
+use crate::model::limits::MAX_HOLD_MS;
+
+/// Equal lines shown around each change.
+const CONTEXT_LINES: usize = 3;
+
+#[derive(Debug, Args)]
+pub(super) struct EditArgs {
+    #[command(flatten)]
+    message: Address,
+    /// Take the new payload from a file, `-` for standard input [default: $VISUAL or $EDITOR]
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Make the message ready again, in the same commit
+    #[arg(long)]
+    retry: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Save what isn't JSON, and say why
+    #[arg(long, value_name = "REASON")]
+    not_json: Option<String>,
+    #[command(flatten)]
+    repair: RepairArgs,
+}
+
+pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Failure> {
+    let (queue, seq) = args.message.find(client).await?;
+    let message = client.message(&queue, seq).await?;
+    let seen = message.summary.revision;
+    let old = client.payload(&queue, seq, Some(seen)).await?;
+    let draft = match &args.file {
+        Some(path) => Draft { bytes: read_file(path)?, kept: None },
+        None => edit(client, &queue, seq, &old).await?,
+    };
+    if draft.bytes[..] == old[..] && !args.retry {
+        note("nothing changed, nothing saved");
+        return Ok(Exit::Done);
+    }
+    check(&args, &message, &draft)?;
+    let changed = draft.bytes[..] != old[..];
+    if !args.repair.json {
+        print(&difference(&old, &draft.bytes))?;
+    }
+    if !agreed(&args, &message)? {
+        note("nothing saved");
+        return Ok(Exit::Failed);
+    }
+    let request = RepairRequest {
+        key: args.repair.key(),
+        expect_revision: args.repair.expect_revision.map_or(seen, Revision),
+        action: match (changed, args.retry) {
+            (true, true) => RepairVerb::SaveAndRetry,
+            (true, false) => RepairVerb::Save,
+            (false, _) => RepairVerb::Retry,
+        },
+        payload: changed.then(|| Payload::from_bytes(&draft.bytes)),
+        header: None,
+        reason: args.not_json.clone().unwrap_or_else(|| args.repair.reason.clone()),
+    };
+    let outcome = repair(client, &queue, seq, &request).await.map_err(|f| draft.keep(f))?;
+    args.repair.tell(&outcome)?;
+    Ok(Exit::Done)
+}
+
+/// A new payload; one from an editor has a file that is kept if it can't be saved.
+struct Draft {
+    bytes: Vec<u8>,
+    kept: Option<tempfile::NamedTempFile>,
+}
+
+impl Draft {
+    /// Says where the operator's work is.
+    fn keep(&self, failure: Failure) -> Failure {
+        let Some(file) = &self.kept else { return failure };
+        let path = file.path().with_extension("draft.json");
+        match std::fs::copy(file.path(), &path) {
+            Ok(_) => {
+                let advice = format!("your text is in {}; use it with --file", path.display());
+                failure.advice(advice)
+            }
+            Err(error) => failure.advice(format!("your text could not be kept: {error}")),
+        }
+    }
+}
+
+/// Opens the editor on the payload's own bytes. A hold keeps automatic retries away meanwhile.
+async fn edit(
+    client: &AdminClient,
+    queue: &QueueName,
+    seq: Seq,
+    old: &[u8],
+) -> Result<Draft, Failure> {
+    let editor = std::env::var_os("VISUAL").or_else(|| std::env::var_os("EDITOR"));
+    let editor = editor.filter(|editor| !editor.is_empty());
+    let Some(editor) = editor.filter(|_| std::io::stdin().is_terminal()) else {
+        let failure = Failure::new("there is no editor to open here").exit(Exit::Usage);
+        return Err(failure.advice("give the new payload with --file, or set EDITOR in a terminal"));
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix("mubroker-")
+        .suffix(".json")
+        .tempfile()
+        .map_err(|error| Failure::io("a temporary file", &error))?;
+    file.write_all(old).map_err(|error| Failure::io("a temporary file", &error))?;
+    client.hold(queue, seq, MAX_HOLD_MS).await?;
+    let renew = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(MAX_HOLD_MS / 3)).await;
+            // A hold that can't be renewed is no reason to take the editor away.
+            let _lost = client.hold(queue, seq, MAX_HOLD_MS).await;
+        }
+    };
+    // By the shell, since EDITOR may hold arguments.
+    let status = Command::new("sh")
+        .args(["-c", "exec $MUBROKER_EDITOR \"$1\"", "sh"])
+        .arg(file.path())
+        .env("MUBROKER_EDITOR", &editor)
+        .status();
+    let status = tokio::select! {
+        status = status => status,
+        never = renew => match never {},
+    };
+    // If it can't be given back, it ends by itself.
+    let _lost = client.hold(queue, seq, 0).await;
+    let editor = clean(&editor.to_string_lossy()).into_owned();
+    match status {
+        Ok(status) if status.success() => {
+            let bytes = read_file(file.path())?;
+            Ok(Draft { bytes, kept: Some(file) })
+        }
+        Ok(status) => Err(Failure::new(format!("{editor} ended with {status}; nothing saved"))),
+        Err(error) => Err(Failure::io(&editor, &error)),
+    }
+}
+
+/// What was meant to be JSON must be JSON, unless the operator says why not.
+fn check(args: &EditArgs, message: &MessageView, draft: &Draft) -> Result<(), Failure> {
+    let declared = match message.header.get("content_type") {
+        Some(Value::String(text)) => text.contains("json"),
+        Some(_) | None => true,
+    };
+    if !declared || args.not_json.is_some() {
+        return Ok(());
+    }
+    json::check(&draft.bytes).map_err(|fault| {
+        let name = args.file.as_deref().unwrap_or(Path::new("payload"));
+        let text = format!("{}:{fault}", clean(&name.to_string_lossy()));
+        draft.keep(Failure::new(text).advice("correct it, or save it with --not-json REASON"))
+    })
+}
+
+fn difference(old: &[u8], new: &[u8]) -> String {
+    let mark = |kind| match kind {
+        DiffKind::Same => " ",
+        DiffKind::Removed => "-",
+        DiffKind::Added => "+",
+        DiffKind::Gap => "@",
+        DiffKind::Note => "#",
+    };
+    let lines = unified(old, new, CONTEXT_LINES);
+    lines.iter().map(|line| format!("{}{}\n", mark(line.kind), line.text())).collect()
+}
+
+/// Asks, where there is a person to ask.
+fn agreed(args: &EditArgs, message: &MessageView) -> Result<bool, Failure> {
+    let from_stdin = args.file.as_deref() == Some(Path::new("-"));
+    if args.yes || from_stdin || !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let what = if args.retry { "Save and retry" } else { "Save" };
+    let behind = message.behind;
+    let mut err = std::io::stderr().lock();
+    let asked = write!(err, "{behind} messages wait behind it. {what}? [y/N] ");
+    asked.and_then(|()| err.flush()).map_err(|error| Failure::io("standard error", &error))?;
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::io("standard input", &error))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,137 @@
+//! `mubroker message`
+
+mod act;
+mod address;
+mod edit;
+mod show;
+
+use clap::{Args, Subcommand};
+
+use super::Exit;
+use super::failure::Failure;
+use super::output::{Column, age, json, print, table};
+use super::target::Target;
+use crate::admin::client::MessageQuery;
+use crate::admin::dto::{MessagePage, MessageState, QueueName, RepairVerb, Seq, Timestamp};
+use crate::model::limits::MAX_PAGE;
+
+/// See messages, and repair them
+#[derive(Debug, Args)]
+pub struct MessageArgs {
+    #[command(subcommand)]
+    command: MessageCommand,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Subcommand)]
+enum MessageCommand {
+    /// List a queue's unfinished messages, in their order
+    Ls(LsArgs),
+    /// Show one message: header, payload, attempts, revisions, journal
+    Show(show::ShowArgs),
+    /// Change a message's payload: from a file, standard input or $EDITOR
+    Edit(edit::EditArgs),
+    /// Make a blocked or waiting message ready again
+    Retry(act::ActArgs),
+    /// Take a message out of its queue; needs --reason
+    Cancel(act::ActArgs),
+    /// Put a cancelled message back in its place, while its successor has not been delivered
+    Restore(act::ActArgs),
+    /// Take the last edit back, while the message is not with a worker
+    Undo(act::ActArgs),
+}
+
+#[derive(Debug, Args)]
+struct LsArgs {
+    /// The queue
+    queue: QueueName,
+    /// From this place on
+    #[arg(long, value_name = "SEQ")]
+    from: Option<u64>,
+    /// How many
+    #[arg(long, default_value_t = 50,
+          value_parser = clap::value_parser!(u16).range(1..=MAX_PAGE as i64))]
+    limit: u16,
+    /// In this state only: ready, leased, waiting, blocked, cancelled
+    #[arg(long, value_parser = state)]
+    state: Option<MessageState>,
+    /// As one JSON object: messages, and next for the next page
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
+    let client = args.target.admin()?;
+    match args.command {
+        MessageCommand::Ls(ls) => {
+            let query = MessageQuery {
+                from: ls.from.map(Seq),
+                limit: Some(usize::from(ls.limit)),
+                state: ls.state,
+            };
+            let page = client.messages(&ls.queue, &query).await?;
+            if ls.json {
+                json(&page)?;
+            } else {
+                print(&list(&page, client.overview().await?.now))?;
+            }
+            Ok(Exit::Done)
+        }
+        MessageCommand::Show(show) => show::run(&client, show).await,
+        MessageCommand::Edit(edit) => edit::run(&client, edit).await,
+        MessageCommand::Retry(act) => act::run(&client, act, RepairVerb::Retry).await,
+        MessageCommand::Cancel(act) => act::run(&client, act, RepairVerb::Cancel).await,
+        MessageCommand::Restore(act) => act::run(&client, act, RepairVerb::Restore).await,
+        MessageCommand::Undo(act) => act::run(&client, act, RepairVerb::UndoSave).await,
+    }
+}
+
+fn state(text: &str) -> Result<MessageState, String> {
+    let all = [
+        MessageState::Ready,
+        MessageState::Leased,
+        MessageState::Waiting,
+        MessageState::Blocked,
+        MessageState::Cancelled,
+    ];
+    all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+        let words: Vec<_> = all.iter().map(|state| state.as_str()).collect();
+        format!("one of {} is needed", words.join(", "))
+    })
+}
+
+fn list(page: &MessagePage, now: Timestamp) -> String {
+    if page.messages.is_empty() {
+        return "no such messages\n".to_owned();
+    }
+    let columns = [
+        Column("SEQ", 10),
+        Column("STATE", 9),
+        Column("TRY", 4),
+        Column("REV", 4),
+        Column("AGE", 5),
+        Column("ID", 20),
+        Column("ERROR OR PAYLOAD", 80),
+    ];
+    let rows: Vec<_> = page
+        .messages
+        .iter()
+        .map(|message| {
+            vec![
+                message.seq.to_string(),
+                message.state.to_string(),
+                message.attempt.to_string(),
+                message.revision.to_string(),
+                age(now.since_ms(message.accepted_at)),
+                message.id.to_string(),
+                match &message.error {
+                    Some(error) => format!("{}: {}", error.code, error.message),
+                    None => message.preview.clone(),
+                },
+            ]
+        })
+        .collect();
+    let more = page.next.map_or(String::new(), |seq| format!("more: --from {seq}\n"));
+    table(&columns, &rows) + &more
+}

@@ -1,0 +1,86 @@
+//! Which broker a command is for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Exit;
+use super::failure::{Failure, chain};
+use crate::admin::client::{AdminClient, AdminError, Endpoint};
+use crate::config::{Config, Sources};
+
+/// Which broker. Found as a broker itself finds its settings, so that a command without flags finds the
+/// broker that was started without flags.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which broker")]
+pub(super) struct Target {
+    /// The broker's configuration file
+    #[arg(long, value_name = "FILE", env = "MUBROKER_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// The broker's data folder
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+    /// The broker's admin API: unix:PATH
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    admin: Option<String>,
+}
+
+impl Target {
+    /// A client of its admin API; nothing is connected yet.
+    pub(super) fn admin(&self) -> Result<AdminClient, Failure> {
+        Ok(admin_of(&self.load()?))
+    }
+
+    /// Where it takes clients: as given, or as the running broker says, or as the configuration does.
+    pub(super) async fn clients(&self, given: Option<&String>) -> Result<String, Failure> {
+        if let Some(endpoint) = given {
+            return Ok(endpoint.clone());
+        }
+        let config = self.load()?;
+        match admin_of(&config).overview().await {
+            Ok(overview) => Ok(overview.clients),
+            Err(AdminError::Unreachable { .. }) => Ok(config.clients),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where it takes workers, likewise.
+    pub(super) async fn workers(&self, given: Option<&String>) -> Result<String, Failure> {
+        if let Some(endpoint) = given {
+            return Ok(endpoint.clone());
+        }
+        let config = self.load()?;
+        match admin_of(&config).overview().await {
+            Ok(overview) => Ok(overview.workers),
+            Err(AdminError::Unreachable { .. }) => Ok(config.workers),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn load(&self) -> Result<Config, Failure> {
+        let Self { config, data_dir, admin } = self.clone();
+        let sources = Sources { data_dir, admin, ..Sources::of_process(config) };
+        Config::load(&sources).map_err(|error| Failure::new(chain(&error)).exit(Exit::Config))
+    }
+}
+
+fn admin_of(config: &Config) -> AdminClient {
+    AdminClient::new(Endpoint::Unix(config.admin.clone()), "cli")
+}
+
+/// Where clients connect.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ClientsDoor {
+    /// Where the broker takes clients, e.g. tcp://127.0.0.1:5555 [default: as the running broker says]
+    #[arg(long, value_name = "ENDPOINT")]
+    broker: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl ClientsDoor {
+    /// The given endpoint, or where the running broker is.
+    pub(super) async fn endpoint(&self) -> Result<String, Failure> {
+        self.target.clients(self.broker.as_ref()).await
+    }
+}
