@@ -29,6 +29,9 @@ pub(super) struct Store {
     pub(super) state: Tree,
     data: File,
     broken: AtomicBool,
+    /// Writes until one fails; negative: never.
+    #[cfg(test)]
+    writes_left: std::sync::atomic::AtomicI64,
     db: Db,
     /// Last: given back when sled is closed.
     _lock: File,
@@ -54,8 +57,17 @@ impl Store {
             sync_folder(folder).map_err(at("syncing the store's folder"))?;
         }
         let path = path.to_owned();
-        let broken = AtomicBool::new(false);
-        Ok(Self { path, log, state, data, broken, db, _lock: lock })
+        Ok(Self {
+            path,
+            log,
+            state,
+            data,
+            broken: AtomicBool::new(false),
+            #[cfg(test)]
+            writes_left: (-1).into(),
+            db,
+            _lock: lock,
+        })
     }
 
     /// Writes: an error or a panic breaks the store.
@@ -65,7 +77,19 @@ impl Store {
         f: impl FnOnce() -> ::sled::Result<T>,
     ) -> Result<T, MailboxError> {
         self.check_sound(action)?;
+        #[cfg(test)]
+        if self.writes_left.fetch_sub(1, Ordering::Relaxed) == 0 {
+            self.set_broken();
+            let source = io::Error::other("injected by the test");
+            return Err(io_error(action, &self.path, source));
+        }
         guard(&self.path, action, f).inspect_err(|_| self.set_broken())
+    }
+
+    /// The write after `writes` further ones fails, as if the process ended before it.
+    #[cfg(test)]
+    pub(super) fn fail_after_writes(&self, writes: i64) {
+        self.writes_left.store(writes, Ordering::Relaxed);
     }
 
     pub(super) fn read<T>(&self, f: impl FnOnce() -> ::sled::Result<T>) -> Result<T, MailboxError> {

@@ -1,0 +1,327 @@
+//! Crashes, damage, and what only this store promises. The behaviours that all stores share are in
+//! `conformance`.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::layout::{MAX_VALUE_BYTES, PART_BYTES, VALUE_SLOT, log_key, record_key};
+use super::*;
+use crate::mailbox::MemoryMailbox;
+use crate::mailbox::conformance::sample::*;
+use crate::model::{Generation, Op};
+
+fn open(path: &Path) -> SledMailbox {
+    SledMailbox::open(&path.join("store"), SledOptions::default()).unwrap()
+}
+
+fn blobs(path: &Path) -> usize {
+    std::fs::read_dir(path.join("store/sled/blobs")).unwrap().count()
+}
+
+#[test]
+fn a_second_open_says_which_process_has_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = open(folder.path());
+    let again = SledMailbox::open(&folder.path().join("store"), SledOptions::default());
+    match again {
+        Err(MailboxError::Held { pid, .. }) => assert_eq!(pid, std::process::id().to_string()),
+        other => panic!("{other:?}"),
+    }
+    drop(held);
+    open(folder.path());
+}
+
+#[test]
+fn a_newer_or_unreadable_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let store = folder.path().join("store");
+    let refuse = |format: Option<&str>| {
+        match format {
+            Some(text) => std::fs::write(store.join("format"), text).unwrap(),
+            None => std::fs::remove_file(store.join("format")).unwrap(),
+        }
+        SledMailbox::open(&store, SledOptions::default()).unwrap_err()
+    };
+    let newer = refuse(Some("mubroker store format 2\n"));
+    assert!(matches!(newer, MailboxError::TooNew { found: 2, known: 1, .. }), "{newer}");
+    for bad in [Some("mubroker store format x"), Some(""), None] {
+        let error = refuse(bad);
+        assert!(matches!(error, MailboxError::Damaged { .. }), "{error}");
+    }
+    std::fs::write(store.join("format"), "mubroker store format 1\n").unwrap();
+    open(folder.path());
+}
+
+#[test]
+fn damaged_bytes_are_found_and_never_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open(folder.path());
+    mailbox.append(&batch([put_queue(Q, 5)])).unwrap();
+    mailbox.append(&appends(Q, 1..=3)).unwrap();
+    mailbox.append(&batch([put_record(Q, 2, blocked(0)), append(Q, 4, "sound")])).unwrap();
+    let flip = |tree: &::sled::Tree, key: &[u8]| {
+        let mut value = tree.get(key).unwrap().unwrap().to_vec();
+        let at = value.len() / 2;
+        value[at] ^= 1;
+        tree.insert(key, value).unwrap();
+    };
+    flip(&mailbox.store.log, &log_key(1, VALUE_SLOT));
+    let record = [record_key(Q, Seq(2)), vec![0, 0]].concat();
+    flip(&mailbox.store.state, &record);
+    let error = mailbox.read(Q, Seq(1), 1, 99).unwrap_err();
+    assert!(error.to_string().contains("0000000000000001"), "says where: {error}");
+    assert!(mailbox.content(Q, Seq(2), Revision(0)).is_err());
+    assert_eq!(mailbox.read(Q, Seq(4), 1, 99).unwrap()[0].content.payload, "sound");
+    assert!(mailbox.recover().is_err(), "the record is damaged");
+}
+
+#[test]
+fn no_value_is_longer_than_what_keeps_pages_out_of_blobs() {
+    // The largest of everything: sled would write a page of more than 2 MiB into a blob.
+    const MAX_KEYS_ON_A_PAGE: usize = 20;
+    const { assert!(MAX_KEYS_ON_A_PAGE * MAX_VALUE_BYTES < 2 * 1024 * 1024 - 64 * 1024) };
+    const { assert!(PART_BYTES + 64 < MAX_VALUE_BYTES) };
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open(folder.path());
+    mailbox.append(&batch([put_queue(Q, 100)])).unwrap();
+    let mut seq = 0;
+    for len in [87_900, 88_000, 90_112, 300_000, 3_000_000, 50_000, 87_000, 1_000] {
+        for _ in 0..6 {
+            seq += 1;
+            let ops = [append(Q, seq, vec![seq as u8; len])];
+            let mut large = blocked(1);
+            large.last_error.as_mut().unwrap().detail = "\u{1}".repeat(len / 8);
+            let more = [put_record(Q, seq, large), revise(Q, seq, 1, vec![1; len])];
+            mailbox.append(&batch(ops.into_iter().chain(more))).unwrap();
+            mailbox.sync().unwrap();
+        }
+    }
+    mailbox.append(&batch((1..=seq).filter(|seq| seq % 3 > 0).map(|seq| finish(Q, seq)))).unwrap();
+    while mailbox.maintain().unwrap() {}
+    mailbox.sync().unwrap();
+    let left: Vec<u64> = (1..=seq).filter(|seq| seq % 3 == 0).collect();
+    drop(mailbox);
+    let mailbox = open(folder.path());
+    assert_eq!(places(&mailbox, Q), left);
+    assert_eq!(blobs(folder.path()), 0);
+}
+
+#[test]
+fn finished_segments_are_removed_and_the_newest_commit_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open(folder.path());
+    mailbox.append(&batch([put_queue(Q, 3)])).unwrap();
+    for seq in 1..=200 {
+        mailbox.append(&batch([append(Q, seq, vec![0; 2_000])])).unwrap();
+        mailbox.append(&batch([finish(Q, seq)])).unwrap();
+    }
+    while mailbox.maintain().unwrap() {}
+    let values = |mailbox: &SledMailbox| {
+        mailbox.store.log.iter().filter(|item| !item.as_ref().unwrap().1.is_empty()).count()
+    };
+    assert_eq!(values(&mailbox), 1, "the newest");
+    let directories = mailbox.store.state.scan_prefix(b"s").count();
+    assert_eq!(directories, 3, "as many as the window needs");
+    assert_eq!(mailbox.index().segments.len(), 3);
+    assert_eq!(mailbox.index().queues[&Q].runs.len(), 3);
+    drop(mailbox);
+    let mailbox = open(folder.path());
+    while mailbox.maintain().unwrap() {}
+    assert_eq!((values(&mailbox), mailbox.index().segments.len()), (1, 3));
+}
+
+/// Random batches, consistent with what a model holds.
+struct Driver {
+    random: fastrand::Rng,
+    next: BTreeMap<QueueId, u64>,
+    waiting: Vec<(QueueId, u64)>,
+    journal: u64,
+    repairs: usize,
+}
+
+impl Driver {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            next: BTreeMap::new(),
+            waiting: Vec::new(),
+            journal: 0,
+            repairs: 0,
+        }
+    }
+
+    fn batch(&mut self) -> Batch {
+        let ops = (0..self.random.usize(1..12)).filter_map(|_| self.op());
+        Batch { ops: ops.collect::<Vec<_>>() }
+    }
+
+    fn op(&mut self) -> Option<Op> {
+        let queue = QueueId(self.random.u32(1..=4));
+        let Some(next) = self.next.get(&queue).copied() else {
+            self.next.insert(queue, 1);
+            return Some(put_queue(queue, queue.0 * 5 - 5));
+        };
+        let pick = |driver: &mut Self| {
+            let count = driver.waiting.len();
+            (count > 0).then(|| driver.random.usize(0..count))
+        };
+        let len = match self.random.u32(0..20) {
+            0 => self.random.usize(80_000..250_000),
+            1..4 => self.random.usize(5_000..80_000),
+            _ => self.random.usize(0..500),
+        };
+        let payload = vec![self.random.u8(..); len];
+        Some(match self.random.u32(0..20) {
+            0..9 => {
+                self.next.insert(queue, next + 1);
+                self.waiting.push((queue, next));
+                append(queue, next, payload)
+            }
+            9..14 => {
+                let (queue, seq) = pick(self).map(|at| self.waiting.swap_remove(at))?;
+                finish(queue, seq)
+            }
+            14..16 => {
+                let (queue, seq) = pick(self).map(|at| self.waiting[at])?;
+                put_record(queue, seq, blocked(0))
+            }
+            16..18 => {
+                let (queue, seq) = pick(self).map(|at| self.waiting[at])?;
+                revise(queue, seq, self.random.u32(1..3), payload)
+            }
+            18 => {
+                self.journal += 1;
+                journal(self.journal, queue, Some(self.journal))
+            }
+            _ => {
+                self.repairs += 1;
+                repair(self.repairs)
+            }
+        })
+    }
+}
+
+/// All that a store can be asked, but the generation.
+fn everything(mailbox: &dyn Mailbox) -> String {
+    let mut recovered = mailbox.recover().unwrap();
+    recovered.generation = Generation(0);
+    let journal = mailbox.journal(u64::MAX, usize::MAX, JournalFilter::default()).unwrap();
+    let mut text = format!("{recovered:?} {journal:?}");
+    for queue in &recovered.queues {
+        for message in mailbox.read(queue.record.id, Seq(0), usize::MAX, usize::MAX).unwrap() {
+            let revisions = mailbox.revisions(queue.record.id, message.seq).unwrap();
+            let payload = &message.content.payload;
+            let sum = (payload.len(), crc32fast::hash(payload), &message.record);
+            text += &format!("\n{} {sum:?} {revisions:?}", message.seq);
+        }
+    }
+    text
+}
+
+#[test]
+fn a_crash_between_any_two_writes_leaves_whole_commits() {
+    const ROUNDS: usize = 60;
+    for seed in 0..2 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mailbox = open(folder.path());
+        let model = MemoryMailbox::new();
+        let mut driver = Driver::new(seed);
+        let mut cuts = [0; 2];
+        for _ in 0..ROUNDS {
+            for _ in 0..driver.random.usize(0..6) {
+                let batch = driver.batch();
+                mailbox.append(&batch).unwrap();
+                model.append(&batch).unwrap();
+                mailbox.maintain().unwrap();
+            }
+            let before = everything(&model);
+            let batch = driver.batch();
+            mailbox.store.fail_after_writes(driver.random.i64(0..30));
+            let refused = mailbox.append(&batch).is_err() || mailbox.maintain().is_err();
+            assert_eq!(mailbox.append(&Batch::default()).is_err(), refused, "broken stays broken");
+            drop(mailbox);
+            mailbox = open(folder.path());
+            model.append(&batch).unwrap();
+            let is_whole = everything(&mailbox) == everything(&model);
+            cuts[usize::from(is_whole)] += 1;
+            if !is_whole {
+                assert_eq!(everything(&mailbox), before, "all or nothing");
+                mailbox.append(&batch).unwrap();
+            }
+            assert_eq!(everything(&mailbox), everything(&model));
+        }
+        assert!(cuts.iter().all(|&count| count > 5), "both ends were seen: {cuts:?}");
+        assert_eq!(blobs(folder.path()), 0);
+    }
+}
+
+/// The child of [`kill_9_loses_nothing_that_was_synced`]: appends and says what is synced, for ever.
+const CHILD_FOLDER: &str = "MUBROKER_TEST_CRASH_FOLDER";
+
+#[test]
+#[ignore = "the child process of another test"]
+fn child_that_appends_until_it_is_killed() {
+    let Ok(folder) = std::env::var(CHILD_FOLDER) else { return };
+    let mailbox = open(Path::new(&folder));
+    let recovered = mailbox.recover().unwrap();
+    let mut next = match recovered.queues.first() {
+        Some(queue) => queue.next_seq.0,
+        None => {
+            mailbox.append(&batch([put_queue(Q, 5)])).unwrap();
+            1
+        }
+    };
+    let (mut floor, mut random) = (recovered.queues.first().map_or(1, |q| q.floor.0), next);
+    for _ in 0..20_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let count = random >> 33 & 31;
+        let done = (next - floor).saturating_sub(100);
+        let appended = (next..=next + count).map(|seq| append(Q, seq, seq.to_string().repeat(60)));
+        let finished = (floor..floor + done).map(|seq| finish(Q, seq));
+        mailbox.append(&batch(appended.chain(finished))).unwrap();
+        mailbox.sync().unwrap();
+        mailbox.maintain().unwrap();
+        next += count + 1;
+        floor += done;
+        writeln!(std::io::stdout(), "synced {floor} {next}").unwrap();
+    }
+}
+
+#[test]
+fn kill_9_loses_nothing_that_was_synced() {
+    const ROUNDS: u64 = 20;
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..ROUNDS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture"])
+            .arg("mailbox::sled::tests::child_that_appends_until_it_is_killed")
+            .env(CHILD_FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut acknowledged = lines.map_while(Result::ok).filter_map(|line| {
+            let mut words = line.strip_prefix("synced ")?.split(' ').map(str::parse);
+            Some((words.next()?.unwrap(), words.next()?.unwrap()))
+        });
+        let before_kill = acknowledged.nth((round * 37 % 101) as usize);
+        child.kill().unwrap();
+        let last: Option<(u64, u64)> = acknowledged.last().or(before_kill);
+        child.wait().unwrap();
+        let (floor, next) = last.expect("the child acknowledged something");
+        let mailbox = open(folder.path());
+        let queue = mailbox.recover().unwrap().queues.remove(0);
+        assert!(queue.next_seq.0 >= next && queue.floor.0 >= floor, "{queue:?} after {next}");
+        let kept = mailbox.read(Q, Seq(0), usize::MAX, usize::MAX).unwrap();
+        let expected: Vec<u64> = (queue.floor.0..queue.next_seq.0).collect();
+        assert_eq!(kept.iter().map(|message| message.seq.0).collect::<Vec<_>>(), expected);
+        for message in kept {
+            assert_eq!(message.content.payload, message.seq.to_string().repeat(60));
+        }
+    }
+    assert_eq!(blobs(folder.path()), 0);
+}
