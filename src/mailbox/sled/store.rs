@@ -34,7 +34,20 @@ pub(super) struct Store {
     writes_left: std::sync::atomic::AtomicI64,
     db: Db,
     /// Last: given back when sled is closed.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// Given back when it is dropped, not when the file is closed: a child process that is just being started
+/// has the file open too, until it runs its own program.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the store's lock is given back only when this process ends");
+        }
+    }
 }
 
 impl Store {
@@ -205,7 +218,7 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> MailboxErro
 }
 
 /// One process at a time: the lock is the file's, the pid in it is for people.
-fn lock(path: &Path) -> Result<File, MailboxError> {
+fn lock(path: &Path) -> Result<Lock, MailboxError> {
     let at = |source| io_error("locking", path, source);
     let mut file = File::options()
         .read(true)
@@ -226,7 +239,7 @@ fn lock(path: &Path) -> Result<File, MailboxError> {
     }
     file.set_len(0).and_then(|()| file.rewind()).map_err(at)?;
     writeln!(file, "{}", std::process::id()).map_err(at)?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Reads the format, or writes it before the first byte of a new store.
