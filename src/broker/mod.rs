@@ -16,6 +16,8 @@ mod peers;
 mod pipeline;
 mod start;
 mod store;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use clock::Clock;

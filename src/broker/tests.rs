@@ -1,0 +1,377 @@
+//! The loop over a real store that fails when told to, without sockets.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::clock::Clock;
+use super::event_loop::{Ended, EventLoop, Inputs};
+use super::handle::{BrokerHandle, Facts, OperatorError};
+use super::messages::{Act, RepairOrder};
+use super::store::{OpenStore, Started, Store};
+use super::watch::Sight;
+use crate::engine::{Engine, EngineOptions};
+use crate::mailbox::fault::FaultMailbox;
+use crate::mailbox::{SledMailbox, SledOptions};
+use crate::model::{
+    Actor, CallStatus, Content, DeliveryId, Edit, Header, IdempotencyKey, MessageId, MessageState,
+    NackAction, Notice, Payload, QueueName, QueueSettings, QueueTemplate, RejectCode,
+    RepairRefusal, Revision, Seq, WorkError, WorkerInfo,
+};
+use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
+use crate::wire::{
+    BrokerMessage, ClientReply, ClientRequest, Delivery, SendRequest, WorkerMessage,
+};
+
+/// Longer than anything here takes; a test that hangs must fail.
+const LIMIT: Duration = Duration::from_secs(20);
+const CLIENT: PeerId = PeerId(1);
+const WORKER: PeerId = PeerId(2);
+
+type Fault = FaultMailbox<SledMailbox>;
+
+struct Broker {
+    inbound: mpsc::Sender<Inbound>,
+    outbound: mpsc::Receiver<Outbound>,
+    handle: BrokerHandle,
+    /// The store that is open now; weak, so that the broker can close it.
+    store: Arc<Mutex<Weak<Fault>>>,
+    ended: JoinHandle<Ended>,
+    _folder: TempDir,
+}
+
+fn start() -> Broker {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store: Arc<Mutex<Weak<Fault>>> = Arc::default();
+    let newest = Arc::clone(&store);
+    let open: OpenStore = Box::new(move || {
+        let mailbox = SledMailbox::open(&path, SledOptions::default())?;
+        let fault = Arc::new(FaultMailbox::new(mailbox));
+        *newest.lock().unwrap() = Arc::downgrade(&fault);
+        Ok(fault)
+    });
+    let Started { store: threads, replies, reads, recovered } = Store::start(open).unwrap();
+    let options = EngineOptions {
+        templates: vec![QueueTemplate {
+            prefix: String::new(),
+            settings: QueueSettings::default(),
+        }],
+        ..EngineOptions::default()
+    };
+    let clock = Clock::start();
+    let facts = Arc::new(Facts {
+        started_at: clock.now(),
+        data_dir: String::new(),
+        clients: String::new(),
+        workers: String::new(),
+    });
+    let (inbound, inbound_receiver) = mpsc::channel(1024);
+    let (outbound_sender, outbound) = mpsc::channel(1024);
+    let (commands_sender, commands) = mpsc::channel(16);
+    let engine = Engine::new(options.clone(), recovered, clock.now());
+    let event_loop = EventLoop::new(clock, engine, options, facts, threads, outbound_sender);
+    let inputs = Inputs { inbound: inbound_receiver, commands, store: replies };
+    let ended = tokio::spawn(async move {
+        let (ended, store) = event_loop.run(inputs).await;
+        tokio::task::spawn_blocking(|| store.stop()).await.unwrap();
+        ended
+    });
+    let handle = BrokerHandle::new(commands_sender, reads);
+    Broker { inbound, outbound, handle, store, ended, _folder: folder }
+}
+
+fn queue() -> QueueName {
+    QueueName::new("orders").unwrap()
+}
+
+fn send_request(id: &str) -> SendRequest {
+    let map = serde_json::from_str(&format!(r#"{{"id":"{id}"}}"#)).unwrap();
+    let header = Header::from_map(map, || unreachable!("the id is there")).unwrap();
+    let payload = Bytes::from(format!(r#"{{"of":"{id}"}}"#));
+    SendRequest { queue: queue(), content: Content { header, payload } }
+}
+
+impl Broker {
+    fn fault(&self) -> Arc<Fault> {
+        self.store.lock().unwrap().upgrade().expect("the store is open")
+    }
+
+    async fn client(&self, request: ClientRequest) {
+        let input = Inbound::Client { peer: CLIENT, reply_form: ReplyForm::Plain, request };
+        self.inbound.send(input).await.unwrap();
+    }
+
+    async fn send(&self, id: &str) {
+        self.client(ClientRequest::Send(send_request(id))).await;
+    }
+
+    async fn worker(&self, message: WorkerMessage) {
+        self.inbound.send(Inbound::Worker { peer: WORKER, message }).await.unwrap();
+    }
+
+    async fn worker_ready(&self) {
+        let info = WorkerInfo { name: "w".to_owned(), ..WorkerInfo::default() };
+        self.worker(WorkerMessage::Ready { queues: vec![queue()], credit: 1, info }).await;
+    }
+
+    async fn out(&mut self) -> Outbound {
+        timeout(LIMIT, self.outbound.recv()).await.expect("in time").expect("the loop runs")
+    }
+
+    /// The next answer to the client.
+    async fn reply(&mut self) -> ClientReply {
+        loop {
+            match self.out().await {
+                Outbound::Client { peer: CLIENT, reply, .. } => return reply,
+                Outbound::Worker { message: BrokerMessage::Heartbeat, .. } => {}
+                other => panic!("not an answer to the client: {other:?}"),
+            }
+        }
+    }
+
+    /// The next message to the worker.
+    async fn told(&mut self) -> BrokerMessage {
+        loop {
+            match self.out().await {
+                Outbound::Worker { message: BrokerMessage::Heartbeat, .. } => {}
+                Outbound::Worker { peer: WORKER, message } => return message,
+                other => panic!("not for the worker: {other:?}"),
+            }
+        }
+    }
+
+    async fn delivery(&mut self) -> Delivery {
+        match self.told().await {
+            BrokerMessage::Deliver(delivery) => delivery,
+            other => panic!("not a delivery: {other:?}"),
+        }
+    }
+
+    async fn nack(&self, delivery: DeliveryId) {
+        let error = WorkError { code: "boom".to_owned(), ..WorkError::default() };
+        let action = NackAction::Retry;
+        self.worker(WorkerMessage::Nack { delivery, error, action, delay_ms: None }).await;
+    }
+
+    /// Everything that was sent before this call has been through the engine.
+    async fn taken_in(&mut self) {
+        self.client(ClientRequest::Ping).await;
+        assert_eq!(self.reply().await, ClientReply::Pong);
+    }
+
+    /// Sends until it is accepted, as a client does that hears `store_unavailable`.
+    async fn send_until_accepted(&mut self, id: &str) -> Seq {
+        loop {
+            self.send(id).await;
+            match self.reply().await {
+                ClientReply::Accepted(accepted) => return accepted.seq,
+                ClientReply::Rejected(rejection) => {
+                    assert_eq!(rejection.code, RejectCode::StoreUnavailable);
+                    let pause = rejection.retry_after_ms.expect("a hint");
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                other => panic!("not an answer to SEND: {other:?}"),
+            }
+        }
+    }
+
+    async fn stop(self) -> Ended {
+        self.handle.shut_down().await;
+        timeout(LIMIT, self.ended).await.expect("in time").unwrap()
+    }
+}
+
+async fn held_sync(fault: Arc<Fault>) {
+    tokio::task::spawn_blocking(move || fault.wait_for_held_sync()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_accepted_before_its_sync() {
+    let mut broker = start();
+    let fault = broker.fault();
+    fault.hold_syncs();
+    broker.send("m1").await;
+    held_sync(Arc::clone(&fault)).await;
+    broker.taken_in().await;
+    assert!(broker.outbound.try_recv().is_err(), "told before it is durable");
+    fault.release_syncs();
+    let ClientReply::Accepted(accepted) = broker.reply().await else { panic!("not accepted") };
+    assert_eq!((accepted.seq, accepted.duplicate), (Seq(1), false));
+    drop(fault);
+    assert_eq!(broker.stop().await, Ended::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_during_a_flush_shares_the_next_one() {
+    let mut broker = start();
+    let fault = broker.fault();
+    fault.hold_syncs();
+    broker.send("m0").await;
+    held_sync(Arc::clone(&fault)).await;
+    let (_, before) = fault.counts();
+    for n in 1..=100 {
+        broker.send(&format!("m{n}")).await;
+    }
+    broker.taken_in().await;
+    fault.release_syncs();
+    for n in 1..=101 {
+        let ClientReply::Accepted(accepted) = broker.reply().await else { panic!("not accepted") };
+        assert_eq!(accepted.seq, Seq(n));
+    }
+    assert_eq!(fault.counts().1, before + 1, "one flush for all that came meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_sees_is_durable() {
+    let mut broker = start();
+    let fault = broker.fault();
+    fault.hold_syncs();
+    broker.send("m1").await;
+    held_sync(Arc::clone(&fault)).await;
+    let handle = broker.handle.clone();
+    let mut view = tokio::spawn(async move { handle.queue(&queue()).await });
+    broker.taken_in().await;
+    assert!(timeout(Duration::from_millis(50), &mut view).await.is_err());
+    fault.release_syncs();
+    assert_eq!(timeout(LIMIT, view).await.unwrap().unwrap().unwrap().depth, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_flush_refuses_reopens_and_goes_on() {
+    let mut broker = start();
+    assert_eq!(broker.send_until_accepted("m1").await, Seq(1));
+    broker.worker_ready().await;
+    let first = broker.delivery().await;
+    let mut watch = broker.handle.watch().await.unwrap();
+    let generation = broker.handle.overview().await.unwrap().generation;
+
+    broker.fault().fail_sync(0);
+    broker.send("m2").await;
+    let ClientReply::Rejected(rejection) = broker.reply().await else { panic!("not rejected") };
+    assert_eq!(rejection.code, RejectCode::StoreUnavailable);
+    assert!(rejection.retry_after_ms.is_some());
+
+    // The worker is told to say READY again, and gets what it had with a new lease.
+    let BrokerMessage::Bye { .. } = broker.told().await else { panic!("not told BYE") };
+    broker.worker_ready().await;
+    let again = broker.delivery().await;
+    assert_eq!((again.seq, &again.content), (first.seq, &first.content));
+    assert!(again.delivery.generation > first.delivery.generation);
+    broker.worker(WorkerMessage::Ack { delivery: first.delivery, reply: Bytes::new() }).await;
+    assert_eq!(broker.told().await, BrokerMessage::Stale { delivery: first.delivery });
+
+    // Sent again with its id, it is there once, whether or not the flush had brought it to the disk.
+    assert_eq!(broker.send_until_accepted("m2").await, Seq(2));
+    assert_eq!(broker.handle.queue(&queue()).await.unwrap().depth, 2);
+    assert!(broker.handle.overview().await.unwrap().generation > generation);
+
+    let mut notices = Vec::new();
+    while notices.len() < 2 {
+        let sight = timeout(LIMIT, watch.next.recv()).await.unwrap().unwrap();
+        match sight.as_ref() {
+            Sight::Notice(Notice::StoreDown { .. }) => notices.push("down"),
+            Sight::Notice(Notice::StoreUp) => notices.push("up"),
+            _ => {}
+        }
+    }
+    assert_eq!(notices, ["down", "up"]);
+    drop(watch);
+    assert_eq!(broker.stop().await, Ended::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_not_appended_is_not_there_afterwards() {
+    let mut broker = start();
+    assert_eq!(broker.send_until_accepted("m1").await, Seq(1));
+    broker.fault().fail_append(0);
+    broker.send("lost").await;
+    let ClientReply::Rejected(_) = broker.reply().await else { panic!("not rejected") };
+    assert_eq!(broker.send_until_accepted("m2").await, Seq(2));
+    let lost = broker.handle.locate(&MessageId::new("lost").unwrap()).await;
+    assert!(matches!(lost, Err(OperatorError::NotFound { .. })), "{lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_message_is_looked_at_edited_and_delivered_as_saved() {
+    let mut broker = start();
+    broker.send_until_accepted("m1").await;
+    broker.send_until_accepted("m2").await;
+    broker.worker_ready().await;
+    let delivery = broker.delivery().await;
+    broker.nack(delivery.delivery).await;
+    broker.taken_in().await;
+
+    let page = broker.handle.messages(&queue(), Seq(1), 10, None).await.unwrap();
+    let states: Vec<MessageState> = page.messages.iter().map(|row| row.state).collect();
+    assert_eq!(states, [MessageState::Blocked, MessageState::Ready]);
+    assert_eq!(page.next, None);
+    let page = broker.handle.messages(&queue(), Seq(1), 1, None).await.unwrap();
+    assert_eq!((page.messages.len(), page.next), (1, Some(Seq(2))));
+    let state = Some(MessageState::Ready);
+    let page = broker.handle.messages(&queue(), Seq(1), 10, state).await.unwrap();
+    assert_eq!(page.messages[0].seq, Seq(2));
+
+    let view = broker.handle.message(&queue(), Seq(1)).await.unwrap();
+    assert_eq!(view.payload, Payload::Utf8(r#"{"of":"m1"}"#.to_owned()));
+    assert_eq!((view.attempts.len(), view.behind, view.history.len()), (1, 1, 1));
+
+    let order = |revision| RepairOrder {
+        key: IdempotencyKey::new("k1").unwrap(),
+        actor: Actor { name: "op".to_owned(), via: "cli".to_owned() },
+        queue: queue(),
+        seq: Seq(1),
+        expect_revision: Revision(revision),
+        act: Act::SaveAndRetry(Edit { payload: Bytes::from_static(b"{ }"), header: None }),
+        reason: "typo".to_owned(),
+    };
+    let refused = broker.handle.repair(order(7)).await.unwrap_err();
+    assert!(matches!(refused, OperatorError::Refused(RepairRefusal::Changed { .. })), "{refused}");
+    let outcome = broker.handle.repair(order(0)).await.unwrap();
+    assert_eq!((outcome.revision, outcome.repeated), (Revision(1), false));
+    assert!(broker.handle.repair(order(0)).await.unwrap().repeated);
+    let delivery = broker.delivery().await;
+    assert_eq!((delivery.seq, &delivery.content.payload[..]), (Seq(1), &b"{ }"[..]));
+    let original = broker.handle.content(&queue(), Seq(1), Some(Revision(0))).await.unwrap();
+    assert_eq!(&original.payload[..], br#"{"of":"m1"}"#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_refuses_callers_and_sends_workers_away() {
+    let mut broker = start();
+    let call = ClientRequest::Call { send: send_request("c1"), timeout_ms: 60_000 };
+    broker.client(call).await;
+    broker.worker_ready().await;
+    broker.delivery().await;
+    broker.handle.shut_down().await;
+    let (mut rejected, mut bye) = (None, false);
+    while rejected.is_none() || !bye {
+        match broker.out().await {
+            Outbound::Client { reply: ClientReply::Rejected(rejection), .. } => {
+                rejected = Some(rejection.code);
+            }
+            Outbound::Client { reply: ClientReply::Reply(reply), .. } => {
+                panic!("a call can't end well here: {:?}", CallStatus::Ok == reply.status)
+            }
+            Outbound::Worker { message: BrokerMessage::Bye { .. }, .. } => bye = true,
+            _ => {}
+        }
+    }
+    assert_eq!(rejected, Some(RejectCode::Draining));
+    assert_eq!(timeout(LIMIT, broker.ended).await.unwrap().unwrap(), Ended::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_not_known_is_told_to_say_ready() {
+    let mut broker = start();
+    broker.worker(WorkerMessage::Heartbeat).await;
+    assert!(matches!(broker.told().await, BrokerMessage::Bye { .. }));
+    // What it had sent already brings it no second one.
+    broker.worker(WorkerMessage::Heartbeat).await;
+    broker.taken_in().await;
+}
