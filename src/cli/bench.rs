@@ -31,7 +31,7 @@ const END_TO_END_WINDOW: usize = 1024;
 /// mailbox's records get.
 const HEADER_BYTES: usize = 40;
 
-/// Measures publishing, end to end, calls and draining a backlog, next to what disk and mailbox do alone.
+/// Measure publishing, end to end, calls and a backlog, next to what disk and mailbox do alone
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
     /// Measure the broker that runs (its admin socket), not one started for it.

@@ -4,6 +4,7 @@ pub mod bench;
 mod call;
 mod config;
 mod config_args;
+mod demo;
 pub mod embedded;
 mod exit;
 mod failure;
@@ -53,6 +54,8 @@ pub enum Command {
     Message(message::MessageArgs),
     Worker(worker::WorkerArgs),
     Journal(journal::JournalArgs),
+    Demo(demo::DemoArgs),
+    Bench(bench::BenchArgs),
 }
 
 /// Runs what the command line asks for.
@@ -68,9 +71,19 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Message(args) => asked(message::run(args)),
             Command::Worker(args) => asked(worker::run(args)),
             Command::Journal(args) => asked(journal::run(args)),
+            Command::Demo(args) => demo::run(&args),
+            Command::Bench(args) => asked(async { Ok(told(bench::run(&args).await)) }),
         },
     };
     exit.into()
+}
+
+/// A result without a code of its own.
+fn told(result: Result<(), impl std::error::Error>) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(error) => complain(&error, Exit::Failed),
+    }
 }
 
 /// Tells an error with its causes on standard error.

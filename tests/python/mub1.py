@@ -304,7 +304,8 @@ class Broker:
     def cli(self, *arguments, stdin=None, code=0):
         """Runs a command against this broker; what it printed."""
         done = subprocess.run(
-            [BINARY, *arguments, "--config", str(self.config)],
+            [BINARY, *arguments],
+            env={**os.environ, "MUBROKER_DATA_DIR": str(self.data)},
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
