@@ -4,10 +4,11 @@ use clap::Args;
 
 use super::Exit;
 use super::failure::Failure;
-use super::output::{Column, json, print, table};
+use super::output::{json, print};
 use super::target::Target;
 use crate::admin::client::JournalQuery;
 use crate::admin::dto::{JournalEntry, QueueName, Seq};
+use crate::console::text::clean::clean;
 use crate::model::limits::MAX_PAGE;
 
 /// Who did what, when, why; newest first
@@ -52,28 +53,20 @@ pub(super) async fn run(args: JournalArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A table of entries.
+/// A line an entry, and one with its reason where it has one: a reason is worth more than columns.
 pub(super) fn entries(entries: &[JournalEntry]) -> String {
-    let columns = [
-        Column("NO", 8),
-        Column("AT", 24),
-        Column("WHO", 12),
-        Column("WHAT", 17),
-        Column("MESSAGE AND REASON", 80),
-    ];
-    let rows: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            let seq = entry.seq.map_or(String::new(), |seq| format!(" {seq}"));
-            let reason = if entry.reason.is_empty() { "" } else { ": " };
-            vec![
-                entry.number.to_string(),
-                entry.at.to_string(),
-                format!("{}/{}", entry.actor.name, entry.actor.via),
-                entry.kind.as_str().to_owned(),
-                format!("{}{seq}{reason}{}", entry.queue, entry.reason),
-            ]
-        })
-        .collect();
-    table(&columns, &rows)
+    let mut out = String::new();
+    for entry in entries {
+        let JournalEntry { number, at, actor, kind, queue, .. } = entry;
+        let seq = entry.seq.map_or(String::new(), |seq| format!(" {seq}"));
+        let kind = kind.as_str();
+        let line =
+            format!("{number:<5} {at} {kind:<17} {queue}{seq} by {}/{}", actor.name, actor.via);
+        out.push_str(&clean(&line));
+        out.push('\n');
+        if !entry.reason.is_empty() {
+            out.push_str(&format!("      {}\n", clean(&entry.reason)));
+        }
+    }
+    out
 }

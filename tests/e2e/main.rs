@@ -1,3 +1,4 @@
 //! End-to-end tests: the real binary, real peers.
 
+mod cli;
 mod layers;
