@@ -169,7 +169,8 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
 }
 
 /// RAM that forgets what was not synced when it "crashes": batches wait beside the store until `sync`
-/// and are dropped by [`CrashMailbox::crash`]. Reads see them, as the contract says.
+/// and are dropped by [`CrashMailbox::crash`]. Reads see them, as the contract says. It keeps every batch
+/// for as long as it lives: for tests only.
 #[derive(Debug, Default)]
 pub struct CrashMailbox {
     now: MemoryMailbox,

@@ -36,9 +36,7 @@ impl SledMailbox {
             self.store.remove(&self.store.state, ids_key(id))?;
             self.store.remove(&self.store.state, directory_key(id))?;
         }
-        let index = self.index();
-        let is_due = |id: Option<&u64>| id.is_some_and(|&id| id < newest_first_id);
-        Ok(is_due(index.dead.front()) || is_due(index.unneeded.front()))
+        Ok(!dead.is_empty() || !unneeded.is_empty())
     }
 
     /// Segments whose values go now. The newest commit's stay: opening needs them.
@@ -68,7 +66,7 @@ impl SledMailbox {
     fn take_unneeded(&self, newest_first_id: u64) -> Vec<u64> {
         let mut index = self.index_mut();
         let mut taken = Vec::new();
-        for _ in 0..index.unneeded.len().min(MAX_DIRECTORIES_A_STEP) {
+        for _ in 0..index.unneeded.len() {
             let Some(id) = index.unneeded.pop_front() else { break };
             let has_values = index.segments.get(&id).is_some_and(|needed| needed.has_values);
             if id >= newest_first_id || has_values {
@@ -77,6 +75,9 @@ impl SledMailbox {
             }
             index.segments.remove(&id);
             taken.push(id);
+            if taken.len() == MAX_DIRECTORIES_A_STEP {
+                break;
+            }
         }
         taken
     }
