@@ -244,7 +244,7 @@ pub struct QueueBacklog {
     pub next_seq: Seq,
     /// Finished places at or after the floor, ascending.
     pub finished: Vec<Seq>,
-    /// Header and payload bytes of what is not finished.
+    /// Header and payload bytes of what is not finished, as of the newest revisions.
     pub bytes: u64,
     /// When the oldest unfinished message was accepted.
     pub oldest_at: Option<Timestamp>,
