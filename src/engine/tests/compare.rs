@@ -217,6 +217,8 @@ impl World {
             assert_eq!(view.waiting, model.count(MessageState::Waiting, now), "{name}");
             assert_eq!(view.blocked, model.count(MessageState::Blocked, now), "{name}");
             assert_eq!(view.paused.is_some(), model.paused);
+            let serving = self.workers.values().filter(|worker| worker.queues.contains(&at));
+            assert_eq!(view.workers, serving.count() as u64);
             assert_eq!(view.head.as_ref().map(|head| head.seq.0), model.head());
             if let Some(lease) = &model.lease {
                 let known = self.workers.get(&lease.worker).expect("whoever has it is there");

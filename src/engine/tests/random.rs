@@ -19,6 +19,8 @@ enum Step {
     LateAnswer(usize, Answer),
     Progress(usize),
     Advance(u64),
+    /// Time passes while all workers are heard.
+    Linger,
     ClockBack(u64),
     Pause(usize, bool),
     Hold(usize, usize, &'static str, u64),
@@ -39,6 +41,7 @@ impl Step {
             Self::LateAnswer(pick, answer) => world.late_answer(pick, answer),
             Self::Progress(pick) => world.progress(pick),
             Self::Advance(ms) => world.advance(ms),
+            Self::Linger => world.linger(),
             Self::ClockBack(ms) => world.clock_back(ms),
             Self::Pause(at, paused) => world.pause(at, paused),
             Self::Hold(at, pick, who, ms) => world.hold(at, pick, who, ms),
@@ -86,6 +89,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => pick().prop_map(Step::Progress),
         4 => select(vec![0, 1, 50, 300, 1_000, 2_000, 4_000, 8_000, 31_000])
             .prop_map(Step::Advance),
+        2 => Just(Step::Linger),
         1 => select(vec![1, 500, 1_001, 5_000, 100_000]).prop_map(Step::ClockBack),
         1 => (at(), any::<bool>()).prop_map(|(at, paused)| Step::Pause(at, paused)),
         1 => (at(), pick(), select(vec!["ann", "bob"]), select(vec![0, 500, 10_000]))

@@ -231,6 +231,14 @@ impl World {
         self.run(Event::Tick, Cause::default());
     }
 
+    /// Time passes while all workers are heard, as long as the shortest lease.
+    pub(super) fn linger(&mut self) {
+        for _ in 0..5 {
+            self.heard();
+            self.advance(1_000);
+        }
+    }
+
     pub(super) fn clock_back(&mut self, ms: u64) {
         self.clock.0 -= ms;
         let back = self.model.now.since_ms(self.clock);
