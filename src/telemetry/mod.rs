@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -15,6 +15,10 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 const DEFAULT_FILTER: &str = "info";
 /// Log files kept: two weeks, so that the incident of last week is still there.
 const MAX_FILES: usize = 14;
+
+/// Lines that may wait for the disk; their places are allocated at once, and the crate's own 128,000
+/// take megabytes of an idle broker.
+const MAX_LINES: usize = 8_192;
 
 /// How logs are written.
 #[derive(Debug, Clone)]
@@ -84,7 +88,8 @@ pub fn start(options: &LogOptions) -> Result<Logs, LogError> {
     let text = options.filter.as_deref().unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(text)
         .map_err(|source| LogError::Filter { filter: text.to_owned(), source })?;
-    let (writer, guard) = tracing_appender::non_blocking(appender);
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(MAX_LINES).finish(appender);
     let file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let stderr = options.warn_on_stderr.then(|| {
         tracing_subscriber::fmt::layer()
