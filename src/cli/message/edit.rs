@@ -65,8 +65,7 @@ pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Fa
         print(&difference(&old, &draft.bytes))?;
     }
     if !agreed(&args, &message)? {
-        note("nothing saved");
-        return Ok(Exit::Failed);
+        return Err(draft.keep(Failure::new("nothing saved")));
     }
     let request = RepairRequest {
         key: args.repair.key(),
