@@ -4,6 +4,7 @@ pub mod bench;
 mod call;
 mod config;
 mod config_args;
+mod console;
 mod demo;
 pub mod embedded;
 mod exit;
@@ -29,11 +30,13 @@ use failure::Failure;
 
 /// A message broker that stops when something is wrong, and a console to put it right.
 #[derive(Debug, Parser)]
-#[command(name = "mubroker", version, after_help = EXIT_CODES, arg_required_else_help = false)]
+#[command(name = "mubroker", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; without one, the console opens.
     #[command(subcommand)]
     pub command: Option<Command>,
+    #[command(flatten)]
+    console: console::ConsoleArgs,
 }
 
 /// What `--help` says of exit codes; see [`Exit`].
@@ -48,6 +51,7 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Check the configuration, or show all that it may hold.
     Config(config::ConfigCommandArgs),
+    Console(console::ConsoleArgs),
     Send(send::SendArgs),
     Call(call::CallArgs),
     Queue(queue::QueueArgs),
@@ -61,10 +65,11 @@ pub enum Command {
 /// Runs what the command line asks for.
 pub fn run(cli: Cli) -> ExitCode {
     let exit = match cli.command {
-        None => Exit::Usage,
+        None => console::open(&cli.console),
         Some(command) => match command {
             Command::Serve(args) => serve::run(&args),
             Command::Config(args) => config::run(&args),
+            Command::Console(args) => console::attach(&args),
             Command::Send(args) => asked(send::run(args)),
             Command::Call(args) => asked(call::run(args)),
             Command::Queue(args) => asked(queue::run(args)),

@@ -55,6 +55,7 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
             if session.loading {
                 fx.push(Effect::LoadDraft(message.clone()));
             }
+            model.acts.note(format!("editing {message}; nothing is sent before the review"));
             model.edit = Some(session);
             model.overlay = Overlay::None;
             take_hold(model, fx);

@@ -110,7 +110,7 @@ fn show(
         }
         Err(Failure::Refused(problem)) if problem.status == 404 => {
             screen.edit_when_read = false;
-            screen.gone = Some("done or taken out: it is no longer in its queue".to_owned());
+            screen.gone = Some("is no longer in its queue: done, or taken out".to_owned());
         }
         Err(failure) => {
             screen.edit_when_read = false;

@@ -13,9 +13,9 @@ use crate::console::theme::{Role, Theme};
 
 const COLUMNS: &[Column] = &[
     fixed("TIME UTC", 8, 0),
-    fixed("WHAT", 15, 0),
+    fixed("WHAT", 17, 0),
     growing("ON", 10, 2, 0),
-    growing("WHO", 6, 1, 1),
+    growing("WHO", 14, 1, 1),
     number("REV", 3, 3),
     growing("WHY", 8, 4, 2),
 ];

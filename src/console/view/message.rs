@@ -61,23 +61,23 @@ fn title(model: &Model, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) 
         0 => String::new(),
         n => format!("  revision {n}"),
     };
-    let state = match &screen.gone {
-        Some(_) => "gone".to_owned(),
-        None => format!("{glyph} {}", summary.state),
-    };
-    let mut text = format!(
-        "{state}  #{}  {}  attempt {}{revision}{age}  {}  {} behind",
+    if let Some(gone) = &screen.gone {
+        let text = format!("#{}  {}", summary.seq, clean(gone));
+        return put(buffer, row, &text, theme.style(Role::Warn), false);
+    }
+    let held = view
+        .hold
+        .as_ref()
+        .map_or(String::new(), |hold| format!("  held by {}", clean(&hold.by.name)));
+    let text = format!(
+        "{glyph} {}  #{}  attempt {}{revision}{age}  {}  {} behind{held}  {}",
+        summary.state,
         summary.seq,
-        clean(summary.id.as_str()),
         summary.attempt,
         words::size(summary.payload_bytes),
         view.behind,
+        clean(summary.id.as_str()),
     );
-    if let Some(gone) = &screen.gone {
-        text = format!("{state}: {gone}  #{}", summary.seq);
-    } else if let Some(hold) = &view.hold {
-        text.push_str(&format!("  held by {}", clean(&hold.by.name)));
-    }
     put(buffer, row, &text, theme.style(role), false);
 }
 

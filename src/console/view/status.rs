@@ -119,6 +119,7 @@ pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
         Screen::Message => model
             .message
             .as_ref()
+            .filter(|screen| screen.gone.is_none())
             .and_then(|screen| screen.view.as_ref()?.summary.error.as_ref())
             .map(text),
         Screen::Workers => model
@@ -242,6 +243,10 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
                 mode == Mode::Message && view.is_some_and(|view| view.undo.is_some())
             }
         },
+        Command::Edit | Command::Retry | Command::Cancel => {
+            mode != Mode::Message
+                || model.message.as_ref().is_some_and(|screen| screen.gone.is_none())
+        }
         Command::Difference => view.is_some_and(|view| !view.revisions.is_empty()),
         Command::GoToFault => {
             model.edit.as_ref().is_some_and(|edit| edit.json && edit.editor.fault().is_some())

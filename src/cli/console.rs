@@ -1,0 +1,109 @@
+//! `mubroker` and `mubroker console`: the terminal console.
+
+use clap::Args;
+use etcetera::BaseStrategy as _;
+use std::path::PathBuf;
+
+use super::config_args::ConfigArgs;
+use super::embedded::{Embedded, EmbeddedError, make_data_dir};
+use super::{Exit, complain};
+use crate::admin::client::Endpoint;
+use crate::config::Config;
+use crate::console::{self, ConsoleOptions};
+use crate::telemetry::{self, LogOptions};
+
+/// Opens the console on the broker that runs on this store.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConsoleArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Look, but change nothing.
+    #[arg(long)]
+    read_only: bool,
+    /// Draw with ASCII only.
+    #[arg(long)]
+    ascii: bool,
+    /// The palette gets a command `panic`, for tests.
+    #[arg(long, hide = true)]
+    debug_panic_key: bool,
+}
+
+/// `mubroker console`: attaches to a broker; it may also come later.
+pub(super) fn attach(args: &ConsoleArgs) -> Exit {
+    match args.config.load() {
+        Ok(config) => show(options(args, &config), None),
+        Err(error) => complain(&error, Exit::Config),
+    }
+}
+
+/// `mubroker`: with a broker inside, unless another process holds the store: then attached to that one.
+pub(super) fn open(args: &ConsoleArgs) -> Exit {
+    let config = match args.config.load() {
+        Ok(config) => config,
+        Err(error) => return complain(&error, Exit::Config),
+    };
+    if let Err(error) = make_data_dir(&config) {
+        return complain(&error, Exit::Failed);
+    }
+    match Embedded::start(&config) {
+        Ok(broker) => {
+            let logs = LogOptions {
+                dir: config.log_dir(),
+                filter: std::env::var("MUBROKER_LOG").ok(),
+                // The screen is the console's.
+                warn_on_stderr: false,
+            };
+            let _logs = match telemetry::start(&logs) {
+                Ok(logs) => logs,
+                Err(error) => return complain(&error, Exit::Failed),
+            };
+            show(options(args, &config), Some(broker))
+        }
+        Err(EmbeddedError::Held { .. }) => show(options(args, &config), None),
+        Err(error) => complain(&error, Exit::Failed),
+    }
+}
+
+/// Where drafts are kept: with the user, whoever's broker it is.
+pub(super) fn drafts_dir(config: &Config) -> PathBuf {
+    match etcetera::choose_base_strategy() {
+        Ok(base) => base.data_dir().join("mubroker").join("drafts"),
+        Err(_) => config.data_dir.join("drafts"),
+    }
+}
+
+fn options(args: &ConsoleArgs, config: &Config) -> ConsoleOptions {
+    ConsoleOptions {
+        endpoint: Endpoint::Unix(config.admin.clone()),
+        banner: None,
+        read_only: args.read_only,
+        ascii: args.ascii,
+        // https://no-color.org: set and not empty.
+        colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        drafts_dir: drafts_dir(config),
+        debug_panic: args.debug_panic_key,
+    }
+}
+
+/// Runs the console on this thread, then stops the broker inside, if there is one.
+pub(super) fn show(options: ConsoleOptions, broker: Option<Embedded>) -> Exit {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Answers are read beside the keys, so that a large one doesn't hold them up.
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, Exit::Failed),
+    };
+    let shown = runtime.block_on(console::run(options));
+    if let Some(broker) = broker {
+        runtime.block_on(broker.shut_down());
+    }
+    // A disk that hangs doesn't hold up the shell.
+    runtime.shutdown_background();
+    match shown {
+        Ok(()) => Exit::Done,
+        Err(error) => complain(&error, Exit::Failed),
+    }
+}
