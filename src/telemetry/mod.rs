@@ -98,5 +98,15 @@ pub fn start(options: &LogOptions) -> Result<Logs, LogError> {
             .with_filter(LevelFilter::WARN)
     });
     tracing_subscriber::registry().with(file.with_filter(filter)).with(stderr).try_init()?;
+    log_panics();
     Ok(Logs { _writer: guard })
+}
+
+/// A thread that breaks down says so in the log, too, before whatever else was to be done about it.
+fn log_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!(%panic, thread = std::thread::current().name(), "a thread broke down");
+        before(panic);
+    }));
 }
