@@ -88,7 +88,8 @@ impl Terminal {
 
     /// After a stop that was not ours: the shell may have changed the terminal meanwhile.
     pub(super) fn resume(&mut self) -> io::Result<()> {
-        TAKEN.store(false, Ordering::SeqCst);
+        // crossterm takes no mode that it believes to be set.
+        disable_raw_mode()?;
         enter()?;
         self.forget()
     }

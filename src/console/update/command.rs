@@ -1,6 +1,6 @@
 //! What each command does on the screens.
 
-use super::{Effects, edit, go, overlay, page, repair};
+use super::{Effects, draft, edit, go, overlay, page, repair};
 use crate::admin::dto::{MessageState, RepairVerb};
 use crate::console::clipboard::MAX_COPY_BYTES;
 use crate::console::command::{Command, Mode, Screen};
@@ -52,11 +52,11 @@ fn name(command: Command) -> &'static str {
 fn quit(model: &mut Model, fx: &mut Effects) {
     let asking = matches!(model.overlay, Overlay::Quit);
     if !asking && model.edit.as_ref().is_some_and(|edit| edit.editor.is_dirty()) {
-        edit::save_now(model, fx);
+        draft::save_now(model, fx);
         model.overlay = Overlay::Quit;
         return;
     }
-    edit::save_now(model, fx);
+    draft::save_now(model, fx);
     fx.push(Effect::Quit);
 }
 
@@ -301,7 +301,7 @@ fn retry(model: &mut Model, fx: &mut Effects) {
 }
 
 /// Blocked and waiting messages can be retried.
-pub(super) const fn is_retriable(state: MessageState) -> bool {
+pub(in crate::console) const fn is_retriable(state: MessageState) -> bool {
     match state {
         MessageState::Blocked | MessageState::Waiting => true,
         MessageState::Ready

@@ -1,24 +1,17 @@
-//! The editor: its hold, its draft, its keys, its review. Whatever happens, what was typed stays.
+//! The editor: its hold and its keys. Whatever happens, what was typed stays.
 
-use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Effects, command as commands, repair};
+use super::{Effects, command as commands, draft, repair, review};
 use crate::admin::dto::{JournalKind, MAX_HOLD_MS, MessageState, Notice};
 use crate::console::action::Failure;
 use crate::console::command::{Command, Screen};
-use crate::console::effect::{Effect, Request, SavedDraft};
-use crate::console::model::{
-    Button, EditSession, HoldState, Link, MessageRef, Model, Overlay, Purpose, Review,
-};
-use crate::console::text::diff;
+use crate::console::effect::{Effect, Request};
+use crate::console::model::{EditSession, HoldState, Link, MessageRef, Model, Overlay, Purpose};
 use crate::console::text::editor::{Editor, EditorInput};
 
 /// A hold is renewed this long after it was taken: a third of its life, so that two renewals may be lost.
 const RENEW_AFTER_MS: u64 = MAX_HOLD_MS / 3;
-
-/// Equal lines around each change.
-pub(super) const DIFF_CONTEXT: usize = 3;
 
 /// `e`: opens the editor on the selected message; reads it first if it was not read yet.
 pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
@@ -64,7 +57,7 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
     }
 }
 
-fn take_hold(model: &mut Model, fx: &mut Effects) {
+pub(super) fn take_hold(model: &mut Model, fx: &mut Effects) {
     if model.connection.link != Link::Up || model.setup.read_only {
         return;
     }
@@ -131,102 +124,7 @@ pub(super) fn tick(model: &mut Model, fx: &mut Effects) {
     if renew {
         take_hold(model, fx);
     }
-    save_now(model, fx);
-}
-
-/// Writes the draft if something in it is not on disk yet.
-pub(super) fn save_now(model: &mut Model, fx: &mut Effects) {
-    let Some(edit) = model.edit.as_mut().filter(|edit| edit.must_save()) else { return };
-    edit.draft.saving = Some(edit.draft.version);
-    fx.push(Effect::SaveDraft {
-        message: edit.message.clone(),
-        version: edit.draft.version,
-        draft: edit.saved_form(),
-    });
-}
-
-/// The disk has answered for a draft from before.
-pub(super) fn draft_loaded(
-    model: &mut Model,
-    message: &MessageRef,
-    draft: Result<Option<SavedDraft>, String>,
-) {
-    let Some(edit) = model.edit.as_mut().filter(|edit| edit.message == *message && edit.loading)
-    else {
-        return;
-    };
-    edit.loading = false;
-    match draft {
-        Ok(Some(draft)) if draft.bytes != edit.base_bytes => {
-            if let Err(why) = edit.recall(&draft) {
-                edit.notice = Some(format!("a draft from before can't be shown: {why}"));
-            }
-        }
-        Ok(_) => {}
-        Err(why) => edit.notice = Some(format!("drafts can't be read: {why}")),
-    }
-}
-
-/// The disk has answered for a draft that was to be written.
-pub(super) fn draft_saved(
-    model: &mut Model,
-    message: &MessageRef,
-    version: u64,
-    result: Result<(), String>,
-) {
-    let open = model.edit.as_mut().filter(|edit| edit.message == *message);
-    let state = match open {
-        Some(edit) => &mut edit.draft,
-        None => match model.parked.get_mut(message) {
-            Some(parked) => &mut parked.draft,
-            None => return,
-        },
-    };
-    if state.saving == Some(version) {
-        state.saving = None;
-    }
-    match result {
-        Ok(()) => {
-            state.saved = state.saved.max(version);
-            state.trouble = None;
-        }
-        Err(why) => state.trouble = Some(why),
-    }
-}
-
-/// A file's bytes take the place of the text; nothing is sent before the review.
-pub(super) fn file_read(
-    model: &mut Model,
-    fx: &mut Effects,
-    message: &MessageRef,
-    result: Result<Bytes, String>,
-) {
-    let what = format!("replace the payload of {message}");
-    let bytes = match result {
-        Ok(bytes) => bytes,
-        Err(why) => return model.acts.refuse(what, why),
-    };
-    let Some(screen) = model.message.as_ref().filter(|screen| screen.message == *message) else {
-        return model.acts.refuse(what, "another message is shown now");
-    };
-    let Some(view) = &screen.view else { return };
-    // The message itself need not be text; what replaces it is typed over nothing.
-    let shown = if screen.is_text() { screen.payload.clone() } else { Bytes::new() };
-    match EditSession::open(message.clone(), view, &shown, None) {
-        Ok(mut session) => {
-            let draft = SavedDraft { bytes, base: session.base };
-            if let Err(why) = session.recall(&draft) {
-                return model.acts.refuse(what, why.to_string());
-            }
-            session.loading = false;
-            session.touched();
-            session.notice = Some("read from the file; ^S shows the difference".to_owned());
-            model.edit = Some(session);
-            take_hold(model, fx);
-            save_now(model, fx);
-        }
-        Err(why) => model.acts.refuse(what, why.to_string()),
-    }
+    draft::save_now(model, fx);
 }
 
 /// The message under the editor was read again: somebody may have changed it.
@@ -273,7 +171,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
 pub(super) fn command(model: &mut Model, fx: &mut Effects, command: Command) {
     match command {
         Command::Back => leave(model, fx),
-        Command::Review => review(model, fx),
+        Command::Review => review::open(model, fx),
         Command::EditUndo => type_in(model, EditorInput::Undo),
         Command::EditRedo => type_in(model, EditorInput::Redo),
         Command::Format => type_in(model, EditorInput::Format),
@@ -369,7 +267,7 @@ fn editor_input(key: KeyEvent) -> Option<EditorInput> {
 
 /// `Esc`: back to the message; the draft stays, in memory and on disk, and the hold is given back.
 fn leave(model: &mut Model, fx: &mut Effects) {
-    save_now(model, fx);
+    draft::save_now(model, fx);
     let Some(message) = park(model) else { return };
     if model.parked.contains_key(&message) {
         model.acts.note(format!("the draft of {message} stays; e goes on with it"));
@@ -380,7 +278,7 @@ fn leave(model: &mut Model, fx: &mut Effects) {
 }
 
 /// Closes the editor; what was typed is kept.
-fn park(model: &mut Model) -> Option<MessageRef> {
+pub(super) fn park(model: &mut Model) -> Option<MessageRef> {
     let edit = model.edit.take()?;
     let message = edit.message.clone();
     if edit.editor.is_dirty() {
@@ -414,59 +312,4 @@ fn discard(model: &mut Model) {
     };
     edit.other = Some(std::mem::replace(&mut edit.editor, other));
     edit.touched();
-}
-
-/// `^S`: the difference to what the broker has now. Broken JSON isn't let through.
-fn review(model: &mut Model, fx: &mut Effects) {
-    save_now(model, fx);
-    let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
-    let Some(screen) = model.message.as_ref().filter(|screen| screen.message == edit.message)
-    else {
-        return;
-    };
-    let Some(view) = &screen.view else { return };
-    if edit.json
-        && let Some(fault) = edit.editor.recheck().cloned()
-    {
-        edit.editor.jump_to_fault();
-        edit.notice = Some(format!("not JSON at {fault}; mend it first"));
-        return;
-    }
-    let text = edit.editor.bytes();
-    model.overlay = Overlay::Review(Review {
-        lines: diff::unified(&screen.payload, &text, DIFF_CONTEXT),
-        unchanged: screen.payload == text,
-        against: view.summary.revision,
-        scroll: 0,
-        button: Button::Back,
-    });
-}
-
-/// A button of the review.
-pub(super) fn press(model: &mut Model, fx: &mut Effects) {
-    let Overlay::Review(review) = &model.overlay else { return };
-    let (button, against, unchanged) = (review.button, review.against, review.unchanged);
-    let verb = match (button, unchanged) {
-        (Button::Back, _) => {
-            model.overlay = Overlay::None;
-            return;
-        }
-        (Button::Retry, false) => crate::admin::dto::RepairVerb::SaveAndRetry,
-        (Button::Retry, true) => crate::admin::dto::RepairVerb::Retry,
-        (Button::Save, false) => crate::admin::dto::RepairVerb::Save,
-        (Button::Save, true) => {
-            model.overlay = Overlay::None;
-            return model.acts.note("nothing was changed, so there is nothing to save");
-        }
-    };
-    let Some(edit) = &model.edit else { return };
-    let message = edit.message.clone();
-    let submitted =
-        if unchanged { None } else { repair::submitted(edit.editor.bytes(), edit.draft.version) };
-    let wanted = repair::Wanted { verb, expect: against, reason: String::new(), submitted };
-    if repair::send(model, fx, message, wanted) {
-        model.overlay = Overlay::None;
-        // The text is kept until the broker says that it has it.
-        park(model);
-    }
 }

@@ -1,12 +1,14 @@
 //! `update`: an action changes the model and asks for effects. No I/O, no clock: `now` comes in.
 
 mod command;
+mod draft;
 mod edit;
 mod follow;
 mod overlay;
 mod page;
 mod repair;
 mod reply;
+mod review;
 mod stream;
 
 use super::action::Action;
@@ -14,6 +16,7 @@ use super::command::Screen;
 use super::effect::Effect;
 use super::model::{Link, Millis, Model, Overlay, Status};
 
+pub(in crate::console) use command::is_retriable;
 pub(in crate::console) use stream::is_read;
 
 /// Effects in the order in which they are to be done.
@@ -46,15 +49,15 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
                 reply::take(model, &mut fx, purpose, reply);
             }
         }
-        Action::DraftLoaded { message, draft } => edit::draft_loaded(model, &message, draft),
+        Action::DraftLoaded { message, draft } => draft::loaded(model, &message, draft),
         Action::DraftSaved { message, version, result } => {
-            edit::draft_saved(model, &message, version, result);
+            draft::saved(model, &message, version, result);
         }
         Action::FileWritten { result } => match result {
             Ok(text) => model.acts.note(text),
             Err(why) => model.acts.refuse("the file was not written", why),
         },
-        Action::FileRead { message, result } => edit::file_read(model, &mut fx, &message, result),
+        Action::FileRead { message, result } => draft::file_read(model, &mut fx, &message, result),
         Action::Trouble(text) => model.acts.note(text),
     }
     model.settle();

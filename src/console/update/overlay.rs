@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::path::PathBuf;
 
 use super::command::motion;
-use super::{Effects, command as commands, edit, page, repair};
+use super::{Effects, command as commands, edit, page, repair, review};
 use crate::admin::dto::{RepairVerb, Revision};
 use crate::console::action::Failure;
 use crate::console::command::{Command, Screen};
@@ -79,9 +79,9 @@ fn accept(model: &mut Model, fx: &mut Effects) {
                 fx.push(Effect::WriteFile(path, screen.payload.clone()));
             }
         }
-        review @ Overlay::Review(_) => {
-            model.overlay = review;
-            edit::press(model, fx);
+        open @ Overlay::Review(_) => {
+            model.overlay = open;
+            review::press(model, fx);
         }
         Overlay::Cancel(mut form) => {
             form.complaint = if form.typed_id != form.short_id {
@@ -298,7 +298,7 @@ pub(super) fn compared(
     };
     if difference.message == *message && difference.revision == revision {
         difference.lines = Some(match bytes {
-            Ok(bytes) => Ok(diff::unified(&bytes, &screen.payload, edit::DIFF_CONTEXT)),
+            Ok(bytes) => Ok(diff::unified(&bytes, &screen.payload, review::DIFF_CONTEXT)),
             Err(failure) => Err(failure.text()),
         });
     }

@@ -12,6 +12,7 @@ use crate::console::keymap;
 use crate::console::model::{Model, Overlay, Stage, Status, Undoable};
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::{Role, Theme};
+use crate::console::update::is_retriable;
 
 /// Draws pieces from the left until the row is full; tells where they end.
 fn pieces(buffer: &mut Buffer, row: Rect, pieces: &[(String, Style)]) -> u16 {
@@ -243,10 +244,24 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
                 mode == Mode::Message && view.is_some_and(|view| view.undo.is_some())
             }
         },
-        Command::Edit | Command::Retry | Command::Cancel => {
+        Command::Edit | Command::Cancel => {
             mode != Mode::Message
                 || model.message.as_ref().is_some_and(|screen| screen.gone.is_none())
         }
+        Command::Retry => match model.screen {
+            Screen::Queues => model.queues.selected().is_some_and(|row| {
+                row.view.head.as_ref().is_some_and(|head| is_retriable(head.state))
+            }),
+            Screen::Queue => {
+                let row = model.queue.as_ref().and_then(|queue| queue.selected());
+                row.is_some_and(|row| is_retriable(row.state))
+            }
+            Screen::Message => {
+                let gone = model.message.as_ref().is_some_and(|screen| screen.gone.is_some());
+                !gone && view.is_some_and(|view| is_retriable(view.summary.state))
+            }
+            Screen::Workers | Screen::Journal => false,
+        },
         Command::Difference => view.is_some_and(|view| !view.revisions.is_empty()),
         Command::GoToFault => {
             model.edit.as_ref().is_some_and(|edit| edit.json && edit.editor.fault().is_some())
