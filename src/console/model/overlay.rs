@@ -156,7 +156,11 @@ pub fn short_id(message: &MessageRef, id: &MessageId) -> String {
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
         return message.seq.to_string();
     }
-    text[text.len().saturating_sub(SHORT_ID_CHARS)..].to_owned()
+    let end = &text[text.len().saturating_sub(SHORT_ID_CHARS)..];
+    match end.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()) {
+        "" => message.seq.to_string(),
+        end => end.to_owned(),
+    }
 }
 
 impl CancelForm {
@@ -267,6 +271,8 @@ mod tests {
         let id = |text| MessageId::new(text).unwrap();
         assert_eq!(short_id(&message, &id("0192aa-beef42")), "beef42");
         assert_eq!(short_id(&message, &id("m1")), "m1");
+        assert_eq!(short_id(&message, &id("invoice-41004")), "41004");
+        assert_eq!(short_id(&message, &id("------")), "7");
         assert_eq!(short_id(&message, &id("żółw")), "7");
     }
 }

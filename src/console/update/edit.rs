@@ -13,6 +13,9 @@ use crate::console::text::editor::{Editor, EditorInput};
 /// A hold is renewed this long after it was taken: a third of its life, so that two renewals may be lost.
 const RENEW_AFTER_MS: u64 = MAX_HOLD_MS / 3;
 
+/// Edits that were left and are kept in memory as well as on disk: each may hold 16 MiB.
+const MAX_PARKED: usize = 8;
+
 /// `e`: opens the editor on the selected message; reads it first if it was not read yet.
 pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
     let Some(message) = model.selected_message() else { return };
@@ -283,10 +286,24 @@ pub(super) fn park(model: &mut Model) -> Option<MessageRef> {
     let message = edit.message.clone();
     if edit.editor.is_dirty() {
         model.parked.insert(message.clone(), edit.park());
+        forget_saved(model, &message);
     } else if !edit.loading {
         model.parked.remove(&message);
     }
     Some(message)
+}
+
+/// Keeps memory bounded: of many edits that were left, those that are on disk are read from there again.
+fn forget_saved(model: &mut Model, latest: &MessageRef) {
+    while model.parked.len() > MAX_PARKED {
+        let on_disk = model.parked.iter().find(|(message, parked)| {
+            *message != latest
+                && parked.draft.saved == parked.draft.version
+                && !model.acts.in_flight.contains_key(message)
+        });
+        let Some(message) = on_disk.map(|(message, _)| message.clone()) else { return };
+        model.parked.remove(&message);
+    }
 }
 
 /// `F8`: the broker's text in the draft's place; again: the draft.

@@ -20,7 +20,7 @@ const COLUMNS: &[Column] = &[
     number("SIZE", 9, 6),
     fixed("ID", 6, 5),
     fixed("TYPE", 14, 7),
-    growing("ERROR, OR THE PAYLOAD'S BEGINNING", 16, 1, 0),
+    growing("ERROR OR PAYLOAD", 34, 1, 0),
 ];
 
 /// Draws the screen.
