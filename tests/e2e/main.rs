@@ -2,6 +2,11 @@
 
 mod admin;
 mod cli;
+mod console;
 mod daemon;
+mod demo;
+mod harness;
 mod layers;
+mod picture;
+mod readme;
 mod serve;

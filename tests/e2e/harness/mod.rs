@@ -1,0 +1,201 @@
+//! The real binary: a broker in a folder of its own, commands against it, and a terminal to run it in.
+//! Every wait has a bound and says what was awaited.
+
+mod terminal;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) use terminal::Terminal;
+
+/// How long one step may take: far more than it needs, for a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at what nobody announces.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The binary under test.
+pub(crate) const MUBROKER: &str = env!("CARGO_BIN_EXE_mubroker");
+
+/// `mubroker serve` with its store in a temporary folder; ended with this value.
+pub(crate) struct Broker {
+    folder: TempDir,
+    child: Child,
+    /// Where clients connect.
+    pub(crate) clients: String,
+    /// Where workers connect.
+    pub(crate) workers: String,
+}
+
+impl Broker {
+    /// Starts one with these settings besides its folder and ports, and waits until it answers.
+    pub(crate) fn start(settings: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("mub").tempdir().expect("a temporary folder");
+        let data = folder.path().join("data");
+        let config = format!(
+            "data_dir = {data:?}\n[listen]\nclients = \"tcp://127.0.0.1:0\"\n\
+             workers = \"tcp://127.0.0.1:0\"\n{settings}"
+        );
+        std::fs::write(folder.path().join("mubroker.toml"), config).expect("the configuration");
+        let output = std::fs::File::create(folder.path().join("output.log")).expect("the output");
+        let child = Command::new(MUBROKER)
+            .args(["serve", "--config"])
+            .arg(folder.path().join("mubroker.toml"))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output)
+            .spawn()
+            .expect("mubroker starts");
+        let mut broker = Self { folder, child, clients: String::new(), workers: String::new() };
+        let overview = broker.until("the admin API answers", |broker| {
+            let ended = broker.child.try_wait().expect("the child can be asked");
+            assert!(ended.is_none(), "serve ended with {ended:?}\n{}", broker.log());
+            broker.get("/v1/overview").filter(|o| o["pid"] == broker.child.id())
+        });
+        let address = |key: &str| overview[key].as_str().expect("an address").to_owned();
+        (broker.clients, broker.workers) = (address("clients"), address("workers"));
+        broker
+    }
+
+    /// Its data folder.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `GET path` of the admin API; `None` if nothing answers or it is not there.
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        let mut socket = UnixStream::connect(self.folder.path().join("data/admin.sock")).ok()?;
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).expect("JSON"))
+    }
+
+    /// The view of a queue.
+    pub(crate) fn queue(&self, name: &str) -> Option<Value> {
+        self.get(&format!("/v1/queues/{name}"))
+    }
+
+    /// Asks `probe` until it gives something.
+    pub(crate) fn until<T>(
+        &mut self,
+        what: &str,
+        mut probe: impl FnMut(&mut Self) -> Option<T>,
+    ) -> T {
+        let began = now();
+        loop {
+            if let Some(found) = probe(self) {
+                return found;
+            }
+            assert!(began.elapsed() < PATIENCE, "waited until {what}\n{}", self.log());
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// Runs a command against this broker; it must end with code 0.
+    pub(crate) fn run(&self, arguments: &[&str], stdin: &[u8]) -> String {
+        let output = self.try_run(arguments, stdin);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {}\n{text}{errors}", output.status);
+        text
+    }
+
+    /// Runs a command against this broker.
+    pub(crate) fn try_run(&self, arguments: &[&str], stdin: &[u8]) -> Output {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("mubroker starts");
+        // A command that reads no input may end before it is written.
+        let _ = child.stdin.take().expect("piped").write_all(stdin);
+        child.wait_with_output().expect("the command ends")
+    }
+
+    /// A command against this broker, not yet run.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(MUBROKER);
+        command.args(arguments).env("MUBROKER_DATA_DIR", self.data_dir());
+        command
+    }
+
+    /// What it printed and logged.
+    pub(crate) fn log(&self) -> String {
+        let mut text =
+            std::fs::read_to_string(self.folder.path().join("output.log")).unwrap_or_default();
+        for entry in std::fs::read_dir(self.folder.path().join("data/log")).into_iter().flatten() {
+            let path = entry.expect("an entry of the log folder").path();
+            text += &std::fs::read_to_string(path).unwrap_or_default();
+        }
+        text
+    }
+
+    /// SIGTERM; its exit status.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        signal(self.child.id(), Signal::SIGTERM);
+        wait_for_end(&mut self.child)
+    }
+}
+
+impl Drop for Broker {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what the broker said")]
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("-- the broker's output and log --\n{}", self.log());
+        }
+    }
+}
+
+/// A child that is ended with this value: a worker, a watcher.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends a signal to a process that the test started.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    kill(pid, signal).expect("our own process can be signalled");
+}
+
+/// Waits for a child's end, with a bound.
+pub(crate) fn wait_for_end(child: &mut Child) -> ExitStatus {
+    let began = now();
+    loop {
+        if let Some(status) = child.try_wait().expect("the child can be asked") {
+            return status;
+        }
+        assert!(began.elapsed() < PATIENCE, "process {} does not end", child.id());
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+}
+
+/// The test's own clock.
+#[expect(clippy::disallowed_methods, reason = "a test measures how long the real binary takes")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
