@@ -25,6 +25,12 @@ const STORE_JOBS: usize = 2;
 /// The engine has at most one load under way for a queue; as many again may be left over from the engine
 /// before it.
 const MAX_LOADS: usize = 2 * MAX_QUEUES;
+/// Commits between two rounds of tidying up while no job lets the thread rest: rare enough that small
+/// commits don't pay for it, often enough that what is finished doesn't pile up.
+const MAINTAIN_EVERY: u32 = 8;
+/// Steps of one such round, some milliseconds in all. If more is left the next commit is followed by a
+/// round too: four steps give back more than the largest batch puts in, so it catches up under any load.
+const MAINTAIN_STEPS: u32 = 4;
 /// Lookups that may wait for the store; each may have to look through all ids.
 const MAX_LOOKUPS: usize = 1024;
 
@@ -134,6 +140,7 @@ impl Store {
             slot: Arc::clone(&slot),
             mailbox: Some(mailbox),
             reply: reply.clone(),
+            untidied: 0,
         };
         // The operators' reader isn't waited for: it ends with the last handle.
         spawn("store-read", {
@@ -193,6 +200,8 @@ struct Committer {
     slot: Slot,
     mailbox: Option<Arc<dyn Mailbox>>,
     reply: mpsc::Sender<StoreReply>,
+    /// Commits since the store was last tidied up.
+    untidied: u32,
 }
 
 impl Committer {
@@ -210,8 +219,12 @@ impl Committer {
                 }
                 StoreJob::Stop => break,
             };
+            let committed = matches!(reply, StoreReply::Committed);
             if self.reply.blocking_send(reply).is_err() {
                 break;
+            }
+            if committed {
+                self.tidy_up_under_load();
             }
         }
         self.close();
@@ -230,18 +243,37 @@ impl Committer {
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => {}
             }
-            let more = match &self.mailbox {
-                Some(mailbox) => mailbox.maintain().unwrap_or_else(|error| {
-                    // The next commit fails for the same reason, and then the store is opened again.
-                    tracing::warn!(%error, "tidying up the store failed");
-                    false
-                }),
-                None => false,
-            };
+            let more = self.tidy_up(1);
             if !more {
                 return jobs.recv().ok();
             }
         }
+    }
+
+    /// After a commit: the next may be waiting already, again and again, and yet disk and index must not
+    /// grow with what is finished.
+    fn tidy_up_under_load(&mut self) {
+        self.untidied += 1;
+        if self.untidied >= MAINTAIN_EVERY && !self.tidy_up(MAINTAIN_STEPS) {
+            self.untidied = 0;
+        }
+    }
+
+    /// At most `steps` steps; whether there is more to do.
+    fn tidy_up(&self, steps: u32) -> bool {
+        let Some(mailbox) = &self.mailbox else { return false };
+        for _ in 0..steps {
+            match mailbox.maintain() {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    // The next commit fails for the same reason, and then the store is opened again.
+                    tracing::warn!(%error, "tidying up the store failed");
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     fn commit(&self, batch: &Batch) -> StoreReply {
@@ -306,5 +338,37 @@ fn serve_reads(queue: &Receiver<ReadJob>, slot: &Slot) {
     while let Ok(job) = queue.recv() {
         let mailbox = current(slot);
         job(mailbox.as_deref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::MemoryMailbox;
+    use crate::mailbox::fault::FaultMailbox;
+
+    #[test]
+    fn the_store_is_tidied_up_although_a_job_always_waits() {
+        let mailbox = Arc::new(FaultMailbox::new(MemoryMailbox::new()));
+        let opened: Arc<dyn Mailbox> = Arc::clone(&mailbox) as _;
+        let commits = 4 * MAINTAIN_EVERY;
+        let (reply, mut replies) = mpsc::channel(commits as usize);
+        let committer = Committer {
+            open: Box::new(|| unreachable!("nothing breaks")),
+            slot: Arc::default(),
+            mailbox: Some(opened),
+            reply,
+            untidied: 0,
+        };
+        let (jobs, job_queue) = sync_channel(commits as usize + 1);
+        for _ in 0..commits {
+            jobs.send(StoreJob::Commit(Batch::default())).unwrap();
+        }
+        jobs.send(StoreJob::Stop).unwrap();
+        committer.run(&job_queue);
+        for _ in 0..commits {
+            assert!(matches!(replies.try_recv(), Ok(StoreReply::Committed)));
+        }
+        assert_eq!(mailbox.maintenance(), u64::from(commits / MAINTAIN_EVERY));
     }
 }

@@ -21,6 +21,7 @@ pub struct FaultMailbox<M> {
 struct Plan {
     appends: u64,
     syncs: u64,
+    maintenance: u64,
     fail_append: Option<u64>,
     fail_sync: Option<u64>,
     broken: bool,
@@ -67,6 +68,11 @@ impl<M: Mailbox> FaultMailbox<M> {
     pub fn counts(&self) -> (u64, u64) {
         let plan = self.plan();
         (plan.appends, plan.syncs)
+    }
+
+    /// Steps of maintenance so far.
+    pub fn maintenance(&self) -> u64 {
+        self.plan().maintenance
     }
 
     /// What is wrapped.
@@ -164,6 +170,7 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
     }
 
     fn maintain(&self) -> Result<bool, MailboxError> {
+        self.plan().maintenance += 1;
         self.inner.maintain()
     }
 }
