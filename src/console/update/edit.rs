@@ -1,5 +1,6 @@
 //! The editor: its hold and its keys. Whatever happens, what was typed stays.
 
+use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{Effects, command as commands, draft, repair, review};
@@ -46,7 +47,12 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
         | MessageState::Blocked => {}
     }
     let parked = model.parked.get(&message);
-    match EditSession::open(message.clone(), view, &screen.payload, parked) {
+    // A draft that was read from a file may stand for a payload that is no text.
+    let payload = match parked {
+        Some(_) if !screen.is_text() => Bytes::new(),
+        Some(_) | None => screen.payload.clone(),
+    };
+    match EditSession::open(message.clone(), view, &payload, parked) {
         Ok(session) => {
             if session.loading {
                 fx.push(Effect::LoadDraft(message.clone()));
