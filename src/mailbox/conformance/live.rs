@@ -1,6 +1,6 @@
 //! Behaviours of a mailbox that stays open.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -226,6 +226,59 @@ pub(crate) fn reads_go_on_while_batches_come<M: Mailbox>(open: Open<'_, M>) {
     });
     let left: Vec<u64> = (1..=BATCHES * 4).filter(|seq| seq % 2 == 0).collect();
     assert_eq!(places(&mailbox, Q), left);
+}
+
+pub(crate) fn a_message_that_is_edited_is_read_as_of_one_commit<M: Mailbox>(open: Open<'_, M>) {
+    const EDITS: u32 = 300;
+    let mailbox = fresh(open);
+    mailbox.append(&batch([append(Q, 1, "0")])).unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                let read = mailbox.read(Q, Seq(1), 1, 99).unwrap();
+                let named = read[0].record.as_ref().map_or(0, |record| record.revision.0);
+                assert_eq!(read[0].content.payload, named.to_string());
+            }
+        });
+        for n in 1..=EDITS {
+            let ops = [revise(Q, 1, n, n.to_string()), put_record(Q, 1, blocked(n))];
+            mailbox.append(&batch(ops)).unwrap();
+        }
+        over.store(true, Ordering::Release);
+    });
+}
+
+pub(crate) fn a_large_message_may_be_read_while_it_is_finished<M: Mailbox>(open: Open<'_, M>) {
+    const MESSAGES: u64 = 60;
+    let mailbox = fresh(open);
+    let newest = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            loop {
+                let seq = newest.load(Ordering::Acquire);
+                if seq > MESSAGES {
+                    return;
+                }
+                mailbox.read(Q, Seq(seq), 1, 99).unwrap();
+                mailbox.revisions(Q, Seq(seq)).unwrap();
+                for revision in [0, 1] {
+                    mailbox.content(Q, Seq(seq), Revision(revision)).unwrap();
+                }
+            }
+        });
+        for seq in 1..=MESSAGES {
+            let large = || vec![seq as u8; 400_000];
+            let ops = [append(Q, seq, large()), revise(Q, seq, 1, large())];
+            mailbox
+                .append(&batch(ops.into_iter().chain([put_record(Q, seq, blocked(1))])))
+                .unwrap();
+            newest.store(seq, Ordering::Release);
+            mailbox.append(&batch([finish(Q, seq)])).unwrap();
+            while mailbox.maintain().unwrap() {}
+        }
+        newest.store(MESSAGES + 1, Ordering::Release);
+    });
 }
 
 pub(crate) fn big_and_empty_payloads_are_kept<M: Mailbox>(open: Open<'_, M>) {

@@ -23,6 +23,8 @@ macro_rules! conformance {
             an_id_is_found_while_it_waits_or_is_remembered
             a_reused_id_is_found_at_its_newest_place
             reads_go_on_while_batches_come
+            a_message_that_is_edited_is_read_as_of_one_commit
+            a_large_message_may_be_read_while_it_is_finished
             big_and_empty_payloads_are_kept
             bytes_that_are_not_text_are_kept
             an_inconsistent_batch_changes_nothing

@@ -1,6 +1,7 @@
 //! `file`: the default mailbox, in sled. What [`Mailbox::sync`] has covered survives `kill -9` and power
 //! loss; `layout` says which bytes are where, and why a crash leaves whole commits only.
 
+mod cache;
 mod changes;
 mod codec;
 mod commit;
@@ -18,10 +19,10 @@ mod tests;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use self::cache::SegmentCache;
 use self::changes::Changes;
 use self::commit::LogEnd;
 use self::index::Index;
-use self::read::SegmentCache;
 use self::store::Store;
 use super::check::check;
 use super::{JournalFilter, Mailbox, MailboxError};

@@ -1,7 +1,6 @@
 //! Reading messages, revisions, ids and the journal, while commits go on.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,46 +14,12 @@ use super::replay::{read_parts, read_segment};
 use super::segment::{Segment, decode_directory, decode_ids, read_header};
 use crate::mailbox::{JournalFilter, MailboxError};
 use crate::model::{
-    Content, JournalEntry, MessageId, QueueId, Revision, RevisionRecord, Seq, StoredMessage,
+    Content, JournalEntry, MessageId, MessageRecord, QueueId, Revision, RevisionRecord, Seq,
+    StoredMessage,
 };
 
-/// Decoded segments kept for reads that go on where the last one ended: one for each of many queues that
-/// are read in turn.
-const MAX_CACHE_BYTES: usize = 4 * 1024 * 1024;
-/// Small segments are looked for one after another, so there are not many.
-const MAX_CACHED_SEGMENTS: usize = 64;
 /// Messages looked up in the index at a time.
 const LOOKUP: usize = 256;
-
-/// The segments read last, newest at the back.
-#[derive(Debug, Default)]
-pub(super) struct SegmentCache {
-    kept: Mutex<VecDeque<Arc<Segment>>>,
-}
-
-impl SegmentCache {
-    fn get(&self, id: u64) -> Option<Arc<Segment>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().rposition(|segment| segment.id == id)?;
-        let segment = kept.remove(at)?;
-        kept.push_back(Arc::clone(&segment));
-        Some(segment)
-    }
-
-    fn put(&self, segment: &Arc<Segment>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back(Arc::clone(segment));
-        let mut bytes: usize = kept.iter().map(|segment| segment.bytes()).sum();
-        while kept.len() > 1 && (kept.len() > MAX_CACHED_SEGMENTS || bytes > MAX_CACHE_BYTES) {
-            bytes -= kept.pop_front().map_or(0, |segment| segment.bytes());
-        }
-    }
-
-    pub(super) fn forget(&self, id: u64) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|segment| segment.id != id);
-    }
-}
 
 /// Where an unfinished message is.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +28,8 @@ struct Found {
     segment: u64,
     /// The revision that is read.
     revision: u32,
-    has_record: bool,
+    /// The revision that its record must name, if it has one.
+    record: Option<u32>,
 }
 
 impl SledMailbox {
@@ -110,7 +76,7 @@ impl SledMailbox {
                         seq: Seq(place),
                         segment: run.segment,
                         revision: extra.map_or(0, |extra| extra.read_revision()),
-                        has_record: extra.is_some_and(|extra| extra.record_chunks > 0),
+                        record: extra.filter(|e| e.record_chunks > 0).map(|e| e.newest),
                     });
                 }
             }
@@ -122,8 +88,41 @@ impl SledMailbox {
         self.index().queues.get(&queue).is_some_and(|queue| queue.is_unfinished(seq.0))
     }
 
+    /// Reads a thing that takes more than one look. A commit that is under way, or the tidying after it,
+    /// may have changed a part between two looks; what doesn't fit together then is read once more while
+    /// there is none, and only then it is damage. `read` begins with a look at the index.
+    fn as_of_one_commit<T>(
+        &self,
+        read: impl Fn() -> Result<T, MailboxError>,
+    ) -> Result<T, MailboxError> {
+        match read() {
+            Err(MailboxError::Damaged { .. }) => {
+                let _no_commit = self.log_end();
+                read()
+            }
+            done => done,
+        }
+    }
+
     fn message(&self, queue: QueueId, found: Found) -> Result<Option<StoredMessage>, MailboxError> {
-        let Found { seq, segment, revision, has_record } = found;
+        match self.message_as_found(queue, found) {
+            Err(MailboxError::Damaged { .. }) => self.as_of_one_commit(|| {
+                let again = self.unfinished(queue, found.seq, 1);
+                match again.first().filter(|again| again.seq == found.seq) {
+                    Some(&again) => self.message_as_found(queue, again),
+                    None => Ok(None),
+                }
+            }),
+            done => done,
+        }
+    }
+
+    fn message_as_found(
+        &self,
+        queue: QueueId,
+        found: Found,
+    ) -> Result<Option<StoredMessage>, MailboxError> {
+        let Found { seq, segment, revision, record } = found;
         let Some(segment) = self.segment(queue, seq, segment)? else { return Ok(None) };
         let content = match revision {
             0 => Some(self.base_content(&segment, queue, seq)?),
@@ -133,17 +132,37 @@ impl SledMailbox {
         let (accepted_at, _) = segment.info(queue, seq).ok_or_else(|| {
             self.store.damaged(Corrupt(format!("segment {} misses {seq}", segment.id)))
         })?;
-        let record = match has_record {
-            false => None,
-            true => {
-                let key = record_key(queue, seq);
-                match self.chunks(&key)? {
-                    bytes if bytes.is_empty() => return Ok(None),
-                    bytes => Some(from_json(&key, &bytes).map_err(|e| self.store.damaged(e))?),
-                }
-            }
+        let record = match record {
+            None => None,
+            Some(newest) => match self.record(queue, seq, newest)? {
+                None => return Ok(None),
+                record => record,
+            },
         };
         Ok(Some(StoredMessage { seq, accepted_at, content: Arc::new(content), record }))
+    }
+
+    /// A message's record, which names revision `newest`; `None` if the message is being finished.
+    fn record(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        newest: u32,
+    ) -> Result<Option<MessageRecord>, MailboxError> {
+        let key = record_key(queue, seq);
+        let bytes = self.chunks(&key)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let record: MessageRecord = from_json(&key, &bytes).map_err(|e| self.store.damaged(e))?;
+        if record.revision.0 != newest {
+            let what = format!(
+                "the record of message {seq} of queue {queue} names revision {}, not {newest}",
+                record.revision
+            );
+            return Err(self.store.damaged(Corrupt(what)));
+        }
+        Ok(Some(record))
     }
 
     /// The segment of an unfinished message; `None` if the message was finished meanwhile.
@@ -231,6 +250,15 @@ impl SledMailbox {
         seq: Seq,
         revision: Revision,
     ) -> Result<Option<Content>, MailboxError> {
+        self.as_of_one_commit(|| self.content_now(queue, seq, revision))
+    }
+
+    fn content_now(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        revision: Revision,
+    ) -> Result<Option<Content>, MailboxError> {
         if revision.0 > 0 {
             let is_there = self.revision_numbers(queue, seq).contains(&revision.0);
             let found = is_there.then(|| self.revision(queue, seq, revision.0)).transpose()?;
@@ -257,13 +285,15 @@ impl SledMailbox {
         queue: QueueId,
         seq: Seq,
     ) -> Result<Vec<(RevisionRecord, u64)>, MailboxError> {
-        let mut records = Vec::new();
-        for revision in self.revision_numbers(queue, seq) {
-            if let Some((record, content)) = self.revision(queue, seq, revision)? {
-                records.push((record, content.payload.len() as u64));
+        self.as_of_one_commit(|| {
+            let mut records = Vec::new();
+            for revision in self.revision_numbers(queue, seq) {
+                if let Some((record, content)) = self.revision(queue, seq, revision)? {
+                    records.push((record, content.payload.len() as u64));
+                }
             }
-        }
-        Ok(records)
+            Ok(records)
+        })
     }
 
     /// Looks through ids from the newest segment back.
