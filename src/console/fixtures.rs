@@ -286,6 +286,14 @@ impl Stage {
     /// Presses keys, and answers all that is asked meanwhile. `^x` is Ctrl-x, `<Esc>` a key by its name.
     pub(crate) fn keys(&mut self, keys: &[&str]) {
         for text in keys {
+            self.press(&[*text]);
+            self.serve();
+        }
+    }
+
+    /// Presses keys; nobody answers.
+    pub(crate) fn press(&mut self, keys: &[&str]) {
+        for text in keys {
             let event = |code| KeyEvent::new(code, KeyModifiers::NONE);
             match *text {
                 "<Enter>" => self.key(event(KeyCode::Enter)),
@@ -302,7 +310,6 @@ impl Stage {
                 }
                 plain => plain.chars().for_each(|c| self.key(event(KeyCode::Char(c)))),
             }
-            self.serve();
         }
     }
 

@@ -19,6 +19,8 @@ use crate::console::model::{MessageRef, Model};
 #[derive(Debug, Clone)]
 enum Step {
     Key(KeyEvent),
+    /// A way that random keys seldom find: to a message, an edit up to its review, a retry.
+    Way(&'static [&'static str]),
     Paste(String),
     Wait(u64),
     /// Answers a question that was asked at some time, perhaps long ago, perhaps before.
@@ -64,6 +66,15 @@ fn key() -> impl Strategy<Value = KeyEvent> {
     ]
 }
 
+const WAYS: &[&[&str]] = &[
+    &["1", "<Enter>", "<Enter>"],
+    &["1", "r"],
+    &["r"],
+    &["e", "<End>", "<Left>", " "],
+    &["^s", "<Tab>", "<Enter>"],
+    &["x", "000003", "why", "<Enter>"],
+];
+
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![
         6 => Just(Kind::Good), 1 => Just(Kind::Changed), 1 => Just(Kind::Refused),
@@ -79,6 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         10 => key().prop_map(Step::Key),
+        4 => prop::sample::select(WAYS.to_vec()).prop_map(Step::Way),
         1 => "[a-z{}\\[\\]\",\r\n\u{1b}]{0,12}".prop_map(Step::Paste),
         2 => (0_u64..50_000).prop_map(Step::Wait),
         8 => (any::<usize>(), kind).prop_map(|(n, kind)| Step::Answer(n, kind)),
@@ -189,6 +201,7 @@ fn word(word: Word) -> StreamEvent {
 fn take(stage: &mut Stage, watch: &Watch, step: Step) {
     match step {
         Step::Key(event) => stage.key(event),
+        Step::Way(keys) => stage.press(keys),
         Step::Paste(text) => stage.act(Action::Paste(text)),
         Step::Wait(ms) => stage.wait(ms),
         Step::Lost(refused) => stage.act(Action::Lost {
@@ -208,10 +221,10 @@ fn take(stage: &mut Stage, watch: &Watch, step: Step) {
         }
         Step::Resize(width, height) => stage.act(Action::Resize { width, height }),
         Step::Answer(n, kind) => {
-            let Some(effect) = n.checked_rem(watch.asked.len()).map(|n| watch.asked[n].clone())
-            else {
-                return;
-            };
+            // Mostly one of the last questions, now and then one of long ago.
+            let among = if n % 4 == 0 { watch.asked.len() } else { watch.asked.len().min(6) };
+            let Some(back) = (n / 4).checked_rem(among) else { return };
+            let effect = watch.asked[watch.asked.len() - 1 - back].clone();
             match effect {
                 Effect::Ask(request, ref what) => {
                     let reply = reply(stage, watch, what, kind);
@@ -264,7 +277,7 @@ fn check_typed(watch: &mut Watch, before: &Step, stage: &Stage) -> Result<(), Te
     for (message, text) in &watch.typed {
         let kept = now.contains_key(message)
             || stage.model.edit.as_ref().is_some_and(|edit| edit.message == *message);
-        let by_operator = matches!(before, Step::Key(_) | Step::Paste(_));
+        let by_operator = matches!(before, Step::Key(_) | Step::Way(_) | Step::Paste(_));
         let accepted = watch.asked.iter().any(|effect| match effect {
             Effect::Ask(_, Request::Repair(of, request)) => {
                 let sent = request.payload.clone().and_then(|payload| payload.into_bytes().ok());
