@@ -27,6 +27,8 @@ const WINDOWS: [usize; 3] = [1, 64, 1024];
 const CALL_WINDOWS: [usize; 2] = [1, 64];
 /// The window of end to end: what waits in the queues and in the worker's hands.
 const END_TO_END_WINDOW: usize = 1024;
+/// Queues of publishing and of the backlog that it leaves.
+const PUBLISH_QUEUES: usize = 64;
 /// What a message's header adds to a record of the store, in bytes: so much more the disk's and the
 /// mailbox's records get.
 const HEADER_BYTES: usize = 40;
@@ -52,8 +54,8 @@ pub struct BenchArgs {
     /// A payload's length.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
     payload_bytes: u32,
-    /// Queues of the loads with a worker.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Queues of the loads end to end and rpc.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1024))]
     queues: u32,
     /// Print JSON.
     #[arg(long)]
@@ -200,7 +202,7 @@ async fn broker_rows(plan: &Plan, host: &Host, rows: &mut Vec<Row>) -> Result<()
             break;
         }
         let prefix = format!("{run}.publish{window}");
-        let mut load = Load::new(plan, &host.clients, &prefix, plan.queues).await?;
+        let mut load = Load::new(plan, &host.clients, &prefix, PUBLISH_QUEUES).await?;
         rows.push(watched(host, load.publish(window)).await?);
         // A broker of our own goes with its store; one that runs is left as it was found.
         let last = window == WINDOWS[WINDOWS.len() - 1];
