@@ -20,7 +20,7 @@ use crate::console::{self, ConsoleOptions};
 use crate::telemetry::{self, LogOptions};
 
 /// What an operator reads first.
-const BANNER: &str = "DEMO: invoices is blocked. Enter, Enter, e: mend the field, ^S, Tab, Enter. ? is help, q quits";
+const BANNER: &str = "DEMO: invoices is blocked: Enter Enter e, mend the field, ^S Tab Enter";
 /// Ports that nobody else has.
 const ANY_PORT: &str = "tcp://127.0.0.1:0";
 
