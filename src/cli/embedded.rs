@@ -14,6 +14,10 @@ use crate::net::NetOptions;
 
 /// The store's folder in the data folder.
 const STORE: &str = "store";
+/// The folder of the sockets' private ends in the data folder.
+const RUN: &str = "run";
+/// A unix socket's path has at most 107 bytes; the sockets' names need a few.
+const MAX_RUN_DIR_BYTES: usize = 90;
 
 /// Why a broker does not run in this process.
 #[derive(Debug, thiserror::Error)]
@@ -114,10 +118,20 @@ fn options(config: &Config) -> BrokerOptions {
             seed: fastrand::u64(..),
             ..EngineOptions::default()
         },
-        net: NetOptions::new(&config.clients, &config.workers),
+        net: NetOptions {
+            run_dir: run_dir(&config.data_dir),
+            ..NetOptions::new(&config.clients, &config.workers)
+        },
         data_dir: config.data_dir.display().to_string(),
         queues: config.queues.clone(),
     }
+}
+
+/// Where the sockets' private ends are: in the data folder, which one broker has at a time, unless its
+/// path is too long for a unix socket.
+fn run_dir(data_dir: &Path) -> Option<PathBuf> {
+    let dir = data_dir.join(RUN);
+    (dir.as_os_str().len() <= MAX_RUN_DIR_BYTES).then_some(dir)
 }
 
 fn open_store(data_dir: &Path) -> OpenStore {

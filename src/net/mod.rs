@@ -11,6 +11,7 @@ mod endpoint;
 mod guard;
 mod intake;
 mod options;
+mod private;
 mod sockets;
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ pub struct NetOptions {
     pub clients: String,
     /// Where workers connect; the same forms.
     pub workers: String,
-    /// Holds the private sockets between guard and crate, in a folder of its own that only this user can
-    /// enter. The system's folder for temporary files if absent. A unix socket's path has at most
-    /// 107 bytes, so this must be short.
+    /// Holds the private sockets between guard and crate; made (0700) if it isn't there. No other broker
+    /// may use it at the same time: sockets left over in it are replaced. If absent, a new folder among
+    /// the system's temporary files, which a killed broker leaves behind. A unix socket's path has at
+    /// most 107 bytes, so this must be short.
     pub run_dir: Option<PathBuf>,
     /// The bounds.
     pub limits: NetLimits,

@@ -1,26 +1,21 @@
 //! Both doors: listeners, guards, the crate's ROUTER sockets, and what goes between them and the loop.
 
 use std::collections::VecDeque;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use zeromq::{
-    RouterRecvHalf, RouterSendHalf, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage,
-};
+use zeromq::{RouterRecvHalf, RouterSendHalf, SocketRecv, SocketSend, ZmqMessage};
 
 use super::endpoint::Listener;
 use super::guard::{Guard, GuardCounters, GuardSnapshot, Mint, Peer, Peers, Phase};
 use super::guard::{reached, wire_bytes};
 use super::intake::Intake;
 use super::options::{NetError, NetOptions};
+use super::private::{CLIENTS, PrivateDir, WORKERS, private_router};
 use super::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::model::{MessageId, Rejection};
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
@@ -48,7 +43,7 @@ pub struct Net {
     receivers: [JoinHandle<()>; 2],
     all_ended: mpsc::Receiver<()>,
     /// The private sockets' folder, removed with this.
-    _private: TempDir,
+    _private: PrivateDir,
 }
 
 /// Counts of both doors at one moment.
@@ -73,9 +68,9 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
     let limits = &options.limits;
     let client_listener = Listener::bind("listen.clients", &options.clients).await?;
     let worker_listener = Listener::bind("listen.workers", &options.workers).await?;
-    let private = private_dir(options.run_dir.clone())?;
-    let (client_path, client_router) = private_router(&private, "clients").await?;
-    let (worker_path, worker_router) = private_router(&private, "workers").await?;
+    let private = PrivateDir::make(options.run_dir.clone())?;
+    let (client_path, client_router) = private_router(&private, CLIENTS).await?;
+    let (worker_path, worker_router) = private_router(&private, WORKERS).await?;
     let bound = |door, endpoint: &str, listener: &Listener| {
         listener.address().map_err(|source| NetError::Bind {
             door,
@@ -203,26 +198,6 @@ impl Drop for Net {
         for receiver in &self.receivers {
             receiver.abort();
         }
-    }
-}
-
-fn private_dir(run_dir: Option<PathBuf>) -> Result<TempDir, NetError> {
-    let dir = run_dir.unwrap_or_else(std::env::temp_dir);
-    tempfile::Builder::new()
-        .prefix("mubroker-")
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir_in(&dir)
-        .map_err(|source| NetError::RunDir { dir, source })
-}
-
-async fn private_router(dir: &TempDir, name: &str) -> Result<(PathBuf, RouterSocket), NetError> {
-    let path = dir.path().join(name);
-    let listener = UnixListener::bind(&path)
-        .map_err(|source| NetError::RunDir { dir: dir.path().to_owned(), source })?;
-    let mut router = RouterSocket::new();
-    match router.bind_listener(listener).await {
-        Ok(_) => Ok((path, router)),
-        Err(error) => Err(NetError::Private { path, source: Box::new(error) }),
     }
 }
 

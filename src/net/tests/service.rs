@@ -49,7 +49,7 @@ async fn ipc_endpoints_serve_too() {
     drop(req);
     broker.stop().await;
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
-    assert!(left.is_empty(), "sockets and the private folder are removed: {left:?}");
+    assert!(left.is_empty(), "all sockets are removed: {left:?}");
 }
 
 #[tokio::test]
