@@ -81,7 +81,9 @@ pub enum OperatorError {
 /// A running broker as operators' interfaces see it. Cheap to clone; each method is one request to the
 /// broker's loop or one read on the store's thread. Dropping a future gives the answer up, not the act.
 ///
-/// What a view shows is durable: an answer waits for the commit of all that it rests upon.
+/// What a view shows is durable: an answer waits for the commit of all that it rests upon. While the store
+/// is down, queues and workers are shown as they were known last, which may be more than became durable;
+/// nothing of a single message, of a repair or of the journal is told then.
 #[derive(Debug, Clone)]
 pub struct BrokerHandle {
     commands: mpsc::Sender<Command>,
@@ -158,7 +160,7 @@ impl BrokerHandle {
         &self,
         key: IdempotencyKey,
     ) -> Result<Option<RepairOutcome>, OperatorError> {
-        self.ask(move |view| view.engine.repair_outcome(&key).cloned()).await
+        self.ask_durable(move |engine| engine.repair_outcome(&key).cloned()).await
     }
 
     /// Everything as it is, and then what changes.
@@ -208,9 +210,24 @@ impl BrokerHandle {
         told.await.map_err(|_| self.unanswered())
     }
 
+    /// As `ask`, for what must not be told unless it is durable: refused while the store is down, since
+    /// nobody knows then how much of what the engine knows became durable.
+    pub(super) async fn ask_durable<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, OperatorError> {
+        let answer = self.ask(move |view| match &view.health {
+            StoreHealth::Ok => Ok(question(view.engine)),
+            StoreHealth::Unavailable { reason } => {
+                Err(RepairRefusal::StoreUnavailable { reason: reason.clone() })
+            }
+        });
+        Ok(answer.await??)
+    }
+
     /// Waits until everything that was decided so far is durable: what a read has seen then is, too.
     pub(super) async fn all_durable(&self) -> Result<(), OperatorError> {
-        self.ask(|_| ()).await
+        self.ask_durable(|_| ()).await
     }
 
     /// Reads the store on its thread.

@@ -171,10 +171,10 @@ impl BrokerHandle {
         let place = self.read(move |mailbox| mailbox.find(None, &wanted)).await?;
         let not_found = || OperatorError::NotFound { id: id.to_string() };
         let (queue, seq) = place.ok_or_else(not_found)?;
-        self.ask(move |view| {
-            let name = view.engine.queue_name(queue)?.clone();
+        self.ask_durable(move |engine| {
+            let name = engine.queue_name(queue)?.clone();
             // What the store still knows of and the engine doesn't is at its end.
-            let overlay = view.engine.message_overlay(&name, seq);
+            let overlay = engine.message_overlay(&name, seq);
             Some((name, seq, overlay.map_or(MessageState::Done, |overlay| overlay.state)))
         })
         .await?
@@ -235,8 +235,8 @@ impl BrokerHandle {
         seqs: Vec<Seq>,
     ) -> Result<Vec<Option<MessageOverlay>>, OperatorError> {
         let name = queue.clone();
-        self.ask(move |view| {
-            seqs.iter().map(|&seq| view.engine.message_overlay(&name, seq)).collect()
+        self.ask_durable(move |engine| {
+            seqs.iter().map(|&seq| engine.message_overlay(&name, seq)).collect()
         })
         .await
     }

@@ -133,11 +133,7 @@ fn run(
         }
     };
     let (end, store) = runtime.block_on(serve(options, started, ready));
-    match end {
-        // The commit thread may never come back: it is left behind.
-        Ended::TimedOut | Ended::Crashed => drop(store),
-        Ended::Clean | Ended::StoreUnavailable { .. } => store.stop(),
-    }
+    store.stop();
     ended.send_replace(Some(end));
 }
 

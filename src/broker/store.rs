@@ -1,12 +1,12 @@
 //! The store's threads: one commits, two read. Never the sockets' executor.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
 };
 use std::sync::{Arc, PoisonError, RwLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -33,6 +33,10 @@ const MAINTAIN_EVERY: u32 = 8;
 const MAINTAIN_STEPS: u32 = 4;
 /// Lookups that may wait for the store; each may have to look through all ids.
 const MAX_LOOKUPS: usize = 1024;
+
+/// How long a stop waits for the threads: with the loop's and the sockets' limits it stays below the 5 s
+/// in which the process must be gone.
+const STOP_LIMIT: Duration = Duration::from_millis(800);
 
 /// What the commit thread is asked.
 pub(super) enum StoreJob {
@@ -112,7 +116,8 @@ pub(super) struct Store {
     jobs: SyncSender<StoreJob>,
     loads: mpsc::Sender<(Generation, Load)>,
     finds: mpsc::Sender<(Generation, Load)>,
-    threads: Vec<JoinHandle<()>>,
+    /// Each thread holds a sender of it: when all are gone, all threads have ended.
+    alive: Receiver<Infallible>,
 }
 
 /// What starting the store's threads gives.
@@ -147,15 +152,21 @@ impl Store {
             let slot = Arc::clone(&slot);
             move || serve_reads(&read_queue, &slot)
         })?;
-        let threads = vec![
-            spawn("store", move || committer.run(&job_queue))?,
-            spawn("store-load", {
-                let (slot, reply) = (Arc::clone(&slot), reply.clone());
-                move || serve_loads(load_queue, &slot, &reply)
-            })?,
-            spawn("store-find", move || serve_loads(find_queue, &slot, &reply))?,
-        ];
-        let store = Self { jobs, loads, finds, threads };
+        let (living, alive) = sync_channel::<Infallible>(1);
+        let counted = |name, run: Box<dyn FnOnce() + Send>| {
+            let living = living.clone();
+            spawn(name, move || {
+                run();
+                drop(living);
+            })
+        };
+        counted("store", Box::new(move || committer.run(&job_queue)))?;
+        counted("store-load", {
+            let (slot, reply) = (Arc::clone(&slot), reply.clone());
+            Box::new(move || serve_loads(load_queue, &slot, &reply))
+        })?;
+        counted("store-find", Box::new(move || serve_loads(find_queue, &slot, &reply)))?;
+        let store = Self { jobs, loads, finds, alive };
         Ok(Started { store, replies, reads: Reads(reads), recovered })
     }
 
@@ -176,22 +187,25 @@ impl Store {
         queue.try_send((run, load)).is_ok()
     }
 
-    /// Lets the threads end and waits for them: the store is closed then, unless an operator's read is
-    /// still under way. Blocks for as long as the commit under way takes.
+    /// Lets the threads end, and waits until the store is closed, but not for long: a flush that never
+    /// returns, a store that is just being opened or a long lookup is left behind. What is durable is so
+    /// already. Blocks meanwhile.
     pub(super) fn stop(self) {
-        let Self { jobs, loads, finds, threads } = self;
+        let Self { jobs, loads, finds, alive } = self;
         let _ = jobs.try_send(StoreJob::Stop);
         drop((jobs, loads, finds));
-        for thread in threads {
-            // A thread that panicked has told so on its own; there is nothing left to close there.
-            let _ = thread.join();
+        if let Err(RecvTimeoutError::Timeout) = alive.recv_timeout(STOP_LIMIT) {
+            tracing::warn!("the store's threads had not ended when the broker stopped");
         }
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, MailboxError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|source: io::Error| {
-        MailboxError::Io { action: "starting a thread", path: name.to_owned(), source }
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), MailboxError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map(drop).map_err(|source: io::Error| MailboxError::Io {
+        action: "starting a thread",
+        path: name.to_owned(),
+        source,
     })
 }
 

@@ -97,6 +97,19 @@ fn send_request(id: &str) -> SendRequest {
     SendRequest { queue: queue(), content: Content { header, payload } }
 }
 
+/// A repair of the first message with the key `k1`.
+fn repair_order(revision: u32, act: Act) -> RepairOrder {
+    RepairOrder {
+        key: IdempotencyKey::new("k1").unwrap(),
+        actor: Actor { name: "op".to_owned(), via: "cli".to_owned() },
+        queue: queue(),
+        seq: Seq(1),
+        expect_revision: Revision(revision),
+        act,
+        reason: "typo".to_owned(),
+    }
+}
+
 impl Broker {
     fn fault(&self) -> Arc<Fault> {
         self.store.lock().unwrap().upgrade().expect("the store is open")
@@ -321,15 +334,8 @@ async fn a_blocked_message_is_looked_at_edited_and_delivered_as_saved() {
     assert_eq!(view.payload, Payload::Utf8(r#"{"of":"m1"}"#.to_owned()));
     assert_eq!((view.attempts.len(), view.behind, view.history.len()), (1, 1, 1));
 
-    let order = |revision| RepairOrder {
-        key: IdempotencyKey::new("k1").unwrap(),
-        actor: Actor { name: "op".to_owned(), via: "cli".to_owned() },
-        queue: queue(),
-        seq: Seq(1),
-        expect_revision: Revision(revision),
-        act: Act::SaveAndRetry(Edit { payload: Bytes::from_static(b"{ }"), header: None }),
-        reason: "typo".to_owned(),
-    };
+    let edit = Edit { payload: Bytes::from_static(b"{ }"), header: None };
+    let order = |revision| repair_order(revision, Act::SaveAndRetry(edit.clone()));
     let refused = broker.handle.repair(order(7)).await.unwrap_err();
     assert!(matches!(refused, OperatorError::Refused(RepairRefusal::Changed { .. })), "{refused}");
     let outcome = broker.handle.repair(order(0)).await.unwrap();
@@ -364,6 +370,42 @@ async fn stopping_refuses_callers_and_sends_workers_away() {
     }
     assert_eq!(rejected, Some(RejectCode::Draining));
     assert_eq!(timeout(LIMIT, broker.ended).await.unwrap().unwrap(), Ended::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_that_never_returns_does_not_keep_the_process() {
+    let broker = start();
+    let fault = broker.fault();
+    fault.hold_syncs();
+    broker.send("m1").await;
+    held_sync(Arc::clone(&fault)).await;
+    assert_eq!(broker.stop().await, Ended::TimedOut);
+    fault.release_syncs();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_never_became_durable_is_not_told_while_the_store_is_down() {
+    let mut broker = start();
+    broker.send_until_accepted("m1").await;
+    let fault = broker.fault();
+    fault.hold_syncs();
+    let key = IdempotencyKey::new("k1").unwrap();
+    let (handle, order) = (broker.handle.clone(), repair_order(0, Act::Cancel));
+    let repair = tokio::spawn(async move { handle.repair(order).await });
+    held_sync(Arc::clone(&fault)).await;
+    // A reader that holds on to the broken store keeps it from being opened again.
+    fault.fail_held_sync();
+    fault.release_syncs();
+    let unknown = timeout(LIMIT, repair).await.unwrap().unwrap();
+    assert!(matches!(unknown, Err(OperatorError::StoreBroke)), "{unknown:?}");
+    let told = broker.handle.repair_outcome(key.clone()).await;
+    assert!(
+        matches!(told, Err(OperatorError::Refused(RepairRefusal::StoreUnavailable { .. }))),
+        "{told:?}"
+    );
+    drop(fault);
+    broker.send_until_accepted("m2").await;
+    assert!(broker.handle.repair_outcome(key).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

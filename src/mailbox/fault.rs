@@ -58,6 +58,11 @@ impl<M: Mailbox> FaultMailbox<M> {
         self.changed.notify_all();
     }
 
+    /// A sync that waits fails when it is released.
+    pub fn fail_held_sync(&self) {
+        self.plan().broken = true;
+    }
+
     /// Returns once a sync waits.
     pub fn wait_for_held_sync(&self) {
         let plan = self.plan();
