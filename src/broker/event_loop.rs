@@ -252,8 +252,8 @@ impl EventLoop {
             Health::Up => self.engine.next_timeout(),
             Health::Down => None,
         };
-        let heartbeat = (!self.workers.is_empty()).then_some(self.heartbeat_due);
         let draining = self.draining_since.map(|since| since.plus_ms(DRAIN_LIMIT_MS));
+        let heartbeat = Some(self.heartbeat_due);
         [engine, heartbeat, draining, self.watchers.next_timeout(), self.commit_timeout()]
             .into_iter()
             .flatten()
@@ -272,10 +272,12 @@ impl EventLoop {
             for peer in self.workers.all() {
                 self.outbox.push_back(Outbound::Worker { peer, message: BrokerMessage::Heartbeat });
             }
+            self.workers.forget_told(self.now);
             self.follow_clock();
         }
         let (facts, now, health) = (Arc::clone(&self.facts), self.now, self.store_health());
-        let due = self.watchers.due(now, &mut self.engine, |engine| {
+        let state = self.store_state.health();
+        let due = self.watchers.due(now, state, &mut self.engine, |engine| {
             View { engine, now, health, facts: &facts }.overview()
         });
         if due.is_empty() {

@@ -115,7 +115,7 @@ impl Origins {
 pub(super) struct Workers {
     known: HashSet<PeerId>,
     /// When a connection that isn't known was told BYE: what it had already sent must not bring it
-    /// another one for each frame. Bounded by the connections.
+    /// another one for each frame. Kept for a heartbeat: the connection may have ended before it was told.
     told: HashMap<PeerId, Timestamp>,
 }
 
@@ -155,15 +155,16 @@ impl Workers {
         self.told.get(&peer).is_none_or(|told| now.since_ms(*told) >= HEARTBEAT_MS)
     }
 
+    /// Forgets who may be told again.
+    pub(super) fn forget_told(&mut self, now: Timestamp) {
+        self.told.retain(|_, told| now.since_ms(*told) < HEARTBEAT_MS);
+    }
+
     /// Every known connection, ascending.
     pub(super) fn all(&self) -> Vec<PeerId> {
         let mut all: Vec<PeerId> = self.known.iter().copied().collect();
         all.sort_unstable();
         all
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty()
     }
 }
 
@@ -206,5 +207,15 @@ mod tests {
         workers.dropped(peer, now);
         assert!(!workers.must_tell(peer, now.plus_ms(HEARTBEAT_MS - 1)));
         assert!(workers.must_tell(peer, now.plus_ms(HEARTBEAT_MS)));
+    }
+
+    #[test]
+    fn a_connection_that_ended_before_it_was_told_is_forgotten() {
+        let mut workers = Workers::default();
+        let (peer, now) = (PeerId(1), Timestamp(10_000));
+        workers.gone(peer);
+        workers.dropped(peer, now);
+        workers.forget_told(now.plus_ms(HEARTBEAT_MS));
+        assert!(workers.told.is_empty());
     }
 }

@@ -10,6 +10,9 @@ const MAX_BATCH_OPS: usize = 16_384;
 /// A batch of so many bytes takes no more: at a slow disk's 100 MB/s it is written within 80 ms. One
 /// SENDMANY of `limits::MAX_WIRE_MESSAGE_BYTES` may go beyond, since it must be one commit.
 const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
+/// Answers and deliveries that may wait for commits: what changes nothing (a refusal, a late answer of a
+/// worker) has no operation, and a commit may take long.
+const MAX_RELEASES: usize = 65_536;
 /// What an operation counts beside its content: keys, times, names.
 const OP_BYTES: u64 = 128;
 
@@ -51,6 +54,9 @@ impl Pipeline {
     /// Lets `release` out with the newest batch, or at once into `out` if everything is durable.
     pub(super) fn release(&mut self, release: Release, out: &mut Vec<Release>) {
         if !self.gathered.ops.is_empty() {
+            if let Release::Effect(Effect::CallEnded { reply, .. }) = &release {
+                self.bytes = self.bytes.saturating_add(reply.payload.len() as u64);
+            }
             self.waiting.push(release);
         } else if let Some(in_flight) = &mut self.in_flight {
             in_flight.push(release);
@@ -61,7 +67,10 @@ impl Pipeline {
 
     /// Whether inputs must wait until the gathered batch is on its way.
     pub(super) fn is_full(&self) -> bool {
-        self.gathered.ops.len() >= MAX_BATCH_OPS || self.bytes >= MAX_BATCH_BYTES
+        let in_flight = self.in_flight.as_ref().map_or(0, Vec::len);
+        self.gathered.ops.len() >= MAX_BATCH_OPS
+            || self.bytes >= MAX_BATCH_BYTES
+            || self.waiting.len().saturating_add(in_flight) >= MAX_RELEASES
     }
 
     /// Whether everything decided is durable.
@@ -106,7 +115,7 @@ fn size(op: &Op) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Finish, Origin, QueueId, Seq};
+    use crate::model::{CallReply, CallStatus, Finish, MessageId, Origin, QueueId, Seq};
 
     fn op() -> Op {
         Op::Finish { queue: QueueId(1), seq: Seq(1), how: Finish::Done }
@@ -164,6 +173,32 @@ mod tests {
         pipeline.committed();
         pipeline.next_batch();
         assert!(!pipeline.is_full());
+    }
+
+    #[test]
+    fn what_is_told_without_an_operation_is_bounded_too() {
+        let mut pipeline = Pipeline::default();
+        take(&mut pipeline, vec![op()], 1);
+        pipeline.next_batch();
+        let mut told: u64 = 1;
+        while !pipeline.is_full() {
+            assert!(told < 1_000_000, "refusals pile up during one commit");
+            assert!(take(&mut pipeline, vec![], told).is_empty());
+            told += 1;
+        }
+        assert_eq!(pipeline.committed().len() as u64, told);
+        assert!(!pipeline.is_full());
+    }
+
+    #[test]
+    fn replies_count_by_their_bytes() {
+        let mut pipeline = Pipeline::default();
+        let payload = bytes::Bytes::from(vec![0; MAX_BATCH_BYTES as usize]);
+        let id = MessageId::new("m").unwrap();
+        let reply = CallReply { id, status: CallStatus::Ok, error: None, payload };
+        let effects = vec![Effect::CallEnded { origin: Origin(1), reply }];
+        pipeline.take(&mut Effects { ops: vec![op()], effects }, &mut Vec::new());
+        assert!(pipeline.is_full());
     }
 
     #[test]

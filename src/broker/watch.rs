@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use super::failure::Health;
 use crate::engine::Engine;
 use crate::model::{Notice, Overview, QueueName, QueueView, Timestamp, WorkerView};
 
@@ -74,10 +75,12 @@ impl Watchers {
         (self.sights.receiver_count() > 0).then(|| self.changes_due.min(self.overview_due))
     }
 
-    /// What is due.
+    /// What is due. While the store is down only the overview: a queue that never became durable must not
+    /// appear.
     pub(super) fn due(
         &mut self,
         now: Timestamp,
+        health: Health,
         engine: &mut Engine,
         overview: impl FnOnce(&Engine) -> Overview,
     ) -> Vec<Sight> {
@@ -87,18 +90,9 @@ impl Watchers {
         }
         if self.changes_due <= now {
             self.changes_due = now.plus_ms(CHANGES_MS);
-            self.changed.extend(engine.take_changed_queues());
-            let mut views = Vec::new();
-            while views.len() < MAX_CHANGED
-                && let Some(name) = self.changed.pop_first()
-            {
-                views.extend(engine.queue_view(&name));
-            }
-            if !views.is_empty() {
-                sights.push(Sight::Queues(views));
-            }
-            if engine.take_workers_changed() {
-                sights.push(Sight::Workers(engine.worker_views()));
+            match health {
+                Health::Up => self.changes(engine, &mut sights),
+                Health::Down => {}
             }
         }
         if self.overview_due <= now {
@@ -106,5 +100,21 @@ impl Watchers {
             sights.push(Sight::Overview(overview(engine)));
         }
         sights
+    }
+
+    fn changes(&mut self, engine: &mut Engine, sights: &mut Vec<Sight>) {
+        self.changed.extend(engine.take_changed_queues());
+        let mut views = Vec::new();
+        while views.len() < MAX_CHANGED
+            && let Some(name) = self.changed.pop_first()
+        {
+            views.extend(engine.queue_view(&name));
+        }
+        if !views.is_empty() {
+            sights.push(Sight::Queues(views));
+        }
+        if engine.take_workers_changed() {
+            sights.push(Sight::Workers(engine.worker_views()));
+        }
     }
 }
