@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::clock::Clock;
@@ -22,7 +22,7 @@ use crate::model::{
     StoreHealth, Timestamp,
 };
 use crate::net::{Inbound, Outbound};
-use crate::wire::{BrokerMessage, ClientReply};
+use crate::wire::ClientReply;
 
 /// Inputs taken in one turn: enough that a wake costs little for each, few enough that a turn stays below
 /// some milliseconds and a timer is not late.
@@ -34,7 +34,7 @@ const TURN_COMMANDS: usize = 16;
 const MAX_OUTBOX: usize = 16_384;
 /// How long a shutdown may take before it is given up. The sockets may take two seconds more, and the
 /// process must be gone within 5 s.
-const DRAIN_LIMIT_MS: u64 = 2_500;
+pub(super) const DRAIN_LIMIT_MS: u64 = 2_500;
 
 /// The shortest wait for a timer: one that is due all the time must not make the loop spin.
 const MIN_WAIT_MS: u64 = 1;
@@ -109,6 +109,9 @@ pub(super) struct EventLoop {
     pub(super) sockets: mpsc::Sender<Outbound>,
     pub(super) heartbeat_due: Timestamp,
     pub(super) draining_since: Option<Timestamp>,
+    /// Since when no inputs are taken. The engine's time stands still meanwhile: heartbeats and answers of
+    /// workers wait among these inputs.
+    pub(super) deaf_since: Option<Timestamp>,
 }
 
 impl EventLoop {
@@ -141,6 +144,7 @@ impl EventLoop {
             sockets,
             heartbeat_due: now.plus_ms(HEARTBEAT_MS),
             draining_since: None,
+            deaf_since: None,
         }
     }
 
@@ -163,18 +167,17 @@ impl EventLoop {
             tokio::select! {
                 biased;
                 Some(reply) = inputs.store.recv() => {
-                    self.now = self.clock.now();
+                    self.wake(armed);
                     self.on_store(reply);
                 }
                 () = &mut timer, if armed.is_some() => {
-                    self.now = self.clock.now();
-                    armed = None;
+                    self.wake(armed.take());
                     self.on_time();
                 }
                 n = inputs.commands.recv_many(&mut commands, TURN_COMMANDS),
                     if takes_inputs && commands_open =>
                 {
-                    self.now = self.clock.now();
+                    self.wake(armed);
                     if n == 0 {
                         commands_open = false;
                         self.begin_shutdown();
@@ -186,7 +189,7 @@ impl EventLoop {
                 n = inputs.inbound.recv_many(&mut inbound, TURN_INPUTS),
                     if takes_inputs && inbound_open =>
                 {
-                    self.now = self.clock.now();
+                    self.wake(armed);
                     if n == 0 {
                         inbound_open = false;
                         // The sockets are gone; without them there is nothing to do.
@@ -202,6 +205,7 @@ impl EventLoop {
                     }
                 }
             }
+            self.watch_hearing();
             self.settle();
             if let Some(ended) = self.ended() {
                 return (ended, self.store);
@@ -210,7 +214,7 @@ impl EventLoop {
     }
 
     /// Inputs wait while the batch is full or the sockets don't keep up.
-    fn takes_inputs(&self) -> bool {
+    pub(super) fn takes_inputs(&self) -> bool {
         !self.pipeline.is_full() && self.outbox.len() < MAX_OUTBOX
     }
 
@@ -243,56 +247,9 @@ impl EventLoop {
 
     /// Gives the engine an event and takes what it decided.
     pub(super) fn feed(&mut self, event: Event) {
-        self.engine.handle(self.now, event, &mut self.decided);
+        let now = self.deaf_since.unwrap_or(self.now);
+        self.engine.handle(now, event, &mut self.decided);
         self.pipeline.take(&mut self.decided, &mut self.ready);
-    }
-
-    fn next_timeout(&self) -> Option<Timestamp> {
-        let engine = match self.store_state.health() {
-            Health::Up => self.engine.next_timeout(),
-            Health::Down => None,
-        };
-        let draining = self.draining_since.map(|since| since.plus_ms(DRAIN_LIMIT_MS));
-        let heartbeat = Some(self.heartbeat_due);
-        [engine, heartbeat, draining, self.watchers.next_timeout(), self.commit_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn on_time(&mut self) {
-        self.watch_commit();
-        if let Health::Up = self.store_state.health()
-            && self.engine.next_timeout().is_some_and(|due| due <= self.now)
-        {
-            self.feed(Event::Tick);
-        }
-        if self.heartbeat_due <= self.now {
-            self.heartbeat_due = self.now.plus_ms(HEARTBEAT_MS);
-            for peer in self.workers.all() {
-                self.outbox.push_back(Outbound::Worker { peer, message: BrokerMessage::Heartbeat });
-            }
-            self.workers.forget_told(self.now);
-            self.follow_clock();
-        }
-        let (facts, now, health) = (Arc::clone(&self.facts), self.now, self.store_health());
-        let state = self.store_state.health();
-        let due = self.watchers.due(now, state, &mut self.engine, |engine| {
-            View { engine, now, health, facts: &facts }.overview()
-        });
-        if due.is_empty() {
-            return;
-        }
-        let sender = self.watchers.sender();
-        self.answer(Box::new(move || tell(&sender, due)));
-    }
-
-    /// Once a heartbeat is often enough to notice that the machine slept.
-    fn follow_clock(&mut self) {
-        let behind_ms = self.clock.follow();
-        if behind_ms > 60_000 {
-            tracing::debug!(behind_ms, "the wall clock was set back; the broker's time goes on");
-        }
     }
 
     /// Lets an answer out once what it rests upon is durable.
@@ -419,11 +376,4 @@ async fn send_one(sockets: &mpsc::Sender<Outbound>, outbox: &mut VecDeque<Outbou
         permit.send(message);
     }
     true
-}
-
-fn tell(sender: &broadcast::Sender<Arc<Sight>>, sights: Vec<Sight>) {
-    for sight in sights {
-        // Nobody watching is not an error.
-        let _ = sender.send(Arc::new(sight));
-    }
 }

@@ -18,6 +18,7 @@ mod start;
 mod store;
 #[cfg(test)]
 mod tests;
+mod time;
 mod watch;
 
 pub use clock::Clock;

@@ -46,6 +46,10 @@ struct Broker {
 }
 
 fn start() -> Broker {
+    start_with(EngineOptions::default())
+}
+
+fn start_with(options: EngineOptions) -> Broker {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let store: Arc<Mutex<Weak<Fault>>> = Arc::default();
@@ -62,7 +66,7 @@ fn start() -> Broker {
             prefix: String::new(),
             settings: QueueSettings::default(),
         }],
-        ..EngineOptions::default()
+        ..options
     };
     let clock = Clock::start();
     let facts = Arc::new(Facts {
@@ -370,6 +374,40 @@ async fn stopping_refuses_callers_and_sends_workers_away() {
     }
     assert_eq!(rejected, Some(RejectCode::Draining));
     assert_eq!(timeout(LIMIT, broker.ended).await.unwrap().unwrap(), Ended::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_is_not_lost_while_its_heartbeats_wait_behind_a_slow_flush() {
+    let silence_ms = 1_000;
+    let mut broker =
+        start_with(EngineOptions { heartbeat_timeout_ms: silence_ms, ..EngineOptions::default() });
+    let fault = broker.fault();
+    broker.worker_ready().await;
+    fault.hold_syncs();
+    // The first is being flushed, the second fills the batch behind it.
+    for id in ["m1", "m2"] {
+        let mut large = send_request(id);
+        large.content.payload = Bytes::from(vec![b' '; 9 * 1024 * 1024]);
+        broker.client(ClientRequest::Send(large)).await;
+        held_sync(Arc::clone(&fault)).await;
+    }
+    broker.worker(WorkerMessage::Heartbeat).await;
+    // Nothing tells that time has passed but time.
+    tokio::time::sleep(Duration::from_millis(2 * silence_ms)).await;
+    fault.release_syncs();
+    let mut delivered = None;
+    for _ in 0..3 {
+        match broker.out().await {
+            Outbound::Worker { message: BrokerMessage::Deliver(delivery), .. } => {
+                delivered = Some(delivery.seq);
+            }
+            Outbound::Worker { message: BrokerMessage::Bye { reason }, .. } => {
+                panic!("the worker was sent away: {reason}");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(delivered, Some(Seq(1)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

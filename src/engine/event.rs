@@ -168,6 +168,12 @@ pub enum Event {
     /// The broker stops: nothing new is accepted or delivered, leases are given back without counting as
     /// an attempt, workers get BYE, callers are rejected as `draining`.
     Shutdown,
+    /// Nobody could be heard for so long, because the owner took no inputs or didn't run: no worker is
+    /// silent or late for it, its leases last so much longer.
+    Unheard {
+        /// How long, in milliseconds, until now.
+        ms: u64,
+    },
     /// Time has passed; `Engine::next_timeout` says when this is due.
     Tick,
 }

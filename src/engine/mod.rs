@@ -207,6 +207,7 @@ impl Engine {
                 self.handle_hold(origin, actor, queue, seq, for_ms, out);
             }
             Event::Shutdown => self.handle_shutdown(out),
+            Event::Unheard { ms } => self.handle_unheard(ms),
             Event::Tick => {}
         }
         while let Some(timer) = self.timers.pop_due(self.now) {

@@ -203,6 +203,20 @@ impl Engine {
         }));
     }
 
+    /// What workers have said meanwhile is still to come.
+    pub(super) fn handle_unheard(&mut self, ms: u64) {
+        for worker in self.workers.values_mut() {
+            worker.heard_at = worker.heard_at.plus_ms(ms).min(self.now);
+        }
+        for (&number, lease) in &mut self.leases {
+            self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
+            lease.deadline = lease.deadline.plus_ms(ms);
+            lease.latest = lease.latest.map(|at| at.plus_ms(ms));
+            self.timers.set(lease.deadline, Timer::LeaseOver(number));
+        }
+        self.workers_changed = true;
+    }
+
     /// The timer of a worker's silence fired: it is gone, or was heard and is given more time.
     pub(super) fn check_silence(&mut self, id: WorkerId, out: &mut Effects) {
         let Some(worker) = self.workers.get(&id) else { return };

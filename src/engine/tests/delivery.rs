@@ -317,3 +317,23 @@ fn changed_queues_are_told_once() {
     rig.run(Event::Send { origin: Origin(1), messages, call: None });
     assert!(rig.engine.take_changed_queues().is_empty());
 }
+
+#[test]
+fn nobody_is_blamed_for_the_time_in_which_nobody_could_be_heard() {
+    let mut rig = Rig::new(QueueSettings { lease_ms: 10_000, ..QueueSettings::default() });
+    rig.ready(1, &["q"], 1);
+    let held = delivered(&rig.send("q", "m1"));
+    rig.pass(5_000);
+    rig.now = rig.now.plus_ms(60_000);
+    assert!(rig.run(Event::Unheard { ms: 60_000 }).is_empty());
+    assert!(rig.pass(2_000).is_empty(), "seven seconds of silence, and of a lease of ten");
+    rig.run(Event::WorkerHeard { worker: WorkerId(1) });
+    assert!(rig.pass(2_999).is_empty());
+    let effects = rig.pass(1);
+    assert!(
+        effects.iter().any(|e| matches!(e, Effect::Notice(Notice::AttemptFailed { .. }))
+            || matches!(e, Effect::Notice(Notice::Journal { .. }))),
+        "{effects:?}"
+    );
+    assert!(deliveries(&rig.ack(&held)).is_empty(), "late now");
+}
