@@ -218,7 +218,8 @@ impl Engine {
         let Self { queues, budget, .. } = self;
         let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         let Some(next_seq) = queue.window.end_load(from, budget) else {
-            return self.offer(at, out);
+            self.offer(at, out);
+            return self.drain_workers_of(at, out);
         };
         let mut again = false;
         if queue.is_warm() {

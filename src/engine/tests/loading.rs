@@ -159,3 +159,42 @@ fn without_room_contents_come_one_at_a_time() {
         now = delivered(&rig.ack(&now));
     }
 }
+
+#[test]
+fn a_load_that_is_of_no_use_any_more_does_not_hold_up_other_queues() {
+    let mut slow = Slow::new(0);
+    let queues = vec![queue("q"), queue("first"), queue("other")];
+    let (origin, actor) = (Origin(9), super::rig::operator("ann"));
+    for name in ["first", "other"] {
+        let (actor, name, settings) = (actor.clone(), queue(name), QueueSettings::default());
+        slow.run(Event::PutQueue { origin, actor, name, settings });
+    }
+    let ready = |id| Event::WorkerReady {
+        worker: WorkerId(id),
+        queues: queues.clone(),
+        credit: 1,
+        info: WorkerInfo::default(),
+    };
+    let send = |name, id: &str| Event::Send {
+        origin,
+        messages: vec![(queue(name), content(id, id))],
+        call: None,
+    };
+    // Worker 1 is busy with `first`; the window of `q` holds its first three messages.
+    slow.run(ready(1));
+    let busy = delivered(&slow.run(send("first", "f1")));
+    for n in 1..=5 {
+        slow.run(send("q", &format!("m{n}")));
+    }
+    slow.run(send("other", "o1"));
+    for seq in 1..=3 {
+        slow.repair(&format!("k{seq}"), seq, RepairAction::Cancel);
+    }
+    let ack = Event::Ack { worker: WorkerId(1), delivery: busy.delivery, reply: Bytes::new() };
+    let effects = slow.run(ack);
+    let load = effects.iter().find(|e| matches!(e, Effect::Load { .. })).expect("q's turn");
+    let answer = slow.answer(load);
+    let (queue, reason) = (queue("q"), String::new());
+    slow.run(Event::SetPaused { origin, actor, queue, paused: true, reason });
+    assert_eq!(delivered(&slow.run(answer)).queue, "other");
+}
