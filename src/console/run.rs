@@ -84,6 +84,7 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     console.draw(&mut terminal)?;
     let ended = console.live(&mut terminal, actions).await;
     drop(terminal);
+    console.last_words();
     console.runner.stop();
     Ok(ended?)
 }
@@ -140,14 +141,25 @@ impl Console {
                 Some(action) = actions.recv() => self.act(terminal, action).await?,
             };
             if next == Next::Quit {
-                return self.last_words(terminal).await;
+                return Ok(());
             }
         }
     }
 
-    /// What is typed is given to the disk even when a signal ends the console.
-    async fn last_words(&mut self, terminal: &mut Terminal) -> io::Result<()> {
-        self.act(terminal, Action::Tick).await.map(drop)
+    /// What is typed is given to the disk even when a signal or the terminal's end ends the console.
+    fn last_words(&mut self) {
+        for effect in self.update(Action::Tick) {
+            if matches!(effect, Effect::SaveDraft { .. }) {
+                self.runner.run(effect);
+            }
+        }
+    }
+
+    fn update(&mut self, action: Action) -> Vec<Effect> {
+        let now = Instant::now().saturating_duration_since(self.started);
+        let now = Millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        let model = &mut self.model;
+        inside(|| update(model, now, action))
     }
 
     fn frame_at(&self) -> Instant {
@@ -176,10 +188,7 @@ impl Console {
     }
 
     async fn act(&mut self, terminal: &mut Terminal, action: Action) -> io::Result<Next> {
-        let now = Instant::now().saturating_duration_since(self.started);
-        let now = Millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        let model = &mut self.model;
-        let effects = inside(|| update(model, now, action));
+        let effects = self.update(action);
         let mut next = Next::On;
         for effect in effects {
             match effect {

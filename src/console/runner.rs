@@ -26,22 +26,36 @@ const MAX_REQUESTS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Runner {
     client: AdminClient,
-    drafts: Drafts,
-    store: String,
     actions: mpsc::Sender<Action>,
     reconnect: Arc<Notify>,
     room: Arc<Semaphore>,
     tasks: JoinSet<()>,
-    /// One line of writes for the drafts, so that they happen in the order in which they were asked for.
-    disk: Arc<Mutex<Disk>>,
+    disk: Arc<Disk>,
     watching: JoinHandle<()>,
 }
 
-/// What is to be written; a newer version of a draft takes an older one's place.
-#[derive(Debug, Default)]
+/// The drafts on disk, and the one line of what is to be done with them, in the order of asking.
+#[derive(Debug)]
 struct Disk {
-    waiting: BTreeMap<MessageRef, Job>,
+    drafts: Drafts,
+    store: String,
+    line: Mutex<Line>,
+    /// Held from the taking of a job to its end.
+    turn: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BTreeMap<MessageRef, Jobs>,
+    /// A task takes what waits.
     busy: bool,
+}
+
+/// What is to be done with a message's draft: a newer write takes an older one's place; it is read after.
+#[derive(Debug, Default)]
+struct Jobs {
+    write: Option<Job>,
+    read: bool,
 }
 
 #[derive(Debug)]
@@ -61,14 +75,17 @@ impl Runner {
         let watching =
             tokio::spawn(link::watch(client.clone(), actions.clone(), reconnect.clone()));
         Self {
-            store: client.endpoint().to_string(),
+            disk: Arc::new(Disk {
+                store: client.endpoint().to_string(),
+                drafts,
+                line: Mutex::default(),
+                turn: Mutex::default(),
+            }),
             client,
-            drafts,
             actions,
             reconnect,
             room: Arc::new(Semaphore::new(MAX_REQUESTS)),
             tasks: JoinSet::new(),
-            disk: Arc::default(),
             watching,
         }
     }
@@ -89,23 +106,13 @@ impl Runner {
                 });
             }
             Effect::Reconnect => self.reconnect.notify_one(),
-            Effect::LoadDraft(message) => {
-                let (drafts, store) = (self.drafts.clone(), self.store.clone());
-                self.blocking(move || {
-                    let draft = drafts.newest(&store, &message.queue, message.seq);
-                    let draft = draft.map_err(|error| error.to_string()).map(|draft| {
-                        draft.map(|draft| SavedDraft {
-                            base: draft.entry.id.revision,
-                            bytes: Bytes::from(draft.bytes),
-                        })
-                    });
-                    Action::DraftLoaded { message, draft }
-                });
-            }
+            Effect::LoadDraft(message) => self.queue(message, |jobs| jobs.read = true),
             Effect::SaveDraft { message, version, draft } => {
-                self.queue_write(message, Job::Save(version, draft));
+                self.queue(message, |jobs| jobs.write = Some(Job::Save(version, draft)));
             }
-            Effect::DeleteDraft(message) => self.queue_write(message, Job::Delete),
+            Effect::DeleteDraft(message) => {
+                self.queue(message, |jobs| jobs.write = Some(Job::Delete));
+            }
             Effect::WriteFile(path, bytes) => {
                 self.blocking(move || Action::FileWritten { result: write_file(&path, &bytes) });
             }
@@ -127,68 +134,86 @@ impl Runner {
         });
     }
 
-    fn queue_write(&mut self, message: MessageRef, job: Job) {
-        let disk = self.disk.clone();
+    fn queue(&mut self, message: MessageRef, change: impl FnOnce(&mut Jobs)) {
         {
-            let mut line = disk.lock().unwrap_or_else(PoisonError::into_inner);
-            line.waiting.insert(message, job);
+            let mut line = self.disk.line.lock().unwrap_or_else(PoisonError::into_inner);
+            change(line.waiting.entry(message).or_default());
             if std::mem::replace(&mut line.busy, true) {
                 return;
             }
         }
-        let (drafts, store) = (self.drafts.clone(), self.store.clone());
+        let disk = self.disk.clone();
         let actions = self.actions.clone();
         self.tasks.spawn(async move {
-            while let Some((message, job)) = next_job(&disk) {
-                let (drafts, store) = (drafts.clone(), store.clone());
-                let done =
-                    tokio::task::spawn_blocking(move || write(&drafts, &store, message, &job));
-                let action = match done.await {
-                    Ok(action) => action,
-                    Err(error) => Some(Action::Trouble(format!("a draft's task failed: {error}"))),
+            loop {
+                let disk = disk.clone();
+                let done = tokio::task::spawn_blocking(move || disk.next()).await;
+                let told = match done {
+                    Ok(Some(told)) => told,
+                    Ok(None) => return,
+                    Err(error) => vec![Action::Trouble(format!("a draft's task failed: {error}"))],
                 };
-                if let Some(action) = action {
+                for action in told {
                     let _ = actions.send(action).await;
                 }
             }
         });
     }
 
-    /// Stops everything, but writes what drafts still wait. Blocks for these writes only.
+    /// Stops everything, but does what drafts still wait for. Blocks for these writes only.
     pub(super) fn stop(mut self) {
         self.watching.abort();
         self.tasks.abort_all();
-        while let Some((message, job)) = next_job(&self.disk) {
-            // There is no screen any more to tell of an error.
-            let _ = write(&self.drafts, &self.store, message, &job);
-        }
+        // There is no screen any more to tell of an error.
+        while self.disk.next().is_some() {}
     }
 }
 
-fn next_job(disk: &Mutex<Disk>) -> Option<(MessageRef, Job)> {
-    let mut line = disk.lock().unwrap_or_else(PoisonError::into_inner);
-    let job = line.waiting.pop_first();
-    line.busy = job.is_some();
-    job
-}
+impl Disk {
+    /// Does what waits for one message; `None` if nothing does. What is taken first is done first, even if
+    /// two threads come here: an older version never takes a newer one's place, nor a deleted one's.
+    fn next(&self) -> Option<Vec<Action>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (message, jobs) = {
+            let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = line.waiting.pop_first();
+            line.busy = next.is_some();
+            next?
+        };
+        let written = jobs.write.and_then(|job| self.write(&message, &job));
+        let read = jobs.read.then(|| self.read(message));
+        Some(written.into_iter().chain(read).collect())
+    }
 
-fn write(drafts: &Drafts, store: &str, message: MessageRef, job: &Job) -> Option<Action> {
-    match job {
-        Job::Save(version, draft) => {
-            let id = DraftId {
-                store: store.to_owned(),
-                queue: message.queue.clone(),
-                seq: message.seq,
-                revision: draft.base,
-            };
-            let result = drafts.save(&id, &draft.bytes, wall_clock());
-            let result = result.map_err(|error| error.to_string());
-            Some(Action::DraftSaved { message, version: *version, result })
+    fn write(&self, message: &MessageRef, job: &Job) -> Option<Action> {
+        match job {
+            Job::Save(version, draft) => {
+                let id = DraftId {
+                    store: self.store.clone(),
+                    queue: message.queue.clone(),
+                    seq: message.seq,
+                    revision: draft.base,
+                };
+                let result = self.drafts.save(&id, &draft.bytes, wall_clock());
+                let result = result.map_err(|error| error.to_string());
+                Some(Action::DraftSaved { message: message.clone(), version: *version, result })
+            }
+            Job::Delete => match self.drafts.delete_all(&self.store, &message.queue, message.seq) {
+                Ok(_) => None,
+                Err(error) => Some(Action::Trouble(error.to_string())),
+            },
         }
-        Job::Delete => match drafts.delete_all(store, &message.queue, message.seq) {
-            Ok(_) => None,
-            Err(error) => Some(Action::Trouble(error.to_string())),
-        },
+    }
+
+    fn read(&self, message: MessageRef) -> Action {
+        let draft = self.drafts.newest(&self.store, &message.queue, message.seq);
+        let draft = draft.map_err(|error| error.to_string()).map(|draft| {
+            draft.map(|draft| SavedDraft {
+                base: draft.entry.id.revision,
+                bytes: Bytes::from(draft.bytes),
+            })
+        });
+        Action::DraftLoaded { message, draft }
     }
 }
 
@@ -229,5 +254,50 @@ fn expand_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
         (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
         (_, _) => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::client::Endpoint;
+    use crate::admin::dto::{QueueName, Revision, Seq};
+
+    #[tokio::test]
+    async fn drafts_are_written_and_deleted_in_the_order_of_asking() {
+        let folder = tempfile::tempdir().unwrap();
+        let drafts = Drafts::new(folder.path().to_owned());
+        let endpoint = Endpoint::Unix(folder.path().join("nobody.sock"));
+        let store = endpoint.to_string();
+        let message = MessageRef { queue: QueueName::new("orders").unwrap(), seq: Seq(3) };
+        let save = |version: u64| Effect::SaveDraft {
+            message: message.clone(),
+            version,
+            draft: SavedDraft { bytes: Bytes::from(version.to_string()), base: Revision(0) },
+        };
+        for round in 0..50 {
+            let (sender, mut actions) = mpsc::channel(8);
+            let client = AdminClient::new(endpoint.clone(), "test");
+            let mut runner = Runner::start(client, drafts.clone(), sender);
+            runner.run(save(round));
+            if round % 2 == 0 {
+                // The first is under way, or done.
+                tokio::task::yield_now().await;
+            }
+            runner.run(save(round + 1));
+            runner.run(Effect::LoadDraft(message.clone()));
+            let loaded = loop {
+                if let Action::DraftLoaded { draft, .. } = actions.recv().await.unwrap() {
+                    break draft.unwrap().unwrap();
+                }
+            };
+            assert_eq!(loaded.bytes, (round + 1).to_string());
+            runner.run(save(round + 2));
+            tokio::task::yield_now().await;
+            runner.run(Effect::DeleteDraft(message.clone()));
+            runner.stop();
+            let left = drafts.newest(&store, &message.queue, message.seq).unwrap();
+            assert!(left.is_none(), "in round {round}");
+        }
     }
 }

@@ -20,17 +20,25 @@ pub enum HoldState {
     Refused(String),
 }
 
-/// What of an edit is on disk.
+/// What of an edit is on disk. Versions are unique in a run of the console, so that a late answer for an
+/// edit from before says nothing about this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DraftState {
-    /// Counts the text's changes.
+    /// Grows with each change of the text.
     pub version: u64,
     /// The newest version that is on disk.
     pub saved: u64,
-    /// The version that is being written.
+    /// The newest version that is being written.
     pub saving: Option<u64>,
     /// Why the last write failed.
     pub trouble: Option<String>,
+}
+
+impl DraftState {
+    /// There is a version that is neither on disk nor on its way there.
+    pub fn is_unsaved(&self) -> bool {
+        self.version > self.saved.max(self.saving.unwrap_or(0))
+    }
 }
 
 /// An open editor.
@@ -42,14 +50,18 @@ pub struct EditSession {
     pub id: MessageId,
     /// The revision that the edit began from.
     pub base: Revision,
-    /// Its bytes.
+    /// Its bytes; none for a payload that is no text.
     pub base_bytes: Bytes,
     /// The payload must be JSON.
     pub json: bool,
+    /// The payload is no text, so that only what comes from a file or a draft takes its place.
+    pub binary: bool,
     /// The text.
     pub editor: Editor,
+    /// Bytes from a file that are no text: they are reviewed and sent, but nothing is typed in them.
+    pub raw: Option<Bytes>,
     /// What `F8` put aside: the draft, or the broker's text.
-    pub other: Option<Editor>,
+    pub other: Option<(Editor, Option<Bytes>)>,
     /// The hold on the message.
     pub hold: HoldState,
     /// What is on disk.
@@ -79,13 +91,17 @@ impl EditSession {
         payload: &Bytes,
         parked: Option<&Parked>,
     ) -> Result<Self, NotText> {
+        let binary = std::str::from_utf8(payload).is_err();
+        let base_bytes = if binary { Bytes::new() } else { payload.clone() };
         let mut session = Self {
             message,
             id: view.summary.id.clone(),
             base: view.summary.revision,
-            base_bytes: payload.clone(),
-            json: is_json(view),
-            editor: Editor::from_bytes(payload)?,
+            json: is_json(view) && !binary,
+            binary,
+            editor: Editor::from_bytes(&base_bytes)?,
+            raw: None,
+            base_bytes,
             other: None,
             hold: HoldState::Free,
             draft: DraftState::default(),
@@ -93,7 +109,7 @@ impl EditSession {
             notice: None,
         };
         if let Some(parked) = parked {
-            session.editor = Editor::with_draft(payload, &parked.bytes)?;
+            session.put(&parked.bytes)?;
             session.draft = parked.draft.clone();
             session.take_base(parked.base);
         }
@@ -102,9 +118,38 @@ impl EditSession {
 
     /// Puts an earlier draft into the editor, which has not been typed in yet.
     pub fn recall(&mut self, draft: &SavedDraft) -> Result<(), NotText> {
-        self.editor = Editor::with_draft(&self.base_bytes, &draft.bytes)?;
-        self.draft = DraftState { version: 1, saved: 1, saving: None, trouble: None };
+        self.put(&draft.bytes)?;
+        self.draft = DraftState::default();
         self.take_base(draft.base);
+        Ok(())
+    }
+
+    /// Puts a file's bytes into the editor; a draft that was there is put aside.
+    pub fn replace(&mut self, bytes: &Bytes, revision: Revision) -> Result<(), NotText> {
+        let had = self.is_dirty().then(|| self.bytes());
+        self.put(bytes)?;
+        self.loading = false;
+        self.base = revision;
+        self.notice = Some("read from the file; ^S shows the difference".to_owned());
+        if let Some(had) = had {
+            let editor = Editor::with_draft(&self.base_bytes, &had);
+            // Bytes that are no text stand beside an editor of what they replace.
+            self.other = Some(match editor {
+                Ok(editor) => (editor, None),
+                Err(_) => (Editor::from_bytes(&self.base_bytes)?, Some(had)),
+            });
+            self.notice =
+                Some("read from the file; F8 brings back what was typed before".to_owned());
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &Bytes) -> Result<(), NotText> {
+        match Editor::with_draft(&self.base_bytes, bytes) {
+            Ok(editor) => (self.editor, self.raw) = (editor, None),
+            Err(NotText::NotUtf8 { .. }) => self.raw = Some(bytes.clone()),
+            Err(why @ (NotText::TooLong { .. } | NotText::TooStrange)) => return Err(why),
+        }
         Ok(())
     }
 
@@ -120,26 +165,29 @@ impl EditSession {
         self.base = base;
     }
 
-    /// The text was changed.
-    pub fn touched(&mut self) {
-        self.draft.version += 1;
+    /// `payload` as it is typed in: a payload that is no text isn't.
+    pub fn text_of<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
+        if self.binary { b"" } else { payload }
     }
 
-    /// Something typed is not on disk yet, and nothing is being written.
-    pub fn must_save(&self) -> bool {
-        self.editor.is_dirty()
-            && self.draft.version > self.draft.saved
-            && self.draft.saving.is_none()
+    /// What would be sent.
+    pub fn bytes(&self) -> Bytes {
+        self.raw.clone().unwrap_or_else(|| Bytes::from(self.editor.bytes()))
+    }
+
+    /// It is another than what the edit began from.
+    pub fn is_dirty(&self) -> bool {
+        self.raw.is_some() || self.editor.is_dirty()
     }
 
     /// The text as it is kept.
     pub fn saved_form(&self) -> SavedDraft {
-        SavedDraft { bytes: Bytes::from(self.editor.bytes()), base: self.base }
+        SavedDraft { bytes: self.bytes(), base: self.base }
     }
 
     /// Leaves the editor; the text stays.
     pub fn park(self) -> Parked {
-        Parked { bytes: Bytes::from(self.editor.bytes()), base: self.base, draft: self.draft }
+        Parked { bytes: self.bytes(), base: self.base, draft: self.draft }
     }
 }
 

@@ -144,6 +144,7 @@ pub struct Model {
     waiting: BTreeMap<RequestId, Purpose>,
     last_request: u64,
     last_key: u64,
+    last_version: u64,
 }
 
 /// Notices kept for the wide layout's pane.
@@ -176,6 +177,7 @@ impl Model {
             waiting: BTreeMap::new(),
             last_request: 0,
             last_key: 0,
+            last_version: 0,
         }
     }
 
@@ -277,6 +279,21 @@ impl Model {
         self.last_key += 1;
         IdempotencyKey::new(&format!("{}-{}", self.setup.session, self.last_key))
             .expect("a session is a UUID")
+    }
+
+    /// Why a draft can't be written: what was typed is in memory alone.
+    pub fn draft_trouble(&self) -> Option<&str> {
+        let parked = self.parked.values().map(|parked| &parked.draft);
+        let mut all = self.edit.iter().map(|edit| &edit.draft).chain(parked);
+        all.find_map(|draft| draft.trouble.as_deref())
+    }
+
+    /// The text of the open edit was changed.
+    pub(super) fn touched(&mut self) {
+        self.last_version += 1;
+        if let Some(edit) = &mut self.edit {
+            edit.draft.version = self.last_version;
+        }
     }
 
     /// Whether an answer for something of a kind is awaited.

@@ -120,8 +120,8 @@ fn texts(model: &Model) -> BTreeMap<MessageRef, Bytes> {
         .collect();
     if let Some(edit) = &model.edit {
         texts.remove(&edit.message);
-        if edit.editor.is_dirty() {
-            texts.insert(edit.message.clone(), Bytes::from(edit.editor.bytes()));
+        if edit.is_dirty() {
+            texts.insert(edit.message.clone(), edit.bytes());
         }
     }
     texts

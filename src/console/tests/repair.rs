@@ -244,17 +244,3 @@ fn the_hold_is_taken_renewed_and_given_back() {
     stage.keys(&["<Enter>", "<Enter>"]);
     assert_eq!(holds(&mut stage, &["e", "wait", "<Esc>"]), [120_000, 120_000, 0]);
 }
-
-#[test]
-fn what_was_read_from_a_file_for_a_binary_payload_can_be_gone_on_with() {
-    let mut stage = Stage::failing((80, 24), |_| {});
-    let view = message("orders", blocked(3), b"\xff\x00");
-    stage.messages.insert(("orders".into(), 3), view);
-    stage.keys(&["<Enter>", "<Enter>", "e"]);
-    assert!(line(&stage, 22).contains("not UTF-8"), "{}", line(&stage, 22));
-    let of = stage.model.selected_message().unwrap();
-    let bytes = bytes::Bytes::from_static(b"{\"from\":\"a file\"}");
-    stage.act(Action::FileRead { message: of, result: Ok(bytes) });
-    stage.keys(&["<Esc>", "e"]);
-    assert!(stage.screen().contains("a file"), "{}", stage.screen());
-}

@@ -7,8 +7,8 @@ use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
 use crate::console::model::{
-    CancelForm, CompareWith, FilePrompt, MessageRef, MessageScreen, Model, Motion, Overlay,
-    Purpose, QueueScreen,
+    CancelForm, CompareWith, EditSession, FilePrompt, MessageRef, MessageScreen, Model, Motion,
+    Overlay, Purpose, QueueScreen,
 };
 
 /// Does `command`, or says why not.
@@ -51,12 +51,12 @@ fn name(command: Command) -> &'static str {
 
 fn quit(model: &mut Model, fx: &mut Effects) {
     let asking = matches!(model.overlay, Overlay::Quit);
-    if !asking && model.edit.as_ref().is_some_and(|edit| edit.editor.is_dirty()) {
-        draft::save_now(model, fx);
+    let open = model.edit.as_ref().is_some_and(EditSession::is_dirty);
+    draft::save_now(model, fx);
+    if !asking && (open || model.draft_trouble().is_some()) {
         model.overlay = Overlay::Quit;
         return;
     }
-    draft::save_now(model, fx);
     fx.push(Effect::Quit);
 }
 

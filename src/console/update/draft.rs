@@ -2,24 +2,32 @@
 
 use bytes::Bytes;
 
-use super::{Effects, edit};
+use super::{Effects, edit, repair};
 use crate::console::effect::{Effect, SavedDraft};
-use crate::console::model::{EditSession, MessageRef, Model};
+use crate::console::model::{DraftState, EditSession, MessageRef, Model};
 
-/// Writes the draft if something in it is not on disk yet.
+/// Writes every draft of which something is neither on disk nor on its way there. The runner keeps their
+/// order, and of the versions of one draft that wait only the newest.
 pub(super) fn save_now(model: &mut Model, fx: &mut Effects) {
-    let Some(edit) = model.edit.as_mut().filter(|edit| edit.must_save()) else { return };
-    edit.draft.saving = Some(edit.draft.version);
-    fx.push(Effect::SaveDraft {
-        message: edit.message.clone(),
-        version: edit.draft.version,
-        draft: edit.saved_form(),
-    });
+    if let Some(edit) = model.edit.as_mut().filter(|e| e.is_dirty() && e.draft.is_unsaved()) {
+        let draft = edit.saved_form();
+        fx.push(save(&edit.message, &mut edit.draft, draft));
+    }
+    for (message, parked) in model.parked.iter_mut().filter(|(_, p)| p.draft.is_unsaved()) {
+        let draft = SavedDraft { bytes: parked.bytes.clone(), base: parked.base };
+        fx.push(save(message, &mut parked.draft, draft));
+    }
+}
+
+fn save(message: &MessageRef, state: &mut DraftState, draft: SavedDraft) -> Effect {
+    state.saving = Some(state.version);
+    Effect::SaveDraft { message: message.clone(), version: state.version, draft }
 }
 
 /// The disk has answered for a draft from before.
 pub(super) fn loaded(
     model: &mut Model,
+    fx: &mut Effects,
     message: &MessageRef,
     draft: Result<Option<SavedDraft>, String>,
 ) {
@@ -36,6 +44,15 @@ pub(super) fn loaded(
         }
         Ok(_) => {}
         Err(why) => edit.notice = Some(format!("drafts can't be read: {why}")),
+    }
+    // Nothing can be typed over bytes that are no text.
+    if edit.binary && !edit.is_dirty() {
+        model.edit = None;
+        model.acts.refuse(
+            format!("edit {message}"),
+            "its payload is not UTF-8: save it to a file or replace it from one (:)",
+        );
+        repair::release(model, fx, message);
     }
 }
 
@@ -82,21 +99,17 @@ pub(super) fn file_read(
         return model.acts.refuse(what, "another message is shown now");
     };
     let Some(view) = &screen.view else { return };
-    // The message itself need not be text; what replaces it is typed over nothing.
-    let shown = if screen.is_text() { screen.payload.clone() } else { Bytes::new() };
-    match EditSession::open(message.clone(), view, &shown, None) {
-        Ok(mut session) => {
-            let draft = SavedDraft { bytes, base: session.base };
-            if let Err(why) = session.recall(&draft) {
-                return model.acts.refuse(what, why.to_string());
-            }
-            session.loading = false;
-            session.touched();
-            session.notice = Some("read from the file; ^S shows the difference".to_owned());
-            model.edit = Some(session);
-            edit::take_hold(model, fx);
-            save_now(model, fx);
-        }
-        Err(why) => model.acts.refuse(what, why.to_string()),
+    let parked = model.parked.get(message);
+    let opened = EditSession::open(message.clone(), view, &screen.payload, parked);
+    let mut session = match opened {
+        Ok(session) => session,
+        Err(why) => return model.acts.refuse(what, why.to_string()),
+    };
+    if let Err(why) = session.replace(&bytes, view.summary.revision) {
+        return model.acts.refuse(what, why.to_string());
     }
+    model.edit = Some(session);
+    model.touched();
+    edit::take_hold(model, fx);
+    save_now(model, fx);
 }

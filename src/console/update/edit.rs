@@ -47,12 +47,7 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
         | MessageState::Blocked => {}
     }
     let parked = model.parked.get(&message);
-    // A draft that was read from a file may stand for a payload that is no text.
-    let payload = match parked {
-        Some(_) if !screen.is_text() => Bytes::new(),
-        Some(_) | None => screen.payload.clone(),
-    };
-    match EditSession::open(message.clone(), view, &payload, parked) {
+    match EditSession::open(message.clone(), view, &screen.payload, parked) {
         Ok(session) => {
             if session.loading {
                 fx.push(Effect::LoadDraft(message.clone()));
@@ -207,9 +202,13 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) {
 /// Types, moves, undoes.
 pub(super) fn type_in(model: &mut Model, input: EditorInput) {
     let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
+    if edit.raw.is_some() {
+        edit.notice = Some("a file that is no text is not typed in; F8 discards it".to_owned());
+        return;
+    }
     let edits = changes_text(&input);
     match edit.editor.input(input) {
-        Ok(true) if edits => edit.touched(),
+        Ok(true) if edits => model.touched(),
         Ok(_) => {}
         Err(why) => edit.notice = Some(why.to_string()),
     }
@@ -290,7 +289,7 @@ fn leave(model: &mut Model, fx: &mut Effects) {
 pub(super) fn park(model: &mut Model) -> Option<MessageRef> {
     let edit = model.edit.take()?;
     let message = edit.message.clone();
-    if edit.editor.is_dirty() {
+    if edit.is_dirty() {
         model.parked.insert(message.clone(), edit.park());
         forget_saved(model, &message);
     } else if !edit.loading {
@@ -322,17 +321,18 @@ fn discard(model: &mut Model) {
             edit.notice = Some("your draft again".to_owned());
             draft
         }
-        None => match Editor::from_bytes(&screen.payload) {
+        None => match Editor::from_bytes(edit.text_of(&screen.payload)) {
             Ok(editor) => {
                 edit.base = view.summary.revision;
-                edit.base_bytes = screen.payload.clone();
+                edit.base_bytes = Bytes::copy_from_slice(edit.text_of(&screen.payload));
                 edit.notice =
                     Some("the message as the broker has it; F8 brings your draft back".to_owned());
-                editor
+                (editor, None)
             }
             Err(why) => return edit.notice = Some(why.to_string()),
         },
     };
-    edit.other = Some(std::mem::replace(&mut edit.editor, other));
-    edit.touched();
+    let editor = std::mem::replace(&mut edit.editor, other.0);
+    edit.other = Some((editor, std::mem::replace(&mut edit.raw, other.1)));
+    model.touched();
 }

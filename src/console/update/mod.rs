@@ -49,7 +49,7 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
                 reply::take(model, &mut fx, purpose, reply);
             }
         }
-        Action::DraftLoaded { message, draft } => draft::loaded(model, &message, draft),
+        Action::DraftLoaded { message, draft } => draft::loaded(model, &mut fx, &message, draft),
         Action::DraftSaved { message, version, result } => {
             draft::saved(model, &message, version, result);
         }

@@ -1,8 +1,6 @@
 //! Sending repairs: one in flight for a message, each with the revision that was seen and a key, none
 //! sent again blindly.
 
-use bytes::Bytes;
-
 use super::Effects;
 use super::follow;
 use crate::admin::dto::{
@@ -327,9 +325,4 @@ pub(super) fn undo_read(
         | MessageState::Done => RepairVerb::UndoSave,
     };
     send(model, fx, message, Wanted::plain(verb, view.summary.revision));
-}
-
-/// What the review or the cancel form sends.
-pub(super) fn submitted(bytes: Vec<u8>, version: u64) -> Option<Submitted> {
-    Some(Submitted { bytes: Bytes::from(bytes), version })
 }

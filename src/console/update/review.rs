@@ -2,7 +2,7 @@
 
 use super::{Effects, draft, edit, repair};
 use crate::admin::dto::RepairVerb;
-use crate::console::model::{Button, Model, Overlay, Review};
+use crate::console::model::{Button, Model, Overlay, Review, Submitted};
 use crate::console::text::diff;
 
 /// Equal lines around each change.
@@ -17,6 +17,10 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
         return;
     };
     let Some(view) = &screen.view else { return };
+    if edit.json && edit.raw.is_some() {
+        edit.notice = Some("not UTF-8, so it can't be JSON; F8 discards it".to_owned());
+        return;
+    }
     if edit.json
         && let Some(fault) = edit.editor.recheck().cloned()
     {
@@ -24,7 +28,7 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
         edit.notice = Some(format!("not JSON at {fault}; mend it first"));
         return;
     }
-    let text = edit.editor.bytes();
+    let text = edit.bytes();
     model.overlay = Overlay::Review(Review {
         lines: diff::unified(&screen.payload, &text, DIFF_CONTEXT),
         unchanged: screen.payload == text,
@@ -53,8 +57,11 @@ pub(super) fn press(model: &mut Model, fx: &mut Effects) {
     };
     let Some(edit) = &model.edit else { return };
     let message = edit.message.clone();
-    let submitted =
-        if unchanged { None } else { repair::submitted(edit.editor.bytes(), edit.draft.version) };
+    let submitted = if unchanged {
+        None
+    } else {
+        Some(Submitted { bytes: edit.bytes(), version: edit.draft.version })
+    };
     let wanted = repair::Wanted { verb, expect: against, reason: String::new(), submitted };
     if repair::send(model, fx, message, wanted) {
         model.overlay = Overlay::None;

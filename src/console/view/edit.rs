@@ -13,6 +13,7 @@ use crate::console::model::{
 use crate::console::text::clean::{self, clean};
 use crate::console::text::diff::{DiffKind, DiffLine, Emphasis};
 use crate::console::text::editor::EditorStyles;
+use crate::console::text::hex;
 use crate::console::theme::{Role, Theme};
 
 /// Draws the editor; tells where its cursor is.
@@ -31,7 +32,7 @@ pub(super) fn draw(
         HoldState::Free => "NOT HELD: no broker".to_owned(),
         HoldState::Refused(why) => format!("NOT HELD: {}", clean(why)),
     };
-    let draft = match (&session.draft.trouble, session.editor.is_dirty()) {
+    let draft = match (&session.draft.trouble, session.is_dirty()) {
         (Some(why), _) => format!("DRAFT NOT SAVED: {}", clean(why)),
         (None, false) => "unchanged".to_owned(),
         (None, true) if session.draft.saved == session.draft.version => "draft saved".to_owned(),
@@ -43,6 +44,13 @@ pub(super) fn draw(
     if session.loading {
         let row = nth_row(area, 0)?;
         put(buffer, row, "looking for a draft", theme.style(Role::Dim), false);
+        return None;
+    }
+    if let Some(raw) = &session.raw {
+        let per_row = hex::bytes_per_row(usize::from(area.width));
+        for (n, line) in hex::rows(raw, per_row, 0, area.height.into()).iter().enumerate() {
+            put(buffer, nth_row(area, n)?, line, theme.style(Role::Text), false);
+        }
         return None;
     }
     session.editor.render(area, buffer, &styles(theme))

@@ -164,8 +164,17 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         return Some(Position { x: x.min(row.right().saturating_sub(1)), y: row.y });
     }
     if matches!(model.overlay, Overlay::Quit) {
-        let text = "An edit is open; its draft is kept on disk. Quit?  y / n";
-        put(buffer, row, text, theme.style(Role::Warn), false);
+        let (text, role) = match model.draft_trouble() {
+            Some(why) => (
+                format!("DRAFT NOT SAVED, quitting loses it. Quit? y / n  ({})", clean(why)),
+                Role::Bad,
+            ),
+            None => {
+                let text = "An edit is open; its draft is kept on disk. Quit?  y / n";
+                (text.to_owned(), Role::Warn)
+            }
+        };
+        put(buffer, row, &text, theme.style(role), false);
         return None;
     }
     if let Some(notice) = model.edit.as_ref().and_then(|edit| edit.notice.as_ref()) {

@@ -1,0 +1,150 @@
+//! Drafts: nothing typed is lost, and what is done with doesn't come back.
+
+use bytes::Bytes;
+
+use crate::admin::dto::{RepairVerb, Revision};
+use crate::console::action::Action;
+use crate::console::effect::{Effect, SavedDraft};
+use crate::console::fixtures::{Stage, blocked, message};
+use crate::console::model::MessageRef;
+
+const TO_EDITOR: [&str; 3] = ["<Enter>", "<Enter>", "e"];
+
+fn editing() -> Stage {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&TO_EDITOR);
+    stage
+}
+
+fn over_binary() -> Stage {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.messages.insert(("orders".into(), 3), message("orders", blocked(3), b"\xff\x00"));
+    stage
+}
+
+/// The saves that nobody has answered.
+fn saves(stage: &Stage) -> Vec<(u64, Bytes)> {
+    let saves = stage.effects.iter().filter_map(|effect| match effect {
+        Effect::SaveDraft { version, draft, .. } => Some((*version, draft.bytes.clone())),
+        _ => None,
+    });
+    saves.collect()
+}
+
+fn saved(stage: &mut Stage, of: &MessageRef, version: u64, result: Result<(), String>) {
+    stage.act(Action::DraftSaved { message: of.clone(), version, result });
+}
+
+fn read_file(stage: &mut Stage, bytes: &'static [u8]) {
+    let of = stage.model.selected_message().unwrap();
+    stage.act(Action::FileRead { message: of, result: Ok(Bytes::from_static(bytes)) });
+    stage.serve();
+}
+
+fn outcome_line(stage: &Stage) -> String {
+    stage.screen().lines().nth(22).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_last_keystrokes_are_saved_even_while_earlier_ones_are_being_written() {
+    for end in ["<Esc>", "^c"] {
+        let mut stage = editing();
+        stage.press(&["a"]);
+        stage.wait(1_000);
+        stage.press(&["b", end]);
+        let saves = saves(&stage);
+        assert_eq!(saves.len(), 2, "{saves:?}");
+        assert!(saves[1].0 > saves[0].0 && saves[1].1.starts_with(b"ab"), "{saves:?}");
+    }
+}
+
+#[test]
+fn a_draft_that_was_left_is_written_until_the_disk_takes_it() {
+    let mut stage = editing();
+    let of = stage.model.selected_message().unwrap();
+    stage.press(&["a", "<Esc>"]);
+    let (version, _) = saves(&stage)[0];
+    stage.effects.clear();
+    saved(&mut stage, &of, version, Err("disk full".into()));
+    stage.press(&["q"]);
+    assert!(outcome_line(&stage).contains("NOT SAVED"), "{}", outcome_line(&stage));
+    assert!(!stage.effects.contains(&Effect::Quit));
+    stage.press(&["n"]);
+    stage.wait(1_000);
+    assert!(!saves(&stage).is_empty());
+    saved(&mut stage, &of, version, Ok(()));
+    stage.press(&["q"]);
+    assert!(stage.effects.contains(&Effect::Quit));
+}
+
+#[test]
+fn an_answer_for_an_edit_from_before_says_nothing_of_this_one() {
+    let mut stage = editing();
+    let of = stage.model.selected_message().unwrap();
+    stage.press(&["a"]);
+    stage.wait(1_000);
+    let (late, _) = saves(&stage)[0];
+    stage.effects.clear();
+    // Undone, left, opened again and typed in again.
+    stage.press(&["<Backspace>", "<Esc>", "e"]);
+    stage.act(Action::DraftLoaded { message: of.clone(), draft: Ok(None) });
+    stage.press(&["b"]);
+    saved(&mut stage, &of, late, Ok(()));
+    stage.wait(1_000);
+    assert!(saves(&stage).iter().any(|(_, bytes)| bytes.starts_with(b"b")), "{:?}", saves(&stage));
+}
+
+#[test]
+fn what_was_read_from_a_file_for_a_binary_payload_can_be_gone_on_with() {
+    let mut stage = over_binary();
+    stage.keys(&TO_EDITOR);
+    assert!(outcome_line(&stage).contains("not UTF-8"), "{}", outcome_line(&stage));
+    read_file(&mut stage, b"{\"from\":\"a file\"}");
+    stage.keys(&["<Esc>", "e"]);
+    assert!(stage.screen().contains("a file"), "{}", stage.screen());
+}
+
+#[test]
+fn a_draft_for_a_binary_payload_is_found_after_a_restart() {
+    let mut stage = over_binary();
+    stage.keys(&["<Enter>", "<Enter>"]);
+    stage.press(&["e"]);
+    let of = stage.model.selected_message().unwrap();
+    let draft = SavedDraft { bytes: Bytes::from_static(b"from before"), base: Revision(0) };
+    stage.act(Action::DraftLoaded { message: of, draft: Ok(Some(draft)) });
+    assert!(stage.screen().contains("from before"), "{}", stage.screen());
+}
+
+#[test]
+fn a_binary_payload_is_replaced_by_a_binary_file() {
+    let mut stage = over_binary();
+    stage.keys(&["<Enter>", "<Enter>"]);
+    read_file(&mut stage, b"\xfe\x01new");
+    assert!(stage.screen().contains("fe 01 6e 65 77"), "{}", stage.screen());
+    // Nothing is typed into it; it survives being left.
+    stage.keys(&["x", "<Esc>", "e", "^s", "<Tab>", "<Enter>"]);
+    let (_, request) = stage.repair().expect("sent");
+    assert_eq!(request.action, RepairVerb::SaveAndRetry);
+    assert_eq!(request.payload.unwrap().into_bytes().unwrap(), &b"\xfe\x01new"[..]);
+}
+
+#[test]
+fn bytes_that_are_no_text_do_not_replace_json() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "<Enter>"]);
+    read_file(&mut stage, b"\xfe");
+    stage.keys(&["^s"]);
+    assert!(outcome_line(&stage).contains("can't be JSON"), "{}", outcome_line(&stage));
+    stage.keys(&["<F8>", "^s"]);
+    assert!(stage.screen().contains("REVIEW"), "{}", stage.screen());
+}
+
+#[test]
+fn a_file_does_not_take_away_what_was_typed() {
+    let mut stage = editing();
+    stage.keys(&["typed", "<Esc>"]);
+    read_file(&mut stage, b"{}");
+    assert!(!stage.screen().contains("typed{"), "{}", stage.screen());
+    stage.keys(&["<F8>"]);
+    assert!(stage.screen().contains("typed{"), "{}", stage.screen());
+}
