@@ -103,6 +103,7 @@ pub(super) struct EventLoop {
     pub(super) facts: Arc<Facts>,
     pub(super) store: Store,
     pub(super) store_state: StoreState,
+    /// When the store last came back with a commit, or got one while it had none.
     pub(super) commit_since: Timestamp,
     pub(super) backoff_ms: u64,
     pub(super) outbox: VecDeque<Outbound>,
@@ -137,7 +138,7 @@ impl EventLoop {
             watchers: Watchers::new(),
             facts,
             store,
-            store_state: StoreState::Free,
+            store_state: StoreState::Open,
             commit_since: now,
             backoff_ms: 0,
             outbox: VecDeque::new(),
@@ -226,16 +227,15 @@ impl EventLoop {
                     self.carry_out(release);
                 }
             }
-            match self.store_state {
-                StoreState::Free => {}
-                StoreState::Committing
-                | StoreState::Overdue { .. }
-                | StoreState::Opening { .. } => break,
+            if let Health::Down = self.store_state.health() {
+                break;
             }
-            let Some(batch) = self.pipeline.next_batch() else { break };
-            self.commit_since = self.now;
-            self.store_state = StoreState::Committing;
-            self.store.send(StoreJob::Commit(batch));
+            let is_first = !self.pipeline.is_committing();
+            let Some((batch, bytes)) = self.pipeline.next_batch() else { break };
+            if is_first {
+                self.commit_since = self.now;
+            }
+            self.store.send(StoreJob::Commit { batch, bytes });
         }
         while !self.outbox.is_empty() {
             let Ok(permit) = self.sockets.try_reserve() else { break };

@@ -14,22 +14,16 @@ use crate::wire::{BrokerMessage, ClientReply};
 const FIRST_BACKOFF_MS: u64 = 100;
 /// The longest: after somebody made room on a full disk, the broker goes on within this time.
 const MAX_BACKOFF_MS: u64 = 15_000;
-/// A commit that takes longer is not trusted any more. A busy disk may take seconds for one flush.
+/// A store from which no commit comes back for longer is not trusted any more. A busy disk may take
+/// seconds for one flush.
 const COMMIT_LIMIT_MS: u64 = 30_000;
 
-/// What the commit thread does.
+/// Whether the store can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StoreState {
-    /// Waits for a batch.
-    Free,
-    /// Makes a batch durable.
-    Committing,
-    /// Down, and the commit thread still hasn't come back from its last job.
-    Overdue {
-        /// Why it is down.
-        reason: String,
-    },
-    /// Down: drops the store and opens it again.
+    /// It takes batches.
+    Open,
+    /// Down: its threads let go of it, as soon as they come back from it, and open it again.
     Opening {
         /// Why it is down.
         reason: String,
@@ -48,8 +42,8 @@ pub(super) enum Health {
 impl StoreState {
     pub(super) fn health(&self) -> Health {
         match self {
-            Self::Free | Self::Committing => Health::Up,
-            Self::Overdue { .. } | Self::Opening { .. } => Health::Down,
+            Self::Open => Health::Up,
+            Self::Opening { .. } => Health::Down,
         }
     }
 }
@@ -58,8 +52,8 @@ impl EventLoop {
     /// Why the store is down; `None`: it isn't.
     pub(super) fn down_reason(&self) -> Option<String> {
         match &self.store_state {
-            StoreState::Free | StoreState::Committing => None,
-            StoreState::Overdue { reason } | StoreState::Opening { reason } => Some(reason.clone()),
+            StoreState::Open => None,
+            StoreState::Opening { reason } => Some(reason.clone()),
         }
     }
 
@@ -73,21 +67,18 @@ impl EventLoop {
 
     pub(super) fn on_store(&mut self, reply: StoreReply) {
         match reply {
-            StoreReply::Committed => match &self.store_state {
-                StoreState::Free | StoreState::Opening { .. } => {}
-                StoreState::Committing => {
-                    self.store_state = StoreState::Free;
+            StoreReply::Committed { batches } => match self.store_state {
+                StoreState::Open => {
+                    self.commit_since = self.now;
                     self.backoff_ms = 0;
-                    self.ready.append(&mut self.pipeline.committed());
+                    self.ready.extend(self.pipeline.committed(batches));
                 }
-                StoreState::Overdue { reason } => {
-                    // Everybody was told that it failed; what it holds is learnt by recovering.
-                    let reason = reason.clone();
-                    self.reopen(reason);
-                }
+                // Everybody was told that it failed; what it holds is learnt by recovering.
+                StoreState::Opening { .. } => {}
             },
-            StoreReply::Failed(error) => {
-                self.store_failed(&error);
+            StoreReply::Failed(error) => self.store_failed(&error),
+            StoreReply::NotReopened(error) => {
+                tracing::warn!(%error, "the store is still down");
                 self.reopen(error.to_string());
             }
             StoreReply::Reopened(recovered) => self.store_is_back(recovered),
@@ -105,39 +96,32 @@ impl EventLoop {
         if run != self.engine.generation() {
             return;
         }
-        match self.store_state {
-            StoreState::Free => {
-                self.store_failed(error);
-                self.reopen(error.to_string());
-            }
-            StoreState::Committing => {
-                self.store_failed(error);
-                self.store_state = StoreState::Overdue { reason: error.to_string() };
-            }
-            StoreState::Overdue { .. } | StoreState::Opening { .. } => {}
-        }
+        self.store_failed(error);
     }
 
     pub(super) fn commit_timeout(&self) -> Option<Timestamp> {
-        match self.store_state {
-            StoreState::Committing => Some(self.commit_since.plus_ms(COMMIT_LIMIT_MS)),
-            StoreState::Free | StoreState::Overdue { .. } | StoreState::Opening { .. } => None,
-        }
+        let is_due = self.store_state == StoreState::Open && self.pipeline.is_committing();
+        is_due.then(|| self.commit_since.plus_ms(COMMIT_LIMIT_MS))
     }
 
     /// Doesn't wait for ever for a flush that never returns.
     pub(super) fn watch_commit(&mut self) {
         if self.commit_timeout().is_some_and(|due| due <= self.now) {
-            let reason = format!("a commit has taken more than {COMMIT_LIMIT_MS} ms");
+            let reason = format!("no commit has come back for {COMMIT_LIMIT_MS} ms");
             self.go_down(&reason);
-            self.store_state = StoreState::Overdue { reason };
+            self.reopen(reason);
         }
     }
 
+    /// Once it is down, whatever else its threads come back with was to be expected.
     fn store_failed(&mut self, error: &MailboxError) {
-        match self.store_state.health() {
-            Health::Up => self.go_down(&error.to_string()),
-            Health::Down => tracing::warn!(%error, "the store is still down"),
+        match self.store_state {
+            StoreState::Open => {
+                let reason = error.to_string();
+                self.go_down(&reason);
+                self.reopen(reason);
+            }
+            StoreState::Opening { .. } => tracing::debug!(%error, "the store had failed before"),
         }
     }
 
@@ -171,7 +155,7 @@ impl EventLoop {
 
     /// A new engine over what the store holds. Workers say READY again; their leases were the old one's.
     fn store_is_back(&mut self, recovered: Recovered) {
-        self.store_state = StoreState::Free;
+        self.store_state = StoreState::Open;
         self.engine = Engine::new(self.engine_options.clone(), recovered, self.now);
         for peer in self.workers.all() {
             self.workers.dropped(peer, self.now);

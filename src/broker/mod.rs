@@ -6,6 +6,7 @@
 //! rests upon.
 
 mod clock;
+mod committer;
 mod event_loop;
 mod failure;
 mod handle;

@@ -9,8 +9,8 @@ use crate::model::limits::{HEARTBEAT_MS, MAX_WAITING_CALLS};
 use crate::model::{Origin, RepairOutcome, RepairRefusal, Timestamp, WorkerId};
 use crate::net::{PeerId, ReplyForm};
 
-/// Answers that may be outstanding in all: every call that may wait, and as many publishes again as two
-/// full batches can hold.
+/// Answers that may be outstanding in all: every call that may wait, and as many publishes again as
+/// the batches in flight and the one that gathers can hold.
 const MAX_ORIGINS: usize = MAX_WAITING_CALLS + 32_768;
 /// Answers that may be outstanding for one connection: more than any window that still speeds up, and
 /// one connection can't use up everybody's.

@@ -1,5 +1,8 @@
 //! The commit pipeline: what was decided, gathered into batches, and told only once it is durable.
 
+use std::collections::VecDeque;
+
+use super::committer::{MAX_IN_FLIGHT, OVERLAP_BYTES};
 use super::event_loop::Answer;
 use crate::engine::{Effect, Effects};
 use crate::model::{Batch, Op};
@@ -25,7 +28,7 @@ pub(super) enum Release {
     Answer(Answer),
 }
 
-/// Gathers one batch while the one before is being made durable (group commit).
+/// Gathers one batch while those before are being made durable (group commit).
 ///
 /// The order in which releases go in is the order in which they come out.
 #[derive(Default)]
@@ -34,8 +37,8 @@ pub(super) struct Pipeline {
     bytes: u64,
     /// Released once `gathered` is durable.
     waiting: Vec<Release>,
-    /// Released once the batch that the store has is durable; `None`: the store has none.
-    in_flight: Option<Vec<Release>>,
+    /// For each batch that the store has, oldest first: what is released once it is durable.
+    in_flight: VecDeque<Vec<Release>>,
 }
 
 impl Pipeline {
@@ -58,8 +61,8 @@ impl Pipeline {
                 self.bytes = self.bytes.saturating_add(reply.payload.len() as u64);
             }
             self.waiting.push(release);
-        } else if let Some(in_flight) = &mut self.in_flight {
-            in_flight.push(release);
+        } else if let Some(newest) = self.in_flight.back_mut() {
+            newest.push(release);
         } else {
             out.push(release);
         }
@@ -67,7 +70,7 @@ impl Pipeline {
 
     /// Whether inputs must wait until the gathered batch is on its way.
     pub(super) fn is_full(&self) -> bool {
-        let in_flight = self.in_flight.as_ref().map_or(0, Vec::len);
+        let in_flight: usize = self.in_flight.iter().map(Vec::len).sum();
         self.gathered.ops.len() >= MAX_BATCH_OPS
             || self.bytes >= MAX_BATCH_BYTES
             || self.waiting.len().saturating_add(in_flight) >= MAX_RELEASES
@@ -75,22 +78,32 @@ impl Pipeline {
 
     /// Whether everything decided is durable.
     pub(super) fn is_idle(&self) -> bool {
-        self.gathered.ops.is_empty() && self.in_flight.is_none()
+        self.gathered.ops.is_empty() && self.in_flight.is_empty()
     }
 
-    /// The gathered batch, if there is one and the store is free for it.
-    pub(super) fn next_batch(&mut self) -> Option<Batch> {
-        if self.in_flight.is_some() || self.gathered.ops.is_empty() {
+    /// Whether the store has a batch that it hasn't answered for.
+    pub(super) fn is_committing(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// The gathered batch and its bytes, if there is one and the store should have it now. While it has
+    /// one already, it gets another only if that is worth appending meanwhile; a small one rather gathers
+    /// what else comes during the flush.
+    pub(super) fn next_batch(&mut self) -> Option<(Batch, u64)> {
+        if self.gathered.ops.is_empty() || self.in_flight.len() >= MAX_IN_FLIGHT {
             return None;
         }
-        self.in_flight = Some(std::mem::take(&mut self.waiting));
-        self.bytes = 0;
-        Some(std::mem::take(&mut self.gathered))
+        if self.is_committing() && self.bytes < OVERLAP_BYTES {
+            return None;
+        }
+        self.in_flight.push_back(std::mem::take(&mut self.waiting));
+        Some((std::mem::take(&mut self.gathered), std::mem::take(&mut self.bytes)))
     }
 
-    /// The batch that the store had is durable: what may be told now, in order.
-    pub(super) fn committed(&mut self) -> Vec<Release> {
-        self.in_flight.take().unwrap_or_default()
+    /// The oldest `batches` that the store had are durable: what may be told now, in order.
+    pub(super) fn committed(&mut self, batches: usize) -> impl Iterator<Item = Release> + '_ {
+        let batches = batches.min(self.in_flight.len());
+        self.in_flight.drain(..batches).flatten()
     }
 
     /// The store is broken: nothing of this will ever be told.
@@ -125,6 +138,14 @@ mod tests {
         Effect::Done { origin: Origin(origin) }
     }
 
+    fn next_len(pipeline: &mut Pipeline) -> Option<usize> {
+        pipeline.next_batch().map(|(batch, _)| batch.ops.len())
+    }
+
+    fn committed(pipeline: &mut Pipeline, batches: usize) -> Vec<u64> {
+        origins(&pipeline.committed(batches).collect::<Vec<_>>())
+    }
+
     fn origins(releases: &[Release]) -> Vec<u64> {
         let origin = |release: &Release| match release {
             Release::Effect(Effect::Done { origin }) => origin.0,
@@ -150,16 +171,16 @@ mod tests {
     fn nothing_is_told_before_the_batch_that_it_rests_on() {
         let mut pipeline = Pipeline::default();
         assert!(take(&mut pipeline, vec![op()], 1).is_empty());
-        assert_eq!(pipeline.next_batch().expect("the store is free").ops.len(), 1);
+        assert_eq!(next_len(&mut pipeline), Some(1));
         // While the first is flushed, the second gathers; a release without operations keeps its place.
         assert!(take(&mut pipeline, vec![], 2).is_empty());
         assert!(take(&mut pipeline, vec![op()], 3).is_empty());
         assert!(take(&mut pipeline, vec![], 4).is_empty());
         assert!(take(&mut pipeline, vec![op()], 5).is_empty());
-        assert!(pipeline.next_batch().is_none(), "one batch at a time");
-        assert_eq!(origins(&pipeline.committed()), [1, 2]);
-        assert_eq!(pipeline.next_batch().expect("gathered meanwhile").ops.len(), 2);
-        assert_eq!(origins(&pipeline.committed()), [3, 4, 5]);
+        assert_eq!(next_len(&mut pipeline), None, "a small batch waits for the flush");
+        assert_eq!(committed(&mut pipeline, 1), [1, 2]);
+        assert_eq!(next_len(&mut pipeline), Some(2));
+        assert_eq!(committed(&mut pipeline, 1), [3, 4, 5]);
         assert!(pipeline.is_idle());
     }
 
@@ -170,8 +191,7 @@ mod tests {
         pipeline.next_batch();
         take(&mut pipeline, (0..MAX_BATCH_OPS).map(|_| op()).collect(), 2);
         assert!(pipeline.is_full());
-        pipeline.committed();
-        pipeline.next_batch();
+        assert_eq!(next_len(&mut pipeline), Some(MAX_BATCH_OPS));
         assert!(!pipeline.is_full());
     }
 
@@ -186,7 +206,7 @@ mod tests {
             assert!(take(&mut pipeline, vec![], told).is_empty());
             told += 1;
         }
-        assert_eq!(pipeline.committed().len() as u64, told);
+        assert_eq!(committed(&mut pipeline, 1).len() as u64, told);
         assert!(!pipeline.is_full());
     }
 
@@ -202,6 +222,23 @@ mod tests {
     }
 
     #[test]
+    fn large_batches_are_in_flight_together_and_released_in_order() {
+        let mut pipeline = Pipeline::default();
+        let large = || (0..=OVERLAP_BYTES / OP_BYTES).map(|_| op()).collect();
+        assert!(take(&mut pipeline, large(), 1).is_empty());
+        assert!(next_len(&mut pipeline).is_some());
+        assert!(take(&mut pipeline, large(), 2).is_empty());
+        assert!(next_len(&mut pipeline).is_some(), "appended while the first is synced");
+        assert!(take(&mut pipeline, vec![], 3).is_empty(), "rests upon the second");
+        assert!(take(&mut pipeline, large(), 4).is_empty());
+        assert_eq!(next_len(&mut pipeline), None, "the store has as many as it may");
+        assert_eq!(committed(&mut pipeline, 1), [1]);
+        assert!(next_len(&mut pipeline).is_some());
+        assert_eq!(committed(&mut pipeline, 2), [2, 3, 4], "one sync covered both");
+        assert!(pipeline.is_idle());
+    }
+
+    #[test]
     fn an_abandoned_batch_is_never_told() {
         let mut pipeline = Pipeline::default();
         take(&mut pipeline, vec![op()], 1);
@@ -209,6 +246,6 @@ mod tests {
         take(&mut pipeline, vec![op()], 2);
         pipeline.abandon();
         assert!(pipeline.is_idle());
-        assert!(pipeline.committed().is_empty());
+        assert!(committed(&mut pipeline, 1).is_empty());
     }
 }

@@ -1,16 +1,15 @@
-//! The store's threads: one commits, two read. Never the sockets' executor.
+//! The store's threads: two commit (`committer`), three read. Never the sockets' executor.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
-};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::committer::{self, MAX_IN_FLIGHT};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::limits::MAX_QUEUES;
 use crate::model::{Batch, Generation, MessageId, Origin, QueueId, Recovered, Seq, StoredMessage};
@@ -20,17 +19,11 @@ pub type OpenStore = Box<dyn Fn() -> Result<Arc<dyn Mailbox>, MailboxError> + Se
 
 /// Reads for operators that may wait: an operator has a few under way, so that these are dozens at once.
 const MAX_READ_JOBS: usize = 256;
-/// The loop sends one thing at a time and waits for its reply; the second place is for `Stop`.
-const STORE_JOBS: usize = 2;
+/// The batches in flight, one `Reopen` behind them, and `Stop`.
+const STORE_JOBS: usize = MAX_IN_FLIGHT + 2;
 /// The engine has at most one load under way for a queue; as many again may be left over from the engine
 /// before it.
 const MAX_LOADS: usize = 2 * MAX_QUEUES;
-/// Commits between two rounds of tidying up while no job lets the thread rest: rare enough that small
-/// commits don't pay for it, often enough that what is finished doesn't pile up.
-const MAINTAIN_EVERY: u32 = 8;
-/// Steps of one such round, some milliseconds in all. If more is left the next commit is followed by a
-/// round too: four steps give back more than the largest batch puts in, so it catches up under any load.
-const MAINTAIN_STEPS: u32 = 4;
 /// Lookups that may wait for the store; each may have to look through all ids.
 const MAX_LOOKUPS: usize = 1024;
 
@@ -40,9 +33,14 @@ const STOP_LIMIT: Duration = Duration::from_millis(800);
 
 /// What the commit thread is asked.
 pub(super) enum StoreJob {
-    /// Append and sync: replied by `Committed` or `Failed`.
-    Commit(Batch),
-    /// Drop the store, wait, open it again: replied by `Reopened` or `Failed`.
+    /// Append and sync: replied by `Committed`, perhaps together with the one before, or by `Failed`.
+    Commit {
+        batch: Batch,
+        /// Its size, as the pipeline counts.
+        bytes: u64,
+    },
+    /// Let go of the store, wait, open it again: replied by `Reopened` or `NotReopened`. All replies to
+    /// earlier jobs come before.
     Reopen {
         /// How long to wait before.
         after: Duration,
@@ -53,10 +51,13 @@ pub(super) enum StoreJob {
 
 /// What the store's threads say to the loop.
 pub(super) enum StoreReply {
-    /// The batch is durable.
-    Committed,
-    /// The store is broken, or could not be opened.
+    /// The oldest batches in flight are durable: so many.
+    Committed { batches: usize },
+    /// The store is broken. Told once; the batches in flight get no other reply, and nobody touches the
+    /// store until `Reopen`.
     Failed(MailboxError),
+    /// The store could not be opened.
+    NotReopened(MailboxError),
     /// A new store, and what is in it.
     Reopened(Recovered),
     /// The answer to a read for the engine of this run.
@@ -84,7 +85,7 @@ fn current(slot: &Slot) -> Option<Arc<dyn Mailbox>> {
     slot.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn put(slot: &Slot, mailbox: Option<Arc<dyn Mailbox>>) {
+pub(super) fn put(slot: &Slot, mailbox: Option<Arc<dyn Mailbox>>) {
     *slot.write().unwrap_or_else(PoisonError::into_inner) = mailbox;
 }
 
@@ -140,13 +141,7 @@ impl Store {
         let (loads, load_queue) = mpsc::channel(MAX_LOADS);
         let (finds, find_queue) = mpsc::channel(MAX_LOOKUPS);
         let (reads, read_queue) = sync_channel(MAX_READ_JOBS);
-        let committer = Committer {
-            open,
-            slot: Arc::clone(&slot),
-            mailbox: Some(mailbox),
-            reply: reply.clone(),
-            untidied: 0,
-        };
+        let (committer, syncer) = committer::pair(open, Arc::clone(&slot), mailbox, reply.clone());
         // The operators' reader isn't waited for: it ends with the last handle.
         spawn("store-read", {
             let slot = Arc::clone(&slot);
@@ -160,6 +155,7 @@ impl Store {
                 drop(living);
             })
         };
+        counted("store-sync", Box::new(move || syncer.run()))?;
         counted("store", Box::new(move || committer.run(&job_queue)))?;
         counted("store-load", {
             let (slot, reply) = (Arc::clone(&slot), reply.clone());
@@ -209,112 +205,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), MailboxE
     })
 }
 
-struct Committer {
-    open: OpenStore,
-    slot: Slot,
-    mailbox: Option<Arc<dyn Mailbox>>,
-    reply: mpsc::Sender<StoreReply>,
-    /// Commits since the store was last tidied up.
-    untidied: u32,
-}
-
-impl Committer {
-    fn run(mut self, jobs: &Receiver<StoreJob>) {
-        while let Some(job) = self.next_job(jobs) {
-            let reply = match job {
-                StoreJob::Commit(batch) => self.commit(&batch),
-                StoreJob::Reopen { after } => {
-                    self.close();
-                    match jobs.recv_timeout(after) {
-                        Err(RecvTimeoutError::Timeout) => self.reopen(),
-                        // The loop waits for this reply: it can only want the thread to stop.
-                        Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
-                    }
-                }
-                StoreJob::Stop => break,
-            };
-            let committed = matches!(reply, StoreReply::Committed);
-            if self.reply.blocking_send(reply).is_err() {
-                break;
-            }
-            if committed {
-                self.tidy_up_under_load();
-            }
-        }
-        self.close();
-    }
-
-    fn close(&mut self) {
-        put(&self.slot, None);
-        self.mailbox = None;
-    }
-
-    /// Waits for a job; meanwhile the store tidies up in small steps, as long as it has something to do.
-    fn next_job(&mut self, jobs: &Receiver<StoreJob>) -> Option<StoreJob> {
-        loop {
-            match jobs.try_recv() {
-                Ok(job) => return Some(job),
-                Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) => {}
-            }
-            let more = self.tidy_up(1);
-            if !more {
-                return jobs.recv().ok();
-            }
-        }
-    }
-
-    /// After a commit: the next may be waiting already, again and again, and yet disk and index must not
-    /// grow with what is finished.
-    fn tidy_up_under_load(&mut self) {
-        self.untidied += 1;
-        if self.untidied >= MAINTAIN_EVERY && !self.tidy_up(MAINTAIN_STEPS) {
-            self.untidied = 0;
-        }
-    }
-
-    /// At most `steps` steps; whether there is more to do.
-    fn tidy_up(&self, steps: u32) -> bool {
-        let Some(mailbox) = &self.mailbox else { return false };
-        for _ in 0..steps {
-            match mailbox.maintain() {
-                Ok(true) => {}
-                Ok(false) => return false,
-                Err(error) => {
-                    // The next commit fails for the same reason, and then the store is opened again.
-                    tracing::warn!(%error, "tidying up the store failed");
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    fn commit(&self, batch: &Batch) -> StoreReply {
-        let Some(mailbox) = &self.mailbox else {
-            return StoreReply::Failed(MailboxError::Inconsistent {
-                what: "a commit while the store is closed".to_owned(),
-            });
-        };
-        match mailbox.append(batch).and_then(|()| mailbox.sync()) {
-            Ok(()) => StoreReply::Committed,
-            Err(error) => StoreReply::Failed(error),
-        }
-    }
-
-    fn reopen(&mut self) -> StoreReply {
-        let opened = (self.open)().and_then(|mailbox| Ok((mailbox.recover()?, mailbox)));
-        match opened {
-            Ok((recovered, mailbox)) => {
-                put(&self.slot, Some(Arc::clone(&mailbox)));
-                self.mailbox = Some(mailbox);
-                StoreReply::Reopened(recovered)
-            }
-            Err(error) => StoreReply::Failed(error),
-        }
-    }
-}
-
 fn serve_loads(
     mut queue: mpsc::Receiver<(Generation, Load)>,
     slot: &Slot,
@@ -352,37 +242,5 @@ fn serve_reads(queue: &Receiver<ReadJob>, slot: &Slot) {
     while let Ok(job) = queue.recv() {
         let mailbox = current(slot);
         job(mailbox.as_deref());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mailbox::MemoryMailbox;
-    use crate::mailbox::fault::FaultMailbox;
-
-    #[test]
-    fn the_store_is_tidied_up_although_a_job_always_waits() {
-        let mailbox = Arc::new(FaultMailbox::new(MemoryMailbox::new()));
-        let opened: Arc<dyn Mailbox> = Arc::clone(&mailbox) as _;
-        let commits = 4 * MAINTAIN_EVERY;
-        let (reply, mut replies) = mpsc::channel(commits as usize);
-        let committer = Committer {
-            open: Box::new(|| unreachable!("nothing breaks")),
-            slot: Arc::default(),
-            mailbox: Some(opened),
-            reply,
-            untidied: 0,
-        };
-        let (jobs, job_queue) = sync_channel(commits as usize + 1);
-        for _ in 0..commits {
-            jobs.send(StoreJob::Commit(Batch::default())).unwrap();
-        }
-        jobs.send(StoreJob::Stop).unwrap();
-        committer.run(&job_queue);
-        for _ in 0..commits {
-            assert!(matches!(replies.try_recv(), Ok(StoreReply::Committed)));
-        }
-        assert_eq!(mailbox.maintenance(), u64::from(commits / MAINTAIN_EVERY));
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::clock::Clock;
+use super::committer::OVERLAP_BYTES;
 use super::event_loop::{Ended, EventLoop, Inputs};
 use super::handle::{BrokerHandle, Facts, OperatorError};
 use super::messages::{Act, RepairOrder};
@@ -128,6 +129,13 @@ impl Broker {
         self.client(ClientRequest::Send(send_request(id))).await;
     }
 
+    /// Large enough that the store gets it although it has a batch already.
+    async fn send_large(&self, id: &str) {
+        let mut request = send_request(id);
+        request.content.payload = Bytes::from(vec![b'x'; OVERLAP_BYTES as usize]);
+        self.client(ClientRequest::Send(request)).await;
+    }
+
     async fn worker(&self, message: WorkerMessage) {
         self.inbound.send(Inbound::Worker { peer: WORKER, message }).await.unwrap();
     }
@@ -242,6 +250,53 @@ async fn what_comes_during_a_flush_shares_the_next_one() {
         assert_eq!(accepted.seq, Seq(n));
     }
     assert_eq!(fault.counts().1, before + 1, "one flush for all that came meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_that_fails_takes_back_what_was_appended_meanwhile() {
+    let mut broker = start();
+    assert_eq!(broker.send_until_accepted("m1").await, Seq(1));
+    let fault = broker.fault();
+    let (appends, _) = fault.counts();
+    fault.hold_syncs();
+    fault.fail_sync(0);
+    broker.send_large("m2").await;
+    held_sync(Arc::clone(&fault)).await;
+    broker.send_large("m3").await;
+    let meanwhile = Arc::clone(&fault);
+    tokio::task::spawn_blocking(move || meanwhile.wait_for_appends(appends + 2)).await.unwrap();
+    assert!(broker.outbound.try_recv().is_err(), "told before it is durable");
+    fault.release_syncs();
+    drop(fault);
+    for _ in 0..2 {
+        let ClientReply::Rejected(rejection) = broker.reply().await else { panic!("not rejected") };
+        assert_eq!(rejection.code, RejectCode::StoreUnavailable);
+    }
+    // Sent again with their ids, each is there once, whatever had reached the disk.
+    broker.send_until_accepted("m2").await;
+    broker.send_until_accepted("m3").await;
+    assert_eq!(broker.handle.queue(&queue()).await.unwrap().depth, 3);
+    assert_eq!(broker.stop().await, Ended::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_in_flight_together_are_accepted_in_order() {
+    let mut broker = start();
+    let fault = broker.fault();
+    let (appends, _) = fault.counts();
+    fault.hold_syncs();
+    broker.send_large("m1").await;
+    held_sync(Arc::clone(&fault)).await;
+    broker.send_large("m2").await;
+    let meanwhile = Arc::clone(&fault);
+    tokio::task::spawn_blocking(move || meanwhile.wait_for_appends(appends + 2)).await.unwrap();
+    broker.send_large("m3").await;
+    broker.taken_in().await;
+    fault.release_syncs();
+    for n in 1..=3 {
+        let ClientReply::Accepted(accepted) = broker.reply().await else { panic!("not accepted") };
+        assert_eq!(accepted.seq, Seq(n));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -384,8 +439,8 @@ async fn a_worker_is_not_lost_while_its_heartbeats_wait_behind_a_slow_flush() {
     let fault = broker.fault();
     broker.worker_ready().await;
     fault.hold_syncs();
-    // The first is being flushed, the second fills the batch behind it.
-    for id in ["m1", "m2"] {
+    // The first is being flushed, the second is appended meanwhile, the third fills the batch behind.
+    for id in ["m1", "m2", "m3"] {
         let mut large = send_request(id);
         large.content.payload = Bytes::from(vec![b' '; 9 * 1024 * 1024]);
         broker.client(ClientRequest::Send(large)).await;

@@ -69,6 +69,12 @@ impl<M: Mailbox> FaultMailbox<M> {
         drop(self.changed.wait_while(plan, |plan| plan.waiting == 0));
     }
 
+    /// Returns once so many appends have begun in all.
+    pub fn wait_for_appends(&self, appends: u64) {
+        let plan = self.plan();
+        drop(self.changed.wait_while(plan, |plan| plan.appends < appends));
+    }
+
     /// Appends and syncs begun so far, failed ones among them.
     pub fn counts(&self) -> (u64, u64) {
         let plan = self.plan();
@@ -107,6 +113,7 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
         let mut plan = self.plan();
         plan.broken |= plan.fail_append == Some(plan.appends);
         plan.appends += 1;
+        self.changed.notify_all();
         if plan.broken {
             return Err(injected("append"));
         }
@@ -116,13 +123,14 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
 
     fn sync(&self) -> Result<(), MailboxError> {
         let mut plan = self.plan();
-        plan.broken |= plan.fail_sync == Some(plan.syncs);
+        let fails = plan.fail_sync == Some(plan.syncs);
         plan.syncs += 1;
         plan.waiting += 1;
         self.changed.notify_all();
         plan =
             self.changed.wait_while(plan, |plan| plan.held).unwrap_or_else(PoisonError::into_inner);
         plan.waiting -= 1;
+        plan.broken |= fails;
         if plan.broken {
             return Err(injected("sync"));
         }
