@@ -9,7 +9,7 @@ use crate::admin::{AdminServer, ServeError};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
 use crate::config::Config;
 use crate::engine::EngineOptions;
-use crate::mailbox::{MailboxError, RoutedMailbox, SledMailbox, SledOptions};
+use crate::mailbox::{MailboxError, MemoryMailbox, RoutedMailbox, SledMailbox, SledOptions};
 use crate::net::NetOptions;
 
 /// The store's folder in the data folder.
@@ -136,9 +136,10 @@ fn run_dir(data_dir: &Path) -> Option<PathBuf> {
 
 fn open_store(data_dir: &Path) -> OpenStore {
     let path = data_dir.join(STORE);
+    let memory = Arc::<MemoryMailbox>::default();
     Box::new(move || {
         let durable = SledMailbox::open(&path, SledOptions::default())?;
-        Ok(Arc::new(RoutedMailbox::new(durable)))
+        Ok(Arc::new(RoutedMailbox::reopened(durable, Arc::clone(&memory))))
     })
 }
 

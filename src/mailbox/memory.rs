@@ -217,6 +217,16 @@ impl MemoryMailbox {
         self.held().queues.get(&queue).is_some_and(|queue| !queue.messages.is_empty())
     }
 
+    /// What a queue has here, if it is here.
+    pub(super) fn backlog(&self, queue: QueueId) -> Option<QueueBacklog> {
+        self.held().queues.get(&queue).map(Queue::backlog)
+    }
+
+    /// Forgets all queues but these.
+    pub(super) fn keep_only(&self, keep: impl Fn(QueueId) -> bool) {
+        self.held_mut().queues.retain(|&queue, _| keep(queue));
+    }
+
     /// Puts a queue here whose next message gets place `next`.
     pub(super) fn adopt(&self, record: QueueRecord, next: Seq) {
         let mut held = self.held_mut();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::{JournalFilter, Mailbox, MailboxError, MemoryMailbox, SledMailbox};
 use crate::model::{
@@ -19,12 +19,14 @@ const PLACES_AHEAD: u64 = 10_000;
 ///
 /// * A `memory` queue is known after a restart, paused if it was, but empty; its next place is one that was
 ///   never used, and its de-duplication window is empty.
+/// * When the durable store is opened again within the process ([`RoutedMailbox::reopened`]), memory queues
+///   keep what they have.
 /// * A commit that only touches messages of memory queues waits for no disk.
 /// * A queue whose `mailbox` setting changes moves when nothing waits in it: at its next `PutQueue` or at
 ///   the next start. Until then it stays where its messages are.
 #[derive(Debug)]
 pub struct RoutedMailbox {
-    memory: MemoryMailbox,
+    memory: Arc<MemoryMailbox>,
     durable: SledMailbox,
     homes: RwLock<BTreeMap<QueueId, Home>>,
     /// Something was appended to the durable one since the last sync began.
@@ -56,12 +58,12 @@ struct Parts {
 impl RoutedMailbox {
     /// Over an open store.
     pub fn new(durable: SledMailbox) -> Self {
-        Self {
-            memory: MemoryMailbox::new(),
-            durable,
-            homes: RwLock::default(),
-            is_unsynced: AtomicBool::new(false),
-        }
+        Self::reopened(durable, Arc::default())
+    }
+
+    /// Over an open store, with the memory queues of the one before, which takes no more batches.
+    pub fn reopened(durable: SledMailbox, memory: Arc<MemoryMailbox>) -> Self {
+        Self { memory, durable, homes: RwLock::default(), is_unsynced: AtomicBool::new(false) }
     }
 
     fn homes(&self) -> RwLockReadGuard<'_, BTreeMap<QueueId, Home>> {
@@ -70,7 +72,7 @@ impl RoutedMailbox {
 
     fn mailbox_of(&self, queue: QueueId) -> &dyn Mailbox {
         match self.homes().get(&queue) {
-            Some(Home::Memory { .. }) => &self.memory,
+            Some(Home::Memory { .. }) => &*self.memory,
             Some(Home::File) | None => &self.durable,
         }
     }
@@ -146,14 +148,28 @@ impl RoutedMailbox {
         }
     }
 
+    /// Finds a queue's home when the store is opened.
     fn adopt(&self, backlog: &mut QueueBacklog) -> Home {
-        if backlog.record.settings.mailbox == MailboxKind::File || backlog.floor < backlog.next_seq
-        {
+        let id = backlog.record.id;
+        let waits_here = self.memory.has_unfinished(id);
+        let waits_there = backlog.floor < backlog.next_seq;
+        let is_file = backlog.record.settings.mailbox == MailboxKind::File;
+        if !waits_here && (is_file || waits_there) {
             return Home::File;
         }
-        backlog.window.clear();
-        self.memory.adopt(backlog.record.clone(), backlog.next_seq);
-        Home::Memory { reserved: backlog.next_seq }
+        let reserved = backlog.next_seq;
+        match self.memory.backlog(id) {
+            // Its places are known exactly; those set aside beyond were never used.
+            Some(kept) => {
+                self.memory.adopt(backlog.record.clone(), kept.next_seq);
+                *backlog = QueueBacklog { record: backlog.record.clone(), ..kept };
+            }
+            None => {
+                backlog.window.clear();
+                self.memory.adopt(backlog.record.clone(), reserved);
+            }
+        }
+        Home::Memory { reserved }
     }
 }
 
@@ -177,6 +193,8 @@ impl Mailbox for RoutedMailbox {
             let home = self.adopt(backlog);
             homes.insert(backlog.record.id, home);
         }
+        // What the durable store doesn't know never became durable, and its number is given out again.
+        self.memory.keep_only(|id| matches!(homes.get(&id), Some(Home::Memory { .. })));
         Ok(recovered)
     }
 
@@ -308,6 +326,36 @@ mod tests {
         mailbox.append(&batch([append(M, next, "e")])).unwrap();
         assert_eq!(places(&mailbox, M), [next]);
         assert_eq!(mailbox.journal(9, 9, JournalFilter::default()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn memory_queues_outlive_a_store_that_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let open_with = |memory: &Arc<MemoryMailbox>| {
+            let path = folder.path().join("store");
+            let durable = SledMailbox::open(&path, SledOptions::default()).unwrap();
+            let mailbox = RoutedMailbox::reopened(durable, Arc::clone(memory));
+            let recovered = mailbox.recover().unwrap();
+            (mailbox, recovered)
+        };
+        let memory = Arc::default();
+        let (mailbox, _) = open_with(&memory);
+        mailbox.append(&batch([put(Q, MailboxKind::File), put(M, MailboxKind::Memory)])).unwrap();
+        mailbox.append(&batch([append(M, 1, "a"), append(M, 2, "b"), append(Q, 1, "c")])).unwrap();
+        mailbox.append(&batch([finish(M, 1), put_record(M, 2, blocked(0))])).unwrap();
+        mailbox.sync().unwrap();
+        drop(mailbox);
+        // As if a queue had been made in a commit that was lost.
+        memory.append(&batch([put(QueueId(9), MailboxKind::Memory)])).unwrap();
+
+        let (mailbox, recovered) = open_with(&memory);
+        assert_eq!((places(&mailbox, Q), places(&mailbox, M)), (vec![1], vec![2]));
+        let queue = backlog(&recovered, M);
+        assert_eq!((queue.floor, queue.next_seq, queue.records.len()), (Seq(2), Seq(3), 1));
+        assert_eq!(queue.window.len(), 2, "duplicates are known");
+        assert!(memory.backlog(QueueId(9)).is_none());
+        mailbox.append(&batch([append(M, 3, "d"), finish(M, 2)])).unwrap();
+        assert_eq!(places(&mailbox, M), [3]);
     }
 
     #[test]
