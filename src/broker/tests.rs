@@ -451,7 +451,7 @@ async fn a_worker_is_not_lost_while_its_heartbeats_wait_behind_a_slow_flush() {
     tokio::time::sleep(Duration::from_millis(2 * silence_ms)).await;
     fault.release_syncs();
     let mut delivered = None;
-    for _ in 0..3 {
+    for _ in 0..4 {
         match broker.out().await {
             Outbound::Worker { message: BrokerMessage::Deliver(delivery), .. } => {
                 delivered = Some(delivery.seq);
