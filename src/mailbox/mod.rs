@@ -3,7 +3,8 @@
 mod check;
 #[cfg(test)]
 mod conformance;
-pub mod fault;
+#[cfg(test)]
+pub(crate) mod fault;
 mod memory;
 mod routed;
 mod sled;
