@@ -6,6 +6,7 @@ mod config;
 mod config_args;
 mod console;
 mod demo;
+mod descriptors;
 pub mod embedded;
 mod exit;
 mod failure;
