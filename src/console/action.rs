@@ -6,6 +6,7 @@ use crossterm::event::KeyEvent;
 use super::command::Command;
 use super::effect::{RequestId, SavedDraft};
 use super::model::MessageRef;
+use super::text::diff::DiffLine;
 
 use crate::admin::dto::{
     HoldView, JournalPage, MessagePage, MessageView, Problem, RepairOutcome, StreamEvent,
@@ -66,6 +67,13 @@ pub enum Action {
         version: u64,
         /// Why not.
         result: Result<(), String>,
+    },
+    /// Two texts were compared.
+    Compared {
+        /// Which.
+        request: RequestId,
+        /// The difference.
+        lines: Result<Vec<DiffLine>, String>,
     },
     /// A payload was written to a file, or could not be.
     FileWritten {

@@ -40,6 +40,15 @@ pub enum Effect {
     },
     /// Remove a draft: what it held is at the broker, or was thrown away.
     DeleteDraft(MessageRef),
+    /// Compare two long texts; answered by `Action::Compared`.
+    Compare {
+        /// Names it.
+        request: RequestId,
+        /// From.
+        old: Bytes,
+        /// To.
+        new: Bytes,
+    },
     /// Write bytes into a new file; answered by `Action::FileWritten`.
     WriteFile(PathBuf, Bytes),
     /// Read a file for the editor; answered by `Action::FileRead`.

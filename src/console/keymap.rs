@@ -192,11 +192,35 @@ pub fn footer(mode: Mode) -> Vec<&'static Row> {
     rows
 }
 
+/// Every key's row by where it works, as the help lists them: the rows under each mode's title.
+pub fn in_mode(mode: Mode) -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().filter(move |row| row.modes.contains(&mode) && !row.keys.is_empty())
+}
+
+/// How many rows the help has, with its titles.
+pub fn help_rows() -> usize {
+    Mode::ALL.into_iter().map(|mode| 1 + in_mode(mode).count()).sum()
+}
+
 /// The rows that the palette offers on a screen: what a key, or the palette alone, can do there.
 pub fn palette(mode: Mode) -> impl Iterator<Item = &'static Row> {
     TABLE.iter().filter(move |row| {
         row.modes.contains(&mode) && (row.footer > 0 || row.modes == BROWSE || row.keys.is_empty())
     })
+}
+
+/// What the palette finds of other screens, to say where it works.
+pub fn elsewhere(mode: Mode) -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().filter(move |row| {
+        !row.modes.contains(&mode)
+            && (row.changes || row.keys.is_empty())
+            && row.modes.iter().any(|mode| BROWSE.contains(mode))
+    })
+}
+
+/// Where a row works, in words.
+pub fn places(row: &Row) -> String {
+    row.modes.iter().map(|mode| mode.title()).collect::<Vec<_>>().join(", ")
 }
 
 /// The README's key table, as Markdown.
@@ -210,7 +234,7 @@ pub fn markdown() -> String {
         } else if row.modes == BROWSE {
             "every screen".to_owned()
         } else {
-            row.modes.iter().map(|mode| mode.title()).collect::<Vec<_>>().join(", ")
+            places(row)
         };
         text.push_str(&format!("| {} | {place} | {} |\n", keys.join(" "), row.help));
     }

@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct ConsoleOptions {
     /// Where the broker is.
     pub endpoint: Endpoint,
-    /// A line above the queues, e.g. what to press first.
+    /// A line above the queues while one is blocked: what to press.
     pub banner: Option<String>,
     /// Nothing may be changed.
     pub read_only: bool,

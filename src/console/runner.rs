@@ -15,6 +15,7 @@ use super::action::Action;
 use super::effect::{Effect, SavedDraft};
 use super::link;
 use super::model::MessageRef;
+use super::text::diff::{self, DIFF_CONTEXT};
 use super::text::drafts::{DraftId, Drafts};
 use crate::admin::client::AdminClient;
 use crate::admin::dto::{MAX_PAYLOAD_BYTES, Timestamp};
@@ -113,6 +114,10 @@ impl Runner {
             Effect::DeleteDraft(message) => {
                 self.queue(message, |jobs| jobs.write = Some(Job::Delete));
             }
+            Effect::Compare { request, old, new } => self.blocking(move || Action::Compared {
+                request,
+                lines: Ok(diff::unified(&old, &new, DIFF_CONTEXT)),
+            }),
             Effect::WriteFile(path, bytes) => {
                 self.blocking(move || Action::FileWritten { result: write_file(&path, &bytes) });
             }

@@ -52,6 +52,8 @@ pub struct EditSession {
     pub base: Revision,
     /// Its bytes; none for a payload that is no text.
     pub base_bytes: Bytes,
+    /// The header then.
+    pub base_header: serde_json::Map<String, serde_json::Value>,
     /// The payload must be JSON.
     pub json: bool,
     /// The payload is no text, so that only what comes from a file or a draft takes its place.
@@ -97,6 +99,7 @@ impl EditSession {
             message,
             id: view.summary.id.clone(),
             base: view.summary.revision,
+            base_header: view.header.clone(),
             json: is_json(view) && !binary,
             binary,
             editor: Editor::from_bytes(&base_bytes)?,

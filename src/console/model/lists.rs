@@ -20,6 +20,20 @@ pub enum Motion {
     Last,
 }
 
+impl Motion {
+    /// Where a text of which `height` rows are shown is scrolled to; the caller knows its end.
+    pub fn scrolled(self, scroll: usize, height: usize) -> usize {
+        let page = height.max(1).cast_signed();
+        match self {
+            Self::Rows(n) => scroll.saturating_add_signed(n),
+            Self::Halves(n) => scroll.saturating_add_signed(n * (page / 2).max(1)),
+            Self::Pages(n) => scroll.saturating_add_signed(n * page),
+            Self::First => 0,
+            Self::Last => usize::MAX,
+        }
+    }
+}
+
 /// A cursor over rows, and the first row that is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor {

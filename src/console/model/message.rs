@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{MessageRef, Motion};
-use crate::admin::dto::MessageView;
+use crate::admin::dto::{MessageState, MessageView};
 use crate::console::text::{clean, hex, json};
 
 /// The tabs of a message.
@@ -140,9 +140,20 @@ impl MessageScreen {
         };
     }
 
-    /// The payload is UTF-8: it can be edited here.
-    pub fn is_text(&self) -> bool {
-        std::str::from_utf8(&self.payload).is_ok()
+    /// The message is still in its queue, as far as is known: there is something to be done to it.
+    pub fn is_open(&self) -> bool {
+        let state = self.view.as_ref().map(|view| view.summary.state);
+        self.gone.is_none()
+            && match state {
+                Some(MessageState::Done | MessageState::Cancelled) => false,
+                None
+                | Some(
+                    MessageState::Ready
+                    | MessageState::Leased
+                    | MessageState::Waiting
+                    | MessageState::Blocked,
+                ) => true,
+            }
     }
 
     /// Another tab.
@@ -153,14 +164,7 @@ impl MessageScreen {
 
     /// Moves what is shown.
     pub fn go(&mut self, motion: Motion) {
-        let page = self.height.max(1).cast_signed();
-        self.scroll = match motion {
-            Motion::Rows(n) => self.scroll.saturating_add_signed(n),
-            Motion::Halves(n) => self.scroll.saturating_add_signed(n * (page / 2).max(1)),
-            Motion::Pages(n) => self.scroll.saturating_add_signed(n * page),
-            Motion::First => 0,
-            Motion::Last => usize::MAX,
-        };
+        self.scroll = motion.scrolled(self.scroll, self.height);
         self.clamp();
     }
 

@@ -6,6 +6,7 @@ mod edit;
 mod lists;
 mod message;
 mod overlay;
+mod pane;
 mod queues;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,13 +20,14 @@ pub use overlay::{
     Button, CancelForm, CompareWith, Difference, FilePrompt, Overlay, Palette, PaletteEntry,
     Review, short_id,
 };
+pub use pane::DiffPane;
 pub use queues::{PAGE, QueueList, QueueRow, QueueScreen, Rate};
 
 use super::command::{Command, Mode, Screen};
 use super::effect::{Effect, Request, RequestId};
 use super::layout;
 use super::theme::Theme;
-use crate::admin::dto::{IdempotencyKey, Notice, QueueName, Revision, Seq, Timestamp};
+use crate::admin::dto::{IdempotencyKey, Notice, QueueName, QueueState, Revision, Seq, Timestamp};
 
 /// Milliseconds on the console's own clock, since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -65,7 +67,7 @@ pub struct Setup {
     pub theme: Theme,
     /// Nothing may be changed.
     pub read_only: bool,
-    /// A line above the queues, e.g. what to press first.
+    /// A line above the queues while one is blocked: what to press.
     pub banner: Option<String>,
     /// Where the broker is, for what is told when it can't be reached.
     pub endpoint: String,
@@ -255,13 +257,18 @@ impl Model {
 
     /// Sends a request and remembers what its answer is for.
     pub(super) fn ask(&mut self, fx: &mut Vec<Effect>, purpose: Purpose, request: Request) {
-        self.last_request += 1;
-        let id = RequestId(self.last_request);
+        let id = self.next_request();
         self.waiting.insert(id, purpose);
         if self.waiting.len() > MAX_WAITING {
             self.waiting.pop_first();
         }
         fx.push(Effect::Ask(id, request));
+    }
+
+    /// A name for a request.
+    pub(super) fn next_request(&mut self) -> RequestId {
+        self.last_request += 1;
+        RequestId(self.last_request)
     }
 
     /// What `request` was for; `None` for an answer that came twice or that nobody waits for.
@@ -312,9 +319,15 @@ impl Model {
         self.notices.truncate(MAX_NOTICES);
     }
 
+    /// The line above the queues: it tells what to do with a blocked queue, while there is one.
+    pub fn banner(&self) -> Option<&str> {
+        let blocked = |row: &QueueRow| row.view.state == QueueState::Blocked;
+        self.setup.banner.as_deref().filter(|_| self.queues.rows.values().any(blocked))
+    }
+
     /// Rows of the list that `screen` shows, by the terminal's size.
     pub fn list_height(&self, screen: Screen) -> usize {
-        let banner = usize::from(screen == Screen::Queues && self.setup.banner.is_some());
+        let banner = usize::from(screen == Screen::Queues && self.banner().is_some());
         layout::list_height(self.size, screen, self.screen).saturating_sub(banner)
     }
 
@@ -333,6 +346,20 @@ impl Model {
         let area = layout::main_area(self.size);
         if let Some(message) = &mut self.message {
             message.settle(area.width as usize, area.height as usize);
+        }
+        // The title stands above a difference; the review has its buttons and a word on its end below.
+        let (width, height) = (usize::from(area.width), usize::from(area.height));
+        match &mut self.overlay {
+            Overlay::Review(review) => review.pane.settle(width, height.saturating_sub(4)),
+            Overlay::Difference(shown) => shown.pane.settle(width, height.saturating_sub(1)),
+            Overlay::None
+            | Overlay::Help { .. }
+            | Overlay::Palette(_)
+            | Overlay::Filter { .. }
+            | Overlay::Find { .. }
+            | Overlay::Cancel(_)
+            | Overlay::File(_)
+            | Overlay::Quit => {}
         }
     }
 }

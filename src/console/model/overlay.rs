@@ -1,9 +1,8 @@
 //! What lies on top of a screen.
 
-use super::MessageRef;
+use super::{DiffPane, MessageRef};
 use crate::admin::dto::{MessageId, QueueName, Revision};
 use crate::console::keymap;
-use crate::console::text::diff::DiffLine;
 
 /// What lies on top.
 #[derive(Debug, Default)]
@@ -79,13 +78,11 @@ impl Button {
 #[derive(Debug)]
 pub struct Review {
     /// The difference to what the broker has.
-    pub lines: Vec<DiffLine>,
+    pub pane: DiffPane,
     /// There is none.
     pub unchanged: bool,
     /// The revision that the difference is to: what the operator sees, and what the repair names.
     pub against: Revision,
-    /// The first line shown.
-    pub scroll: usize,
     /// The chosen button.
     pub button: Button,
 }
@@ -109,9 +106,7 @@ pub struct Difference {
     /// Its revision.
     pub revision: Revision,
     /// The lines, once the other text has come; or why it hasn't.
-    pub lines: Option<Result<Vec<DiffLine>, String>>,
-    /// The first line shown.
-    pub scroll: usize,
+    pub pane: DiffPane,
 }
 
 /// A file's name.
@@ -196,6 +191,8 @@ pub struct Palette {
 pub enum PaletteEntry {
     /// A row of the key table.
     Command(&'static keymap::Row),
+    /// A row of the key table that works on other screens; choosing it says where.
+    Elsewhere(&'static keymap::Row),
     /// A queue to go to.
     Queue(QueueName),
     /// The hidden one.
@@ -207,6 +204,7 @@ impl PaletteEntry {
     pub fn text(&self) -> String {
         match self {
             Self::Command(row) => row.label.to_owned(),
+            Self::Elsewhere(row) => format!("{} (on {})", row.label, keymap::places(row)),
             Self::Queue(name) => format!("queue {name}"),
             Self::Panic => "panic".to_owned(),
         }

@@ -1,9 +1,11 @@
 //! What each screen looks like, and that no size breaks it.
 
-use crate::admin::dto::StreamEvent;
+use crate::admin::dto::{MessageState, QueueState, Revision, StreamEvent};
 use crate::console::action::Action;
-use crate::console::fixtures::{Stage, overview};
+use crate::console::effect::Effect;
+use crate::console::fixtures::{Stage, blocked, message, overview, queue};
 use crate::console::model::Setup;
+use crate::console::text::diff;
 use crate::console::theme::Theme;
 
 const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (200, 50)];
@@ -62,12 +64,20 @@ fn the_connection_states_are_told_apart_and_the_data_stays() {
 
 #[test]
 fn an_empty_broker_says_what_to_type_next() {
-    let mut stage = Stage::new((80, 24), |setup| setup.banner = Some("demo: press Enter".into()));
+    let mut stage = Stage::new((80, 24), |_| {});
     insta::assert_snapshot!("first-frame", stage.screen());
     stage.act(Action::Connected);
     stage.hear(StreamEvent::Overview(overview(0)));
     stage.hear(StreamEvent::Queues(Vec::new()));
     insta::assert_snapshot!("empty", stage.screen());
+}
+
+#[test]
+fn the_banner_is_there_while_a_queue_is_blocked() {
+    let mut stage = Stage::failing((80, 24), |setup| setup.banner = Some("press Enter".into()));
+    assert!(stage.screen().contains("press Enter"));
+    stage.hear(StreamEvent::Queues(vec![queue("orders", QueueState::Running, 41, None)]));
+    assert!(!stage.screen().contains("press Enter"));
 }
 
 #[test]
@@ -80,10 +90,117 @@ fn read_only_shows_which_keys_are_off_and_sends_nothing() {
 
 #[test]
 fn ascii_and_no_colour_say_the_same_in_words() {
-    let mut stage = Stage::failing((80, 24), |setup| setup.theme = Theme::new(false, true));
+    let stage = Stage::failing((80, 24), |setup| setup.theme = Theme::new(false, true));
     insta::assert_snapshot!("ascii", stage.screen());
-    stage.keys(&[":"]);
-    assert!(stage.screen().is_ascii(), "{}", stage.screen());
+}
+
+#[test]
+fn an_ascii_terminal_gets_ascii_only() {
+    let more: [&[&str]; 5] = [&[":"], &["?"], &["5"], &["<Enter>", "/", "…"], &["9", "p"]];
+    for size in SIZES {
+        for keys in WAYS.into_iter().map(|(_, keys)| keys).chain(more) {
+            let mut stage = Stage::failing(size, |setup| setup.theme = Theme::new(false, true));
+            let mut view = message("orders", blocked(3), "{\"żółw\":\"\u{1b}🐢\"}".as_bytes());
+            view.summary.preview = "żółw 🐢".to_owned();
+            stage.messages.insert(("orders".into(), 3), view);
+            stage.keys(keys);
+            assert!(stage.screen().is_ascii(), "{keys:?}\n{}", stage.screen());
+            for lost in [false, true] {
+                stage.act(Action::Lost {
+                    reason: "brak dostępu".to_owned(),
+                    failures: 3,
+                    retry_in_ms: 2_000,
+                    refused: lost,
+                });
+                assert!(stage.screen().is_ascii(), "{keys:?}\n{}", stage.screen());
+            }
+        }
+    }
+}
+
+#[test]
+fn row_1_keeps_the_drafts_while_it_reconnects() {
+    let mut stage = failing((80, 24), &["<Enter>", "<Enter>", "e", "x", "<Esc>"]);
+    stage.wait(400_000);
+    stage.act(Action::Lost {
+        reason: "gone".to_owned(),
+        failures: 12,
+        retry_in_ms: 15_000,
+        refused: false,
+    });
+    let first = stage.screen().lines().next().unwrap().to_owned();
+    assert!(first.contains("RECONNECTING (12") && first.ends_with("drafts 1"), "{first}");
+}
+
+#[test]
+fn what_is_done_with_is_not_offered_for_repair() {
+    let mut stage = failing((80, 24), &["<Enter>", "<Enter>"]);
+    let view = stage.messages.get_mut(&("orders".into(), 3)).unwrap();
+    view.summary.state = MessageState::Cancelled;
+    stage.keys(&["^r"]);
+    let screen = stage.screen();
+    let rows: Vec<&str> = screen.lines().collect();
+    assert_eq!(rows[21], "", "{screen}");
+    for key in ["e edit", "x cancel", "r retry"] {
+        assert!(!rows[23].contains(key), "{screen}");
+    }
+}
+
+#[test]
+fn the_palette_says_where_else_a_command_works() {
+    let mut stage = failing((80, 24), &["4", ":", "pause"]);
+    assert!(stage.screen().contains("pause/resume (on Queues, Queue, Message)"));
+    stage.keys(&["<Enter>"]);
+    assert!(stage.screen().contains("pause/resume works on Queues"), "{}", stage.screen());
+}
+
+#[test]
+fn a_change_beyond_the_edge_is_seen_before_it_is_sent() {
+    let mut stage = failing((60, 15), &[]);
+    let long = format!("{{\"a\":\"{}\"}}", "word ".repeat(200));
+    stage.messages.insert(("orders".into(), 3), message("orders", blocked(3), long.as_bytes()));
+    stage.keys(&["<Enter>", "<Enter>", "e", "<End>", "<Left>", "<Left>", "HERE", "^s"]);
+    let mut seen = String::new();
+    for _ in 0..80 {
+        seen.push_str(&stage.screen());
+        stage.keys(&["j"]);
+    }
+    assert!(seen.contains("HERE"), "{seen}");
+}
+
+#[test]
+fn a_long_difference_is_made_beside_the_keys_and_nothing_is_sent_unseen() {
+    let mut stage = failing((80, 24), &[]);
+    let long = format!("[{}0]", "1,\n".repeat(30_000));
+    stage.messages.insert(("orders".into(), 3), message("orders", blocked(3), long.as_bytes()));
+    stage.keys(&["<Enter>", "<Enter>", "e", " ", "^s", "<Tab>", "<Enter>"]);
+    assert_eq!(stage.repair(), None);
+    assert!(stage.screen().contains("comparing"), "{}", stage.screen());
+    let made = stage.effects.iter().find_map(|effect| match effect {
+        Effect::Compare { request, old, new } => {
+            Some((*request, diff::unified(old, new, diff::DIFF_CONTEXT)))
+        }
+        _ => None,
+    });
+    let (request, lines) = made.expect("it is asked for");
+    stage.act(Action::Compared { request, lines: Ok(lines) });
+    assert!(!stage.screen().contains("comparing"), "{}", stage.screen());
+    stage.keys(&["<Enter>"]);
+    assert!(stage.repair().is_some());
+}
+
+#[test]
+fn headers_changed_meanwhile_are_named_in_the_review() {
+    let mut stage = failing((80, 24), &["<Enter>", "<Enter>", "e", " "]);
+    let view = stage.messages.get_mut(&("orders".into(), 3)).unwrap();
+    view.header.insert("source".to_owned(), "till".into());
+    view.summary.revision = Revision(1);
+    stage.keys(&["^l"]);
+    stage.act(Action::Connected);
+    stage.serve();
+    stage.keys(&["^s"]);
+    let screen = stage.screen();
+    assert!(screen.contains("header ~ source: \"shop\" → \"till\""), "{screen}");
 }
 
 #[test]

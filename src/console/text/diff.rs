@@ -13,6 +13,8 @@ mod split;
 
 use split::{Piece, pieces, words};
 
+/// Equal lines around each change on the screen.
+pub const DIFF_CONTEXT: usize = 3;
 /// How long the search for a small difference may take; after it the result is right but coarser. The review
 /// opens within half a second.
 const SEARCH_TIME: Duration = Duration::from_millis(300);
@@ -63,7 +65,8 @@ pub struct DiffLine {
 }
 
 impl DiffLine {
-    fn note(text: impl Into<String>) -> Self {
+    /// Says something about the difference; `text` must be clean.
+    pub fn note(text: impl Into<String>) -> Self {
         Self::bare(DiffKind::Note, text.into())
     }
 

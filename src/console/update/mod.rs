@@ -53,6 +53,7 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
         Action::DraftSaved { message, version, result } => {
             draft::saved(model, &message, version, result);
         }
+        Action::Compared { request, lines } => review::compared(model, request, lines),
         Action::FileWritten { result } => match result {
             Ok(text) => model.acts.note(text),
             Err(why) => model.acts.refuse("the file was not written", why),

@@ -13,9 +13,9 @@ use crate::console::effect::{Effect, Request};
 use crate::console::keymap;
 use crate::console::layout;
 use crate::console::model::{
-    CompareWith, Difference, MessageRef, Model, Motion, Overlay, Palette, PaletteEntry, Purpose,
+    CompareWith, DiffPane, Difference, MessageRef, Model, Motion, Overlay, Palette, PaletteEntry,
+    Purpose,
 };
-use crate::console::text::diff;
 use crate::console::text::editor::EditorInput;
 
 /// What is typed into one line, in characters: more than any filter, name or reason needs.
@@ -110,6 +110,10 @@ fn accept(model: &mut Model, fx: &mut Effects) {
 fn choose(model: &mut Model, fx: &mut Effects, entry: PaletteEntry) {
     match entry {
         PaletteEntry::Command(row) => commands::run(model, fx, row.command),
+        PaletteEntry::Elsewhere(row) => {
+            let key = row.keys.first().map_or(String::new(), |key| format!(": {}", key.name()));
+            model.acts.note(format!("{} works on {}{key}", row.label, keymap::places(row)));
+        }
         PaletteEntry::Queue(queue) => {
             page::open_queue(model, queue.clone());
             model.queues.at = Some(queue);
@@ -142,24 +146,13 @@ fn next_field(model: &mut Model, fx: &mut Effects) {
 
 fn scroll(model: &mut Model, motion: Motion) {
     let height = layout::main_area(model.size).height as usize;
-    let page = height.saturating_sub(2).max(1).cast_signed();
-    let moved = |scroll: usize, lines: usize| {
-        let to = match motion {
-            Motion::Rows(n) => scroll.saturating_add_signed(n),
-            Motion::Halves(n) => scroll.saturating_add_signed(n * (page / 2).max(1)),
-            Motion::Pages(n) => scroll.saturating_add_signed(n * page),
-            Motion::First => 0,
-            Motion::Last => usize::MAX,
-        };
-        to.min(lines.saturating_sub(1))
-    };
     match &mut model.overlay {
-        Overlay::Help { scroll } => *scroll = moved(*scroll, keymap::TABLE.len() * 3),
-        Overlay::Review(review) => review.scroll = moved(review.scroll, review.lines.len()),
-        Overlay::Difference(difference) => {
-            let lines = difference.lines.as_ref().and_then(|lines| lines.as_ref().ok());
-            difference.scroll = moved(difference.scroll, lines.map_or(0, Vec::len));
+        Overlay::Help { scroll } => {
+            let last = keymap::help_rows().saturating_sub(height);
+            *scroll = motion.scrolled(*scroll, height).min(last);
         }
+        Overlay::Review(review) => review.pane.go(motion),
+        Overlay::Difference(difference) => difference.pane.go(motion),
         Overlay::Palette(palette) => {
             let last = palette.matches().len().saturating_sub(1);
             let by = if let Motion::Rows(n) = motion { n } else { 0 };
@@ -178,6 +171,7 @@ fn scroll(model: &mut Model, motion: Motion) {
 pub(super) fn palette(model: &Model) -> Overlay {
     let mut entries: Vec<PaletteEntry> =
         keymap::palette(model.screen.mode()).map(PaletteEntry::Command).collect();
+    entries.extend(keymap::elsewhere(model.screen.mode()).map(PaletteEntry::Elsewhere));
     entries.extend(model.queues.rows.keys().cloned().map(PaletteEntry::Queue));
     if model.setup.debug_panic {
         entries.push(PaletteEntry::Panic);
@@ -268,17 +262,11 @@ pub(super) fn compare(model: &mut Model, fx: &mut Effects, with: CompareWith) {
         CompareWith::Original => Revision(0),
         CompareWith::Before => Revision(revision.0 - 1),
     };
-    model.overlay = Overlay::Difference(Difference {
-        message: message.clone(),
-        with,
-        revision: wanted,
-        lines: None,
-        scroll: 0,
-    });
-    if let Some(why) = model.why_unsendable() {
-        if let Overlay::Difference(difference) = &mut model.overlay {
-            difference.lines = Some(Err(why));
-        }
+    let offline = model.why_unsendable();
+    let pane = offline.clone().map_or_else(DiffPane::default, |why| DiffPane::ready(Err(why)));
+    model.overlay =
+        Overlay::Difference(Difference { message: message.clone(), with, revision: wanted, pane });
+    if offline.is_some() {
         return;
     }
     let purpose = Purpose::Compare(message.clone(), wanted);
@@ -288,18 +276,24 @@ pub(super) fn compare(model: &mut Model, fx: &mut Effects, with: CompareWith) {
 /// The other text of the difference has come.
 pub(super) fn compared(
     model: &mut Model,
+    fx: &mut Effects,
     message: &MessageRef,
     revision: Revision,
     bytes: Result<Bytes, Failure>,
 ) {
-    let Overlay::Difference(difference) = &mut model.overlay else { return };
+    let Overlay::Difference(difference) = &model.overlay else { return };
     let Some(screen) = model.message.as_ref().filter(|screen| screen.message == *message) else {
         return;
     };
-    if difference.message == *message && difference.revision == revision {
-        difference.lines = Some(match bytes {
-            Ok(bytes) => Ok(diff::unified(&bytes, &screen.payload, review::DIFF_CONTEXT)),
-            Err(failure) => Err(failure.text()),
-        });
+    if difference.message != *message || difference.revision != revision {
+        return;
+    }
+    let now = screen.payload.clone();
+    let pane = match bytes {
+        Ok(bytes) => review::compare(model, fx, bytes, now),
+        Err(failure) => DiffPane::ready(Err(failure.text())),
+    };
+    if let Overlay::Difference(difference) = &mut model.overlay {
+        difference.pane = pane;
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn take(
         }
         Purpose::Compare(message, revision) => {
             let bytes = expect_reply!(reply, Payload);
-            overlay::compared(model, &message, revision, bytes);
+            overlay::compared(model, fx, &message, revision, bytes);
         }
         Purpose::Journal(before) => match expect_reply!(reply, Journal) {
             Ok(page) => {

@@ -1,12 +1,45 @@
 //! The review: what would be sent, and the three buttons.
 
+use bytes::Bytes;
+
 use super::{Effects, draft, edit, repair};
 use crate::admin::dto::RepairVerb;
-use crate::console::model::{Button, Model, Overlay, Review, Submitted};
-use crate::console::text::diff;
+use crate::console::effect::{Effect, RequestId};
+use crate::console::model::{Button, DiffPane, Model, Overlay, Review, Submitted};
+use crate::console::text::diff::{self, DIFF_CONTEXT, DiffLine};
 
-/// Equal lines around each change.
-pub(super) const DIFF_CONTEXT: usize = 3;
+/// Both texts of a difference that is made at once; longer ones are compared beside the keys.
+const AT_ONCE_BYTES: usize = 64 * 1024;
+
+/// The difference between two texts.
+pub(super) fn compare(model: &mut Model, fx: &mut Effects, old: Bytes, new: Bytes) -> DiffPane {
+    if old.len() + new.len() <= AT_ONCE_BYTES {
+        return DiffPane::ready(Ok(diff::unified(&old, &new, DIFF_CONTEXT)));
+    }
+    let request = model.next_request();
+    fx.push(Effect::Compare { request, old, new });
+    DiffPane::awaiting(request)
+}
+
+/// A difference that was made beside the keys.
+pub(super) fn compared(
+    model: &mut Model,
+    request: RequestId,
+    lines: Result<Vec<DiffLine>, String>,
+) {
+    match &mut model.overlay {
+        Overlay::Review(review) => review.pane.made(request, lines),
+        Overlay::Difference(shown) => shown.pane.made(request, lines),
+        Overlay::None
+        | Overlay::Help { .. }
+        | Overlay::Palette(_)
+        | Overlay::Filter { .. }
+        | Overlay::Find { .. }
+        | Overlay::Cancel(_)
+        | Overlay::File(_)
+        | Overlay::Quit => {}
+    }
+}
 
 /// `^S`: the difference to what the broker has now. Broken JSON isn't let through.
 pub(super) fn open(model: &mut Model, fx: &mut Effects) {
@@ -28,20 +61,24 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
         edit.notice = Some(format!("not JSON at {fault}; mend it first"));
         return;
     }
-    let text = edit.bytes();
-    model.overlay = Overlay::Review(Review {
-        lines: diff::unified(&screen.payload, &text, DIFF_CONTEXT),
-        unchanged: screen.payload == text,
-        against: view.summary.revision,
-        scroll: 0,
-        button: Button::Back,
-    });
+    let (old, new) = (screen.payload.clone(), edit.bytes());
+    let headers = diff::header_changes(&edit.base_header, &view.header);
+    let (unchanged, against) = (old == new, view.summary.revision);
+    let mut pane = compare(model, fx, old, new);
+    pane.lead(
+        headers.into_iter().map(|change| DiffLine::note(format!("header {change}"))).collect(),
+    );
+    let button = Button::Back;
+    model.overlay = Overlay::Review(Review { pane, unchanged, against, button });
 }
 
 /// A button of the review.
 pub(super) fn press(model: &mut Model, fx: &mut Effects) {
     let Overlay::Review(review) = &model.overlay else { return };
     let (button, against, unchanged) = (review.button, review.against, review.unchanged);
+    if button != Button::Back && !review.pane.is_ready() {
+        return model.acts.note("the difference is not there yet: nothing is sent unseen");
+    }
     let verb = match (button, unchanged) {
         (Button::Back, _) => {
             model.overlay = Overlay::None;

@@ -8,7 +8,7 @@ use super::nth_row;
 use super::table::put;
 use crate::admin::dto::Revision;
 use crate::console::model::{
-    Button, CompareWith, Difference, EditSession, HoldState, Model, Review,
+    Button, CompareWith, DiffPane, Difference, EditSession, HoldState, Model, Review,
 };
 use crate::console::text::clean::{self, clean};
 use crate::console::text::diff::{DiffKind, DiffLine, Emphasis};
@@ -73,11 +73,10 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
     let theme = model.setup.theme;
     let Some(session) = &model.edit else { return };
     let Some(first) = nth_row(area, 0) else { return };
-    let behind = model
-        .message
-        .as_ref()
-        .and_then(|screen| screen.view.as_ref())
-        .map_or(0, |view| view.behind);
+    let view = model.message.as_ref().and_then(|screen| screen.view.as_ref());
+    let behind = view.map_or(0, |view| view.behind);
+    let waits = if behind == 1 { "message waits" } else { "messages wait" };
+    let headers = if review.pane.has_lead() { "changed meanwhile, kept" } else { "unchanged" };
     let against = match review.against {
         Revision(0) => "the original".to_owned(),
         revision => format!("revision {revision}"),
@@ -85,21 +84,28 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
     let text = format!("REVIEW {}: what changes from {against}", session.message);
     put(buffer, first, &text, theme.style(Role::Title), false);
     let changed = review.against != session.base;
+    let by = view
+        .and_then(|view| view.revisions.last())
+        .map_or(String::new(), |newest| format!(" by {}", clean(&newest.by.name)));
     if let Some(row) = nth_row(area, 1) {
         let text = if changed {
             format!(
-                "CHANGED MEANWHILE: you began from revision {}; this replaces {against}",
+                "CHANGED MEANWHILE: you began from revision {}; this replaces {against}{by}",
                 session.base
             )
         } else {
-            format!("headers: unchanged   {behind} messages wait behind it")
+            format!("headers: {headers}   {behind} {waits} behind it")
         };
         let role = if changed { Role::Bad } else { Role::Text };
         put(buffer, row, &text, theme.style(role), false);
     }
     let lines = Rect { y: area.y + 2, height: area.height.saturating_sub(4), ..area };
-    diff(theme, &review.lines, review.scroll, buffer, lines);
+    pane(theme, &review.pane, buffer, lines);
     let last = usize::from(area.height.saturating_sub(1));
+    if let (Some(place), Some(row)) = (review.pane.place(), nth_row(area, last.saturating_sub(1))) {
+        let text = format!("rows {place}: j k");
+        put(buffer, row, &text, theme.style(Role::Warn), true);
+    }
     if let Some(row) = nth_row(area, last) {
         buttons(theme, review.button, buffer, row);
     }
@@ -130,18 +136,25 @@ pub(super) fn difference(model: &Model, shown: &Difference, buffer: &mut Buffer,
     let text = format!("DIFFERENCE {}: from {with} to now", shown.message);
     put(buffer, first, &text, theme.style(Role::Title), false);
     let lines = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    let message = match &shown.lines {
-        Some(Ok(all)) => return diff(theme, all, shown.scroll, buffer, lines),
+    if let Some(place) = shown.pane.place() {
+        put(buffer, first, &place, theme.style(Role::Dim), true);
+    }
+    pane(theme, &shown.pane, buffer, lines);
+}
+
+fn pane(theme: Theme, shown: &DiffPane, buffer: &mut Buffer, area: Rect) {
+    let instead = match shown.instead() {
+        None => return rows(theme, shown.shown(), buffer, area),
+        Some(Ok(())) => "comparing".to_owned(),
         Some(Err(why)) => format!("can't be read: {}", clean(why)),
-        None => "reading".to_owned(),
     };
-    if let Some(row) = nth_row(lines, 1) {
-        put(buffer, row, &message, theme.style(Role::Warn), false);
+    if let Some(row) = nth_row(area, 1) {
+        put(buffer, row, &instead, theme.style(Role::Warn), false);
     }
 }
 
-fn diff(theme: Theme, lines: &[DiffLine], scroll: usize, buffer: &mut Buffer, area: Rect) {
-    for (n, line) in lines.iter().skip(scroll).enumerate() {
+fn rows(theme: Theme, lines: &[DiffLine], buffer: &mut Buffer, area: Rect) {
+    for (n, line) in lines.iter().enumerate() {
         let Some(row) = nth_row(area, n) else { break };
         let (sign, role) = match line.kind {
             DiffKind::Same => (" ", Role::Text),

@@ -48,7 +48,14 @@ pub fn view(model: &Model, frame: &mut Frame<'_>) {
 fn to_ascii(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !cell.symbol().is_ascii() {
-            let shown = if cell.symbol() == "…" { "~" } else { "?" };
+            let shown = match cell.symbol() {
+                "…" | "⋯" => "~",
+                "·" => ".",
+                "→" => ">",
+                // The pictures of control characters, as `clean` draws them.
+                picture if picture.chars().all(|c| ('\u{2400}'..='\u{2424}').contains(&c)) => "^",
+                _ => "?",
+            };
             cell.set_symbol(shown);
         }
     }

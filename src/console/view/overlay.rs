@@ -21,11 +21,8 @@ pub(super) fn help(model: &Model, scroll: usize, buffer: &mut Buffer, area: Rect
     let modes = std::iter::once(here).chain(Mode::ALL.into_iter().filter(|mode| *mode != here));
     for mode in modes {
         lines.push((mode.title().to_owned(), theme.style(Role::Title)));
-        for row in keymap::TABLE.iter().filter(|row| row.modes.contains(&mode)) {
+        for row in keymap::in_mode(mode) {
             let keys: Vec<String> = row.keys.iter().map(|key| key.name()).collect();
-            if keys.is_empty() {
-                continue;
-            }
             let off = row.changes && model.setup.read_only;
             let note = if off { " (off: read-only)" } else { "" };
             let style = theme.style(if off { Role::Dim } else { Role::Text });

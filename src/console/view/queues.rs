@@ -25,7 +25,7 @@ const COLUMNS: &[Column] = &[
 pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
     let mut area = area;
-    if let Some(banner) = &model.setup.banner
+    if let Some(banner) = model.banner()
         && let Some(first) = nth_row(area, 0)
     {
         put(buffer, first, &clean(banner), theme.style(Role::Warn), false);

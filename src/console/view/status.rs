@@ -25,16 +25,32 @@ fn pieces(buffer: &mut Buffer, row: Rect, pieces: &[(String, Style)]) -> u16 {
     x
 }
 
+/// Columns of row 1 for why the store is down: what else stands there must not be pushed out.
+const STORE_COLUMNS: usize = 30;
+
 /// Row 1: `mubroker ● live 0.4s  RW  BLOCKED 3`, and where one is.
 pub(super) fn header(model: &Model, buffer: &mut Buffer, row: Rect) {
     let theme = model.setup.theme;
+    // What is about the operator's own text is told before how long it takes to connect again.
+    let tail = header_tail(model, theme);
+    let wide: usize = tail.iter().map(|(text, _)| clean::width(text)).sum();
     let (text, role) = connection(model, theme);
+    let room = usize::from(row.width).saturating_sub(wide + 9);
+    let text = clean::truncate(&text, room).into_owned();
+    let mut parts =
+        vec![("mubroker ".to_owned(), theme.style(Role::Title)), (text, theme.style(role))];
+    parts.extend(tail);
+    let end = pieces(buffer, row, &parts);
+    let place = place(model);
+    let wide = u16::try_from(clean::width(&place)).unwrap_or(u16::MAX);
+    if end.saturating_add(wide).saturating_add(2) <= row.right() {
+        put(buffer, row, &place, theme.style(Role::Dim), true);
+    }
+}
+
+fn header_tail(model: &Model, theme: Theme) -> Vec<(String, Style)> {
     let rights = if model.setup.read_only { "  RO" } else { "  RW" };
-    let mut parts = vec![
-        ("mubroker ".to_owned(), theme.style(Role::Title)),
-        (text, theme.style(role)),
-        (rights.to_owned(), theme.style(Role::Text)),
-    ];
+    let mut parts = vec![(rights.to_owned(), theme.style(Role::Text))];
     let blocked =
         model.queues.rows.values().filter(|row| row.view.state == QueueState::Blocked).count();
     if blocked > 0 {
@@ -45,17 +61,14 @@ pub(super) fn header(model: &Model, buffer: &mut Buffer, row: Rect) {
     if let Some(StoreHealth::Unavailable { reason }) =
         model.connection.overview.as_ref().map(|overview| &overview.store)
     {
-        parts.push((format!("  STORE DOWN {}", clean(reason)), theme.style(Role::Bad)));
+        let reason = clean(reason);
+        let reason = clean::truncate(&reason, STORE_COLUMNS);
+        parts.push((format!("  STORE DOWN {reason}"), theme.style(Role::Bad)));
     }
     if !model.parked.is_empty() {
         parts.push((format!("  drafts {}", model.parked.len()), theme.style(Role::Warn)));
     }
-    let end = pieces(buffer, row, &parts);
-    let place = place(model);
-    let wide = u16::try_from(clean::width(&place)).unwrap_or(u16::MAX);
-    if end.saturating_add(wide).saturating_add(2) <= row.right() {
-        put(buffer, row, &place, theme.style(Role::Dim), true);
-    }
+    parts
 }
 
 fn connection(model: &Model, theme: Theme) -> (String, Role) {
@@ -120,7 +133,7 @@ pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
         Screen::Message => model
             .message
             .as_ref()
-            .filter(|screen| screen.gone.is_none())
+            .filter(|screen| screen.is_open())
             .and_then(|screen| screen.view.as_ref()?.summary.error.as_ref())
             .map(text),
         Screen::Workers => model
@@ -253,10 +266,22 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
                 mode == Mode::Message && view.is_some_and(|view| view.undo.is_some())
             }
         },
-        Command::Edit | Command::Cancel => {
-            mode != Mode::Message
-                || model.message.as_ref().is_some_and(|screen| screen.gone.is_none())
+        Command::Edit | Command::Cancel => match mode {
+            Mode::Message => model.message.as_ref().is_some_and(|screen| screen.is_open()),
+            _ => model.selected_message().is_some(),
+        },
+        Command::PauseResume => {
+            model.selected_queue().is_some_and(|queue| model.queues.rows.contains_key(&queue))
         }
+        Command::Enter => match model.screen {
+            Screen::Queues => model.queues.selected().is_some(),
+            Screen::Queue => model.selected_message().is_some(),
+            Screen::Message => false,
+            Screen::Workers => {
+                model.workers.selected().is_some_and(|worker| !worker.in_flight.is_empty())
+            }
+            Screen::Journal => model.journal.selected().is_some(),
+        },
         Command::Retry => match model.screen {
             Screen::Queues => model.queues.selected().is_some_and(|row| {
                 row.view.head.as_ref().is_some_and(|head| is_retriable(head.state))
@@ -266,8 +291,8 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
                 row.is_some_and(|row| is_retriable(row.state))
             }
             Screen::Message => {
-                let gone = model.message.as_ref().is_some_and(|screen| screen.gone.is_some());
-                !gone && view.is_some_and(|view| is_retriable(view.summary.state))
+                model.message.as_ref().is_some_and(|screen| screen.is_open())
+                    && view.is_some_and(|view| is_retriable(view.summary.state))
             }
             Screen::Workers | Screen::Journal => false,
         },
