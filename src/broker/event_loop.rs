@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::clock::Clock;
@@ -61,8 +61,6 @@ pub(super) enum Command {
     Do(Box<Request>, oneshot::Sender<OperatorAnswer>),
     /// Starts watching.
     Watch(oneshot::Sender<Watch>),
-    /// Stops the broker.
-    Shutdown,
 }
 
 /// Where inputs come from.
@@ -70,6 +68,8 @@ pub(super) struct Inputs {
     pub(super) inbound: mpsc::Receiver<Inbound>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) store: mpsc::Receiver<StoreReply>,
+    /// Tells the broker to stop.
+    pub(super) stop: Arc<Notify>,
 }
 
 /// How the loop ended.
@@ -175,6 +175,10 @@ impl EventLoop {
                     self.wake(armed.take());
                     self.on_time();
                 }
+                () = inputs.stop.notified() => {
+                    self.wake(armed);
+                    self.begin_shutdown();
+                }
                 n = inputs.commands.recv_many(&mut commands, TURN_COMMANDS),
                     if takes_inputs && commands_open =>
                 {
@@ -277,7 +281,6 @@ impl EventLoop {
                 let watch = Watch { first, next: self.watchers.sender().subscribe() };
                 self.answer(Box::new(move || drop(answer.send(watch))));
             }
-            Command::Shutdown => self.begin_shutdown(),
         }
     }
 

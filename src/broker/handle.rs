@@ -1,6 +1,8 @@
 //! What operators' interfaces hold: questions to the engine, reads of the store, repairs.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::event_loop::{Answer, Command, Request};
 use super::peers::OperatorAnswer;
@@ -88,11 +90,13 @@ pub enum OperatorError {
 pub struct BrokerHandle {
     commands: mpsc::Sender<Command>,
     reads: Reads,
+    /// Beside the commands: a stop is heard also while none are taken.
+    stop: Arc<Notify>,
 }
 
 impl BrokerHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, reads: Reads) -> Self {
-        Self { commands, reads }
+    pub(super) fn new(commands: mpsc::Sender<Command>, reads: Reads, stop: Arc<Notify>) -> Self {
+        Self { commands, reads, stop }
     }
 
     /// The broker at a glance.
@@ -171,9 +175,8 @@ impl BrokerHandle {
     }
 
     /// Stops the broker; returns at once.
-    pub async fn shut_down(&self) {
-        // One that has stopped already is what is wanted.
-        let _ = self.commands.send(Command::Shutdown).await;
+    pub fn shut_down(&self) {
+        self.stop.notify_one();
     }
 
     pub(super) async fn submit(&self, repair: Repair) -> Result<RepairOutcome, OperatorError> {

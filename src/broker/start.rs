@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::clock::Clock;
 use super::event_loop::{Command, Ended, EventLoop, Inputs};
@@ -159,11 +159,12 @@ async fn serve(
         workers: net.worker_endpoint().to_owned(),
     });
     let (commands_sender, commands) = mpsc::channel::<Command>(MAX_COMMANDS);
-    let handle = BrokerHandle::new(commands_sender, reads);
+    let stop = Arc::new(Notify::new());
+    let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
     let engine = Engine::new(options.engine.clone(), recovered, clock.now());
     let event_loop =
         EventLoop::new(clock, engine, options.engine, Arc::clone(&facts), store, net.outbound());
-    let inputs = Inputs { inbound, commands, store: replies };
+    let inputs = Inputs { inbound, commands, store: replies, stop };
     let announce = announce(handle, options.queues, &net, ready);
     let ((), (end, store)) = tokio::join!(announce, event_loop.run(inputs));
     net.shutdown().await;
@@ -182,7 +183,7 @@ async fn announce(
     for (queue, settings) in queues {
         if let Err(source) = handle.put_queue(actor.clone(), queue.clone(), settings).await {
             let _ = ready.send(Err(StartError::Queue { queue, source }));
-            handle.shut_down().await;
+            handle.shut_down();
             return;
         }
     }

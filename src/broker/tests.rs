@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -81,13 +81,14 @@ fn start_with(options: EngineOptions) -> Broker {
     let (commands_sender, commands) = mpsc::channel(16);
     let engine = Engine::new(options.clone(), recovered, clock.now());
     let event_loop = EventLoop::new(clock, engine, options, facts, threads, outbound_sender);
-    let inputs = Inputs { inbound: inbound_receiver, commands, store: replies };
+    let stop = Arc::new(Notify::new());
+    let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
+    let inputs = Inputs { inbound: inbound_receiver, commands, store: replies, stop };
     let ended = tokio::spawn(async move {
         let (ended, store) = event_loop.run(inputs).await;
         tokio::task::spawn_blocking(|| store.stop()).await.unwrap();
         ended
     });
-    let handle = BrokerHandle::new(commands_sender, reads);
     Broker { inbound, outbound, handle, store, ended, _folder: folder }
 }
 
@@ -134,6 +135,16 @@ impl Broker {
         let mut request = send_request(id);
         request.content.payload = Bytes::from(vec![b'x'; OVERLAP_BYTES as usize]);
         self.client(ClientRequest::Send(request)).await;
+    }
+
+    /// Fills the batches under way and the one behind them: no more inputs are taken.
+    async fn fill(&self) {
+        for n in 1..=4 {
+            let mut large = send_request(&format!("large{n}"));
+            large.content.payload = Bytes::from(vec![b' '; 9 * 1024 * 1024]);
+            self.client(ClientRequest::Send(large)).await;
+            held_sync(self.fault()).await;
+        }
     }
 
     async fn worker(&self, message: WorkerMessage) {
@@ -207,7 +218,7 @@ impl Broker {
     }
 
     async fn stop(self) -> Ended {
-        self.handle.shut_down().await;
+        self.handle.shut_down();
         timeout(LIMIT, self.ended).await.expect("in time").unwrap()
     }
 }
@@ -413,7 +424,7 @@ async fn stopping_refuses_callers_and_sends_workers_away() {
     broker.client(call).await;
     broker.worker_ready().await;
     broker.delivery().await;
-    broker.handle.shut_down().await;
+    broker.handle.shut_down();
     let (mut rejected, mut bye) = (None, false);
     while rejected.is_none() || !bye {
         match broker.out().await {
@@ -441,9 +452,7 @@ async fn a_worker_is_not_lost_while_its_heartbeats_wait_behind_a_slow_flush() {
     fault.hold_syncs();
     // The first is being flushed, the second is appended meanwhile, the third fills the batch behind.
     for id in ["m1", "m2", "m3"] {
-        let mut large = send_request(id);
-        large.content.payload = Bytes::from(vec![b' '; 9 * 1024 * 1024]);
-        broker.client(ClientRequest::Send(large)).await;
+        broker.send_large(id).await;
         held_sync(Arc::clone(&fault)).await;
     }
     broker.worker(WorkerMessage::Heartbeat).await;
@@ -470,8 +479,7 @@ async fn a_flush_that_never_returns_does_not_keep_the_process() {
     let broker = start();
     let fault = broker.fault();
     fault.hold_syncs();
-    broker.send("m1").await;
-    held_sync(Arc::clone(&fault)).await;
+    broker.fill().await;
     assert_eq!(broker.stop().await, Ended::TimedOut);
     fault.release_syncs();
 }

@@ -96,7 +96,7 @@ impl Embedded {
     /// Stops: nothing new is accepted, leases are given back, the store is flushed and closed. Within
     /// five seconds, unless the disk hangs.
     pub async fn shut_down(self) -> Ended {
-        self.handle().shut_down().await;
+        self.handle().shut_down();
         self.ended().await
     }
 }
