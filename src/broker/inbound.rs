@@ -124,10 +124,7 @@ impl EventLoop {
                 Event::Alert { worker, kind, message }
             }
             WorkerMessage::Heartbeat => Event::WorkerHeard { worker },
-            WorkerMessage::Bye => {
-                self.workers.gone(peer);
-                Event::WorkerGone { worker, reason: "bye" }
-            }
+            WorkerMessage::Bye => Event::WorkerBye { worker },
         };
         self.feed(event);
     }

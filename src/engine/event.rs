@@ -62,11 +62,16 @@ pub enum Event {
         /// The connection.
         worker: WorkerId,
     },
-    /// The worker said BYE or its connection ended: its leases are over.
+    /// The worker said BYE: it takes nothing more, and answers what it holds.
+    WorkerBye {
+        /// The connection.
+        worker: WorkerId,
+    },
+    /// The worker's connection ended: its leases are over.
     WorkerGone {
         /// The connection.
         worker: WorkerId,
-        /// `bye` or `disconnected`.
+        /// Why, for people: `disconnected`.
         reason: &'static str,
     },
     /// A message is done.

@@ -65,6 +65,7 @@ impl Engine {
         }
         self.end_calls(at, seq, CallEnd { status: CallStatus::Ok, error: None, reply }, out);
         self.drain(id, out);
+        self.let_go(id, out);
         self.offer(at, out);
     }
 
@@ -84,6 +85,7 @@ impl Engine {
         });
         let failure = Failure { end: AttemptEnd::Nack, action, delay_ms };
         self.drain(id, out);
+        self.let_go(id, out);
         self.fail(lease, &name, failure, retry::bounded(error), out);
     }
 
@@ -184,6 +186,7 @@ impl Engine {
         };
         let failure =
             Failure { end: AttemptEnd::LeaseOver, action: NackAction::Retry, delay_ms: None };
+        self.let_go(id, out);
         self.fail(lease, &name, failure, error, out);
     }
 

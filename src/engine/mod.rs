@@ -182,6 +182,7 @@ impl Engine {
                 self.handle_ready(worker, queues, credit, info, out);
             }
             Event::WorkerHeard { worker } => self.heard(worker),
+            Event::WorkerBye { worker } => self.handle_bye(worker, out),
             Event::WorkerGone { worker, reason } => self.handle_gone(worker, reason, out),
             Event::Ack { worker, delivery, reply } => self.handle_ack(worker, delivery, reply, out),
             Event::Nack { worker, delivery, error, action, delay_ms } => {

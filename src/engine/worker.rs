@@ -37,6 +37,8 @@ pub(super) struct Worker {
     pub(super) acked: u64,
     pub(super) nacked: u64,
     pub(super) note: Option<String>,
+    /// It said BYE: it gets nothing new, and is gone once it has answered what it holds.
+    pub(super) is_leaving: bool,
 }
 
 impl Worker {
@@ -48,7 +50,9 @@ impl Worker {
 
     /// What it does.
     pub(super) fn state(&self) -> WorkerState {
-        if !self.overdue.is_empty() {
+        if self.is_leaving {
+            WorkerState::Draining
+        } else if !self.overdue.is_empty() {
             WorkerState::Stuck
         } else if !self.leases.is_empty() {
             WorkerState::Busy
@@ -97,10 +101,12 @@ impl Engine {
             acked: 0,
             nacked: 0,
             note: None,
+            is_leaving: false,
         });
         worker.info = info;
         worker.credit = credit.clamp(1, limits::MAX_CREDIT);
         worker.heard_at = now;
+        worker.is_leaving = false;
         self.join_queues(id, queues);
         self.workers_changed = true;
         self.drain(id, out);
@@ -179,6 +185,26 @@ impl Engine {
         out.effects.push(Effect::Notice(Notice::WorkerAlert { name, alert, message }));
     }
 
+    /// A worker takes nothing more. What it holds, or what is on its way to it, it may still answer: so a
+    /// message that it never saw isn't counted against it. BYE is said back once it holds nothing.
+    pub(super) fn handle_bye(&mut self, id: WorkerId, out: &mut Effects) {
+        self.heard(id);
+        self.leave_queues(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.is_leaving = true;
+        self.workers_changed = true;
+        self.let_go(id, out);
+    }
+
+    /// Says BYE to a worker that is leaving, if it holds nothing any more.
+    pub(super) fn let_go(&mut self, id: WorkerId, out: &mut Effects) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if worker.is_leaving && worker.leases.is_empty() {
+            self.handle_gone(id, BYE, out);
+            out.effects.push(Effect::DropWorker { worker: id, reason: BYE });
+        }
+    }
+
     /// A worker went away: what it had is delivered again.
     pub(super) fn handle_gone(&mut self, id: WorkerId, reason: &'static str, out: &mut Effects) {
         self.leave_queues(id);
@@ -250,6 +276,9 @@ impl Engine {
         self.reject_calls(out);
     }
 }
+
+/// Why a worker that said BYE is gone.
+const BYE: &str = "bye";
 
 /// Why workers get BYE when the broker stops.
 const SHUTDOWN: &str = "shutdown";

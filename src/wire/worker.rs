@@ -54,7 +54,8 @@ pub enum WorkerMessage {
     },
     /// `HEARTBEAT`
     Heartbeat,
-    /// `BYE`
+    /// `BYE`: send nothing more. What the worker holds, or what is on its way to it, it still answers; the
+    /// broker says BYE when that is done.
     Bye,
 }
 

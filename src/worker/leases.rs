@@ -51,6 +51,11 @@ impl Leases {
         Self { places, running: HashMap::new(), waiting: VecDeque::new() }
     }
 
+    /// Nothing runs and nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+
     /// How many are being worked on.
     pub(super) fn running(&self) -> usize {
         self.running.len()
@@ -112,14 +117,10 @@ impl Leases {
         self.waiting.retain(|(waiting, _)| waiting.delivery != delivery);
     }
 
-    /// Nothing that waits will be started: the broker gives it to somebody else.
-    pub(super) fn forget_waiting(&mut self) {
-        self.waiting.clear();
-    }
-
-    /// The connection is over, and with it all leases. What runs goes on.
+    /// The connection is over, and with it all leases. What runs goes on; what waits is given to somebody
+    /// else.
     pub(super) fn lose_all(&mut self) {
-        self.forget_waiting();
+        self.waiting.clear();
         self.running.values_mut().for_each(|running| running.lease = None);
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use zeromq::ZmqError;
 
 use super::connection::{Connection, Gone};
@@ -19,9 +19,9 @@ use super::options::{WorkerEvent, WorkerOptions};
 use crate::model::{DeliveryId, NackAction, WorkError};
 use crate::wire::{BrokerMessage, Delivery, WorkerMessage};
 
-/// How long the last answers may take to be written after BYE; nothing tells when they are, but the
-/// broker's own BYE or the connection's end.
-const LINGER: Duration = Duration::from_millis(300);
+/// How long a worker that is leaving and holds nothing waits for the broker's BYE: its last answer is
+/// committed first, which takes a flush or two.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a worker can't run at all.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +40,9 @@ pub enum WorkerError {
 /// Runs a worker until `stop` is there, telling `observe` what happens.
 ///
 /// The broker may be away at any time, from the start on: the worker connects again and says READY again.
-/// Work goes on meanwhile; its answer then comes late, and the broker may call it stale. After `stop` no
-/// new message is started, running ones have `stop_grace`, what is left then is ended and given back.
+/// Work goes on meanwhile; its answer then comes late, and the broker may call it stale. After `stop` the
+/// worker says BYE and takes nothing more; what it holds or was on its way has `stop_grace`, what is left
+/// then is ended, and lost to the broker.
 pub async fn run<H: Handler>(
     options: WorkerOptions,
     handler: H,
@@ -66,7 +67,7 @@ pub async fn run<H: Handler>(
             Tried::Stopped => break,
             Tried::Failed(reason) => reason,
             Tried::Connected(connection) => match worker.session(connection, stop.as_mut()).await {
-                Ended::Stopped => break,
+                Ended::Stopped => return Ok(()),
                 Ended::Away(reason) => reason,
             },
         };
@@ -82,7 +83,7 @@ pub async fn run<H: Handler>(
         }
         pause = (pause * 2).min(pace.max_pause);
     }
-    worker.tasks.shutdown().await;
+    worker.stop(None).await;
     Ok(())
 }
 
@@ -161,7 +162,7 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         S: Future<Output = ()> + Send,
     {
         let serve = async {
-            connection.send(&self.ready(self.options.credit)).await?;
+            connection.send(&self.ready()).await?;
             (self.observe)(WorkerEvent::Ready);
             for answer in std::mem::take(&mut self.late) {
                 connection.send(&answer).await?;
@@ -169,8 +170,11 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
             self.serve(&mut connection, stop).await
         };
         match serve.await {
-            Ok(ended) => ended,
-            Err(Gone(reason)) => Ended::Away(reason),
+            Ok(Ended::Stopped) => {
+                self.stop(Some(&mut connection)).await;
+                Ended::Stopped
+            }
+            Ok(Ended::Away(reason)) | Err(Gone(reason)) => Ended::Away(reason),
         }
     }
 
@@ -211,7 +215,7 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
                 () = sleep_until(next_progress.unwrap_or(heard)), if next_progress.is_some() => {
                     self.extend(connection).await?;
                 }
-                () = stop.as_mut() => return self.stop(connection).await,
+                () = stop.as_mut() => return Ok(Ended::Stopped),
             }
         }
     }
@@ -288,61 +292,66 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         Ok(())
     }
 
-    /// Takes nothing new, lets running work end within the grace, says BYE. READY with the credit of
-    /// what runs keeps the broker from sending more; what it sends between the last answer and BYE
-    /// isn't started, and BYE gives it back.
-    async fn stop(&mut self, connection: &mut Connection) -> Result<Ended, Gone> {
+    /// Lets running work end within the grace; with a connection its answers are given. What is left is
+    /// ended before the connection is: no message runs twice at once.
+    async fn stop(&mut self, connection: Option<&mut Connection>) {
         (self.observe)(WorkerEvent::Stopping { running: self.leases.running() });
-        self.leases.forget_waiting();
         let until = Instant::now() + self.options.stop_grace;
+        if let Some(connection) = connection {
+            match timeout_at(until, self.leave(connection)).await {
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(Gone(reason))) => {
+                    tracing::warn!(reason, "the connection was lost while the worker stopped");
+                }
+            }
+        }
+        let rest = async {
+            while let Some(finished) = self.tasks.join_next().await {
+                let finished = finished.expect("handlers' panics are caught, none is aborted");
+                let _too_late = self.answer(finished);
+            }
+        };
+        let _elapsed = timeout_at(until, rest).await;
+        self.tasks.shutdown().await;
+    }
+
+    /// Says BYE, so that nothing new is sent, and answers what is held or was on its way. The broker's
+    /// BYE says that it has all answers.
+    async fn leave(&mut self, connection: &mut Connection) -> Result<(), Gone> {
+        connection.send(&WorkerMessage::Bye).await?;
         let mut beat = tokio::time::interval(self.options.pace.heartbeat);
-        self.shrink(connection, self.leases.running()).await?;
-        while self.leases.running() > 0 {
-            let next_progress = self.leases.next_progress().unwrap_or(until);
+        let mut last_answer = Instant::now();
+        let mut is_over = false;
+        while !(is_over && self.leases.is_empty()) {
+            let is_idle = self.leases.is_empty();
+            let next_progress = self.leases.next_progress();
             tokio::select! {
                 Some(finished) = self.tasks.join_next() => {
                     let finished = finished.expect("handlers' panics are caught, none is aborted");
                     let answer = self.answer(finished);
-                    self.shrink(connection, self.leases.running()).await?;
                     connection.send(&answer).await?;
+                    self.start();
+                    last_answer = Instant::now();
                 }
                 message = connection.recv() => {
-                    message?;
+                    if let Some(message) = message? {
+                        is_over |= self.hear(connection, message).await?.is_some();
+                    }
                 }
                 _ = beat.tick() => connection.send(&WorkerMessage::Heartbeat).await?,
-                () = sleep_until(next_progress.min(until)) => {
-                    if Instant::now() >= until {
-                        break;
-                    }
+                () = sleep_until(next_progress.unwrap_or(last_answer)), if next_progress.is_some() => {
                     self.extend(connection).await?;
                 }
+                () = sleep_until(last_answer + LINGER), if is_idle => return Ok(()),
             }
         }
-        // What is left is ended before it is given back: no message runs twice at once.
-        self.tasks.shutdown().await;
-        connection.send(&WorkerMessage::Bye).await?;
-        let heard_out = async {
-            while let Ok(message) = connection.recv().await {
-                if matches!(message, Some(BrokerMessage::Bye { .. })) {
-                    break;
-                }
-            }
-        };
-        let _elapsed = timeout(LINGER, heard_out).await;
-        Ok(Ended::Stopped)
+        Ok(())
     }
 
-    async fn shrink(&self, connection: &mut Connection, running: usize) -> Result<(), Gone> {
-        match u32::try_from(running) {
-            Ok(credit) if credit > 0 => connection.send(&self.ready(credit)).await,
-            Ok(_) | Err(_) => Ok(()),
-        }
-    }
-
-    fn ready(&self, credit: u32) -> WorkerMessage {
+    fn ready(&self) -> WorkerMessage {
         WorkerMessage::Ready {
             queues: self.options.queues.clone(),
-            credit,
+            credit: self.options.credit,
             info: self.options.info.clone(),
         }
     }

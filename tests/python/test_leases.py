@@ -96,12 +96,31 @@ def test_progress_keeps_a_lease_beyond_its_time(make_broker):
         broker.until("it is done at the first attempt", lambda: broker.queue("q")["done"] == 1)
 
 
-def test_bye_gives_the_message_back_at_once(make_broker):
+def test_a_worker_that_said_bye_answers_what_it_holds_and_gets_nothing_more(make_broker):
     broker = make_broker(RETRY).start()
     with Client(broker) as client, Worker(broker, "q", name="leaves") as leaves:
-        client.send("q", b"work")
+        client.send("q", b"first")
         first, _ = leaves.take()
+        client.send("q", b"second")
         leaves.say("BYE")
+        leaves.ack(first)
+        verb, header, _ = leaves.hear()
+        assert (verb, header["reason"]) == ("BYE", "bye"), "nothing more, once all is answered"
+        with Worker(broker, "q") as worker:
+            second, payload = worker.take()
+            assert (payload, second["attempt"]) == (b"second", 1)
+            worker.ack(second)
+        broker.until("both are done", lambda: broker.queue("q")["done"] == 2)
+        assert broker.queue("q")["failed"] == 0
+
+
+def test_a_worker_that_says_bye_and_goes_gives_its_message_back_at_once(make_broker):
+    broker = make_broker(RETRY).start()
+    with Client(broker) as client:
+        client.send("q", b"work")
+        with Worker(broker, "q", name="leaves") as leaves:
+            first, _ = leaves.take()
+            leaves.say("BYE")
         with Worker(broker, "q") as worker:
             second, _ = worker.take()
             assert second["delivery"] != first["delivery"]

@@ -167,6 +167,37 @@ fn a_message_that_kills_its_workers_blocks_after_five() {
 }
 
 #[test]
+fn a_worker_that_says_bye_answers_what_it_holds_and_gets_nothing_more() {
+    let (mut rig, a) = with_a_leased(retrying(1));
+    assert_eq!(rig.run(Event::WorkerBye { worker: WorkerId(1) }), []);
+    assert_eq!(rig.engine.worker_views()[0].state, WorkerState::Draining);
+    let after = rig.ack(&a);
+    assert!(deliveries(&after).is_empty(), "{after:?}");
+    assert!(after.contains(&Effect::DropWorker { worker: WorkerId(1), reason: "bye" }));
+    assert!(rig.engine.worker_views().is_empty());
+    let view = rig.view("q");
+    assert_eq!((view.done, view.failed, view.depth), (1, 0, 2));
+    assert_eq!(delivered(&rig.ready(2, &["q"], 1)).attempt, 1);
+}
+
+#[test]
+fn a_worker_that_says_bye_and_leaves_without_an_answer_is_lost() {
+    let (mut rig, _) = with_a_leased(retrying(1));
+    rig.run(Event::WorkerBye { worker: WorkerId(1) });
+    rig.gone(1);
+    assert_eq!(delivered(&rig.ready(2, &["q"], 1)).attempt, 2);
+}
+
+#[test]
+fn an_idle_worker_that_says_bye_is_gone_at_once() {
+    let mut rig = Rig::new(QueueSettings::default());
+    rig.ready(1, &["q"], 1);
+    let told = rig.run(Event::WorkerBye { worker: WorkerId(1) });
+    assert!(told.contains(&Effect::DropWorker { worker: WorkerId(1), reason: "bye" }), "{told:?}");
+    assert!(deliveries(&rig.send("q", "a")).is_empty());
+}
+
+#[test]
 fn a_silent_worker_is_dropped_and_a_heard_one_is_not() {
     let (mut rig, _) = with_a_leased(retrying(1));
     rig.pass(7_000);
@@ -181,7 +212,7 @@ fn a_silent_worker_is_dropped_and_a_heard_one_is_not() {
 #[test]
 fn a_stuck_worker_keeps_its_credit_occupied_until_it_answers() {
     let (mut rig, _) = with_a_leased(retrying(2));
-    rig.run(Event::WorkerGone { worker: WorkerId(1), reason: "bye" });
+    rig.gone(1);
     let a = delivered(&rig.ready(2, &["q"], 1));
     for _ in 0..5 {
         rig.run(Event::WorkerHeard { worker: WorkerId(2) });

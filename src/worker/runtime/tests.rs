@@ -4,6 +4,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 use super::*;
@@ -277,7 +278,7 @@ async fn long_work_keeps_its_lease_by_progress_until_it_is_stale() {
 }
 
 #[tokio::test]
-async fn a_stop_lets_running_work_end_takes_nothing_new_and_says_bye() {
+async fn a_stop_says_bye_and_answers_what_is_held_or_was_on_its_way() {
     let mut setting = Setting::new(3, NEVER);
     let (mut broker, _) = setting.broker().await;
     broker.deliver(1, 1, json!({"id": "a"})).await;
@@ -285,16 +286,44 @@ async fn a_stop_lets_running_work_end_takes_nothing_new_and_says_bye() {
     let (first, second) = (setting.work().await, setting.work().await);
     setting.stop.take().expect("once").send(()).expect("the worker runs");
     setting.event(|event| *event == WorkerEvent::Stopping { running: 2 }).await;
-    assert_eq!(broker.ready().await, 2);
-    broker.deliver(3, 3, json!({"id": "c"})).await;
-    first.end.send(ok()).expect("it waits");
-    assert_eq!(broker.ready().await, 1);
-    assert_eq!(broker.recv().await, ack(1));
-    second.end.send(ok()).expect("it waits");
-    assert_eq!(broker.recv().await, ack(2));
     assert_eq!(broker.recv().await, WorkerMessage::Bye);
+    broker.deliver(3, 3, json!({"id": "c"})).await;
+    let third = setting.work().await;
+    for (number, work) in [(1, first), (2, second), (3, third)] {
+        work.end.send(ok()).expect("it waits");
+        assert_eq!(broker.recv().await, ack(number));
+    }
+    broker.send(BrokerMessage::Bye { reason: "bye".to_owned() }).await;
     in_time(setting.worker).await.expect("no panic").expect("no error");
-    assert!(setting.work.try_recv().is_err(), "the third was not started");
+}
+
+#[tokio::test]
+async fn a_stop_lets_work_end_although_the_connection_is_lost() {
+    let mut setting = Setting::new(1, NEVER);
+    let (mut broker, _) = setting.broker().await;
+    broker.deliver(1, 1, json!({"id": "a"})).await;
+    let work = setting.work().await;
+    setting.stop.take().expect("once").send(()).expect("the worker runs");
+    assert_eq!(broker.recv().await, WorkerMessage::Bye);
+    broker.close().await;
+    work.end.send(ok()).expect("it still runs");
+    let ended = |event: &WorkerEvent| matches!(event, WorkerEvent::Finished { error: None, .. });
+    setting.event(ended).await;
+    in_time(setting.worker).await.expect("no panic").expect("no error");
+}
+
+#[tokio::test]
+async fn a_stop_while_the_broker_is_away_lets_work_end() {
+    let mut setting = Setting::new(1, NEVER);
+    let (mut broker, _) = setting.broker().await;
+    broker.deliver(1, 1, json!({"id": "a"})).await;
+    let work = setting.work().await;
+    broker.close().await;
+    setting.event(|event| matches!(event, WorkerEvent::Away { .. })).await;
+    setting.stop.take().expect("once").send(()).expect("the worker runs");
+    setting.event(|event| *event == WorkerEvent::Stopping { running: 1 }).await;
+    work.end.send(ok()).expect("it still runs");
+    in_time(setting.worker).await.expect("no panic").expect("no error");
 }
 
 #[tokio::test]
