@@ -91,12 +91,14 @@ fn tabs(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
         x = x.saturating_add(u16::try_from(text.len() + 1).unwrap_or(0)).min(row.right());
     }
     let note = match (screen.tab, screen.indented, screen.cut) {
-        (Tab::Body, _, true) => "its beginning; e opens all of it",
-        (Tab::Body, true, false) => "indented for reading; e edits the bytes as they are",
+        (Tab::Body, _, true) => "the beginning; e opens all",
+        (Tab::Body, true, false) => "indented for reading only",
         (_, _, _) => return,
     };
     let rest = Rect { x, width: row.right().saturating_sub(x), ..row };
-    put(buffer, rest, note, theme.style(Role::Dim), true);
+    if clean::width(note) <= usize::from(rest.width) {
+        put(buffer, rest, note, theme.style(Role::Dim), true);
+    }
 }
 
 fn body(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, area: Rect) {

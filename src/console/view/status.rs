@@ -296,7 +296,10 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
             }
             Screen::Workers | Screen::Journal => false,
         },
-        Command::Difference => view.is_some_and(|view| !view.revisions.is_empty()),
+        Command::Difference => {
+            model.message.as_ref().is_some_and(|screen| screen.gone.is_none())
+                && view.is_some_and(|view| !view.revisions.is_empty())
+        }
         Command::GoToFault => {
             model.edit.as_ref().is_some_and(|edit| edit.json && edit.editor.fault().is_some())
         }
