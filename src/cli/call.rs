@@ -65,13 +65,18 @@ fn ended_badly(queue: &QueueName, reply: &CallReply) -> Failure {
     let why = reply.error.as_ref().map_or(String::new(), |e| format!(": {}", clean(&e.message)));
     let (what, advice) = match reply.status {
         CallStatus::Ok => unreachable!("told apart by the caller"),
-        CallStatus::Failed => ("failed", None),
-        CallStatus::Timeout => ("had no reply in time; it stays in its queue", None),
+        CallStatus::Failed => (format!("failed{why}"), None),
+        CallStatus::Timeout => (
+            "had no reply in time".to_owned(),
+            Some(format!("it stays in its queue; `mubroker message show {id}` says how it is")),
+        ),
         CallStatus::Blocked => (
-            "failed and blocks its queue",
+            format!("failed and blocks its queue{why}"),
             Some(format!("`mubroker message show {id}` says why; edit, retry or cancel it")),
         ),
     };
-    let text = format!("message {id} in {queue} {what}{why}");
-    Failure { advice, ..Failure::new(text).exit(Exit::Refused) }
+    Failure {
+        advice,
+        ..Failure::new(format!("message {id} in {queue} {what}")).exit(Exit::Refused)
+    }
 }

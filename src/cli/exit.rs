@@ -15,7 +15,7 @@ pub enum Exit {
     Config = 4,
     /// No broker answers.
     Unreachable = 5,
-    /// The broker refused, or a call did not end well; nothing was changed by this command.
+    /// The broker refused, and nothing was changed; or a call's message was accepted, but did not end well.
     Refused = 6,
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Exit;
 use super::failure::Failure;
-use super::output::{json, print};
+use super::output::{json, note, print};
 use super::target::Target;
 use crate::admin::client::JournalQuery;
 use crate::admin::dto::{JournalEntry, QueueName, Seq};
@@ -45,6 +45,9 @@ pub(super) async fn run(args: JournalArgs) -> Result<Exit, Failure> {
     if args.json {
         json(&page)?;
         return Ok(Exit::Done);
+    }
+    if page.entries.is_empty() {
+        note("no journal entries");
     }
     print(&entries(&page.entries))?;
     if let Some(before) = page.next_before {

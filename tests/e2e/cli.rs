@@ -171,6 +171,11 @@ fn a_blocked_queue_is_repaired_and_flows_again() {
     let seqs = [worker.event("finished"), worker.event("finished")].map(|e| e["seq"].clone());
     assert_eq!(seqs, [json!(1), json!(2)]);
 
+    setting.until(&["queue", "show", "orders", "--json"], |queue| queue["depth"] == 0);
+    let again = setting.run(&edit, fixed);
+    let again: Value = serde_json::from_slice(&again.stdout).expect("known, though it is done");
+    assert_eq!((&again["journal"], &again["repeated"]), (&outcome["journal"], &json!(true)));
+
     let journal = setting.json(&["journal", "--queue", "orders", "--json"]);
     let kinds: Vec<_> = journal["entries"].as_array().expect("a list").iter().collect();
     assert_eq!(kinds[0]["kind"], "saved-and-retried");
@@ -197,7 +202,10 @@ fn an_edit_is_refused_when_it_is_not_json_or_the_message_changed() {
     };
     let broken = edit(&[], b"{\n  \"bad\": }");
     assert_eq!(broken.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&broken.stderr).contains("-:2:10: "), "{broken:?}");
+    assert!(
+        String::from_utf8_lossy(&broken.stderr).contains("standard input:2:10: "),
+        "{broken:?}"
+    );
     assert!(edit(&["--not-json", "the partner wants text"], b"text").status.success());
     let stale = edit(&["--expect-revision", "0"], b"{}");
     assert_eq!(stale.status.code(), Some(6), "{stale:?}");
@@ -220,6 +228,8 @@ fn a_call_prints_the_workers_reply_as_it_is() {
     assert_eq!(paused["state"], "paused");
     let late = setting.run(&["call", "-q", "orders", "z", "--timeout-ms", "50"], b"");
     assert_eq!(late.status.code(), Some(6), "{late:?}");
+    let error = String::from_utf8_lossy(&late.stderr);
+    assert_eq!(error.matches("no reply in time").count(), 1, "{error}");
     assert_eq!(setting.json(&["queue", "resume", "orders", "--json"])["state"], "running");
 }
 

@@ -39,6 +39,17 @@ pub(super) struct RepairArgs {
 }
 
 impl RepairArgs {
+    /// What came of this repair, if its key was given and it has been done: then nothing is looked at or
+    /// sent, since the message may be done by now.
+    pub(super) async fn done_before(
+        &self,
+        client: &AdminClient,
+    ) -> Result<Option<RepairOutcome>, Failure> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let outcome = client.repair_outcome(key).await?;
+        Ok(outcome.map(|outcome| RepairOutcome { repeated: true, ..outcome }))
+    }
+
     /// The given key, or a new one.
     pub(super) fn key(&self) -> IdempotencyKey {
         self.key.clone().unwrap_or_else(|| {
@@ -75,6 +86,10 @@ pub(super) async fn run(
     if action == RepairVerb::Cancel && args.repair.reason.is_empty() {
         let failure = Failure::new("a cancelled message needs a reason").exit(Exit::Usage);
         return Err(failure.advice("say why with --reason"));
+    }
+    if let Some(outcome) = args.repair.done_before(client).await? {
+        args.repair.tell(&outcome)?;
+        return Ok(Exit::Done);
     }
     let (queue, seq) = args.message.find(client).await?;
     let expect_revision = match args.repair.expect_revision {

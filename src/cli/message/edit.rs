@@ -40,13 +40,17 @@ pub(super) struct EditArgs {
     #[arg(long, short)]
     yes: bool,
     /// Save what isn't JSON, and say why
-    #[arg(long, value_name = "REASON")]
+    #[arg(long, value_name = "REASON", conflicts_with = "reason")]
     not_json: Option<String>,
     #[command(flatten)]
     repair: RepairArgs,
 }
 
 pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Failure> {
+    if let Some(outcome) = args.repair.done_before(client).await? {
+        args.repair.tell(&outcome)?;
+        return Ok(Exit::Done);
+    }
     let (queue, seq) = args.message.find(client).await?;
     let message = client.message(&queue, seq).await?;
     let seen = message.summary.revision;
@@ -165,8 +169,12 @@ fn check(args: &EditArgs, message: &MessageView, draft: &Draft) -> Result<(), Fa
         return Ok(());
     }
     json::check(&draft.bytes).map_err(|fault| {
-        let name = args.file.as_deref().unwrap_or(Path::new("payload"));
-        let text = format!("{}:{fault}", clean(&name.to_string_lossy()));
+        let name = match args.file.as_deref() {
+            None => "payload".into(),
+            Some(path) if path == Path::new("-") => "standard input".into(),
+            Some(path) => path.to_string_lossy(),
+        };
+        let text = format!("{}:{fault}", clean(&name));
         draft.keep(Failure::new(text).advice("correct it, or save it with --not-json REASON"))
     })
 }

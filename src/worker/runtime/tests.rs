@@ -85,6 +85,19 @@ impl Setting {
         (broker, credit)
     }
 
+    fn stop(&mut self) {
+        self.stop.take().expect("once").send(()).expect("the worker runs");
+    }
+
+    /// A worker of one message that it holds, and that message's work.
+    async fn at_work() -> (Self, Broker, Work) {
+        let mut setting = Self::new(1, NEVER);
+        let (mut broker, _) = setting.broker().await;
+        broker.deliver(1, 1, json!({"id": "a"})).await;
+        let work = setting.work().await;
+        (setting, broker, work)
+    }
+
     async fn work(&mut self) -> Work {
         in_time(self.work.recv()).await.expect("the worker runs")
     }
@@ -206,10 +219,7 @@ async fn work_is_done_up_to_the_credit_at_once_and_answered_as_it_ends() {
 
 #[tokio::test]
 async fn a_broker_that_comes_back_gets_ready_again_and_the_late_answer() {
-    let mut setting = Setting::new(1, NEVER);
-    let (mut broker, _) = setting.broker().await;
-    broker.deliver(1, 1, json!({"id": "a"})).await;
-    let work = setting.work().await;
+    let (mut setting, broker, work) = Setting::at_work().await;
     broker.close().await;
     setting.event(|event| matches!(event, WorkerEvent::Away { .. })).await;
     let (mut broker, _) = setting.broker().await;
@@ -229,10 +239,7 @@ async fn a_broker_that_comes_back_gets_ready_again_and_the_late_answer() {
 
 #[tokio::test]
 async fn an_answer_of_work_that_ended_meanwhile_follows_the_next_ready() {
-    let mut setting = Setting::new(1, NEVER);
-    let (mut broker, _) = setting.broker().await;
-    broker.deliver(1, 1, json!({"id": "a"})).await;
-    let work = setting.work().await;
+    let (mut setting, broker, work) = Setting::at_work().await;
     broker.close().await;
     setting.event(|event| matches!(event, WorkerEvent::Away { .. })).await;
     work.end.send(ok()).expect("it goes on");
@@ -284,7 +291,7 @@ async fn a_stop_says_bye_and_answers_what_is_held_or_was_on_its_way() {
     broker.deliver(1, 1, json!({"id": "a"})).await;
     broker.deliver(2, 2, json!({"id": "b"})).await;
     let (first, second) = (setting.work().await, setting.work().await);
-    setting.stop.take().expect("once").send(()).expect("the worker runs");
+    setting.stop();
     setting.event(|event| *event == WorkerEvent::Stopping { running: 2 }).await;
     assert_eq!(broker.recv().await, WorkerMessage::Bye);
     broker.deliver(3, 3, json!({"id": "c"})).await;
@@ -299,11 +306,8 @@ async fn a_stop_says_bye_and_answers_what_is_held_or_was_on_its_way() {
 
 #[tokio::test]
 async fn a_stop_lets_work_end_although_the_connection_is_lost() {
-    let mut setting = Setting::new(1, NEVER);
-    let (mut broker, _) = setting.broker().await;
-    broker.deliver(1, 1, json!({"id": "a"})).await;
-    let work = setting.work().await;
-    setting.stop.take().expect("once").send(()).expect("the worker runs");
+    let (mut setting, mut broker, work) = Setting::at_work().await;
+    setting.stop();
     assert_eq!(broker.recv().await, WorkerMessage::Bye);
     broker.close().await;
     work.end.send(ok()).expect("it still runs");
@@ -314,13 +318,10 @@ async fn a_stop_lets_work_end_although_the_connection_is_lost() {
 
 #[tokio::test]
 async fn a_stop_while_the_broker_is_away_lets_work_end() {
-    let mut setting = Setting::new(1, NEVER);
-    let (mut broker, _) = setting.broker().await;
-    broker.deliver(1, 1, json!({"id": "a"})).await;
-    let work = setting.work().await;
+    let (mut setting, broker, work) = Setting::at_work().await;
     broker.close().await;
     setting.event(|event| matches!(event, WorkerEvent::Away { .. })).await;
-    setting.stop.take().expect("once").send(()).expect("the worker runs");
+    setting.stop();
     setting.event(|event| *event == WorkerEvent::Stopping { running: 1 }).await;
     work.end.send(ok()).expect("it still runs");
     in_time(setting.worker).await.expect("no panic").expect("no error");
