@@ -27,8 +27,9 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// How long connections may take to end after that.
 const END: Duration = Duration::from_millis(500);
 /// Payloads up to this size are copied out of the crate's read buffer: a slice of it would keep all of
-/// its 64 KiB alive for as long as the message waits. Larger ones keep at most four times their size.
-const COPY_BYTES: usize = 16 * 1024;
+/// the buffer and its other messages alive for as long as this one waits. Copying this much takes less
+/// time than the disk takes to store it; larger ones have a buffer nearly to themselves.
+const COPY_BYTES: usize = 1024 * 1024;
 
 /// The open sockets. Dropping it closes all connections at once; [`Net::shutdown`] does so in order.
 #[derive(Debug)]
