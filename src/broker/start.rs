@@ -12,7 +12,7 @@ use super::store::{OpenStore, Started, Store};
 use crate::engine::{Engine, EngineOptions};
 use crate::mailbox::MailboxError;
 use crate::model::{Actor, QueueName, QueueSettings};
-use crate::net::{self, Inbound, Net, NetError, NetOptions};
+use crate::net::{self, Inbound, NetError, NetOptions};
 
 /// Inputs that may wait for the loop: a few turns' worth. Beyond, sockets are read no further.
 const MAX_INBOUND: usize = 2_048;
@@ -144,7 +144,7 @@ async fn serve(
 ) -> (Ended, Store) {
     let Started { store, replies, reads, recovered } = started;
     let (inbound_sender, inbound) = mpsc::channel::<Inbound>(MAX_INBOUND);
-    let net = match net::bind(options.net, inbound_sender).await {
+    let mut net = match net::bind(options.net, inbound_sender).await {
         Ok(net) => net,
         Err(error) => {
             let _ = ready.send(Err(StartError::Net(error)));
@@ -164,9 +164,18 @@ async fn serve(
     let engine = Engine::new(options.engine.clone(), recovered, clock.now());
     let event_loop =
         EventLoop::new(clock, engine, options.engine, Arc::clone(&facts), store, net.outbound());
-    let inputs = Inputs { inbound, commands, store: replies, stop };
-    let announce = announce(handle, options.queues, &net, ready);
-    let ((), (end, store)) = tokio::join!(announce, event_loop.run(inputs));
+    let inputs = Inputs { inbound, commands, store: replies, stop: Arc::clone(&stop) };
+    let announce = announce(handle, options.queues, facts, ready);
+    let run = async { tokio::join!(event_loop.run(inputs), announce).0 };
+    tokio::pin!(run);
+    let (end, store) = tokio::select! {
+        ended = &mut run => ended,
+        () = net.broken() => {
+            tracing::error!("a part of the sockets broke down; the broker stops");
+            stop.notify_one();
+            (Ended::Crashed, run.await.1)
+        }
+    };
     net.shutdown().await;
     (end, store)
 }
@@ -176,7 +185,7 @@ async fn serve(
 async fn announce(
     handle: BrokerHandle,
     queues: Vec<(QueueName, QueueSettings)>,
-    net: &Net,
+    facts: Arc<Facts>,
     ready: &SyncSender<Result<Ready, StartError>>,
 ) {
     let actor = Actor { name: "broker".to_owned(), via: "broker".to_owned() };
@@ -189,7 +198,7 @@ async fn announce(
     }
     let _ = ready.send(Ok(Ready {
         handle,
-        clients: net.client_endpoint().to_owned(),
-        workers: net.worker_endpoint().to_owned(),
+        clients: facts.clients.clone(),
+        workers: facts.workers.clone(),
     }));
 }

@@ -42,6 +42,7 @@ pub struct Net {
     phase: watch::Sender<Phase>,
     sender: JoinHandle<()>,
     receivers: [JoinHandle<()>; 2],
+    guards: [JoinHandle<()>; 2],
     all_ended: mpsc::Receiver<()>,
     /// The private sockets' folder, removed with this.
     _private: PrivateDir,
@@ -105,8 +106,10 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
     };
     let client_guard = guard(&client_door, client_path, |peer| Inbound::ClientGone { peer });
     let worker_guard = guard(&worker_door, worker_path, |peer| Inbound::WorkerGone { peer });
-    tokio::spawn(client_guard.run(client_listener));
-    tokio::spawn(worker_guard.run(worker_listener));
+    let guards = [
+        tokio::spawn(client_guard.run(client_listener)),
+        tokio::spawn(worker_guard.run(worker_listener)),
+    ];
 
     let (client_send, client_recv) = client_router.split();
     let (worker_send, worker_recv) = worker_router.split();
@@ -134,6 +137,7 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
         phase,
         sender,
         receivers,
+        guards,
         all_ended,
         _private: private,
     })
@@ -170,6 +174,19 @@ impl Net {
         (self.client_door.counters.clone(), self.worker_door.counters.clone())
     }
 
+    /// Waits until a part of this has broken down, which only a bug can do: a door is dead then, and the
+    /// broker must not look alive. Cancel safe; not after [`Net::shutdown`].
+    pub async fn broken(&mut self) {
+        let Self { sender, receivers: [clients, workers], guards: [client, worker], .. } = self;
+        tokio::select! {
+            _ = sender => {}
+            _ = clients => {}
+            _ = workers => {}
+            _ = client => {}
+            _ = worker => {}
+        }
+    }
+
     /// Stops: no new connections, no further requests; what was given to [`Net::outbound`] before this
     /// call still leaves, for at most a second; then all connections end. Takes at most two seconds.
     pub async fn shutdown(mut self) {
@@ -179,7 +196,9 @@ impl Net {
         }
         let flushed = async {
             // A panic of the sender is as good as its end; nothing more can leave.
-            let _ = (&mut self.sender).await;
+            if !self.sender.is_finished() {
+                let _ = (&mut self.sender).await;
+            }
             self.client_door.peers.all_sent().await;
             self.worker_door.peers.all_sent().await;
         };
@@ -368,6 +387,27 @@ impl Sender {
             && let Some(peer) = peers.get(id)
         {
             peers.discharge(&peer, bytes, 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_door_that_broke_down_is_noticed() {
+        for break_down in [
+            |net: &Net| net.receivers[1].abort(),
+            |net: &Net| net.sender.abort(),
+            |net: &Net| net.guards[0].abort(),
+        ] {
+            let (inbound, _requests) = mpsc::channel(1);
+            let anywhere = "tcp://127.0.0.1:0";
+            let mut net = bind(NetOptions::new(anywhere, anywhere), inbound).await.unwrap();
+            break_down(&net);
+            timeout(Duration::from_secs(10), net.broken()).await.expect("noticed");
+            net.shutdown().await;
         }
     }
 }
