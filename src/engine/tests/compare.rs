@@ -21,8 +21,9 @@ impl World {
             out.effects.iter().filter(|effect| matches!(effect, Effect::Deliver { .. })).collect();
         for effect in &out.effects {
             if let Effect::DropWorker { worker, .. } = effect {
-                let silent = self.workers.get(&worker.0).expect("connected").heard_at;
-                assert!(silent.plus_ms(HEARTBEAT_MS) <= self.model.now, "it was heard");
+                let worker = self.workers.get(&worker.0).expect("connected");
+                let is_silent = worker.heard_at.plus_ms(HEARTBEAT_MS) <= self.model.now;
+                assert!(is_silent || worker.is_leaving, "it was heard, and didn't say BYE");
             }
         }
         if let Some((delivery, answer)) = cause.answered {
@@ -40,6 +41,11 @@ impl World {
             }
         }
         (0..QUEUES.len()).for_each(|at| self.end_lease_without_a_record(at));
+        for (&id, worker) in &self.workers {
+            let mut leases = self.model.queues.iter().filter_map(|queue| queue.lease.as_ref());
+            let holds = leases.any(|lease| lease.worker == id);
+            assert!(holds || !worker.is_leaving, "BYE is said back once nothing is held");
+        }
         let told = out.effects.clone();
         self.pending.push_back((out, self.model.clone()));
         self.check();

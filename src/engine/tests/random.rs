@@ -14,6 +14,7 @@ enum Step {
     Send(Vec<(usize, u8)>, bool),
     Ready(usize, BTreeSet<usize>, u32),
     Gone(usize),
+    Bye(usize),
     Heard,
     Answer(usize, Answer),
     LateAnswer(usize, Answer),
@@ -36,6 +37,7 @@ impl Step {
             Self::Send(messages, call) => world.send(&messages, call),
             Self::Ready(pick, queues, credit) => world.ready(pick, &queues, credit),
             Self::Gone(pick) => world.gone(pick),
+            Self::Bye(pick) => world.bye(pick),
             Self::Heard => world.heard(),
             Self::Answer(pick, answer) => world.answer(pick, answer),
             Self::LateAnswer(pick, answer) => world.late_answer(pick, answer),
@@ -83,6 +85,7 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => (0..4usize, prop::collection::btree_set(at(), 1..=3), 1..4u32)
             .prop_map(|(pick, queues, credit)| Step::Ready(pick, queues, credit)),
         1 => (0..4usize).prop_map(Step::Gone),
+        1 => (0..4usize).prop_map(Step::Bye),
         4 => Just(Step::Heard),
         10 => (pick(), answers()).prop_map(|(pick, answer)| Step::Answer(pick, answer)),
         1 => (pick(), answers()).prop_map(|(pick, answer)| Step::LateAnswer(pick, answer)),

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) unanswered: BTreeSet<DeliveryId>,
     /// Of these, what it was told of.
     pub(super) hands: Vec<DeliveryId>,
+    /// It said BYE.
+    pub(super) is_leaving: bool,
 }
 
 /// What a worker answers.
@@ -160,6 +162,7 @@ impl World {
         worker.queues = queues.clone();
         worker.credit = credit as usize;
         worker.heard_at = self.clock.max(self.model.now);
+        worker.is_leaving = false;
         let queues = queues.iter().map(|at| queue(QUEUES[*at])).collect();
         let info = WorkerInfo { name: format!("w{id}"), ..WorkerInfo::default() };
         let worker = WorkerId(id);
@@ -171,6 +174,15 @@ impl World {
         self.forget_worker(id);
         let worker = WorkerId(id);
         self.run(Event::WorkerGone { worker, reason: "disconnected" }, Cause::default());
+    }
+
+    pub(super) fn bye(&mut self, pick: usize) {
+        let Some(id) = self.workers.keys().nth(pick).copied() else { return };
+        self.mark_heard(id);
+        let worker = self.workers.get_mut(&id).expect("just seen");
+        worker.queues.clear();
+        worker.is_leaving = true;
+        self.run(Event::WorkerBye { worker: WorkerId(id) }, Cause::default());
     }
 
     pub(super) fn heard(&mut self) {
