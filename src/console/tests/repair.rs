@@ -244,3 +244,17 @@ fn the_hold_is_taken_renewed_and_given_back() {
     stage.keys(&["<Enter>", "<Enter>"]);
     assert_eq!(holds(&mut stage, &["e", "wait", "<Esc>"]), [120_000, 120_000, 0]);
 }
+
+#[test]
+fn a_button_pressed_without_a_broker_says_which_key_did_nothing() {
+    let mut stage = reviewed();
+    stage.act(Action::Lost {
+        reason: "gone".to_owned(),
+        failures: 1,
+        retry_in_ms: 500,
+        refused: false,
+    });
+    stage.keys(&["<Tab>", "<Enter>"]);
+    assert!(line(&stage, 22).starts_with("press the button: NOT DONE"), "{}", line(&stage, 22));
+    assert!(stage.repair().is_none());
+}

@@ -22,7 +22,7 @@ pub(super) fn run(model: &mut Model, fx: &mut Effects, command: Command) {
         _ => {}
     }
     if let Some(why) = model.why_off(command) {
-        model.acts.refuse(name(command), why);
+        model.acts.refuse(name(model.mode(), command), why);
         return;
     }
     match model.mode() {
@@ -42,10 +42,10 @@ pub(super) fn run(model: &mut Model, fx: &mut Effects, command: Command) {
     }
 }
 
-fn name(command: Command) -> &'static str {
+fn name(mode: Mode, command: Command) -> &'static str {
     crate::console::keymap::TABLE
         .iter()
-        .find(|row| row.command == command)
+        .find(|row| row.command == command && row.modes.contains(&mode))
         .map_or("this", |row| row.label)
 }
 

@@ -75,7 +75,6 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
     let Some(first) = nth_row(area, 0) else { return };
     let view = model.message.as_ref().and_then(|screen| screen.view.as_ref());
     let behind = view.map_or(0, |view| view.behind);
-    let waits = if behind == 1 { "message waits" } else { "messages wait" };
     let headers = if review.pane.has_lead() { "changed meanwhile, kept" } else { "unchanged" };
     let against = match review.against {
         Revision(0) => "the original".to_owned(),
@@ -94,7 +93,7 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
                 session.base
             )
         } else {
-            format!("headers: {headers}   {behind} {waits} behind it")
+            format!("headers: {headers}   {behind} messages wait behind it")
         };
         let role = if changed { Role::Bad } else { Role::Text };
         put(buffer, row, &text, theme.style(role), false);
