@@ -24,7 +24,8 @@ pub(super) fn raise_limit(net: &NetLimits) {
         }
     };
     if allowed < needed {
-        tracing::warn!(
+        // Not a warning, which `serve` would show at each start: few brokers have thousands of peers.
+        tracing::info!(
             allowed,
             needed,
             connections = connections_in(allowed),

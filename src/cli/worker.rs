@@ -25,7 +25,8 @@ const MAX_EXECUTION_MS: u64 = 86_400_000;
 ///
 /// The payload is the command's standard input, the header its MUBROKER_* environment. Exit status 0
 /// acknowledges the message with standard output as the reply; anything else is a failure with the end
-/// of standard error. SIGTERM and SIGINT let running messages end.
+/// of standard error. SIGTERM and SIGINT let running messages end. After a kill -9 of the worker itself
+/// its command may run on, while the message is delivered again: at least once.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct WorkerArgs {

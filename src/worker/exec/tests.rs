@@ -145,6 +145,9 @@ async fn the_header_is_the_environment() {
     let script = "env | grep ^MUBROKER_ | sort";
     let reply = sh(script).handle(delivery(&header, ""), LONG).await.expect("it succeeds");
     let reply = String::from_utf8(reply.to_vec()).expect("UTF-8");
+    // What these tests were started with (MUBROKER_ROUNDS, MUBROKER_BIN) is there, too.
+    let is_ours = |line: &&str| std::env::var_os(line.split('=').next().unwrap_or("")).is_none();
+    let reply: String = reply.split_inclusive('\n').filter(is_ours).collect();
     let expected = format!(
         "MUBROKER_ATTEMPT=2\nMUBROKER_DEADLINE_MS=30000\nMUBROKER_DELIVERY=1.a\n\
          MUBROKER_HEADER={header}\nMUBROKER_HEADERS_AMOUNT=1\nMUBROKER_HEADERS_ID=not the id\n\
