@@ -15,6 +15,7 @@ use crossterm::{execute, queue};
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::{Pid, getpgrp, getpid};
 use ratatui::Frame;
+use ratatui::backend::Backend;
 use ratatui::backend::CrosstermBackend;
 
 use super::clipboard;
@@ -61,7 +62,10 @@ impl Terminal {
 
     /// Forgets what is on the screen: the next frame is drawn whole.
     pub(super) fn forget(&mut self) -> io::Result<()> {
-        self.inner.clear()
+        // `Terminal::clear` asks where the cursor is, and fails on a terminal that is slow to say so.
+        Backend::clear(self.inner.backend_mut())?;
+        self.inner.swap_buffers();
+        Ok(())
     }
 
     /// Hands text to the terminal's clipboard.
