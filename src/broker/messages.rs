@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::engine::MessageOverlay;
-use crate::mailbox::JournalFilter;
+use crate::mailbox::{JournalFilter, Mailbox, MailboxError};
 use crate::model::limits::{MAX_PAGE, PREVIEW_BYTES};
 use crate::model::{
     Actor, Content, Edit, IdempotencyKey, JournalPage, MessageId, MessagePage, MessageState,
-    MessageSummary, MessageView, Payload, QueueName, Repair, RepairAction, RepairOutcome,
+    MessageSummary, MessageView, Payload, QueueId, QueueName, Repair, RepairAction, RepairOutcome,
     RepairRefusal, Revision, RevisionRecord, RevisionView, Seq, StoredMessage,
 };
 
@@ -200,7 +200,7 @@ impl BrokerHandle {
     pub async fn repair(&self, order: RepairOrder) -> Result<RepairOutcome, OperatorError> {
         let RepairOrder { key, actor, queue, seq, expect_revision, act, reason } = order;
         let id = self.queue_id(&queue).await?;
-        let seen = self.read(move |mailbox| mailbox.content(id, seq, expect_revision)).await?;
+        let seen = self.read(move |mailbox| seen(mailbox, id, seq, expect_revision)).await?;
         let action = match act {
             Act::Save(edit) => RepairAction::Save(edit),
             Act::Retry => RepairAction::Retry,
@@ -242,6 +242,23 @@ impl BrokerHandle {
     }
 }
 
+/// The content that an operator has seen; of one that can't be read, what stands for it.
+fn seen(
+    mailbox: &dyn Mailbox,
+    queue: QueueId,
+    seq: Seq,
+    revision: Revision,
+) -> Result<Option<Content>, MailboxError> {
+    match mailbox.content(queue, seq, revision) {
+        Err(MailboxError::Unreadable { .. }) => {
+            let found = mailbox.read(queue, seq, 1, PAGE_BYTES)?;
+            let found = found.into_iter().find(|found| found.seq == seq);
+            Ok(found.map(|found| (*found.content).clone()))
+        }
+        content => content,
+    }
+}
+
 fn nothing() -> Edit {
     Edit { payload: Bytes::new(), header: None }
 }
@@ -270,7 +287,10 @@ fn summary(stored: &StoredMessage, overlay: &MessageOverlay) -> MessageSummary {
         payload_bytes: payload.len() as u64,
         kind: header.get("type").and_then(|kind| kind.as_str()).map(str::to_owned),
         key: stored.content.header.key().map(str::to_owned),
-        error: record.and_then(|record| record.last_error.clone()),
+        error: stored
+            .unreadable
+            .clone()
+            .or_else(|| record.and_then(|record| record.last_error.clone())),
         preview: preview(payload),
     }
 }

@@ -222,6 +222,7 @@ impl Engine {
             return self.drain_workers_of(at, out);
         };
         let mut again = false;
+        let mut found_unreadable = Vec::new();
         if queue.is_warm() {
             for message in messages {
                 let expected = queue.first_unfinished(queue.window.end());
@@ -233,13 +234,17 @@ impl Engine {
                 if message.seq > expected || message.seq >= queue.next_seq {
                     break;
                 }
-                if revision.unwrap_or_default() != queue.revision_of(message.seq) {
+                // Of what can't be read the record may be missing too; the engine has it.
+                let is_outdated = revision.unwrap_or_default() != queue.revision_of(message.seq);
+                if is_outdated && message.unreadable.is_none() {
                     again = true;
                     break;
                 }
                 queue.window.cover_until(expected);
-                let StoredMessage { seq, accepted_at, content, .. } = message;
-                queue.window.push(Entry { seq, accepted_at, content }, budget);
+                let StoredMessage { seq, accepted_at, content, unreadable, .. } = message;
+                let entry = Entry { seq, accepted_at, content, unreadable: unreadable.is_some() };
+                queue.window.push(entry, budget);
+                found_unreadable.extend(unreadable.map(|error| (seq, error)));
             }
             let covered = queue.first_unfinished(queue.window.end());
             queue.window.cover_until(covered.min(queue.next_seq));
@@ -251,6 +256,9 @@ impl Engine {
             }
         }
         self.touch(at);
+        for (seq, error) in found_unreadable {
+            self.block_unreadable(at, seq, error, out);
+        }
         self.offer(at, out);
         self.drain_workers_of(at, out);
         if self.queue(at).window.len() > 0 {

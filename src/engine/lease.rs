@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::model::{
     Attempt, AttemptEnd, CallStatus, Content, DeliveryId, Finish, InFlightView, JournalKind,
-    MessageRecord, MessageState, NackAction, Notice, Op, Seq, Timestamp, WorkError, WorkerId,
-    limits,
+    MessageId, MessageRecord, MessageState, NackAction, Notice, Op, Seq, Timestamp, WorkError,
+    WorkerId, limits,
 };
 
 use super::journal::Entry;
@@ -222,7 +222,10 @@ impl Engine {
         let attempts = lease.content.header.max_attempts();
         let policy = &queue.record.settings.retry;
         let retry_in_ms = match retry::decide(policy, attempts, &record, failure, &mut self.rng) {
-            Verdict::Block(why) => return self.block(at, &lease, record, why, out),
+            Verdict::Block(why) => {
+                let id = lease.content.id().clone();
+                return self.block(at, (seq, id), record, why, out);
+            }
             Verdict::Again => {
                 record.state = MessageState::Ready;
                 record.due = None;
@@ -249,10 +252,10 @@ impl Engine {
     }
 
     /// A message failed for good: its queue stops, its callers are told.
-    fn block(
+    pub(super) fn block(
         &mut self,
         at: QueueIndex,
-        lease: &Lease,
+        (seq, id): (Seq, MessageId),
         mut record: MessageRecord,
         why: Option<String>,
         out: &mut Effects,
@@ -269,18 +272,18 @@ impl Engine {
         let mut reason = format!("{}: {}", error.code, error.message);
         clip(&mut reason, limits::MAX_REASON_BYTES);
         let revision = record.revision;
-        self.put_record(at, lease.seq, record, out);
+        self.put_record(at, seq, record, out);
         self.write_journal(
             at,
             Entry {
-                message: Some((lease.seq, lease.content.id().clone())),
+                message: Some((seq, id)),
                 revision: Some(revision),
                 reason,
                 ..Entry::new(JournalKind::Blocked, broker())
             },
             out,
         );
-        self.end_calls(at, lease.seq, CallEnd::without_reply(CallStatus::Blocked, error), out);
+        self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Blocked, error), out);
         self.cool(at);
     }
 

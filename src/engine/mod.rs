@@ -7,6 +7,7 @@
 //! | `queue`, `lane`, `window`, `dedup` | a queue: its places, what may go next, contents in RAM, known ids |
 //! | `dispatch` | which queue is served by which worker next; loads |
 //! | `worker`, `lease`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
+//! | `unreadable` | messages whose content the store has lost |
 //! | `request` | callers that wait |
 //! | `repair`, `hold`, `control`, `journal` | what operators do |
 //! | `status`, `view` | what can be seen |
@@ -31,6 +32,7 @@ mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timer;
+mod unreadable;
 mod view;
 mod window;
 mod worker;

@@ -159,6 +159,9 @@ impl Engine {
         );
         self.queue_mut(at).holds.remove(&seq);
         let state = self.queue(at).state_of(seq, self.now);
+        if state == MessageState::Ready {
+            self.read_again(at, seq);
+        }
         let outcome =
             RepairOutcome { key, queue: name, seq, id, revision, state, journal, repeated: false };
         out.ops.push(Op::PutRepair(outcome.clone()));

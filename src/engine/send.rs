@@ -72,7 +72,9 @@ impl Engine {
         let content = Arc::new(content);
         if queue.is_warm() && queue.window.takes(seq, &content, bounds, budget.room()) {
             let content = Arc::clone(&content);
-            queue.window.push(window::Entry { seq, accepted_at: now, content }, budget);
+            queue
+                .window
+                .push(window::Entry { seq, accepted_at: now, content, unreadable: false }, budget);
         }
         out.ops.push(Op::Append { queue: queue.record.id, seq, at: now, content });
         Accepted { id, queue: name, seq, duplicate: false }

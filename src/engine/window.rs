@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) seq: Seq,
     pub(super) accepted_at: Timestamp,
     pub(super) content: Arc<Content>,
+    /// `content` only stands for what can't be read: never delivered.
+    pub(super) unreadable: bool,
 }
 
 impl Entry {
@@ -137,10 +139,22 @@ impl Window {
         };
         let old = entry.cost();
         entry.content = Arc::clone(content);
+        entry.unreadable = false;
         let new = entry.cost();
         self.release(old, budget);
         self.cost = self.cost.saturating_add(new);
         budget.take(new);
+    }
+
+    /// Drops what is in RAM from an unreadable message on, so that it is read again; nothing otherwise.
+    pub(super) fn forget_unreadable(&mut self, seq: Seq, budget: &mut Budget) {
+        if !self.get(seq).is_some_and(|entry| entry.unreadable) {
+            return;
+        }
+        while let Some(entry) = self.entries.pop_back_if(|entry| entry.seq >= seq) {
+            self.release(entry.cost(), budget);
+        }
+        self.end = seq;
     }
 
     /// Drops all contents but that of `keep`, the queue's first unfinished message, if it is leased.

@@ -288,6 +288,7 @@ impl Mailbox for MemoryMailbox {
                 accepted_at: kept.at,
                 content: Arc::clone(content),
                 record: kept.record.clone(),
+                unreadable: None,
             });
         }
         Ok(messages)

@@ -44,7 +44,8 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Unfinished messages of `queue` from place `from` on, ascending, with their newest content: at most
     /// `max_messages`, and at most `max_bytes` of header and payload, but at least one if there is one.
-    /// Cancelled messages whose `Finish` has not come are among them.
+    /// Cancelled messages whose `Finish` has not come are among them. One whose content is damaged or lost
+    /// comes as such ([`StoredMessage::unreadable`]); it is no reason to fail.
     fn read(
         &self,
         queue: QueueId,
@@ -53,7 +54,8 @@ pub trait Mailbox: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Vec<StoredMessage>, MailboxError>;
 
-    /// The content of one unfinished message as of `revision`; `None` if it is not there.
+    /// The content of one unfinished message as of `revision`; `None` if it is not there. Fails as
+    /// [`MailboxError::Unreadable`] if it is there but damaged or lost.
     fn content(
         &self,
         queue: QueueId,
@@ -153,6 +155,14 @@ pub enum MailboxError {
         path: String,
         /// Where exactly and how.
         what: String,
+    },
+    /// One message can't be read; nothing is wrong with the others.
+    #[error("message {seq} can't be read: {}", error.message)]
+    Unreadable {
+        /// Its place.
+        seq: Seq,
+        /// How and where.
+        error: crate::model::WorkError,
     },
     /// The store was made by a later version.
     #[error("the store in {path} has format {found}; this version reads up to {known}")]

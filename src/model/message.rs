@@ -24,6 +24,13 @@ impl Content {
         self.header.id()
     }
 
+    /// What stands for a content that can't be read: the message's id, no payload.
+    pub fn placeholder(id: &MessageId) -> Self {
+        let json = serde_json::json!({ "id": id }).to_string();
+        let header = Header::from_json(json.as_bytes()).expect("an id alone is a valid header");
+        Self { header, payload: Bytes::new() }
+    }
+
     /// Header and payload in bytes: what bounds and counters count.
     pub fn size_bytes(&self) -> u64 {
         (self.header.json().len() + self.payload.len()) as u64

@@ -217,6 +217,9 @@ pub struct StoredMessage {
     pub content: Arc<Content>,
     /// Its record, if it has one.
     pub record: Option<MessageRecord>,
+    /// Why its content can't be read, if so: `content` is then [`Content::placeholder`], which is shown
+    /// and never delivered. The message blocks with this error.
+    pub unreadable: Option<WorkError>,
 }
 
 /// What a store holds when it is opened. Its size doesn't grow with the backlog, only with the number

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::rig::{Rig, START, content, delivered, queue};
+use super::rig::{Rig, START, content, delivered, deliveries, queue};
 use super::store::FakeStore;
 use crate::engine::{Effect, Effects, Engine, EngineOptions, Event};
 use crate::model::{
-    Edit, Origin, QueueSettings, Repair, RepairAction, Revision, Seq, Timestamp, WorkerId,
-    WorkerInfo,
+    Edit, MessageState, Origin, QueueSettings, QueueState, Repair, RepairAction, Revision, Seq,
+    Timestamp, WorkerId, WorkerInfo,
 };
 
 fn tiny() -> EngineOptions {
@@ -197,4 +197,42 @@ fn a_load_that_is_of_no_use_any_more_does_not_hold_up_other_queues() {
     let (queue, reason) = (queue("q"), String::new());
     slow.run(Event::SetPaused { origin, actor, queue, paused: true, reason });
     assert_eq!(delivered(&slow.run(answer)).queue, "other");
+}
+
+#[test]
+fn what_the_store_has_lost_blocks_and_is_never_delivered() {
+    let mut rig = Rig::with_options(tiny(), QueueSettings::default());
+    let id = rig.engine.queue_id(&queue("q")).expect("q");
+    rig.send_many(&[("q", "a"), ("q", "b"), ("q", "c")]);
+    rig.store.lost.insert((id, Seq(2)));
+    let first = delivered(&rig.ready(1, &["q"], 1));
+    let state = |rig: &Rig| rig.engine.message_overlay(&queue("q"), Seq(2)).expect("b").state;
+    assert_eq!(state(&rig), MessageState::Blocked);
+    assert!(deliveries(&rig.ack(&first)).is_empty());
+    assert_eq!(rig.view("q").state, QueueState::Blocked);
+    // A retry reads it again, from RAM or not; what is still lost blocks again.
+    for key in ["k1", "k2"] {
+        assert!(deliveries(&rig.repair(key, 2, 0, RepairAction::Retry)).is_empty());
+        assert_eq!(state(&rig), MessageState::Blocked);
+    }
+    rig.restart();
+    assert!(deliveries(&rig.ready(1, &["q"], 1)).is_empty());
+    let edit = Edit { payload: Bytes::from_static(b"new"), header: None };
+    let now = delivered(&rig.repair("k3", 2, 0, RepairAction::SaveAndRetry(edit)));
+    assert_eq!((now.seq, now.payload.as_str()), (2, "new"));
+    assert_eq!(delivered(&rig.ack(&now)).seq, 3);
+}
+
+#[test]
+fn what_can_be_read_again_goes_on_after_a_retry() {
+    let mut rig = Rig::with_options(tiny(), QueueSettings::default());
+    let id = rig.engine.queue_id(&queue("q")).expect("q");
+    rig.send_many(&[("q", "a"), ("q", "b"), ("q", "c")]);
+    rig.store.lost.insert((id, Seq(2)));
+    // The window still holds all three when `b` is retried.
+    let first = delivered(&rig.ready(1, &["q"], 1));
+    rig.store.lost.clear();
+    rig.repair("k1", 2, 0, RepairAction::Retry);
+    let now = delivered(&rig.ack(&first));
+    assert_eq!((now.seq, now.payload.as_str()), (2, "b"));
 }

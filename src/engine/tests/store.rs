@@ -1,12 +1,12 @@
 //! A store in RAM that checks what it is given.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{
     Content, Finish, Generation, IdempotencyKey, JournalEntry, MessageId, MessageRecord, Op,
     QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Revision, Seq, StoredMessage,
-    Timestamp,
+    Timestamp, WorkError,
 };
 
 /// A store that is always durable. Panics on operations that break `Op`'s contract.
@@ -18,6 +18,8 @@ pub(crate) struct FakeStore {
     pub(crate) journal: Vec<JournalEntry>,
     /// Every repair ever committed, in order.
     pub(crate) repairs: VecDeque<(IdempotencyKey, RepairOutcome)>,
+    /// Places whose accepted content can't be read any more.
+    pub(crate) lost: BTreeSet<(QueueId, Seq)>,
 }
 
 /// A queue in the store.
@@ -129,11 +131,24 @@ impl FakeStore {
                 bytes += message.newest().size_bytes() as usize;
                 *n == 0 || bytes <= max_bytes
             })
-            .map(|(_, (&seq, message))| StoredMessage {
-                seq,
-                accepted_at: message.at,
-                content: Arc::clone(message.newest()),
-                record: message.record.clone(),
+            .map(|(_, (&seq, message))| {
+                let lost = self.lost.contains(&(queue, seq)) && message.contents.len() == 1;
+                let content = if lost {
+                    Arc::new(Content::placeholder(message.newest().id()))
+                } else {
+                    Arc::clone(message.newest())
+                };
+                StoredMessage {
+                    seq,
+                    accepted_at: message.at,
+                    content,
+                    record: message.record.clone(),
+                    unreadable: lost.then(|| WorkError {
+                        code: "damaged".to_owned(),
+                        message: "the bytes are gone".to_owned(),
+                        detail: String::new(),
+                    }),
+                }
             })
             .collect()
     }

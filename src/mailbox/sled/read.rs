@@ -139,7 +139,8 @@ impl SledMailbox {
                 record => record,
             },
         };
-        Ok(Some(StoredMessage { seq, accepted_at, content: Arc::new(content), record }))
+        let content = Arc::new(content);
+        Ok(Some(StoredMessage { seq, accepted_at, content, record, unreadable: None }))
     }
 
     /// A message's record, which names revision `newest`; `None` if the message is being finished.
