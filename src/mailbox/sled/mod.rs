@@ -15,6 +15,7 @@ mod segment;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

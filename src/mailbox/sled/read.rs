@@ -104,15 +104,18 @@ impl SledMailbox {
         }
     }
 
+    /// The message, or what stands for it if its bytes are damaged; `None` if it was finished meanwhile.
     fn message(&self, queue: QueueId, found: Found) -> Result<Option<StoredMessage>, MailboxError> {
-        match self.message_as_found(queue, found) {
-            Err(MailboxError::Damaged { .. }) => self.as_of_one_commit(|| {
-                let again = self.unfinished(queue, found.seq, 1);
-                match again.first().filter(|again| again.seq == found.seq) {
-                    Some(&again) => self.message_as_found(queue, again),
-                    None => Ok(None),
-                }
-            }),
+        let first = self.message_as_found(queue, found);
+        let Err(MailboxError::Damaged { .. }) = first else { return first };
+        // As `as_of_one_commit` reads again, but a message may be damaged and the others sound.
+        let _no_commit = self.log_end();
+        let again = self.unfinished(queue, found.seq, 1);
+        let Some(&again) = again.first().filter(|again| again.seq == found.seq) else {
+            return Ok(None);
+        };
+        match self.message_as_found(queue, again) {
+            Err(error) => self.unreadable(queue, again.seq, again.segment, error).map(Some),
             done => done,
         }
     }
@@ -251,7 +254,10 @@ impl SledMailbox {
         seq: Seq,
         revision: Revision,
     ) -> Result<Option<Content>, MailboxError> {
-        self.as_of_one_commit(|| self.content_now(queue, seq, revision))
+        self.as_of_one_commit(|| self.content_now(queue, seq, revision)).or_else(|error| {
+            let error = self.of_one_message(error)?;
+            Err(MailboxError::Unreadable { seq, error })
+        })
     }
 
     fn content_now(
@@ -281,20 +287,19 @@ impl SledMailbox {
         extra.map(|extra| extra.revisions.keys().copied().collect()).unwrap_or_default()
     }
 
+    /// Without those that are damaged: the message can still be shown, edited and cancelled.
     pub(super) fn revision_records(
         &self,
         queue: QueueId,
         seq: Seq,
     ) -> Result<Vec<(RevisionRecord, u64)>, MailboxError> {
-        self.as_of_one_commit(|| {
-            let mut records = Vec::new();
-            for revision in self.revision_numbers(queue, seq) {
-                if let Some((record, content)) = self.revision(queue, seq, revision)? {
-                    records.push((record, content.payload.len() as u64));
-                }
-            }
-            Ok(records)
-        })
+        let mut records = Vec::new();
+        for revision in self.revision_numbers(queue, seq) {
+            let read = self.as_of_one_commit(|| self.revision(queue, seq, revision));
+            let read = read.or_else(|error| self.leave_out("a revision", error))?;
+            records.extend(read.map(|(record, content)| (record, content.payload.len() as u64)));
+        }
+        Ok(records)
     }
 
     /// Looks through ids from the newest segment back.
@@ -307,7 +312,10 @@ impl SledMailbox {
             let key = ids_key(segment);
             // Not there: forgotten since the segments were listed, and with it all of its ids.
             let Some(value) = self.store.get(&self.store.state, &key)? else { continue };
-            let ids = decode_ids(&key, &value).map_err(|e| self.store.damaged(e))?;
+            let ids = match decode_ids(&key, &value).map_err(|e| self.store.damaged(e)) {
+                Ok(ids) => ids,
+                Err(error) => self.leave_out("the ids of a segment", error)?.unwrap_or_default(),
+            };
             if !ids.iter().any(|entry| entry.id == *id) {
                 continue;
             }
@@ -372,10 +380,11 @@ impl SledMailbox {
             };
             // An index entry whose line is not there (yet): its commit is under way.
             let Some(value) = value else { continue };
-            let entry: JournalEntry =
-                decode(&journal_key(number), &value).map_err(|e| self.store.damaged(e))?;
-            if of.matches(&entry) {
-                entries.push(entry);
+            let entry = decode(&journal_key(number), &value).map_err(|e| self.store.damaged(e));
+            match entry {
+                Ok(entry) if of.matches(&entry) => entries.push(entry),
+                Ok(_) => {}
+                Err(error) => drop(self.leave_out::<()>("a journal entry", error)?),
             }
         }
         Ok(entries)

@@ -10,7 +10,7 @@ use super::layout::{MAX_VALUE_BYTES, PART_BYTES, VALUE_SLOT, log_key, record_key
 use super::*;
 use crate::mailbox::MemoryMailbox;
 use crate::mailbox::conformance::sample::*;
-use crate::model::{Generation, Op};
+use crate::model::{Generation, Op, Timestamp};
 
 fn open(path: &Path) -> SledMailbox {
     SledMailbox::open(&path.join("store"), SledOptions::default()).unwrap()
@@ -71,10 +71,16 @@ fn damaged_bytes_are_found_and_never_served() {
     flip(&mailbox.store.log, &log_key(1, VALUE_SLOT));
     let record = [record_key(Q, Seq(2)), vec![0, 0]].concat();
     flip(&mailbox.store.state, &record);
-    let error = mailbox.read(Q, Seq(1), 1, 99).unwrap_err();
-    assert!(error.to_string().contains("0000000000000001"), "says where: {error}");
-    assert!(mailbox.content(Q, Seq(2), Revision(0)).is_err());
-    assert_eq!(mailbox.read(Q, Seq(4), 1, 99).unwrap()[0].content.payload, "sound");
+    let read = mailbox.read(Q, Seq(1), 9, 999).unwrap();
+    for (message, seq) in read.iter().zip(1..=3) {
+        let error = message.unreadable.as_ref().expect("damaged");
+        assert!(error.message.contains("0000000000000001"), "says where: {error:?}");
+        assert_eq!((message.seq, message.accepted_at), (Seq(seq), Timestamp(1_000 + seq)));
+        assert_eq!(*message.content, Content::placeholder(&id(&format!("q1-{seq}"))));
+    }
+    assert_eq!((read[3].content.payload.as_ref(), &read[3].unreadable), (&b"sound"[..], &None));
+    let error = mailbox.content(Q, Seq(2), Revision(0)).unwrap_err();
+    assert!(matches!(error, MailboxError::Unreadable { seq: Seq(2), .. }), "{error}");
     assert!(mailbox.recover().is_err(), "the record is damaged");
 }
 
