@@ -35,13 +35,15 @@ struct Keys {
 
 const ROOT: Keys = Keys {
     known: &["data_dir", "listen", "queues"],
-    later: &["auth", "topics", "workers", "alerts", "proxy"],
+    later: &["redis", "auth", "topics", "workers", "alerts", "proxy"],
 };
 const LISTEN: Keys =
     Keys { known: &["clients", "workers", "admin"], later: &["push", "live", "feed"] };
 const QUEUE: Keys = Keys {
     known: &[
         "mailbox",
+        "memory_messages",
+        "spill",
         "ordering",
         "on_failure",
         "retry",
@@ -60,7 +62,7 @@ const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
 
 /// Values of design.md 7 that come later.
 const LATER_VALUES: [(&str, &[&str]); 4] = [
-    ("mailbox", &["redis", "mixed", "replicated"]),
+    ("mailbox", &["replicated"]),
     ("ordering", &["key", "none"]),
     ("on_failure", &["dead-letter", "drop"]),
     ("overflow", &["dead-letter-oldest"]),

@@ -11,16 +11,12 @@ use etcetera::BaseStrategy as _;
 pub use error::{ConfigError, Place};
 use file::{File, Source};
 
-use crate::model::{QueueName, QueueSettings, QueueTemplate};
+use crate::model::{MailboxKind, QueueName, QueueSettings, QueueTemplate};
 
 /// The file that shows every key with its default, and what the program starts from without one.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
 /// How the example is called in errors.
 const EXAMPLE_PATH: &str = "config.example.toml";
-/// Ids remembered for one queue, at most: some 100 bytes of RAM each.
-const MAX_DEDUP: u32 = 10_000_000;
-/// A lease must be longer than a worker's way to say that it goes on.
-const MIN_LEASE_MS: u64 = 100;
 
 const DATA_DIR: &str = "data_dir";
 const CLIENTS: &str = "listen.clients";
@@ -252,25 +248,18 @@ fn queues(source: &Source<'_>, file: File) -> Result<Queues, ConfigError> {
     Ok((queues, templates))
 }
 
+/// A Redis must be known to queues that keep payloads in one.
 fn check(settings: &QueueSettings) -> Result<(), String> {
-    let retry = &settings.retry;
-    if retry.attempts == 0 {
-        return Err("retry.attempts must be at least 1: the first delivery counts".to_owned());
-    }
-    if !(0.0..=1.0).contains(&retry.jitter) {
-        return Err(format!("retry.jitter is {}; it must be from 0 to 1", retry.jitter));
-    }
-    if retry.max_ms < retry.initial_ms {
+    settings.check()?;
+    if settings.needs_redis() {
         return Err(format!(
-            "retry.max_ms ({}) is below retry.initial_ms ({})",
-            retry.max_ms, retry.initial_ms
+            "{} keeps payloads in a Redis, and none is configured: [redis] url is missing",
+            if settings.mailbox == MailboxKind::Redis {
+                "mailbox = \"redis\""
+            } else {
+                "spill = \"redis\""
+            }
         ));
-    }
-    if settings.lease_ms < MIN_LEASE_MS {
-        return Err(format!("lease_ms is {}; at least {MIN_LEASE_MS}", settings.lease_ms));
-    }
-    if settings.dedup.last() > MAX_DEDUP {
-        return Err(format!("dedup.last is {}; at most {MAX_DEDUP}", settings.dedup.last()));
     }
     Ok(())
 }

@@ -88,7 +88,21 @@ fn errors_say_where_and_what_to_do() {
         ),
         (
             "[queues.a]\nmailbox = 'disk'",
-            "mubroker.toml:2:11: unknown variant `disk`, expected `memory` or `file`",
+            "mubroker.toml:2:11: unknown variant `disk`, expected one of `memory`, `file`, `mixed`, `redis`",
+        ),
+        (
+            "[queues.a]\nmailbox = 'redis'",
+            "mubroker.toml:1:1: queues.\"a\": mailbox = \"redis\" keeps payloads in a Redis, and none is \
+             configured: [redis] url is missing",
+        ),
+        (
+            "[queues.a]\nmailbox = 'mixed'\nspill = 'redis'",
+            "mubroker.toml:1:1: queues.\"a\": spill = \"redis\" keeps payloads in a Redis, and none is \
+             configured: [redis] url is missing",
+        ),
+        (
+            "[queues.a]\nmemory_messages = 0",
+            "mubroker.toml:1:1: queues.\"a\": memory_messages is 0; it must be from 1 to 1000000",
         ),
         (
             "[queues.'a b']",

@@ -96,7 +96,7 @@ impl Engine {
                 Some(queue) => &queue.record.settings,
                 None => self.template(name).ok_or_else(|| no_such_queue(name, content.id()))?,
             };
-            let unbounded = settings.max_messages == 0 && settings.max_bytes == 0;
+            let unbounded = settings.message_bound().is_none() && settings.byte_bound().is_none();
             if existing.is_some() && unbounded {
                 continue;
             }
@@ -179,15 +179,15 @@ impl<'a> Added<'a> {
         self.bytes = self.bytes.saturating_add(size);
         let messages = queue.map_or(0, Queue::depth).saturating_add(self.messages);
         let bytes = queue.map_or(0, |queue| queue.bytes).saturating_add(self.bytes);
-        let (max_messages, max_bytes) = (settings.max_messages, settings.max_bytes);
-        if max_bytes > 0 && size > max_bytes {
-            let reason = format!("{size} bytes; the whole queue takes at most {max_bytes}");
+        let (max_messages, max_bytes) = (settings.message_bound(), settings.byte_bound());
+        if let Some(max) = max_bytes.filter(|&max| size > max) {
+            let reason = format!("{size} bytes; the whole queue takes at most {max}");
             return Err(Rejection::new(RejectCode::TooLarge, reason).of(id.clone()));
         }
-        let reason = if max_messages > 0 && messages > max_messages {
-            format!("the queue takes at most {max_messages} messages")
-        } else if max_bytes > 0 && bytes > max_bytes {
-            format!("the queue takes at most {max_bytes} bytes")
+        let reason = if let Some(max) = max_messages.filter(|&max| messages > max) {
+            format!("the queue takes at most {max} messages")
+        } else if let Some(max) = max_bytes.filter(|&max| bytes > max) {
+            format!("the queue takes at most {max} bytes")
         } else {
             return Ok(());
         };

@@ -126,11 +126,17 @@ impl RoutedMailbox {
                 parts.homes.insert(id, unused);
                 parts.memory.ops.push(put);
             }
-            (None | Some(Home::File), MailboxKind::File) => {
+            (
+                None | Some(Home::File),
+                MailboxKind::File | MailboxKind::Mixed | MailboxKind::Redis,
+            ) => {
                 parts.homes.insert(id, Home::File);
             }
             (Some(Home::Memory { .. }), MailboxKind::Memory) => parts.memory.ops.push(put),
-            (Some(Home::Memory { .. }), MailboxKind::File) => {
+            (
+                Some(Home::Memory { .. }),
+                MailboxKind::File | MailboxKind::Mixed | MailboxKind::Redis,
+            ) => {
                 if has_appends || self.memory.has_unfinished(id) {
                     parts.memory.ops.push(put);
                 } else {
@@ -153,7 +159,7 @@ impl RoutedMailbox {
         let id = backlog.record.id;
         let waits_here = self.memory.has_unfinished(id);
         let waits_there = backlog.floor < backlog.next_seq;
-        let is_file = backlog.record.settings.mailbox == MailboxKind::File;
+        let is_file = backlog.record.settings.mailbox != MailboxKind::Memory;
         if !waits_here && (is_file || waits_there) {
             return Home::File;
         }

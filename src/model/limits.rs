@@ -19,6 +19,9 @@ pub const MAX_FRAMES: usize = 2 * MAX_SENDMANY_MESSAGES + 8;
 pub const MAX_WIRE_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
 /// Queues in one store: each costs RAM even when idle.
 pub const MAX_QUEUES: usize = 10_000;
+/// Header and payload bytes that wait in a `memory` queue whose settings name no bound: RAM must have one. Also
+/// what a `mixed` queue keeps in RAM at most, whatever its number of messages.
+pub const DEFAULT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// A worker's credit: bounds what is in flight to one connection.
 pub const MAX_CREDIT: u32 = 1024;
 /// Queues that one worker may serve.

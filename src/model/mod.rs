@@ -32,7 +32,7 @@ pub use record::{
 pub use repair::{Edit, Repair, RepairAction, RepairOutcome, RepairRefusal};
 pub use settings::{
     AckMode, Backoff, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow, QueueSettings,
-    QueueTemplate, Retry,
+    QueueTemplate, Retry, Spill,
 };
 pub use state::{MessageState, QueueState, WorkerState};
 pub use time::Timestamp;

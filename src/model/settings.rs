@@ -2,12 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limits;
+
 /// How a queue behaves. Defaults are the configuration's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueSettings {
     /// Where its messages wait.
     pub mailbox: Mailbox,
+    /// Of a `mixed` queue, how many messages wait in RAM at most; at least 1.
+    pub memory_messages: u64,
+    /// Where the others of a `mixed` queue wait.
+    pub spill: Spill,
     /// What may overtake what.
     pub ordering: Ordering,
     /// What happens when attempts are used up.
@@ -20,7 +26,7 @@ pub struct QueueSettings {
     pub ack: AckMode,
     /// Messages that may wait; 0: no bound.
     pub max_messages: u64,
-    /// Bytes that may wait; 0: no bound.
+    /// Bytes that may wait; 0: no bound, of a `memory` queue [`limits::DEFAULT_MEMORY_BYTES`].
     pub max_bytes: u64,
     /// What happens to a message that would go beyond.
     pub overflow: Overflow,
@@ -32,6 +38,8 @@ impl Default for QueueSettings {
     fn default() -> Self {
         Self {
             mailbox: Mailbox::File,
+            memory_messages: 1_000,
+            spill: Spill::File,
             ordering: Ordering::Queue,
             on_failure: OnFailure::Block,
             retry: Retry::default(),
@@ -45,7 +53,73 @@ impl Default for QueueSettings {
     }
 }
 
-/// Where messages wait. The other mailboxes of design.md 2 come with their stores.
+/// The shortest lease, in milliseconds: longer than a worker's way to say that it goes on.
+const MIN_LEASE_MS: u64 = 100;
+/// Ids remembered for one queue, at most: some 100 bytes of RAM each.
+const MAX_DEDUP: u32 = 10_000_000;
+/// Messages of a `mixed` queue in RAM, at most: each costs some 300 bytes beside its content, and all of them
+/// are written in one commit when the queue moves to a durable mailbox.
+const MAX_MEMORY_MESSAGES: u64 = 1_000_000;
+
+impl QueueSettings {
+    /// Header and payload bytes that may wait, if that is bounded.
+    pub const fn byte_bound(&self) -> Option<u64> {
+        match (self.max_bytes, self.mailbox) {
+            (0, Mailbox::Memory) => Some(limits::DEFAULT_MEMORY_BYTES),
+            (0, Mailbox::File | Mailbox::Mixed | Mailbox::Redis) => None,
+            (bytes, _) => Some(bytes),
+        }
+    }
+
+    /// Messages that may wait, if that is bounded.
+    pub const fn message_bound(&self) -> Option<u64> {
+        match self.max_messages {
+            0 => None,
+            messages => Some(messages),
+        }
+    }
+
+    /// Whether a Redis keeps payloads of this queue.
+    pub const fn needs_redis(&self) -> bool {
+        match self.mailbox {
+            Mailbox::Redis => true,
+            Mailbox::Mixed => matches!(self.spill, Spill::Redis),
+            Mailbox::Memory | Mailbox::File => false,
+        }
+    }
+
+    /// An error, for people, if the values don't go together or are out of range.
+    pub fn check(&self) -> Result<(), String> {
+        let retry = &self.retry;
+        if retry.attempts == 0 {
+            return Err("retry.attempts must be at least 1: the first delivery counts".to_owned());
+        }
+        if !(0.0..=1.0).contains(&retry.jitter) {
+            return Err(format!("retry.jitter is {}; it must be from 0 to 1", retry.jitter));
+        }
+        if retry.max_ms < retry.initial_ms {
+            return Err(format!(
+                "retry.max_ms ({}) is below retry.initial_ms ({})",
+                retry.max_ms, retry.initial_ms
+            ));
+        }
+        if self.lease_ms < MIN_LEASE_MS {
+            return Err(format!("lease_ms is {}; at least {MIN_LEASE_MS}", self.lease_ms));
+        }
+        if self.dedup.last() > MAX_DEDUP {
+            return Err(format!("dedup.last is {}; at most {MAX_DEDUP}", self.dedup.last()));
+        }
+        if !(1..=MAX_MEMORY_MESSAGES).contains(&self.memory_messages) {
+            return Err(format!(
+                "memory_messages is {}; it must be from 1 to {MAX_MEMORY_MESSAGES}",
+                self.memory_messages
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Where messages wait (design.md 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mailbox {
@@ -54,6 +128,33 @@ pub enum Mailbox {
     /// sled: durable before ACCEPTED.
     #[default]
     File,
+    /// RAM while little waits, the rest where `spill` says.
+    Mixed,
+    /// A Redis stream; what is known of the messages is in sled.
+    Redis,
+}
+
+impl Mailbox {
+    /// The word used in the configuration, in JSON and on screens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::File => "file",
+            Self::Mixed => "mixed",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// Where the messages of a `mixed` queue wait that don't wait in RAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spill {
+    /// As in a `file` queue.
+    #[default]
+    File,
+    /// As in a `redis` queue.
+    Redis,
 }
 
 /// What may overtake what (design.md rules 1 to 3). `key` and `none` come in a later version; a

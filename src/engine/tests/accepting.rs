@@ -1,10 +1,12 @@
 //! Accepting, duplicates, bounds, queues made on the fly, STATUS.
 
-use super::rig::{Rig, delivered, deliveries, queue};
+use bytes::Bytes;
+
+use super::rig::{Rig, content, delivered, deliveries, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
-    Accepted, Dedup, JournalKind, MessageState, Origin, QueueSettings, QueueTemplate, RejectCode,
-    Rejection, StatusReport,
+    Accepted, Content, Dedup, JournalKind, MailboxKind, MessageState, Origin, QueueSettings,
+    QueueTemplate, RejectCode, Rejection, StatusReport, limits,
 };
 
 fn accepted(effects: &[Effect]) -> Vec<Accepted> {
@@ -89,6 +91,31 @@ fn a_full_queue_takes_all_of_a_request_or_none() {
     assert_eq!(rig.view("q").depth, 2);
     let huge = "x".repeat(60);
     assert_eq!(rejected(&rig.send("q", &huge)).code, RejectCode::TooLarge);
+}
+
+#[test]
+fn a_memory_queue_without_a_bound_takes_256_mib() {
+    let memory = QueueSettings { mailbox: MailboxKind::Memory, ..QueueSettings::default() };
+    let mut rig = Rig::new(memory.clone());
+    let mixed = QueueSettings { mailbox: MailboxKind::Mixed, ..QueueSettings::default() };
+    rig.put_queue("mixed", mixed);
+    rig.put_queue("chosen", QueueSettings { max_bytes: 1 << 30, ..memory });
+    let payload = Bytes::from(vec![0; limits::MAX_PAYLOAD_BYTES]);
+    let mut send = |name: &str, number: u32| {
+        let content = Content { payload: payload.clone(), ..content(&number.to_string(), "") };
+        let messages = vec![(queue(name), content)];
+        rig.run(Event::Send { origin: Origin(1), messages, call: None })
+    };
+    for number in 1..=15 {
+        for name in ["q", "mixed", "chosen"] {
+            accepted(&send(name, number));
+        }
+    }
+    let full = rejected(&send("q", 16));
+    assert_eq!(full.code, RejectCode::Full);
+    assert!(full.reason.contains("268435456 bytes"), "{}", full.reason);
+    accepted(&send("mixed", 16));
+    accepted(&send("chosen", 16));
 }
 
 #[test]
