@@ -120,7 +120,11 @@ fn size(op: &Op) -> u64 {
             .iter()
             .map(|attempt| (attempt.error.message.len() + attempt.error.detail.len()) as u64)
             .sum(),
-        Op::PutQueue(_) | Op::Finish { .. } | Op::Journal(_) | Op::PutRepair(_) => 0,
+        Op::PutQueue(_)
+        | Op::PassEntry { .. }
+        | Op::Finish { .. }
+        | Op::Journal(_)
+        | Op::PutRepair(_) => 0,
     };
     content.saturating_add(OP_BYTES)
 }

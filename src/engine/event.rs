@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::model::Content;
 use crate::model::{
-    Actor, DeliveryId, MessageId, NackAction, Origin, QueueId, QueueName, QueueSettings, Repair,
-    Seq, StoredMessage, WorkError, WorkerId, WorkerInfo,
+    Actor, Arrival, DeliveryId, MessageId, NackAction, Origin, QueueId, QueueName, QueueSettings,
+    Repair, Seq, StoredMessage, StreamId, WorkError, WorkerId, WorkerInfo,
 };
 
 /// What may happen to the engine. Adding a variant breaks every match until it is handled.
@@ -124,6 +124,22 @@ pub enum Event {
         from: Seq,
         /// Unfinished messages from there on, ascending; empty if there are none.
         messages: Vec<StoredMessage>,
+    },
+    /// Other programs have put entries into a queue's stream. What is taken in is in the operations; the
+    /// rest must be told again.
+    Arrived {
+        /// The queue.
+        queue: QueueId,
+        /// No entry that isn't the broker's own is between this one and those told.
+        after: StreamId,
+        /// In their order.
+        arrivals: Vec<Arrival>,
+    },
+    /// Whether Redis can be reached: while it can't, queues whose messages wait there accept nothing. An
+    /// engine takes for granted that it can.
+    RedisReach {
+        /// Why it can't be reached, for people.
+        down: Option<String>,
     },
     /// A queue is made or gets its configured settings. Answered by [`super::Effect::Done`] or `Refused`.
     PutQueue {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `event`, `effect` | every input, every output |
 //! | `send` | accepting messages, making queues |
+//! | `arrive` | what comes by a Redis stream |
 //! | `queue`, `lane`, `window`, `dedup` | a queue: its places, what may go next, contents in RAM, known ids |
 //! | `dispatch` | which queue is served by which worker next; loads |
 //! | `worker`, `lease`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
@@ -13,6 +14,7 @@
 //! | `status`, `view` | what can be seen |
 
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
+mod arrive;
 mod control;
 mod dedup;
 mod dispatch;
@@ -108,6 +110,8 @@ pub struct Engine {
     next_delivery: u64,
 
     calls: Calls,
+    /// Why Redis can't be reached.
+    redis_down: Option<String>,
     repairs: Repairs,
     timers: Timers,
     last_journal: u64,
@@ -145,6 +149,7 @@ impl Engine {
             leases: HashMap::new(),
             next_delivery: 0,
             calls: Calls::default(),
+            redis_down: None,
             repairs: Repairs::default(),
             timers: Timers::default(),
             last_journal: recovered.last_journal,
@@ -199,6 +204,10 @@ impl Engine {
                     self.handle_loaded(at, from, messages, out);
                 }
             }
+            Event::Arrived { queue, after, arrivals } => {
+                self.handle_arrived(queue, after, arrivals, out);
+            }
+            Event::RedisReach { down } => self.handle_redis_reach(down),
             Event::PutQueue { origin, actor, name, settings } => {
                 self.handle_put_queue(origin, actor, name, settings, out);
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     HoldView, MessageRecord, MessageState, QueueBacklog, QueueRecord, QueueState, Revision, Seq,
-    Timestamp, WorkerId,
+    StreamId, Timestamp, WorkerId,
 };
 
 use super::dedup::DedupWindow;
@@ -68,6 +68,8 @@ pub(super) struct Queue {
     /// When the oldest unfinished message was accepted, as far as it is known.
     oldest_at: Option<Timestamp>,
     pub(super) counters: Counters,
+    /// The newest entry of its stream that was appended or passed.
+    pub(super) newest_entry: StreamId,
     /// Its view changed since it was last asked for.
     pub(super) changed: bool,
 }
@@ -85,6 +87,7 @@ impl Queue {
                 oldest_at: None,
                 records: Vec::new(),
                 window: Vec::new(),
+                newest_entry: StreamId::ZERO,
             },
             seed,
         )
@@ -117,6 +120,7 @@ impl Queue {
             bytes: backlog.bytes,
             oldest_at: backlog.oldest_at,
             counters: Counters::default(),
+            newest_entry: backlog.newest_entry,
             changed: false,
             record: backlog.record,
         };

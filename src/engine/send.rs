@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Accepted, Actor, Content, JournalKind, MessageId, Op, Origin, QueueId, QueueName, QueueRecord,
-    QueueSettings, RejectCode, Rejection,
+    QueueSettings, RejectCode, Rejection, StreamEntry,
 };
 
 use super::event::CallSpec;
@@ -40,7 +40,7 @@ impl Engine {
                     self.make_queue(name, settings, broker(), out)
                 }
             };
-            let one = self.accept(at, content, out);
+            let one = self.accept(at, content, None, out);
             match call {
                 Some(spec) => {
                     self.attach_call(origin, at, one.seq, one.id.clone(), spec, out);
@@ -54,8 +54,15 @@ impl Engine {
         }
     }
 
-    /// Puts a message at its queue's end, unless it is a duplicate.
-    fn accept(&mut self, at: QueueIndex, content: Content, out: &mut Effects) -> Accepted {
+    /// Puts a message at its queue's end, unless it is a duplicate. `entry` is set if it is in the queue's
+    /// stream.
+    pub(super) fn accept(
+        &mut self,
+        at: QueueIndex,
+        content: Content,
+        entry: Option<Box<StreamEntry>>,
+        out: &mut Effects,
+    ) -> Accepted {
         let bounds = self.bounds;
         let now = self.now;
         self.touch(at);
@@ -70,13 +77,18 @@ impl Engine {
         let seq = queue.append(now, content.size_bytes());
         queue.dedup.insert(&id, seq);
         let content = Arc::new(content);
-        if queue.is_warm() && queue.window.takes(seq, &content, bounds, budget.room()) {
+        // One that was refused goes through the store like others that can't be delivered.
+        let deliverable = entry.as_ref().is_none_or(|entry| entry.refused.is_none());
+        if deliverable
+            && queue.is_warm()
+            && queue.window.takes(seq, &content, bounds, budget.room())
+        {
             let content = Arc::clone(&content);
             queue
                 .window
                 .push(window::Entry { seq, accepted_at: now, content, unreadable: false }, budget);
         }
-        out.ops.push(Op::Append { queue: queue.record.id, seq, at: now, content });
+        out.ops.push(Op::Append { queue: queue.record.id, seq, at: now, content, entry });
         Accepted { id, queue: name, seq, duplicate: false }
     }
 
@@ -96,6 +108,8 @@ impl Engine {
                 Some(queue) => &queue.record.settings,
                 None => self.template(name).ok_or_else(|| no_such_queue(name, content.id()))?,
             };
+            self.refuse_unreachable(settings)
+                .map_err(|refused| refused.of(content.id().clone()))?;
             let unbounded = settings.message_bound().is_none() && settings.byte_bound().is_none();
             if existing.is_some() && unbounded {
                 continue;
@@ -154,7 +168,7 @@ impl Engine {
 
 /// What a request adds to one queue.
 #[derive(Debug, Default)]
-struct Added<'a> {
+pub(super) struct Added<'a> {
     messages: u64,
     bytes: u64,
     ids: HashSet<&'a MessageId>,
@@ -162,7 +176,7 @@ struct Added<'a> {
 
 impl<'a> Added<'a> {
     /// Counts a message in, unless it is a duplicate; an error if the queue is full then.
-    fn count(
+    pub(super) fn count(
         &mut self,
         queue: Option<&Queue>,
         settings: &QueueSettings,

@@ -161,6 +161,7 @@ impl Engine {
             failed: counters.failed,
             duplicates: counters.duplicates,
             settings: queue.record.settings.clone(),
+            unreachable: self.unreachable(&queue.record.settings).map(str::to_owned),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::model::limits::MAX_REPAIR_KEYS;
 use crate::model::{
     Batch, Content, Finish, Generation, JournalEntry, MessageId, MessageRecord, Op, QueueBacklog,
     QueueId, QueueRecord, Recovered, RepairOutcome, Revision, RevisionRecord, Seq, StoredMessage,
-    Timestamp,
+    StreamId, Timestamp,
 };
 use std::sync::Arc;
 
@@ -91,6 +91,7 @@ impl Queue {
                 .filter_map(|(&seq, kept)| Some((seq, kept.record.clone()?)))
                 .collect(),
             window: self.window.iter().cloned().collect(),
+            newest_entry: StreamId::ZERO,
         }
     }
 
@@ -130,7 +131,7 @@ impl Held {
                     })
                     .or_insert_with(|| Queue::new(record.clone()));
             }
-            Op::Append { queue, seq, at, content } => {
+            Op::Append { queue, seq, at, content, entry: _ } => {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
                 queue.next = seq.next();
                 queue.window.push_back((content.id().clone(), *seq));
@@ -155,6 +156,8 @@ impl Held {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
                 queue.messages.remove(seq);
             }
+            // Streams are Redis'.
+            Op::PassEntry { .. } => {}
             Op::Journal(entry) => {
                 self.last_journal = entry.number;
                 self.journal.push_back(entry.clone());

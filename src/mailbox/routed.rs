@@ -98,6 +98,7 @@ impl RoutedMailbox {
                 },
                 Op::PutRecord { queue, .. }
                 | Op::PutRevision { queue, .. }
+                | Op::PassEntry { queue, .. }
                 | Op::Finish { queue, .. } => match self.home(*queue, &parts)? {
                     Home::Memory { .. } => parts.memory.ops.push(op.clone()),
                     Home::File => parts.durable.ops.push(op.clone()),
@@ -185,6 +186,7 @@ fn appended_queue(op: &Op) -> Option<QueueId> {
         Op::PutQueue(_)
         | Op::PutRecord { .. }
         | Op::PutRevision { .. }
+        | Op::PassEntry { .. }
         | Op::Finish { .. }
         | Op::Journal(_)
         | Op::PutRepair(_) => None,

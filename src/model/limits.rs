@@ -22,6 +22,9 @@ pub const MAX_QUEUES: usize = 10_000;
 /// Header and payload bytes that wait in a `memory` queue whose settings name no bound: RAM must have one. Also
 /// what a `mixed` queue keeps in RAM at most, whatever its number of messages.
 pub const DEFAULT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+/// When a producer of a `redis` queue whose Redis is away may try again, in milliseconds: about as often as the
+/// broker itself tries.
+pub const REDIS_RETRY_MS: u64 = 1_000;
 /// A worker's credit: bounds what is in flight to one connection.
 pub const MAX_CREDIT: u32 = 1024;
 /// Queues that one worker may serve.

@@ -12,6 +12,7 @@ mod record;
 mod repair;
 mod settings;
 mod state;
+mod stream;
 mod time;
 mod view;
 
@@ -35,6 +36,7 @@ pub use settings::{
     QueueTemplate, Retry, Spill,
 };
 pub use state::{MessageState, QueueState, WorkerState};
+pub use stream::{Arrival, StreamEntry, StreamId};
 pub use time::Timestamp;
 pub use view::{
     HeadView, HoldView, InFlightView, JournalPage, MessagePage, MessageSummary, MessageView,

@@ -13,6 +13,7 @@ use super::message::{Content, WorkError};
 use super::repair::RepairOutcome;
 use super::settings::QueueSettings;
 use super::state::MessageState;
+use super::stream::{StreamEntry, StreamId};
 use super::time::Timestamp;
 
 /// What one commit holds, in order. All of it is durable, or nothing.
@@ -37,6 +38,15 @@ pub enum Op {
         at: Timestamp,
         /// The content, revision 0.
         content: Arc<Content>,
+        /// Set when it came by its queue's stream, where its payload is.
+        entry: Option<Box<StreamEntry>>,
+    },
+    /// An entry of a queue's stream is no new message: it goes, and is never brought in again.
+    PassEntry {
+        /// The queue.
+        queue: QueueId,
+        /// Which; all before have been appended or passed.
+        entry: StreamId,
     },
     /// A message's record is new or changed. A message without one is ready, at attempt 0, revision 0.
     PutRecord {
@@ -255,4 +265,6 @@ pub struct QueueBacklog {
     pub records: Vec<(Seq, MessageRecord)>,
     /// The newest accepted ids, oldest first, as many as the queue's de-duplication window holds.
     pub window: Vec<(MessageId, Seq)>,
+    /// The newest entry of its stream that was appended or passed; zero if it has none.
+    pub newest_entry: StreamId,
 }

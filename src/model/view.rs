@@ -92,6 +92,9 @@ pub struct QueueView {
     pub duplicates: u64,
     /// How it behaves.
     pub settings: QueueSettings,
+    /// Why it accepts nothing for now: the Redis where its messages wait can't be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
 }
 
 /// A queue's first unfinished message.

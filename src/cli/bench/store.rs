@@ -34,7 +34,13 @@ pub(super) fn measure(folder: &Path, batch: usize, plan: &Plan) -> Result<Row, B
         let ops = (0..batch).map(|_| {
             let seq = next;
             next = next.next();
-            Op::Append { queue, seq, at: Timestamp(0), content: content(seq, &payload) }
+            Op::Append {
+                queue,
+                seq,
+                at: Timestamp(0),
+                content: content(seq, &payload),
+                entry: None,
+            }
         });
         store.append(&Batch { ops: ops.collect() })?;
         store.sync()?;

@@ -8,6 +8,7 @@
 )]
 
 mod accepting;
+mod arriving;
 mod calls;
 mod compare;
 mod delivery;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{
     Content, Finish, Generation, IdempotencyKey, JournalEntry, MessageId, MessageRecord, Op,
     QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Revision, Seq, StoredMessage,
-    Timestamp, WorkError,
+    StreamId, Timestamp, WorkError,
 };
 
 /// A store that is always durable. Panics on operations that break `Op`'s contract.
@@ -32,6 +32,8 @@ pub(crate) struct Kept {
     pub(crate) messages: BTreeMap<Seq, KeptMessage>,
     /// How finished ones ended, in order.
     pub(crate) finished: Vec<(Seq, Finish)>,
+    /// The newest entry of its stream that was appended or passed.
+    pub(crate) newest_entry: StreamId,
 }
 
 /// A message in the store.
@@ -62,14 +64,19 @@ impl FakeStore {
             Op::PutQueue(record) => match self.queues.get_mut(&record.id) {
                 Some(kept) => kept.record = record,
                 None => {
-                    let (accepted, messages, finished) = Default::default();
+                    let (accepted, messages, finished, newest_entry) = Default::default();
                     let id = record.id;
                     assert!(self.queue_named(record.name.as_str()).is_none(), "names are unique");
-                    self.queues.insert(id, Kept { record, accepted, messages, finished });
+                    self.queues
+                        .insert(id, Kept { record, accepted, messages, finished, newest_entry });
                 }
             },
-            Op::Append { queue, seq, at, content } => {
+            Op::Append { queue, seq, at, content, entry } => {
                 let kept = self.kept(queue);
+                if let Some(entry) = entry {
+                    assert!(kept.newest_entry < entry.id, "entries are taken in their order");
+                    kept.newest_entry = entry.id;
+                }
                 kept.accepted.push(content.id().clone());
                 assert_eq!(seq.0, kept.accepted.len() as u64, "places come without gaps");
                 kept.messages
@@ -90,6 +97,11 @@ impl FakeStore {
                 let kept = self.kept(queue);
                 assert!(kept.messages.remove(&seq).is_some(), "{seq} is finished once");
                 kept.finished.push((seq, how));
+            }
+            Op::PassEntry { queue, entry } => {
+                let kept = self.kept(queue);
+                assert!(kept.newest_entry < entry, "entries are taken in their order");
+                kept.newest_entry = entry;
             }
             Op::Journal(entry) => {
                 assert_eq!(entry.number, self.journal.len() as u64 + 1, "no gaps in the journal");
@@ -208,6 +220,7 @@ impl Kept {
                 .filter_map(|(&seq, message)| Some((seq, message.record.clone()?)))
                 .collect(),
             window: ids.skip(self.accepted.len().saturating_sub(window)).collect(),
+            newest_entry: self.newest_entry,
         }
     }
 }

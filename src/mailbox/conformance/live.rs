@@ -192,6 +192,7 @@ pub(crate) fn a_reused_id_is_found_at_its_newest_place<M: Mailbox>(open: Open<'_
         seq: Seq(seq),
         at: Timestamp(seq),
         content: content("same", "x"),
+        entry: None,
     };
     mailbox.append(&batch([same(1), append(Q, 2, "y")])).unwrap();
     mailbox.append(&batch([same(3), same(4), append(Q, 5, "y")])).unwrap();

@@ -51,7 +51,7 @@ pub(crate) fn content(id: &str, payload: impl Into<Bytes>) -> Arc<Content> {
 /// Message `seq` of `queue`: id `q<queue>-<seq>`, payload `payload`.
 pub(crate) fn append(queue: QueueId, seq: u64, payload: impl Into<Bytes>) -> Op {
     let content = content(&format!("q{queue}-{seq}"), payload);
-    Op::Append { queue, seq: Seq(seq), at: Timestamp(1_000 + seq), content }
+    Op::Append { queue, seq: Seq(seq), at: Timestamp(1_000 + seq), content, entry: None }
 }
 
 /// As many small messages as there are places in `seqs`.

@@ -57,7 +57,7 @@ impl Changes {
                 self.put_json(queue_key(record.id), record)?;
                 self.queues.insert(record.id, record.clone());
             }
-            Op::Append { queue, seq, at, content } => {
+            Op::Append { queue, seq, at, content, entry: _ } => {
                 *self.appended.entry(*queue).or_default() = seq.0 + 1;
                 let content = Arc::clone(content);
                 self.entries.push(Entry { queue: *queue, seq: *seq, at: *at, content });
@@ -74,6 +74,8 @@ impl Changes {
                 }
                 self.finished.entry(*queue).or_default().push(seq.0);
             }
+            // Kept by the layer above, which knows the streams.
+            Op::PassEntry { .. } => {}
             Op::Journal(entry) => self.put_journal(entry)?,
             Op::PutRepair(outcome) => self.put_repair(outcome)?,
         }

@@ -13,6 +13,7 @@ use super::store::Store;
 use crate::mailbox::MailboxError;
 use crate::model::{
     Generation, MessageRecord, QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Seq,
+    StreamId,
 };
 
 /// Decodes what is under one key.
@@ -201,6 +202,7 @@ fn empty_backlog(queue: &Queue) -> QueueBacklog {
         oldest_at: None,
         records: Vec::new(),
         window: Vec::new(),
+        newest_entry: StreamId::ZERO,
     }
 }
 

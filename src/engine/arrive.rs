@@ -1,0 +1,77 @@
+//! Messages that other programs put into a queue's Redis stream, and whether that Redis can be reached.
+//!
+//! The stream's reader tells of entries in their order, each time with the entry after which it began to
+//! look. What has been taken in already is left out, and what comes after a gap is not taken at all: the
+//! reader begins again after the newest entry that was committed. So it may tell twice and lose nothing.
+
+use crate::model::{Arrival, Op, QueueId, QueueSettings, RejectCode, Rejection, StreamId, limits};
+
+use super::queue::QueueIndex;
+use super::send::Added;
+use super::{Effects, Engine};
+
+impl Engine {
+    /// Takes in what it may, in order; the rest is told again later.
+    pub(super) fn handle_arrived(
+        &mut self,
+        queue: QueueId,
+        after: StreamId,
+        arrivals: Vec<Arrival>,
+        out: &mut Effects,
+    ) {
+        let Some(&at) = self.by_id.get(&queue) else { return };
+        if self.stopping || after > self.queue(at).newest_entry {
+            return;
+        }
+        for arrival in arrivals {
+            let id = arrival.entry.id;
+            if id <= self.queue(at).newest_entry {
+                continue;
+            }
+            if !self.has_room(at, &arrival) {
+                break;
+            }
+            self.queue_mut(at).newest_entry = id;
+            let accepted = self.accept(at, arrival.content, Some(Box::new(arrival.entry)), out);
+            if accepted.duplicate {
+                out.ops.push(Op::PassEntry { queue, entry: id });
+            }
+        }
+        self.offer(at, out);
+    }
+
+    /// Redis can be reached, or can't for this reason. Queues whose messages wait there accept nothing
+    /// meanwhile.
+    pub(super) fn handle_redis_reach(&mut self, down: Option<String>) {
+        self.redis_down = down;
+        for at in (0..self.queues.len()).map(QueueIndex) {
+            if self.queue(at).record.settings.needs_redis() {
+                self.touch(at);
+            }
+        }
+    }
+
+    /// Why a queue with these settings accepts nothing while Redis is away.
+    pub(super) fn refuse_unreachable(&self, settings: &QueueSettings) -> Result<(), Rejection> {
+        match self.unreachable(settings) {
+            None => Ok(()),
+            Some(reason) => {
+                let text = format!("the queue waits in Redis, which can't be reached: {reason}");
+                let rejection = Rejection::new(RejectCode::StoreUnavailable, text);
+                Err(rejection.retry_after(limits::REDIS_RETRY_MS))
+            }
+        }
+    }
+
+    /// Why Redis can't be reached, if such a queue needs it.
+    pub(super) fn unreachable(&self, settings: &QueueSettings) -> Option<&str> {
+        self.redis_down.as_deref().filter(|_| settings.needs_redis())
+    }
+
+    /// A full queue leaves what others send to it in its stream. Nothing is refused: nobody would hear it.
+    fn has_room(&self, at: QueueIndex, arrival: &Arrival) -> bool {
+        let queue = self.queue(at);
+        queue.depth() == 0
+            || Added::default().count(Some(queue), &queue.record.settings, &arrival.content).is_ok()
+    }
+}
