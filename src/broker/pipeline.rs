@@ -122,6 +122,7 @@ fn size(op: &Op) -> u64 {
             .sum(),
         Op::PutQueue(_)
         | Op::PassEntry { .. }
+        | Op::PutNote { .. }
         | Op::Finish { .. }
         | Op::Journal(_)
         | Op::PutRepair(_) => 0,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 use crate::model::{
     HoldView, MessageRecord, MessageState, QueueBacklog, QueueRecord, QueueState, Revision, Seq,
     StreamId, Timestamp, WorkerId,
@@ -88,6 +90,7 @@ impl Queue {
                 records: Vec::new(),
                 window: Vec::new(),
                 newest_entry: StreamId::ZERO,
+                note: Bytes::new(),
             },
             seed,
         )

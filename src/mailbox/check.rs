@@ -70,10 +70,12 @@ impl Changed {
                 self.journal = Some(entry.number);
                 Ok(())
             }
-            Op::PassEntry { queue, .. } => match self.next(*queue, places) {
-                Some(_) => Ok(()),
-                None => Err(format!("there is no queue with id {queue}")),
-            },
+            Op::PassEntry { queue, .. } | Op::PutNote { queue, .. } => {
+                match self.next(*queue, places) {
+                    Some(_) => Ok(()),
+                    None => Err(format!("there is no queue with id {queue}")),
+                }
+            }
             Op::PutRepair(_) => Ok(()),
         }
     }

@@ -13,6 +13,8 @@ use crate::model::{
 };
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// Journal entries kept: RAM is bounded, and what is here is gone with the process anyway.
 const MAX_JOURNAL_ENTRIES: usize = 10_000;
 
@@ -39,6 +41,7 @@ struct Queue {
     messages: BTreeMap<Seq, Kept>,
     /// The newest accepted ids, oldest first; as long as the de-duplication window.
     window: VecDeque<(MessageId, Seq)>,
+    note: Bytes,
 }
 
 #[derive(Debug)]
@@ -61,7 +64,8 @@ impl Kept {
 
 impl Queue {
     fn new(record: QueueRecord) -> Self {
-        Self { record, next: Seq(1), messages: BTreeMap::new(), window: VecDeque::new() }
+        let (messages, window) = Default::default();
+        Self { record, next: Seq(1), messages, window, note: Bytes::new() }
     }
 
     fn trim_window(&mut self) {
@@ -92,6 +96,7 @@ impl Queue {
                 .collect(),
             window: self.window.iter().cloned().collect(),
             newest_entry: StreamId::ZERO,
+            note: self.note.clone(),
         }
     }
 
@@ -155,6 +160,9 @@ impl Held {
             Op::Finish { queue, seq, how: Finish::Done | Finish::Cancelled } => {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
                 queue.messages.remove(seq);
+            }
+            Op::PutNote { queue, note } => {
+                self.queues.get_mut(queue).expect("the batch was checked").note = note.clone();
             }
             // Streams are Redis'.
             Op::PassEntry { .. } => {}

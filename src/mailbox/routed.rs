@@ -99,6 +99,7 @@ impl RoutedMailbox {
                 Op::PutRecord { queue, .. }
                 | Op::PutRevision { queue, .. }
                 | Op::PassEntry { queue, .. }
+                | Op::PutNote { queue, .. }
                 | Op::Finish { queue, .. } => match self.home(*queue, &parts)? {
                     Home::Memory { .. } => parts.memory.ops.push(op.clone()),
                     Home::File => parts.durable.ops.push(op.clone()),
@@ -187,6 +188,7 @@ fn appended_queue(op: &Op) -> Option<QueueId> {
         | Op::PutRecord { .. }
         | Op::PutRevision { .. }
         | Op::PassEntry { .. }
+        | Op::PutNote { .. }
         | Op::Finish { .. }
         | Op::Journal(_)
         | Op::PutRepair(_) => None,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{
@@ -76,6 +77,13 @@ pub enum Op {
         seq: Seq,
         /// How it ended.
         how: Finish,
+    },
+    /// What a layer of the mailbox keeps of a queue beside its messages, in the place of what was there.
+    PutNote {
+        /// The queue; put before.
+        queue: QueueId,
+        /// Bytes of the layer's own form; short: it is written in each commit that changes it.
+        note: Bytes,
     },
     /// A line of the journal.
     Journal(JournalEntry),
@@ -267,4 +275,6 @@ pub struct QueueBacklog {
     pub window: Vec<(MessageId, Seq)>,
     /// The newest entry of its stream that was appended or passed; zero if it has none.
     pub newest_entry: StreamId,
+    /// The last note put; empty if there is none.
+    pub note: Bytes,
 }

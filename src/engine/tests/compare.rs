@@ -105,7 +105,11 @@ impl World {
                 let acked = queue.message(seq.0).state == MessageState::Done;
                 assert!(once || acked, "done only by an ack: {seq} at {now}");
             }
-            Op::PutQueue(_) | Op::PassEntry { .. } | Op::Journal(_) | Op::PutRepair(_) => {}
+            Op::PutQueue(_)
+            | Op::PassEntry { .. }
+            | Op::PutNote { .. }
+            | Op::Journal(_)
+            | Op::PutRepair(_) => {}
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::model::{
     Content, Finish, Generation, IdempotencyKey, JournalEntry, MessageId, MessageRecord, Op,
     QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Revision, Seq, StoredMessage,
@@ -98,6 +100,7 @@ impl FakeStore {
                 assert!(kept.messages.remove(&seq).is_some(), "{seq} is finished once");
                 kept.finished.push((seq, how));
             }
+            Op::PutNote { .. } => panic!("the engine puts no notes"),
             Op::PassEntry { queue, entry } => {
                 let kept = self.kept(queue);
                 assert!(kept.newest_entry < entry, "entries are taken in their order");
@@ -221,6 +224,7 @@ impl Kept {
                 .collect(),
             window: ids.skip(self.accepted.len().saturating_sub(window)).collect(),
             newest_entry: self.newest_entry,
+            note: Bytes::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::live::Open;
 use super::sample::*;
 use crate::mailbox::{JournalFilter, Mailbox};
-use crate::model::{Batch, QueueBacklog, QueueId, Recovered, Revision, Seq, Timestamp};
+use crate::model::{Batch, Op, QueueBacklog, QueueId, Recovered, Revision, Seq, Timestamp};
 
 /// Opens, recovers, does the batches in one commit each, syncs, and closes.
 fn session<M: Mailbox>(open: Open<'_, M>, batches: &[Batch]) -> Recovered {
@@ -80,6 +80,15 @@ pub(crate) fn a_restart_keeps_the_window_of_finished_messages<M: Mailbox>(open: 
         while mailbox.maintain().unwrap() {}
         mailbox.sync().unwrap();
     }
+}
+
+pub(crate) fn a_restart_keeps_the_last_note_of_each_queue<M: Mailbox>(open: Open<'_, M>) {
+    let note = |queue, text: &'static str| Op::PutNote { queue, note: text.into() };
+    let put = [put_queue(Q, 0), put_queue(QueueId(2), 0), note(Q, "first"), note(Q, "last")];
+    session(open, &[batch(put), appends(Q, 1..=1), batch([finish(Q, 1)])]);
+    let recovered = session(open, &[]);
+    assert_eq!(backlog(&recovered, Q).note, "last");
+    assert_eq!(backlog(&recovered, QueueId(2)).note, "");
 }
 
 pub(crate) fn a_restart_keeps_revisions_journal_and_repairs<M: Mailbox>(open: Open<'_, M>) {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::codec::{put_bytes, put_number, seal};
 use super::index::{Advance, Extra, Index, Progress, Queue, chunk_bytes};
 use super::layout::{
-    PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, queue_key,
-    record_key, repair_key, revision_key,
+    PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
+    queue_key, record_key, repair_key, revision_key,
 };
 use super::segment::{Change, Directory, Entry};
 use crate::mailbox::MailboxError;
@@ -73,6 +73,12 @@ impl Changes {
                     self.remove_chunks(&revision_key(*queue, *seq, revision), 0..chunks);
                 }
                 self.finished.entry(*queue).or_default().push(seq.0);
+            }
+            Op::PutNote { queue, note } => {
+                let key = note_key(*queue);
+                let mut value = note.to_vec();
+                seal(&key, &mut value);
+                self.keys.insert(key, Some(value));
             }
             // Kept by the layer above, which knows the streams.
             Op::PassEntry { .. } => {}

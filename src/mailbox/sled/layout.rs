@@ -43,6 +43,7 @@
 //! | `g` | generation |
 //! | `i` id(8) | ids of a segment: for each message accepted at (difference), size in bytes, id |
 //! | `j` number(8) | journal entry (JSON) |
+//! | `n` queue(4) | what a layer above keeps of the queue |
 //! | `p` number(8) | repair outcome (JSON) |
 //! | `q` queue(4) | queue record (JSON) |
 //! | `r` queue(4) seq(8) chunk(2) | message record (JSON), in chunks |
@@ -127,6 +128,10 @@ pub(super) fn repair_key(number: u64) -> Vec<u8> {
 
 pub(super) fn queue_key(queue: QueueId) -> Vec<u8> {
     key(b'q', &[&queue.0.to_be_bytes()])
+}
+
+pub(super) fn note_key(queue: QueueId) -> Vec<u8> {
+    key(b'n', &[&queue.0.to_be_bytes()])
 }
 
 /// Without the chunk: the prefix of all of them.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ::sled::IVec;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::codec::{Corrupt, Decoded, Reader, be, unseal};
@@ -178,6 +179,12 @@ pub(super) fn recovered(
         }
         Ok(())
     })?;
+    store.each(b'n', |key, value| {
+        if let Some(backlog) = backlogs.get_mut(&queue_of(key)?) {
+            backlog.note = Bytes::copy_from_slice(unseal(key, &value)?);
+        }
+        Ok(())
+    })?;
     let mut repairs = VecDeque::new();
     store.each(b'p', |key, value| {
         let outcome: RepairOutcome = decode(key, &value)?;
@@ -203,6 +210,7 @@ fn empty_backlog(queue: &Queue) -> QueueBacklog {
         records: Vec::new(),
         window: Vec::new(),
         newest_entry: StreamId::ZERO,
+        note: Bytes::new(),
     }
 }
 
