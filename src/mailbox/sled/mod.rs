@@ -5,6 +5,7 @@ mod cache;
 mod changes;
 mod codec;
 mod commit;
+mod files;
 mod index;
 mod layout;
 mod load;

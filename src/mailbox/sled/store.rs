@@ -11,6 +11,7 @@ use ::sled::{Db, IVec, Tree};
 
 use super::SledOptions;
 use super::codec::Corrupt;
+use super::files;
 use super::layout::{FORMAT, MAX_VALUE_BYTES, SLED_SEGMENT_BYTES};
 use crate::mailbox::MailboxError;
 
@@ -62,7 +63,9 @@ impl Store {
             .segment_size(SLED_SEGMENT_BYTES)
             .cache_capacity(options.cache_bytes)
             .flush_every_ms(None);
+        files::remove_unfinished(&sled_path).map_err(at("clearing sled's folder"))?;
         let db = open_sled(&config, path)?;
+        files::sync(&sled_path).map_err(at("syncing sled's parameters"))?;
         let tree = |name: &str| guard(path, "opening a tree", || db.open_tree(name.as_bytes()));
         let (log, state) = (tree("log")?, tree("state")?);
         let data = File::open(sled_path.join("db")).map_err(at("opening sled's file"))?;
