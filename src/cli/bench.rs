@@ -3,10 +3,14 @@
 //! Only figures of the same run are compared: disks and neighbours differ from one minute to the next.
 
 mod disk;
+mod folder;
 mod host;
+mod limits;
 mod load;
 mod report;
 mod samples;
+mod scale;
+mod steady;
 mod store;
 mod zmtp;
 
@@ -18,7 +22,8 @@ use tokio::time::Instant;
 
 use self::host::Host;
 use self::load::Load;
-use self::report::{Bar, Ratio, Report, Row};
+use self::report::{Bar, Figure, Report, Row};
+use self::scale::SizeArgs;
 use crate::admin::client::AdminError;
 
 /// Windows of the publishing loads: one at a time, a modest and a large pipeline.
@@ -29,14 +34,13 @@ const CALL_WINDOWS: [usize; 2] = [1, 64];
 const END_TO_END_WINDOW: usize = 1024;
 /// Queues of publishing and of the backlog that it leaves.
 const PUBLISH_QUEUES: usize = 64;
-/// What a message's header adds to a record of the store, in bytes: so much more the disk's and the
-/// mailbox's records get.
-const HEADER_BYTES: usize = 40;
 
-/// Measure publishing, end to end, calls and a backlog, next to what disk and mailbox do alone
+/// Measure publishing, end to end, calls, many queues and long backlogs, next to what disk and mailbox do
+/// alone
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// Measure the broker that runs (its admin socket), not one started for it.
+    /// Measure the broker that runs (its admin socket), not one started for it. What needs a fresh store or
+    /// a restart (queues, depth, steady, drain) is left out then.
     #[arg(long, value_name = "SOCKET")]
     broker: Option<PathBuf>,
     /// Where the temporary folder is made: the disk that is measured.
@@ -57,6 +61,8 @@ pub struct BenchArgs {
     /// Queues of the loads end to end and rpc.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1024))]
     queues: u32,
+    #[command(flatten)]
+    sizes: SizeArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -77,6 +83,14 @@ enum What {
     EndToEnd,
     /// CALL to REPLY.
     Rpc,
+    /// Many queues: making them, their memory, a restart, a list of all.
+    Queues,
+    /// One long queue: its memory, a restart, the first delivery after it.
+    Depth,
+    /// Many messages through a queue that stays short, in the store alone: its disk.
+    Steady,
+    /// A backlog that is worked off: the disk that is given back.
+    Drain,
 }
 
 /// Why a measurement could not be made.
@@ -95,6 +109,14 @@ pub enum BenchError {
     Unreachable {
         /// The admin socket.
         at: String,
+        /// The cause.
+        source: AdminError,
+    },
+    /// The broker refused an operator's request.
+    #[error("the broker could not be asked for {what}")]
+    Admin {
+        /// What was asked for.
+        what: &'static str,
         /// The cause.
         source: AdminError,
     },
@@ -124,6 +146,7 @@ struct Plan {
     messages: u64,
     payload_bytes: usize,
     queues: usize,
+    sizes: SizeArgs,
     only: Vec<What>,
 }
 
@@ -147,11 +170,12 @@ pub async fn run(args: &BenchArgs) -> Result<(), BenchError> {
         messages: args.messages,
         payload_bytes: args.payload_bytes as usize,
         queues: args.queues as usize,
+        sizes: args.sizes.clone(),
         only: args.only.clone(),
     };
     let at = args.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let mut rows = Vec::new();
-    store_rows(&plan, &at, &mut rows)?;
+    let (mut rows, mut figures) = (Vec::new(), Vec::new());
+    limits::measure(&plan, &at, &mut rows, &mut figures)?;
     if plan.needs_broker() {
         let host = match &args.broker {
             Some(socket) => Host::attach(socket).await?,
@@ -159,13 +183,17 @@ pub async fn run(args: &BenchArgs) -> Result<(), BenchError> {
         };
         broker_rows(&plan, &host, &mut rows).await?;
     }
+    figures.extend(ratios(&rows));
+    if args.broker.is_none() {
+        scale::measure(&plan, &at, &mut rows, &mut figures).await?;
+    }
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         debug_build: cfg!(debug_assertions),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         payload_bytes: plan.payload_bytes,
-        ratios: ratios(&rows),
         rows,
+        figures,
     };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).expect("figures are JSON"));
@@ -175,24 +203,12 @@ pub async fn run(args: &BenchArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Disk and mailbox, without the broker: the limits.
-fn store_rows(plan: &Plan, folder: &Path, rows: &mut Vec<Row>) -> Result<(), BenchError> {
-    let scratch = tempfile::Builder::new()
-        .prefix("limits-")
+/// A temporary folder below `folder`, removed with the value.
+fn scratch(folder: &Path) -> Result<tempfile::TempDir, BenchError> {
+    tempfile::Builder::new()
+        .prefix("mubroker-bench-")
         .tempdir_in(folder)
-        .map_err(|source| BenchError::io("a temporary folder", source))?;
-    for batch in WINDOWS {
-        if plan.has(What::Disk) {
-            let record = plan.payload_bytes + HEADER_BYTES;
-            let row = disk::measure(scratch.path(), batch, record, plan.time)
-                .map_err(|source| BenchError::io("appending to a plain file", source))?;
-            rows.push(row);
-        }
-        if plan.has(What::Mailbox) {
-            rows.push(store::measure(scratch.path(), batch, plan)?);
-        }
-    }
-    Ok(())
+        .map_err(|source| BenchError::io("a temporary folder", source))
 }
 
 async fn broker_rows(plan: &Plan, host: &Host, rows: &mut Vec<Row>) -> Result<(), BenchError> {
@@ -240,22 +256,27 @@ async fn watched(
 }
 
 /// The project's bars, as far as their figures are there.
-fn ratios(rows: &[Row]) -> Vec<Ratio> {
+fn ratios(rows: &[Row]) -> Vec<Figure> {
     let find = |name: &str, window| rows.iter().find(|r| r.name == name && r.window == window);
     let wide = END_TO_END_WINDOW;
     let (publish, mailbox) = (find("publish", wide), find(store::NAME, wide));
     let mut ratios = Vec::new();
     if let (Some(publish), Some(mailbox)) = (publish, mailbox) {
         let value = publish.per_second / mailbox.per_second;
-        ratios.push(Ratio::new("publish / mailbox alone, window 1024", value, Bar::AtLeast(0.4)));
+        ratios.push(Figure::new(
+            "publish / mailbox alone, window 1024",
+            value,
+            "",
+            Bar::AtLeast(0.4),
+        ));
         if let (Some([_, p99, _]), Some([flush, ..])) = (publish.latency_ms, mailbox.latency_ms) {
             let name = "publish p99 / mailbox flush p50, window 1024";
-            ratios.push(Ratio::new(name, p99 / flush, Bar::Below(20.0)));
+            ratios.push(Figure::new(name, p99 / flush, "", Bar::Below(20.0)));
         }
     }
     if let (Some(publish), Some(through)) = (publish, find("end to end", wide)) {
         let value = through.per_second / publish.per_second;
-        ratios.push(Ratio::new("end to end / publish, window 1024", value, Bar::AtLeast(0.5)));
+        ratios.push(Figure::new("end to end / publish, window 1024", value, "", Bar::AtLeast(0.5)));
     }
     ratios
 }

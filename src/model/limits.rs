@@ -17,8 +17,8 @@ pub const MAX_SENDMANY_MESSAGES: usize = 1024;
 pub const MAX_FRAMES: usize = 2 * MAX_SENDMANY_MESSAGES + 8;
 /// A whole wire message in bytes: one commit must be able to hold it.
 pub const MAX_WIRE_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
-/// Queues in one store: each costs RAM even when idle.
-pub const MAX_QUEUES: usize = 10_000;
+/// Queues in one store: each costs some hundred bytes of RAM even when idle.
+pub const MAX_QUEUES: usize = 200_000;
 /// Header and payload bytes that wait in a `memory` queue whose settings name no bound: RAM must have one. Also
 /// what a `mixed` queue keeps in RAM at most, whatever its number of messages.
 pub const DEFAULT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;

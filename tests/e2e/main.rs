@@ -1,6 +1,7 @@
 //! End-to-end tests: the real binary, real peers.
 
 mod admin;
+mod bench;
 mod cli;
 mod console;
 mod daemon;

@@ -1,6 +1,6 @@
 //! The broker that is measured: one of our own in a temporary folder, or one that runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,10 +12,14 @@ use tokio::time::{Instant, sleep};
 use super::BenchError;
 use crate::admin::client::{AdminClient, Endpoint};
 
-/// How long the broker may take to start or to stop; both take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two attempts to reach a broker that starts.
-const RETRY: Duration = Duration::from_millis(20);
+/// How long the broker may take to start or to stop; both take milliseconds, or some seconds with a large
+/// store.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two attempts to reach a broker that starts: how exactly its opening time is known.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// The configuration's name in the folder of a broker of our own.
+const CONFIG: &str = "mubroker.toml";
 
 /// What a tick in `/proc` is: USER_HZ is part of Linux's interface, the same on every machine that we
 /// build for.
@@ -26,13 +30,17 @@ pub(super) struct Host {
     pub(super) pid: u32,
     pub(super) clients: String,
     pub(super) workers: String,
+    client: AdminClient,
+    socket: PathBuf,
+    /// Where its store is.
+    data_dir: PathBuf,
     own: Option<Own>,
 }
 
 struct Own {
     child: Child,
     /// Removed with this value, after the child's end.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What the process has used, by `/proc`.
@@ -47,58 +55,75 @@ pub(super) struct Usage {
 impl Host {
     /// Starts a broker of this binary in a temporary folder below `at`.
     pub(super) async fn start(at: &Path) -> Result<Self, BenchError> {
-        let folder = tempfile::Builder::new()
-            .prefix("mubroker-bench-")
-            .tempdir_in(at)
-            .map_err(|source| BenchError::io("a temporary folder", source))?;
-        let config = folder.path().join("mubroker.toml");
+        let folder = super::scratch(at)?;
         let data = folder.path().join("data");
         let text = format!(
             "data_dir = {data:?}\n[listen]\nclients = \"tcp://127.0.0.1:0\"\n\
              workers = \"tcp://127.0.0.1:0\"\n"
         );
-        std::fs::write(&config, text)
+        std::fs::write(folder.path().join(CONFIG), text)
             .map_err(|source| BenchError::io("the configuration", source))?;
-        let child = std::env::current_exe()
-            .and_then(|binary| {
-                Command::new(binary)
-                    .arg("serve")
-                    .arg("--config")
-                    .arg(&config)
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::inherit())
-                    .spawn()
-            })
-            .map_err(|source| BenchError::io("the broker's start", source))?;
-        let own = Own { child, _folder: folder };
-        let socket = data.join("admin.sock");
-        let mut host =
-            Self { pid: 0, clients: String::new(), workers: String::new(), own: Some(own) };
+        let child = spawn(folder.path())?;
+        let mut host = Self::at(&data.join("admin.sock"), Some(Own { child, folder }));
+        host.until_it_answers().await?;
+        Ok(host)
+    }
+
+    /// The broker whose admin API is at `socket`.
+    pub(super) async fn attach(socket: &Path) -> Result<Self, BenchError> {
+        let mut host = Self::at(socket, None);
+        host.find().await?;
+        Ok(host)
+    }
+
+    fn at(socket: &Path, own: Option<Own>) -> Self {
+        let client = AdminClient::new(Endpoint::Unix(socket.to_owned()), "cli");
+        let (clients, workers, data_dir) = Default::default();
+        Self { pid: 0, clients, workers, client, socket: socket.to_owned(), data_dir, own }
+    }
+
+    /// Stops a broker of our own in good order and starts it over the same store; the time from its start
+    /// to its first answer.
+    pub(super) async fn restart(&mut self) -> Result<Duration, BenchError> {
+        self.stop();
+        let began = Instant::now();
+        if let Some(own) = &mut self.own {
+            own.child = spawn(own.folder.path())?;
+        }
+        self.until_it_answers().await?;
+        Ok(began.elapsed())
+    }
+
+    async fn until_it_answers(&mut self) -> Result<(), BenchError> {
         let began = Instant::now();
         loop {
-            match host.find(&socket).await {
-                Ok(()) => return Ok(host),
-                Err(error) if began.elapsed() > PATIENCE || host.ended() => return Err(error),
+            match self.find().await {
+                Ok(()) => return Ok(()),
+                Err(error) if began.elapsed() > PATIENCE || self.ended() => return Err(error),
                 Err(_) => sleep(RETRY).await,
             }
         }
     }
 
-    /// The broker whose admin API is at `socket`.
-    pub(super) async fn attach(socket: &Path) -> Result<Self, BenchError> {
-        let mut host = Self { pid: 0, clients: String::new(), workers: String::new(), own: None };
-        host.find(socket).await?;
-        Ok(host)
-    }
-
-    async fn find(&mut self, socket: &Path) -> Result<(), BenchError> {
-        let endpoint = Endpoint::Unix(socket.to_owned());
-        let overview = AdminClient::new(endpoint, "cli").overview().await.map_err(|source| {
-            BenchError::Unreachable { at: socket.display().to_string(), source }
+    async fn find(&mut self) -> Result<(), BenchError> {
+        let overview = self.client.overview().await.map_err(|source| BenchError::Unreachable {
+            at: self.socket.display().to_string(),
+            source,
         })?;
         (self.pid, self.clients, self.workers) = (overview.pid, overview.clients, overview.workers);
+        self.data_dir = overview.data_dir.into();
         Ok(())
+    }
+
+    /// Its admin API.
+    pub(super) fn admin(&self) -> &AdminClient {
+        &self.client
+    }
+
+    /// What its store takes on the disk, in bytes.
+    pub(super) fn disk_bytes(&self) -> Result<u64, BenchError> {
+        super::folder::bytes(&self.data_dir.join("store"))
+            .map_err(|source| BenchError::io("the store's folder", source))
     }
 
     fn ended(&mut self) -> bool {
@@ -110,15 +135,8 @@ impl Host {
         self.own.is_some()
     }
 
-    /// What the broker's process has used so far.
-    pub(super) fn usage(&self) -> Result<Usage, BenchError> {
-        usage(self.pid).map_err(|source| BenchError::io("/proc of the broker", source))
-    }
-}
-
-impl Drop for Host {
     /// A broker of our own is ended by SIGTERM, and by force if that takes too long.
-    fn drop(&mut self) {
+    fn stop(&mut self) {
         let Some(own) = &mut self.own else { return };
         let pid = Pid::from_raw(i32::try_from(own.child.id()).unwrap_or_default());
         let asked = pid.as_raw() > 0 && kill(pid, Signal::SIGTERM).is_ok();
@@ -133,6 +151,31 @@ impl Drop for Host {
         let _ = own.child.kill();
         let _ = own.child.wait();
     }
+
+    /// What the broker's process has used so far.
+    pub(super) fn usage(&self) -> Result<Usage, BenchError> {
+        usage(self.pid).map_err(|source| BenchError::io("/proc of the broker", source))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn spawn(folder: &Path) -> Result<Child, BenchError> {
+    let started = std::env::current_exe().and_then(|binary| {
+        Command::new(binary)
+            .arg("serve")
+            .arg("--config")
+            .arg(folder.join(CONFIG))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+    });
+    started.map_err(|source| BenchError::io("the broker's start", source))
 }
 
 fn usage(pid: u32) -> std::io::Result<Usage> {

@@ -15,8 +15,8 @@ use crate::wire::MAGIC;
 const SILENCE: Duration = Duration::from_secs(30);
 /// The part of a load's time at its start that isn't measured: caches fill, queues are made.
 const WARM_UP: u32 = 10;
-/// A whole drain may take so long.
-const DRAIN_LIMIT: Duration = Duration::from_secs(600);
+/// A load of a given number of messages is given up after this time.
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// One load against one broker: connections, and the names of its messages.
 pub(super) struct Load<'a> {
@@ -55,6 +55,13 @@ impl Tally {
     fn new(time: Duration, limit: u64) -> Self {
         let warm = time / WARM_UP;
         Self { began: Instant::now(), warm, time, limit, count: 0, samples: Samples::default() }
+    }
+
+    /// Everything counts, until there are `count`.
+    fn of_all(count: u64) -> Self {
+        let mut tally = Self::new(LIMIT, count);
+        tally.warm = Duration::ZERO;
+        tally
     }
 
     fn add(&mut self, since: Instant) {
@@ -97,9 +104,29 @@ impl<'a> Load<'a> {
     /// SENDs with at most `window` unanswered; the times are from the write to ACCEPTED. The messages
     /// stay in their queues; `Load::drain` takes them out.
     pub(super) async fn publish(&mut self, window: usize) -> Result<Row, BenchError> {
-        let mut tally = Tally::new(self.plan.time, self.plan.messages);
+        let tally = Tally::new(self.plan.time, self.plan.messages);
+        self.send("publish", window, u64::MAX, tally).await
+    }
+
+    /// As `Load::publish`, but exactly `count` messages, however long that takes.
+    pub(super) async fn fill(
+        &mut self,
+        name: &'static str,
+        window: usize,
+        count: u64,
+    ) -> Result<Row, BenchError> {
+        self.send(name, window, count, Tally::of_all(count)).await
+    }
+
+    async fn send(
+        &mut self,
+        name: &'static str,
+        window: usize,
+        most: u64,
+        mut tally: Tally,
+    ) -> Result<Row, BenchError> {
         while !(tally.over() && self.sent.is_empty()) {
-            while self.sent.len() < window && !tally.over() {
+            while self.sent.len() < window && self.next < most && !tally.over() {
                 self.put("SEND", "");
             }
             self.client.flush().await.map_err(connection)?;
@@ -112,7 +139,21 @@ impl<'a> Load<'a> {
                 }
             }
         }
-        Ok(tally.row("publish", window, self.queues.len()))
+        Ok(tally.row(name, window, self.queues.len()))
+    }
+
+    /// The time from a worker's connection to its first delivery. What it was given is not done.
+    pub(super) async fn first_delivery(&mut self, workers: &str) -> Result<Duration, BenchError> {
+        let began = Instant::now();
+        let mut worker = self.worker(workers).await?;
+        loop {
+            heard(worker.more()).await?;
+            while let Some(frames) = worker.next() {
+                if work(&mut worker, &frames)?.is_some() {
+                    return Ok(began.elapsed());
+                }
+            }
+        }
     }
 
     /// CALLs with at most `window` unanswered, and a worker that answers at once; the times are from the
@@ -179,8 +220,7 @@ impl<'a> Load<'a> {
     /// the next.
     pub(super) async fn drain(&mut self, workers: &str, count: u64) -> Result<Row, BenchError> {
         let mut worker = self.worker(workers).await?;
-        let mut tally = Tally::new(DRAIN_LIMIT, count);
-        tally.warm = Duration::ZERO;
+        let mut tally = Tally::of_all(count);
         let mut last = Instant::now();
         while !tally.over() {
             worker.flush().await.map_err(connection)?;

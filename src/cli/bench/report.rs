@@ -56,20 +56,22 @@ impl Row {
     }
 }
 
-/// One figure against another of the same run.
+/// What the project holds itself to: mostly one figure against another of the same run.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Ratio {
-    /// What to what.
+pub(super) struct Figure {
+    /// What, or what to what.
     pub(super) name: &'static str,
     /// The figure.
     pub(super) value: f64,
+    /// Its unit; empty for a ratio.
+    pub(super) unit: &'static str,
     /// What the project asks for.
     pub(super) bar: Bar,
     /// Whether it is met.
     pub(super) met: bool,
 }
 
-/// A bound on a ratio.
+/// A bound on a figure.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Bar {
@@ -77,13 +79,13 @@ pub(super) enum Bar {
     Below(f64),
 }
 
-impl Ratio {
-    pub(super) fn new(name: &'static str, value: f64, bar: Bar) -> Self {
+impl Figure {
+    pub(super) fn new(name: &'static str, value: f64, unit: &'static str, bar: Bar) -> Self {
         let met = match bar {
             Bar::AtLeast(least) => value >= least,
             Bar::Below(most) => value < most,
         };
-        Self { name, value, bar, met }
+        Self { name, value, unit, bar, met }
     }
 }
 
@@ -101,7 +103,7 @@ pub(super) struct Report {
     /// The measurements, in the order in which they were made.
     pub(super) rows: Vec<Row>,
     /// What the project asks of itself.
-    pub(super) ratios: Vec<Ratio>,
+    pub(super) figures: Vec<Figure>,
 }
 
 impl fmt::Display for Report {
@@ -136,13 +138,14 @@ impl fmt::Display for Report {
              A FIFO queue\nhas one message in flight: workers' loads go through as many queues as shown. \
              CPU and RSS are the\nbroker's process alone.\n"
         )?;
-        for Ratio { name, value, bar, met } in &self.ratios {
+        for Figure { name, value, unit, bar, met } in &self.figures {
             let (word, bound) = match bar {
                 Bar::AtLeast(least) => ("at least", least),
                 Bar::Below(most) => ("below", most),
             };
             let verdict = if *met { "met" } else { "MISSED" };
-            writeln!(f, "{name:<58}{value:>7.2}   {word} {bound}: {verdict}")?;
+            let digits = if *value < 100.0 { 2 } else { 0 };
+            writeln!(f, "{name:<58}{value:>9.digits$} {unit:<6} {word} {bound}: {verdict}")?;
         }
         Ok(())
     }

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::samples::Samples;
-use super::{BenchError, Plan, Row};
+use super::{BenchError, Row};
 use crate::mailbox::{Mailbox, SledMailbox, SledOptions};
 use crate::model::{
     Batch, Content, Header, MessageId, Op, QueueId, QueueName, QueueRecord, QueueSettings, Seq,
@@ -16,51 +17,96 @@ use crate::model::{
 
 /// The row's name.
 pub(super) const NAME: &str = "mailbox: append + sync";
+/// The queue that all goes into.
+pub(super) const QUEUE: QueueId = QueueId(1);
 
-/// Commits batches of `batch` messages, one flush each, for the plan's time; the samples are whole
-/// commits.
-pub(super) fn measure(folder: &Path, batch: usize, plan: &Plan) -> Result<Row, BenchError> {
-    let path = folder.join(format!("mailbox-{batch}"));
-    let store = SledMailbox::open(&path, SledOptions::default())?;
-    store.recover()?;
-    let queue = QueueId(1);
-    store.append(&Batch { ops: vec![Op::PutQueue(record(queue))] })?;
-    store.sync()?;
-    let payload = Bytes::from(vec![b'x'; plan.payload_bytes]);
-    let mut samples = Samples::default();
-    let (began, mut next) = (Instant::now(), Seq(1));
-    while began.elapsed() < plan.time && next.0 <= plan.messages {
-        let from = Instant::now();
-        let ops = (0..batch).map(|_| {
-            let seq = next;
-            next = next.next();
-            Op::Append {
-                queue,
-                seq,
-                at: Timestamp(0),
-                content: content(seq, &payload),
-                entry: None,
-            }
-        });
-        store.append(&Batch { ops: ops.collect() })?;
-        store.sync()?;
-        samples.add(from.elapsed());
-    }
-    let elapsed = began.elapsed();
-    drop(store);
-    std::fs::remove_dir_all(&path)
-        .map_err(|source| BenchError::io("removing the measured store", source))?;
-    Ok(Row::new(NAME, batch, 1, next.0 - 1, elapsed, samples))
+/// A mailbox that grows by one commit and flush after the other, in slices of time.
+pub(super) struct Appender {
+    store: SledMailbox,
+    payload: Bytes,
+    batch: usize,
+    next: Seq,
+    limit: u64,
+    elapsed: Duration,
+    samples: Samples,
 }
 
-fn record(id: QueueId) -> QueueRecord {
-    QueueRecord {
-        id,
+impl Appender {
+    /// For commits of `batch` messages, about `limit` in all.
+    pub(super) fn open(
+        folder: &Path,
+        batch: usize,
+        payload_bytes: usize,
+        limit: u64,
+    ) -> Result<Self, BenchError> {
+        let store = open(&folder.join(format!("mailbox-{batch}")))?;
+        let payload = Bytes::from(vec![b'x'; payload_bytes]);
+        let (next, elapsed, samples) = (Seq(1), Duration::ZERO, Samples::default());
+        Ok(Self { store, payload, batch, next, limit, elapsed, samples })
+    }
+
+    /// Commits for about `time`, at least once; messages a second. What makes the messages isn't measured.
+    pub(super) fn slice(&mut self, time: Duration) -> Result<f64, BenchError> {
+        let (mut spent, mut messages) = (Duration::ZERO, 0);
+        while messages == 0 || (spent < time && !self.is_full()) {
+            let ops = appends(&mut self.next, self.batch, &self.payload);
+            let took = commit(&self.store, ops)?;
+            self.samples.add(took);
+            spent += took;
+            messages += self.batch;
+        }
+        self.elapsed += spent;
+        Ok(messages as f64 / spent.as_secs_f64())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.next.0 > self.limit
+    }
+
+    /// The samples are whole commits.
+    pub(super) fn row(self) -> Row {
+        Row::new(NAME, self.batch, 1, self.next.0 - 1, self.elapsed, self.samples)
+    }
+}
+
+/// A new store with one queue.
+pub(super) fn open(path: &Path) -> Result<SledMailbox, BenchError> {
+    let store = SledMailbox::open(path, SledOptions::default())?;
+    store.recover()?;
+    let record = QueueRecord {
+        id: QUEUE,
         name: QueueName::new("bench").expect("letters are a queue's name"),
         settings: QueueSettings::default(),
         paused: None,
         created_at: Timestamp(0),
-    }
+    };
+    commit(&store, vec![Op::PutQueue(record)])?;
+    Ok(store)
+}
+
+/// Appends of `count` messages from `next` on.
+pub(super) fn appends(next: &mut Seq, count: usize, payload: &Bytes) -> Vec<Op> {
+    let ops = (0..count).map(|_| {
+        let seq = *next;
+        *next = seq.next();
+        Op::Append {
+            queue: QUEUE,
+            seq,
+            at: Timestamp(0),
+            content: content(seq, payload),
+            entry: None,
+        }
+    });
+    ops.collect()
+}
+
+/// One commit and its flush; how long they took.
+pub(super) fn commit(store: &SledMailbox, ops: Vec<Op>) -> Result<Duration, BenchError> {
+    let batch = Batch { ops };
+    let from = Instant::now();
+    store.append(&batch)?;
+    store.sync()?;
+    Ok(from.elapsed())
 }
 
 fn content(seq: Seq, payload: &Bytes) -> Arc<Content> {
