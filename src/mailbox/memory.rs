@@ -38,8 +38,10 @@ struct Held {
 struct Queue {
     record: QueueRecord,
     next: Seq,
+    /// The place after the highest that came.
+    end: Seq,
     messages: BTreeMap<Seq, Kept>,
-    /// The newest accepted ids, oldest first; as long as the de-duplication window.
+    /// The newest accepted ids, ascending by place; as many places as the de-duplication window has.
     window: VecDeque<(MessageId, Seq)>,
     note: Bytes,
 }
@@ -64,15 +66,31 @@ impl Kept {
 
 impl Queue {
     fn new(record: QueueRecord) -> Self {
-        let (messages, window) = Default::default();
-        Self { record, next: Seq(1), messages, window, note: Bytes::new() }
+        Self {
+            record,
+            next: Seq(1),
+            end: Seq(1),
+            messages: BTreeMap::new(),
+            window: VecDeque::new(),
+            note: Bytes::new(),
+        }
     }
 
     fn trim_window(&mut self) {
-        let last = self.record.settings.dedup.last() as usize;
-        while self.window.len() > last {
+        let start = self.end.0.saturating_sub(u64::from(self.record.settings.dedup.last()));
+        while self.window.front().is_some_and(|&(_, seq)| seq.0 < start) {
             self.window.pop_front();
         }
+    }
+
+    fn append(&mut self, seq: Seq, kept: Kept) {
+        self.end = self.end.max(seq.next());
+        self.next = self.next.max(self.end);
+        let after = self.window.iter().rposition(|&(_, before)| before < seq);
+        let at = after.map_or(0, |after| after + 1);
+        self.window.insert(at, (kept.content.id().clone(), seq));
+        self.trim_window();
+        self.messages.insert(seq, kept);
     }
 
     fn floor(&self) -> Seq {
@@ -138,16 +156,13 @@ impl Held {
             }
             Op::Append { queue, seq, at, content, entry: _ } => {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
-                queue.next = seq.next();
-                queue.window.push_back((content.id().clone(), *seq));
-                queue.trim_window();
                 let kept = Kept {
                     at: *at,
                     content: Arc::clone(content),
                     record: None,
                     revisions: BTreeMap::new(),
                 };
-                queue.messages.insert(*seq, kept);
+                queue.append(*seq, kept);
             }
             Op::PutRecord { queue, seq, record } => {
                 self.kept_mut(*queue, *seq).record = Some(record.clone());
@@ -251,6 +266,45 @@ impl MemoryMailbox {
     /// Forgets a queue that has moved elsewhere.
     pub(super) fn release(&self, queue: QueueId) {
         self.held_mut().queues.remove(&queue);
+    }
+}
+
+/// As the model of stores with gaps.
+#[cfg(test)]
+impl super::Durable for MemoryMailbox {
+    fn append_with_gaps(
+        &self,
+        batch: &Batch,
+        elsewhere: &BTreeMap<QueueId, super::Elsewhere>,
+    ) -> Result<(), MailboxError> {
+        let mut held = self.held_mut();
+        batch.ops.iter().for_each(|op| held.apply(op));
+        for (queue, next) in elsewhere.iter().filter_map(|(queue, at)| Some((queue, at.next?))) {
+            let queue = held.queues.get_mut(queue).expect("the queue was put before");
+            queue.next = next.max(queue.end);
+        }
+        Ok(())
+    }
+
+    fn first_unfinished(&self, queue: QueueId, from: Seq) -> Option<Seq> {
+        let held = self.held();
+        held.queues.get(&queue)?.messages.range(from..).next().map(|(&seq, _)| seq)
+    }
+
+    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
+        self.held().kept(queue, seq).is_some()
+    }
+
+    fn waiting(&self, queue: QueueId) -> u64 {
+        self.held().queues.get(&queue).map_or(0, |queue| queue.messages.len() as u64)
+    }
+
+    fn last_journal(&self) -> u64 {
+        self.held().last_journal
+    }
+
+    fn check_sound(&self) -> Result<(), MailboxError> {
+        Ok(())
     }
 }
 

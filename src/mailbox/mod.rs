@@ -3,12 +3,14 @@
 mod check;
 #[cfg(test)]
 mod conformance;
+mod durable;
 #[cfg(test)]
 pub(crate) mod fault;
 mod memory;
 mod routed;
 mod sled;
 
+pub use durable::{Durable, Elsewhere};
 pub use memory::MemoryMailbox;
 pub use routed::RoutedMailbox;
 pub use sled::{SledMailbox, SledOptions};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::{JournalFilter, Mailbox, MailboxError, MemoryMailbox, SledMailbox};
+use super::{Durable, Elsewhere, JournalFilter, Mailbox, MailboxError, MemoryMailbox, SledMailbox};
 use crate::model::{
     Batch, Content, JournalEntry, MailboxKind, MessageId, Op, QueueBacklog, QueueId, QueueRecord,
     Recovered, Revision, RevisionRecord, Seq, StoredMessage,
@@ -211,9 +211,14 @@ impl Mailbox for RoutedMailbox {
     fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
         let parts = self.take_apart(batch)?;
         self.memory.check(&parts.memory)?;
-        let places: Vec<(QueueId, Seq)> = parts.places.into_iter().collect();
+        self.durable.check(&parts.durable)?;
+        let places: BTreeMap<QueueId, Elsewhere> = parts
+            .places
+            .into_iter()
+            .map(|(queue, next)| (queue, Elsewhere { first: None, next: Some(next) }))
+            .collect();
         // Also with nothing to do there: a broken store takes no more batches of any kind.
-        self.durable.append_with_places(&parts.durable, &places)?;
+        self.durable.append_with_gaps(&parts.durable, &places)?;
         if !parts.durable.ops.is_empty() || !places.is_empty() {
             self.is_unsynced.store(true, Ordering::Release);
         }

@@ -1,18 +1,19 @@
 //! What a batch changes: messages for the log, keys of `state`, and the index.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::codec::{put_bytes, put_number, seal};
-use super::index::{Advance, Extra, Index, Progress, Queue, chunk_bytes};
+use super::index::{Advance, Extra, Index, Progress, Queue, Run, chunk_bytes};
 use super::layout::{
     PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
     queue_key, record_key, repair_key, revision_key,
 };
 use super::segment::{Change, Directory, Entry};
-use crate::mailbox::MailboxError;
+use crate::mailbox::{Elsewhere, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
 use crate::model::{
     Batch, Content, JournalEntry, MessageRecord, Op, QueueId, QueueRecord, RepairOutcome,
@@ -25,29 +26,29 @@ pub(super) struct Changes {
     pub(super) entries: Vec<Entry>,
     keys: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     queues: BTreeMap<QueueId, QueueRecord>,
-    appended: BTreeMap<QueueId, u64>,
+    /// From the first place to after the last.
+    appended: BTreeMap<QueueId, Range<u64>>,
     finished: BTreeMap<QueueId, Vec<u64>>,
-    places: BTreeMap<QueueId, u64>,
+    /// Next places that were said.
+    next: BTreeMap<QueueId, u64>,
     advances: Vec<(QueueId, Advance)>,
     extras: BTreeMap<(QueueId, u64), Extra>,
     last_journal: Option<u64>,
-    repairs: std::ops::Range<u64>,
+    repairs: Range<u64>,
 }
 
 impl Changes {
-    /// `batch` is checked. `places` are queues whose next place becomes at least so high, without
-    /// messages.
+    /// `batch` is checked.
     pub(super) fn of(
         batch: &Batch,
-        places: &[(QueueId, Seq)],
+        elsewhere: &BTreeMap<QueueId, Elsewhere>,
         index: &Index,
     ) -> Result<Self, MailboxError> {
         let mut changes = Self { repairs: index.repairs.clone(), ..Self::default() };
         for op in &batch.ops {
             changes.take(op, index)?;
         }
-        changes.places = places.iter().map(|&(queue, seq)| (queue, seq.0)).collect();
-        changes.settle(index);
+        changes.settle(elsewhere, index);
         Ok(changes)
     }
 
@@ -58,7 +59,8 @@ impl Changes {
                 self.queues.insert(record.id, record.clone());
             }
             Op::Append { queue, seq, at, content, entry: _ } => {
-                *self.appended.entry(*queue).or_default() = seq.0 + 1;
+                let places = self.appended.entry(*queue).or_insert(seq.0..seq.0);
+                *places = places.start.min(seq.0)..places.end.max(seq.0 + 1);
                 let content = Arc::clone(content);
                 self.entries.push(Entry { queue: *queue, seq: *seq, at: *at, content });
             }
@@ -151,15 +153,16 @@ impl Changes {
     }
 
     /// Works out floors once all is known.
-    fn settle(&mut self, index: &Index) {
-        let fresh = Progress::new();
-        for (&queue, finished) in &mut self.finished {
-            let known = index.queues.get(&queue);
-            let progress = known.map_or(&fresh, |queue| &queue.progress);
-            let advance = progress.advance(finished);
-            let appended = self.appended.get(&queue).copied();
-            let next = appended.or(known.map(|queue| queue.next)).unwrap_or(1);
-            put_floor(&mut self.keys, queue, advance.floor, next);
+    fn settle(&mut self, elsewhere: &BTreeMap<QueueId, Elsewhere>, index: &Index) {
+        let said = elsewhere.iter().filter_map(|(&queue, at)| Some((queue, at.next?.0)));
+        self.next = said.collect();
+        let mut finished = std::mem::take(&mut self.finished);
+        for &queue in self.next.keys() {
+            finished.entry(queue).or_default();
+        }
+        for (&queue, places) in &mut finished {
+            let first = elsewhere.get(&queue).and_then(|at| at.first);
+            let advance = self.advance(queue, places, first, index);
             for (&chunk, bits) in &advance.put {
                 let key = finished_key(queue, chunk);
                 let mut bytes = chunk_bytes(bits);
@@ -171,9 +174,40 @@ impl Changes {
             }
             self.advances.push((queue, advance));
         }
-        for (&queue, &next) in &self.places {
-            put_floor(&mut self.keys, queue, next, next);
-        }
+        self.finished = finished;
+    }
+
+    /// What finishing `places` does to a queue whose first place elsewhere is `first`.
+    fn advance(
+        &mut self,
+        queue: QueueId,
+        places: &mut [u64],
+        first: Option<Seq>,
+        index: &Index,
+    ) -> Advance {
+        let known = index.queues.get(&queue);
+        let appended = self.appended.get(&queue).cloned().unwrap_or_default();
+        let end = known.and_then(|queue| queue.runs.back()).map_or(1, Run::end).max(appended.end);
+        let next = match self.next.get_mut(&queue) {
+            Some(said) => {
+                *said = end.max(*said);
+                *said
+            }
+            None => end.max(known.map_or(1, |queue| queue.next)),
+        };
+        // What waits, here or elsewhere, before this commit or with it, is not skipped; nor what is set aside.
+        let skip = |place: u64| {
+            let in_run = known.and_then(|queue| queue.next_in_run(place)).unwrap_or(end);
+            let first = first.map_or(u64::MAX, |first| first.0);
+            let new = if place < appended.end { appended.start } else { u64::MAX };
+            in_run.min(first).min(new).max(place)
+        };
+        let advance = match known {
+            Some(queue) => queue.progress.advance(places, skip),
+            None => Progress::new().advance(places, skip),
+        };
+        put_floor(&mut self.keys, queue, advance.floor, next);
+        advance
     }
 
     fn put_json(&mut self, key: Vec<u8>, value: &impl Serialize) -> Result<(), MailboxError> {
@@ -201,7 +235,7 @@ impl Changes {
         Ok(chunks)
     }
 
-    fn remove_chunks(&mut self, prefix: &[u8], chunks: std::ops::Range<u16>) {
+    fn remove_chunks(&mut self, prefix: &[u8], chunks: Range<u16>) {
         for chunk in chunks {
             self.keys.insert(chunk_key(prefix, chunk), None);
         }
@@ -234,9 +268,8 @@ impl Changes {
                 queue.progress.apply(advance);
             }
         }
-        for (id, next) in self.places {
+        for (id, next) in self.next {
             if let Some(queue) = index.queues.get_mut(&id) {
-                queue.progress.floor = next;
                 queue.next = next;
             }
         }

@@ -54,16 +54,16 @@ impl Progress {
         (start..end).filter(|&place| !self.is_finished(place)).count() as u32
     }
 
-    /// What finishing `places` (unfinished ones, any order) would change.
-    pub(super) fn advance(&self, places: &mut [u64]) -> Advance {
+    /// What finishing `places` (unfinished ones, any order) would change. `skip` gives the first place from
+    /// one on that is not a gap for good.
+    pub(super) fn advance(&self, places: &mut [u64], skip: impl Fn(u64) -> u64) -> Advance {
         places.sort_unstable();
         let mut next = Advance { floor: self.floor, ..Advance::default() };
+        next.floor = self.settled(&next, &skip);
         for &place in &*places {
             if place == next.floor {
                 next.floor += 1;
-                while self.is_set(&next, next.floor) {
-                    next.floor += 1;
-                }
+                next.floor = self.settled(&next, &skip);
             } else {
                 let number = place / CHUNK_PLACES;
                 let chunk = next.put.entry(number).or_insert_with(|| {
@@ -95,6 +95,15 @@ impl Progress {
             }
         }
         next
+    }
+
+    /// The floor, over gaps and finished places.
+    fn settled(&self, next: &Advance, skip: impl Fn(u64) -> u64) -> u64 {
+        let mut floor = skip(next.floor);
+        while self.is_set(next, floor) {
+            floor = skip(floor + 1);
+        }
+        floor
     }
 
     fn is_set(&self, next: &Advance, place: u64) -> bool {
@@ -178,8 +187,9 @@ impl Extra {
 pub(super) struct Queue {
     pub(super) record: QueueRecord,
     pub(super) progress: Progress,
+    /// Places from here on were never used.
     pub(super) next: u64,
-    /// Ascending; also wholly finished ones whose ids are remembered.
+    /// Ascending, perhaps with gaps; also wholly finished ones whose ids are remembered.
     pub(super) runs: VecDeque<Run>,
     pub(super) extras: BTreeMap<u64, Extra>,
 }
@@ -195,13 +205,44 @@ impl Queue {
         }
     }
 
-    /// The first place whose id is remembered.
+    /// The first place whose id is remembered. Places set aside beyond the newest message don't count.
     pub(super) fn window_start(&self) -> u64 {
-        self.next.saturating_sub(u64::from(self.record.settings.dedup.last())).max(1)
+        let end = self.runs.back().map_or(self.next, Run::end);
+        end.saturating_sub(u64::from(self.record.settings.dedup.last())).max(1)
     }
 
     pub(super) fn is_unfinished(&self, place: u64) -> bool {
-        place < self.next && !self.progress.is_finished(place)
+        !self.progress.is_finished(place) && self.segment_of(place).is_some()
+    }
+
+    /// The first unfinished place from `from` on.
+    pub(super) fn first_unfinished(&self, from: u64) -> Option<u64> {
+        let from = from.max(self.progress.floor);
+        let runs = self.runs.range(self.run_at(from)..);
+        runs.flat_map(|run| run.first.max(from)..run.end())
+            .find(|&place| !self.progress.is_finished(place))
+    }
+
+    /// How many messages are unfinished.
+    pub(super) fn waiting(&self) -> u64 {
+        let runs = self.runs.range(self.run_at(self.progress.floor)..);
+        runs.map(|run| u64::from(self.progress.unfinished_in(run.first, run.count))).sum()
+    }
+
+    /// The first place from `place` on that a run has.
+    pub(super) fn next_in_run(&self, place: u64) -> Option<u64> {
+        self.runs.get(self.run_at(place)).map(|run| run.first.max(place))
+    }
+
+    /// Places from `from` up to the next one that no run has, ascending.
+    pub(super) fn gaps(&self, from: u64) -> impl Iterator<Item = std::ops::Range<u64>> {
+        let mut end = from;
+        let starts = self.runs.range(self.run_at(from)..).map(|run| (run.first, run.end()));
+        starts.chain([(self.next, self.next)]).filter_map(move |(start, next_end)| {
+            let gap = end..start;
+            end = next_end;
+            (!gap.is_empty()).then_some(gap)
+        })
     }
 
     /// The index of the run with `place`, or of the first after it.
@@ -248,7 +289,13 @@ impl Index {
             let run = Run { first: first.0, segment: id, count };
             needed.live += queue.progress.unfinished_in(run.first, count);
             needed.runs += 1;
-            queue.runs.push_back(run);
+            match queue.runs.back() {
+                // Filled in, or taken from another segment.
+                Some(last) if run.first < last.first => {
+                    queue.runs.insert(queue.run_at(run.first), run);
+                }
+                Some(_) | None => queue.runs.push_back(run),
+            }
             queue.next = queue.next.max(run.end());
         }
         self.segments.insert(id, needed);
@@ -324,7 +371,7 @@ mod tests {
             let mut places: Vec<u64> =
                 (0..take).map(|_| left.remove(random.usize(0..left.len().min(600)))).collect();
             finished.extend(&places);
-            let advance = progress.advance(&mut places);
+            let advance = progress.advance(&mut places, |place| place);
             progress.apply(advance);
             let floor = (1..).find(|place| !finished.contains(place)).unwrap();
             assert_eq!(progress.floor, floor);

@@ -38,7 +38,7 @@
 //! # `state`: key = one letter + what it is of; numbers in keys are big-endian
 //! | key | value |
 //! |---|---|
-//! | `f` queue(4) | floor, next sequence |
+//! | `f` queue(4) | floor, next sequence: all places below are used or set aside |
 //! | `e` queue(4) chunk(8) | bits of finished places from chunk x 4096 on, trailing zero bytes left out |
 //! | `g` | generation |
 //! | `i` id(8) | ids of a segment: for each message accepted at (difference), size in bytes, id |
@@ -51,6 +51,9 @@
 //! | `v` queue(4) seq(8) revision(4) chunk(2) | revision: record (JSON), header, payload, in chunks |
 //! | `w` | commit, changes: the newest commit that appended no messages |
 //! | `x` name's length(1) queue's name number(8) | empty: index of journal entries by queue |
+//!
+//! A queue's runs may have gaps: places that waited in RAM. A gap's places are not here; they may be filled in
+//! later, at or after the floor. The next sequence is the highest of `f`'s and those after the runs.
 //!
 //! Every value but `x` ends with the same checksum. Opening reads `s`, never payloads.
 //!

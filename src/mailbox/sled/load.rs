@@ -173,6 +173,8 @@ pub(super) fn recovered(
         }
         Ok(())
     })?;
+    // Filled-in places are in later segments than those behind them.
+    backlogs.values_mut().for_each(|backlog| backlog.window.sort_by_key(|&(_, place)| place));
     each_record(store, |queue, seq, _, record| {
         if let Some(backlog) = backlogs.get_mut(&queue) {
             backlog.records.push((seq, record));
@@ -200,11 +202,20 @@ pub(super) fn recovered(
 }
 
 fn empty_backlog(queue: &Queue) -> QueueBacklog {
+    let floor = queue.first_unfinished(0).unwrap_or(queue.next);
+    let mut finished = queue.progress.exceptions();
+    let exceptions = finished.len();
+    finished.extend(queue.gaps(floor).flatten().map(Seq));
+    if finished.len() > exceptions {
+        finished.sort_unstable();
+        finished.dedup();
+    }
+    finished.retain(|place| place.0 > floor);
     QueueBacklog {
         record: queue.record.clone(),
-        floor: Seq(queue.progress.floor.min(queue.next)),
+        floor: Seq(floor),
         next_seq: Seq(queue.next),
-        finished: queue.progress.exceptions(),
+        finished,
         bytes: 0,
         oldest_at: None,
         records: Vec::new(),
@@ -219,7 +230,7 @@ fn count_whole_run(queue: &Queue, run: &DirectoryRun, backlog: &mut QueueBacklog
     let end = run.first.0 + u64::from(run.count);
     let live = queue.progress.unfinished_in(run.first.0, run.count);
     let is_partial = live > 0 && live < run.count;
-    let is_oldest = live > 0 && backlog.oldest_at.is_none();
+    let is_oldest = (run.first.0..end).contains(&backlog.floor.0);
     let is_edited = queue.extras.range(run.first.0..end).any(|(_, e)| e.read_revision() > 0);
     if is_partial || is_oldest || is_edited || end > queue.window_start() {
         return false;
@@ -238,7 +249,9 @@ fn count_messages(queue: &Queue, run: &DirectoryRun, ids: &[IdEntry], backlog: &
         if queue.progress.is_finished(place) {
             continue;
         }
-        backlog.oldest_at = backlog.oldest_at.or(Some(entry.at));
+        if place == backlog.floor.0 {
+            backlog.oldest_at = Some(entry.at);
+        }
         let extra = queue.extras.get(&place);
         let edited = extra.and_then(|extra| extra.revisions.get(&extra.read_revision()));
         backlog.bytes += edited.map_or(entry.bytes, |&(_, bytes)| bytes);

@@ -18,6 +18,7 @@ mod store;
 mod tests;
 mod unreadable;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -27,7 +28,7 @@ use self::commit::LogEnd;
 use self::index::Index;
 use self::store::Store;
 use super::check::check;
-use super::{JournalFilter, Mailbox, MailboxError};
+use super::{Durable, Elsewhere, JournalFilter, Mailbox, MailboxError};
 use crate::model::{
     Batch, Content, JournalEntry, MessageId, QueueId, Recovered, Revision, RevisionRecord, Seq,
     StoredMessage,
@@ -78,35 +79,32 @@ impl SledMailbox {
         Ok(Self { index, log_end, cache: SegmentCache::default(), generation, store })
     }
 
-    /// As [`Mailbox::append`]; in the same commit, each queue of `places` gets a next place of at least
-    /// that, without messages before it. Only for queues of which nothing waits here.
-    pub(super) fn append_with_places(
-        &self,
-        batch: &Batch,
-        places: &[(QueueId, Seq)],
-    ) -> Result<(), MailboxError> {
+    /// Refuses what `append` would refuse; changes nothing.
+    pub(super) fn check(&self, batch: &Batch) -> Result<(), MailboxError> {
         self.store.check_sound("appending")?;
-        let mut log_end = self.log_end();
-        let index = self.index();
-        check(batch, &*index)?;
-        let changes = Changes::of(batch, places, &index)?;
-        drop(index);
-        let segments =
-            log_end.write(&self.store, &changes).inspect_err(|_| self.store.set_broken())?;
-        changes.apply(&segments, &mut self.index_mut());
-        Ok(())
+        check(batch, &*self.index())
     }
 
     /// The next place of a queue of which nothing waits here.
     pub(super) fn next_if_empty(&self, queue: QueueId) -> Option<Seq> {
         let index = self.index();
         let queue = index.queues.get(&queue)?;
-        (queue.progress.floor >= queue.next).then_some(Seq(queue.next))
+        queue.first_unfinished(0).is_none().then_some(Seq(queue.next))
     }
 
-    /// An error if an earlier one has broken the store.
-    pub(super) fn check_sound(&self) -> Result<(), MailboxError> {
-        self.store.check_sound("syncing")
+    /// Puts a checked batch in.
+    fn write(
+        &self,
+        batch: &Batch,
+        elsewhere: &BTreeMap<QueueId, Elsewhere>,
+    ) -> Result<(), MailboxError> {
+        self.store.check_sound("appending")?;
+        let mut log_end = self.log_end();
+        let changes = Changes::of(batch, elsewhere, &self.index())?;
+        let segments =
+            log_end.write(&self.store, &changes).inspect_err(|_| self.store.set_broken())?;
+        changes.apply(&segments, &mut self.index_mut());
+        Ok(())
     }
 
     /// A panic with a lock held can't leave the index half changed in a way that is served: it comes from
@@ -136,7 +134,9 @@ impl Mailbox for SledMailbox {
     }
 
     fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
-        self.append_with_places(batch, &[])
+        self.store.check_sound("appending")?;
+        check(batch, &*self.index())?;
+        self.write(batch, &BTreeMap::new())
     }
 
     fn sync(&self) -> Result<(), MailboxError> {
@@ -189,5 +189,35 @@ impl Mailbox for SledMailbox {
 
     fn maintain(&self) -> Result<bool, MailboxError> {
         self.maintain_step()
+    }
+}
+
+impl Durable for SledMailbox {
+    fn append_with_gaps(
+        &self,
+        batch: &Batch,
+        elsewhere: &BTreeMap<QueueId, Elsewhere>,
+    ) -> Result<(), MailboxError> {
+        self.write(batch, elsewhere)
+    }
+
+    fn first_unfinished(&self, queue: QueueId, from: Seq) -> Option<Seq> {
+        self.index().queues.get(&queue)?.first_unfinished(from.0).map(Seq)
+    }
+
+    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
+        self.index().queues.get(&queue).is_some_and(|queue| queue.is_unfinished(seq.0))
+    }
+
+    fn waiting(&self, queue: QueueId) -> u64 {
+        self.index().queues.get(&queue).map_or(0, index::Queue::waiting)
+    }
+
+    fn last_journal(&self) -> u64 {
+        self.index().last_journal
+    }
+
+    fn check_sound(&self) -> Result<(), MailboxError> {
+        self.store.check_sound("syncing")
     }
 }

@@ -12,7 +12,7 @@ use super::layout::{
 use super::load::{decode, from_json};
 use super::replay::{read_parts, read_segment};
 use super::segment::{Segment, decode_directory, decode_ids, read_header};
-use crate::mailbox::{JournalFilter, MailboxError};
+use crate::mailbox::{Durable as _, JournalFilter, MailboxError};
 use crate::model::{
     Content, JournalEntry, MessageId, MessageRecord, QueueId, Revision, RevisionRecord, Seq,
     StoredMessage,
@@ -82,10 +82,6 @@ impl SledMailbox {
             }
         }
         found
-    }
-
-    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
-        self.index().queues.get(&queue).is_some_and(|queue| queue.is_unfinished(seq.0))
     }
 
     /// Reads a thing that takes more than one look. A commit that is under way, or the tidying after it,

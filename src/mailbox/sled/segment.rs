@@ -62,14 +62,14 @@ pub(super) struct Frame {
 /// One changed key of `state`: its new value, sealed, or `None` when it is removed.
 pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// Sorts messages by queue, keeping each queue's order, and finds the runs.
+/// Sorts messages by queue and place, and finds the runs.
 pub(super) fn runs_of(entries: &mut [Entry]) -> Vec<DirectoryRun> {
-    entries.sort_by_key(|entry| entry.queue);
+    entries.sort_by_key(|entry| (entry.queue, entry.seq));
     let mut runs: Vec<DirectoryRun> = Vec::new();
     for Entry { queue, seq, content, .. } in entries {
         let bytes = content.size_bytes();
         match runs.last_mut() {
-            Some(run) if run.queue == *queue => {
+            Some(run) if run.queue == *queue && run.first.0 + u64::from(run.count) == seq.0 => {
                 run.count += 1;
                 run.bytes += bytes;
             }

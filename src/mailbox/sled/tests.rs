@@ -1,7 +1,7 @@
 //! Crashes, damage, and what only this store promises. The behaviours that all stores share are in
 //! `conformance`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -143,16 +143,21 @@ fn finished_segments_are_removed_and_the_newest_commit_stays() {
 struct Driver {
     random: fastrand::Rng,
     next: BTreeMap<QueueId, u64>,
+    /// Places that were skipped and may be filled in.
+    skipped: BTreeSet<(QueueId, u64)>,
+    has_gaps: bool,
     waiting: Vec<(QueueId, u64)>,
     journal: u64,
     repairs: usize,
 }
 
 impl Driver {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, has_gaps: bool) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
             next: BTreeMap::new(),
+            skipped: BTreeSet::new(),
+            has_gaps,
             waiting: Vec::new(),
             journal: 0,
             repairs: 0,
@@ -162,6 +167,42 @@ impl Driver {
     fn batch(&mut self) -> Batch {
         let ops = (0..self.random.usize(1..12)).filter_map(|_| self.op());
         Batch { ops: ops.collect::<Vec<_>>() }
+    }
+
+    /// What goes with a batch that was just made.
+    fn elsewhere(&mut self) -> BTreeMap<QueueId, Elsewhere> {
+        let queues: Vec<(QueueId, u64)> = self.next.iter().map(|(&q, &next)| (q, next)).collect();
+        let elsewhere = queues.into_iter().map(|(queue, next)| {
+            let says_next = self.has_gaps && self.random.u32(0..4) == 0;
+            let next = says_next.then(|| Seq(next + self.random.u64(0..30)));
+            (queue, Elsewhere { first: self.first_skipped(queue), next })
+        });
+        elsewhere.collect()
+    }
+
+    fn first_skipped(&self, queue: QueueId) -> Option<Seq> {
+        self.skipped.range((queue, 0)..(queue, u64::MAX)).next().map(|&(_, place)| Seq(place))
+    }
+
+    /// The place of a queue's next message: at its end, after a gap, or in a gap.
+    fn place(&mut self, queue: QueueId, next: u64) -> u64 {
+        let choice = if self.has_gaps { self.random.u32(0..8) } else { 8 };
+        if choice == 0 {
+            // These places are elsewhere; some of them are finished there now and then.
+            let skipped = self.random.u64(1..20);
+            self.skipped.extend((next..next + skipped).map(|place| (queue, place)));
+            return next + skipped;
+        }
+        if choice == 1 {
+            let first = self.first_skipped(queue).map_or(0, |first| first.0);
+            let finished = first..first + self.random.u64(0..20);
+            self.skipped.retain(|&(of, place)| of != queue || !finished.contains(&place));
+        }
+        let filled = self.first_skipped(queue).filter(|_| choice < 5);
+        filled.map_or(next, |place| {
+            self.skipped.remove(&(queue, place.0));
+            place.0
+        })
     }
 
     fn op(&mut self) -> Option<Op> {
@@ -182,9 +223,10 @@ impl Driver {
         let payload = vec![self.random.u8(..); len];
         Some(match self.random.u32(0..20) {
             0..9 => {
-                self.next.insert(queue, next + 1);
-                self.waiting.push((queue, next));
-                append(queue, next, payload)
+                let place = self.place(queue, next);
+                self.next.insert(queue, next.max(place + 1));
+                self.waiting.push((queue, place));
+                append(queue, place, payload)
             }
             9..14 => {
                 let (queue, seq) = pick(self).map(|at| self.waiting.swap_remove(at))?;
@@ -229,33 +271,46 @@ fn everything(mailbox: &dyn Mailbox) -> String {
 
 #[test]
 fn a_crash_between_any_two_writes_leaves_whole_commits() {
+    crash_between_writes(0, false);
+    crash_between_writes(1, false);
+}
+
+#[test]
+fn a_crash_keeps_gaps_and_what_was_filled_in() {
+    crash_between_writes(2, true);
+    crash_between_writes(3, true);
+}
+
+fn crash_between_writes(seed: u64, has_gaps: bool) {
     const ROUNDS: usize = 60;
-    for seed in 0..2 {
+    {
         let folder = tempfile::tempdir().unwrap();
         let mut mailbox = open(folder.path());
         let model = MemoryMailbox::new();
-        let mut driver = Driver::new(seed);
+        let mut driver = Driver::new(seed, has_gaps);
         let mut cuts = [0; 2];
         for _ in 0..ROUNDS {
             for _ in 0..driver.random.usize(0..6) {
-                let batch = driver.batch();
-                mailbox.append(&batch).unwrap();
-                model.append(&batch).unwrap();
+                let (batch, elsewhere) = (driver.batch(), driver.elsewhere());
+                mailbox.append_with_gaps(&batch, &elsewhere).unwrap();
+                model.append_with_gaps(&batch, &elsewhere).unwrap();
                 mailbox.maintain().unwrap();
             }
             let before = everything(&model);
-            let batch = driver.batch();
+            let (batch, elsewhere) = (driver.batch(), driver.elsewhere());
             mailbox.store.fail_after_writes(driver.random.i64(0..30));
-            let refused = mailbox.append(&batch).is_err() || mailbox.maintain().is_err();
+            let appended = mailbox.append_with_gaps(&batch, &elsewhere);
+            let refused = appended.is_err() || mailbox.maintain().is_err();
             assert_eq!(mailbox.append(&Batch::default()).is_err(), refused, "broken stays broken");
             drop(mailbox);
             mailbox = open(folder.path());
-            model.append(&batch).unwrap();
+            model.append_with_gaps(&batch, &elsewhere).unwrap();
             let is_whole = everything(&mailbox) == everything(&model);
             cuts[usize::from(is_whole)] += 1;
             if !is_whole {
-                assert_eq!(everything(&mailbox), before, "all or nothing");
-                mailbox.append(&batch).unwrap();
+                let (now, after) = (everything(&mailbox), everything(&model));
+                assert_eq!(now, before, "all or nothing; all is {after}");
+                mailbox.append_with_gaps(&batch, &elsewhere).unwrap();
             }
             assert_eq!(everything(&mailbox), everything(&model));
         }

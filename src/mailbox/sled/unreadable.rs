@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::SledMailbox;
 use super::layout::{directory_key, ids_key};
 use super::segment::{IdEntry, decode_directory, decode_ids};
-use crate::mailbox::MailboxError;
+use crate::mailbox::{Durable as _, MailboxError};
 use crate::model::{Content, MessageId, QueueId, Seq, StoredMessage, Timestamp, WorkError};
 
 /// The code of the error that a damaged message blocks with.

@@ -1,0 +1,49 @@
+//! What [`super::RoutedMailbox`] needs of the store under it, and where a keeper of payloads is put in between.
+
+use std::collections::BTreeMap;
+
+use super::{Mailbox, MailboxError};
+use crate::model::{Batch, QueueId, Seq};
+
+/// A durable store of which some queues have a part elsewhere, in RAM.
+///
+/// A queue's places here may have gaps: those that are in RAM, or were. A gap is filled in when what is in
+/// RAM moves here. Places of [`Mailbox::recover`]'s backlogs that are gaps count as finished, and `next_seq`
+/// is the last [`Elsewhere::next`] if that is higher than what came here.
+///
+/// To keep payloads outside, wrap one: append contents that refer to them, and put the payloads in when
+/// they are read. Every `Op::PutQueue` passes by, so that it knows each queue's settings; so do the queues
+/// of [`Mailbox::recover`].
+pub trait Durable: Mailbox {
+    /// As [`Mailbox::append`], of a batch that has been checked against the whole of its queues. Messages may
+    /// come with gaps before them, or into gaps at or after `Elsewhere::first` of every commit before.
+    fn append_with_gaps(
+        &self,
+        batch: &Batch,
+        elsewhere: &BTreeMap<QueueId, Elsewhere>,
+    ) -> Result<(), MailboxError>;
+
+    /// The first place from `from` on that waits here.
+    fn first_unfinished(&self, queue: QueueId, from: Seq) -> Option<Seq>;
+
+    /// Does a message at this place wait here?
+    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool;
+
+    /// How many messages of the queue wait here.
+    fn waiting(&self, queue: QueueId) -> u64;
+
+    /// The newest journal entry's number; 0: none.
+    fn last_journal(&self) -> u64;
+
+    /// An error if an earlier one has broken the store.
+    fn check_sound(&self) -> Result<(), MailboxError>;
+}
+
+/// What a commit says of a queue beyond its operations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The first place that waits elsewhere once the commit is done.
+    pub first: Option<Seq>,
+    /// Where the queue goes on after a crash: all places below are used or set aside, none from there on is.
+    pub next: Option<Seq>,
+}
