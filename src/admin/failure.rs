@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::dto::Problem;
 use crate::broker::OperatorError;
-use crate::model::RepairRefusal;
+use crate::model::{RepairRefusal, with_causes};
 
 /// A request's end that is not what was asked for.
 #[derive(Debug)]
@@ -73,16 +73,4 @@ impl IntoResponse for Failure {
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
         (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response()
     }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,5 @@
 //! How a command fails: an exit code, what failed on what, and what to do.
 
-use std::error::Error;
 use std::io;
 
 use super::Exit;
@@ -8,7 +7,7 @@ use super::output::note;
 use crate::admin::client::AdminError;
 use crate::client::ClientError;
 use crate::console::text::clean::clean;
-use crate::model::RejectCode;
+use crate::model::{RejectCode, with_causes};
 
 /// What a command that failed tells its caller.
 #[derive(Debug)]
@@ -43,24 +42,12 @@ impl Failure {
     }
 }
 
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 const START: &str =
     "start one with `mubroker serve`, or say where it is with --data-dir or --admin";
 
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
-        let failure = Self::new(chain(&error));
+        let failure = Self::new(with_causes(&error));
         match error {
             AdminError::Unreachable { .. } | AdminError::Timeout { sent: false, .. } => {
                 failure.exit(Exit::Unreachable).advice(START)
@@ -77,7 +64,7 @@ impl From<AdminError> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let failure = Self::new(chain(&error));
+        let failure = Self::new(with_causes(&error));
         match error {
             ClientError::Unreachable { .. } => failure
                 .exit(Exit::Unreachable)

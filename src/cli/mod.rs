@@ -29,6 +29,8 @@ pub use exit::Exit;
 
 use failure::Failure;
 
+use crate::model::with_causes;
+
 /// A message broker that stops when something is wrong, and a console to put it right.
 #[derive(Debug, Parser)]
 #[command(name = "mubroker", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
@@ -96,13 +98,7 @@ fn told(result: Result<(), impl std::error::Error>) -> Exit {
 /// Tells an error with its causes on standard error.
 #[expect(clippy::print_stderr, reason = "where a user looks for what went wrong")]
 pub(crate) fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
-    eprint!("mubroker: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprint!(": {error}");
-        cause = error.source();
-    }
-    eprintln!();
+    eprintln!("mubroker: {}", with_causes(error));
     exit
 }
 

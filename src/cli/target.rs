@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Exit;
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 use crate::admin::client::{AdminClient, AdminError, Endpoint};
 use crate::config::{Config, Sources};
+use crate::model::with_causes;
 
 /// Which broker. Found as a broker itself finds its settings, so that a command without flags finds the
 /// broker that was started without flags.
@@ -60,7 +61,7 @@ impl Target {
     fn load(&self) -> Result<Config, Failure> {
         let Self { config, data_dir, admin } = self.clone();
         let sources = Sources { data_dir, admin, ..Sources::of_process(config) };
-        Config::load(&sources).map_err(|error| Failure::new(chain(&error)).exit(Exit::Config))
+        Config::load(&sources).map_err(|error| Failure::new(with_causes(&error)).exit(Exit::Config))
     }
 }
 

@@ -8,13 +8,13 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
-use super::failure::{Failure, chain};
+use super::failure::Failure;
 use super::output::{Column, age, json, note, print, table};
 use super::target::Target;
 use crate::admin::dto::{QueueName, Timestamp, WorkerView};
 use crate::console::text::clean::clean;
-use crate::model::WorkerInfo;
 use crate::model::limits::MAX_CREDIT;
+use crate::model::{WorkerInfo, with_causes};
 use crate::worker::exec::Exec;
 use crate::worker::{self, Pace, WorkerEvent, WorkerOptions};
 
@@ -165,7 +165,7 @@ async fn serve(args: RunArgs) -> Result<Exit, Failure> {
     };
     match worker::run(options, handler, stop, observe).await {
         Ok(()) => Ok(Exit::Done),
-        Err(error) => Err(Failure::new(chain(&error)).exit(Exit::Usage)),
+        Err(error) => Err(Failure::new(with_causes(&error)).exit(Exit::Usage)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The words of the system as types: ids, messages, states, settings, records, views. Imports nothing.
 
 mod answer;
+mod causes;
 mod header;
 mod header_fields;
 mod ids;
@@ -17,6 +18,7 @@ mod time;
 mod view;
 
 pub use answer::{Accepted, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
+pub use causes::with_causes;
 pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};
 pub use ids::{
