@@ -33,8 +33,11 @@ pub enum EmbeddedError {
         /// Who, as far as the store's lock says.
         pid: String,
     },
-    /// The data folder can't be made.
-    #[error("cannot make the data folder {}", data_dir.display())]
+    /// The data folder can't be made or written in.
+    #[error(
+        "the data folder {} can't be used; let this user write there, or choose another data_dir",
+        data_dir.display()
+    )]
     DataDir {
         /// Which.
         data_dir: PathBuf,
