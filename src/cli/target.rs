@@ -7,6 +7,7 @@ use clap::Args;
 use super::Exit;
 use super::failure::Failure;
 use crate::admin::client::{AdminClient, AdminError, Endpoint};
+use crate::admin::dto::Overview;
 use crate::config::{Config, Sources};
 use crate::model::with_causes;
 
@@ -34,28 +35,36 @@ impl Target {
 
     /// Where it takes clients: as given, or as the running broker says, or as the configuration does.
     pub(super) async fn clients(&self, given: Option<&String>) -> Result<String, Failure> {
-        if let Some(endpoint) = given {
-            return Ok(endpoint.clone());
-        }
-        let config = self.load()?;
-        match admin_of(&config).overview().await {
-            Ok(overview) => Ok(overview.clients),
-            Err(AdminError::Unreachable { .. }) => Ok(config.clients),
-            Err(error) => Err(error.into()),
-        }
+        self.door(given, |overview| overview.clients, |config| config.clients).await
     }
 
     /// Where it takes workers, likewise.
     pub(super) async fn workers(&self, given: Option<&String>) -> Result<String, Failure> {
+        self.door(given, |overview| overview.workers, |config| config.workers).await
+    }
+
+    async fn door(
+        &self,
+        given: Option<&String>,
+        told: impl FnOnce(Overview) -> String,
+        configured: impl FnOnce(Config) -> String,
+    ) -> Result<String, Failure> {
         if let Some(endpoint) = given {
             return Ok(endpoint.clone());
         }
         let config = self.load()?;
         match admin_of(&config).overview().await {
-            Ok(overview) => Ok(overview.workers),
-            Err(AdminError::Unreachable { .. }) => Ok(config.workers),
+            Ok(overview) => Ok(told(overview)),
+            // The configured address may belong to another broker than the one that is named here.
+            Err(error @ AdminError::Unreachable { .. }) if self.is_named() => Err(error.into()),
+            Err(AdminError::Unreachable { .. }) => Ok(configured(config)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// One broker among several is meant, not the one of the configuration.
+    fn is_named(&self) -> bool {
+        self.data_dir.is_some() || self.admin.is_some()
     }
 
     fn load(&self) -> Result<Config, Failure> {
