@@ -209,6 +209,10 @@ fn an_edit_is_refused_when_it_is_not_json_or_the_message_changed() {
     assert!(edit(&["--not-json", "the partner wants text"], b"text").status.success());
     let stale = edit(&["--expect-revision", "0"], b"{}");
     assert_eq!(stale.status.code(), Some(6), "{stale:?}");
+    let same_but_stale = edit(&["--expect-revision", "0", "--not-json", "again"], b"text");
+    assert_eq!(same_but_stale.status.code(), Some(6), "{same_but_stale:?}");
+    let unchanged = edit(&["--expect-revision", "1", "--json"], b"text");
+    assert_eq!((unchanged.status.code(), &unchanged.stdout[..]), (Some(0), &b"null\n"[..]));
     let no_reason = setting.run(&["message", "cancel", "orders", "1"], b"");
     assert_eq!(no_reason.status.code(), Some(2));
     let cancel = ["message", "cancel", "orders", "1", "--reason", "twice", "--key", "c1", "--json"];
@@ -246,4 +250,20 @@ fn without_a_broker_a_command_says_what_to_do() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("no broker answers at unix:"), "{error}");
     assert!(error.contains("start one with `mubroker serve`"), "{error}");
+}
+
+#[test]
+fn a_broker_that_is_named_and_does_not_run_is_not_replaced_by_another() {
+    let setting = Setting::new();
+    let other = tempfile::tempdir().expect("a temporary folder");
+    let other = other.path().to_str().expect("its path is UTF-8");
+    for command in [
+        &["send", "-q", "orders", "{}", "--data-dir", other][..],
+        &["call", "-q", "orders", "{}", "--data-dir", other],
+        &["worker", "-q", "orders", "--data-dir", other, "--exec", "true"],
+    ] {
+        let output = setting.run(command, b"");
+        assert_eq!(output.status.code(), Some(5), "{command:?} {output:?}");
+    }
+    assert_eq!(setting.json(&["queue", "ls", "--json"]), json!([]), "nothing came here");
 }

@@ -33,7 +33,7 @@ pub(super) struct RepairArgs {
     /// Names this repair: sent twice, it acts once [default: a new one]
     #[arg(long, value_name = "KEY")]
     pub(super) key: Option<IdempotencyKey>,
-    /// Print the outcome as a JSON object
+    /// Print the outcome as a JSON object; null if there was nothing to do
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -48,6 +48,25 @@ impl RepairArgs {
         let Some(key) = &self.key else { return Ok(None) };
         let outcome = client.repair_outcome(key).await?;
         Ok(outcome.map(|outcome| RepairOutcome { repeated: true, ..outcome }))
+    }
+
+    /// Refused at once, as the broker would: before an editor opens on another text than the one that
+    /// was seen.
+    pub(super) fn check_revision(
+        &self,
+        queue: &QueueName,
+        seq: Seq,
+        found: Revision,
+    ) -> Result<(), Failure> {
+        match self.expect_revision.map(Revision) {
+            Some(seen) if seen != found => {
+                let text = format!(
+                    "the message changed meanwhile: revision {found} is there, {seen} was seen"
+                );
+                Err(changed(Failure::new(text).exit(Exit::Refused), queue, seq))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The given key, or a new one.
@@ -148,11 +167,11 @@ pub(super) async fn repair(
 }
 
 fn refused(error: AdminError, queue: &QueueName, seq: Seq) -> Failure {
-    let changed = matches!(&error, AdminError::Problem(problem) if problem.code == "changed");
+    let is_changed = matches!(&error, AdminError::Problem(problem) if problem.code == "changed");
     let failure = Failure::from(error);
-    if changed {
-        failure.advice(format!("see what is there now: `mubroker message show {queue} {seq}`"))
-    } else {
-        failure
-    }
+    if is_changed { changed(failure, queue, seq) } else { failure }
+}
+
+fn changed(failure: Failure, queue: &QueueName, seq: Seq) -> Failure {
+    failure.advice(format!("see what is there now: `mubroker message show {queue} {seq}`"))
 }

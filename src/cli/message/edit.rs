@@ -12,15 +12,15 @@ use super::act::{RepairArgs, repair};
 use super::address::Address;
 use crate::admin::client::AdminClient;
 use crate::admin::dto::{
-    MessageView, Payload, QueueName, RepairRequest, RepairVerb, Revision, Seq,
+    MessageView, Payload, QueueName, RepairOutcome, RepairRequest, RepairVerb, Seq,
 };
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::input::read_file;
-use crate::cli::output::{note, print};
+use crate::cli::output::{json, note, print};
 use crate::console::text::clean::clean;
 use crate::console::text::diff::{DiffKind, unified};
-use crate::console::text::json;
+use crate::console::text::json as syntax;
 use crate::model::limits::MAX_HOLD_MS;
 
 /// Equal lines shown around each change.
@@ -54,6 +54,7 @@ pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Fa
     let (queue, seq) = args.message.find(client).await?;
     let message = client.message(&queue, seq).await?;
     let seen = message.summary.revision;
+    args.repair.check_revision(&queue, seq, seen)?;
     let old = client.payload(&queue, seq, Some(seen)).await?;
     let draft = match &args.file {
         Some(path) => Draft { bytes: read_file(path)?, kept: None },
@@ -61,6 +62,9 @@ pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Fa
     };
     if draft.bytes[..] == old[..] && !args.retry {
         note("nothing changed, nothing saved");
+        if args.repair.json {
+            json(&None::<RepairOutcome>)?;
+        }
         return Ok(Exit::Done);
     }
     check(&args, &message, &draft)?;
@@ -73,7 +77,7 @@ pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Fa
     }
     let request = RepairRequest {
         key: args.repair.key(),
-        expect_revision: args.repair.expect_revision.map_or(seen, Revision),
+        expect_revision: seen,
         action: match (changed, args.retry) {
             (true, true) => RepairVerb::SaveAndRetry,
             (true, false) => RepairVerb::Save,
@@ -120,7 +124,7 @@ async fn edit(
     let editor = editor.filter(|editor| !editor.is_empty());
     let Some(editor) = editor.filter(|_| std::io::stdin().is_terminal()) else {
         let failure = Failure::new("there is no editor to open here").exit(Exit::Usage);
-        return Err(failure.advice("give the new payload with --file, or set EDITOR in a terminal"));
+        return Err(failure.advice("give the new payload with --file FILE (- is standard input), or set EDITOR in a terminal"));
     };
     let mut file = tempfile::Builder::new()
         .prefix("mubroker-")
@@ -168,7 +172,7 @@ fn check(args: &EditArgs, message: &MessageView, draft: &Draft) -> Result<(), Fa
     if !declared || args.not_json.is_some() {
         return Ok(());
     }
-    json::check(&draft.bytes).map_err(|fault| {
+    syntax::check(&draft.bytes).map_err(|fault| {
         let name = match args.file.as_deref() {
             None => "payload".into(),
             Some(path) if path == Path::new("-") => "standard input".into(),
