@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::store::{OpenStore, Slot, StoreJob, StoreReply, put};
-use crate::mailbox::{Mailbox, MailboxError};
+use crate::mailbox::{DiskReserve, Mailbox, MailboxError, Room};
 use crate::model::Batch;
 
 /// Batches that the store may have at once: one is appended while the one before is synced. More would
@@ -23,6 +24,18 @@ const MAINTAIN_EVERY: u32 = 8;
 /// Steps of one such round, some milliseconds in all. If more is left the next commit is followed by a
 /// round too: four steps give back more than the largest batch puts in, so it catches up under any load.
 const MAINTAIN_STEPS: u32 = 4;
+
+/// Between two looks at the disk's free space while nothing is committed: somebody else's file grows by some
+/// hundred MB meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Bytes committed between two looks while there is work: a look costs microseconds, and at most so much
+/// more than what is on its way is written after the watermark is passed.
+const LOOK_EVERY_BYTES: u64 = 4 * 1024 * 1024;
+/// What a commit counts beside its bytes: many small ones are looked after often enough too.
+const LOOK_COMMIT_BYTES: u64 = 64 * 1024;
+
+/// Between two looks whether a reader has finished with a store that is being closed.
+const CLOSE_PAUSE: Duration = Duration::from_millis(2);
 
 /// What both threads know of the store that is open.
 #[derive(Default)]
@@ -59,6 +72,11 @@ pub(super) struct Committer {
     shared: Arc<Shared>,
     /// Commits since the store was last tidied up.
     untidied: u32,
+    /// The disk's reserve, if it has one, and what the loop knows of it.
+    reserve: Option<DiskReserve>,
+    room: Room,
+    /// Bytes committed since the disk was last looked at.
+    unlooked_bytes: u64,
 }
 
 /// The thread that syncs. It ends with its [`Committer`].
@@ -74,25 +92,45 @@ pub(super) fn pair(
     slot: Slot,
     mailbox: Arc<dyn Mailbox>,
     reply: mpsc::Sender<StoreReply>,
+    reserve: Option<DiskReserve>,
 ) -> (Committer, Syncer) {
     // The batches in flight, and a `LetGo` behind them.
     let (syncs, jobs) = sync_channel(MAX_IN_FLIGHT + 1);
     let shared = Arc::new(Shared::default());
     let syncer = Syncer { jobs, reply: reply.clone(), shared: Arc::clone(&shared) };
-    let mailbox = Some(mailbox);
-    (Committer { open, slot, mailbox, reply, syncs, shared, untidied: 0 }, syncer)
+    let committer = Committer {
+        open,
+        slot,
+        mailbox: Some(mailbox),
+        reply,
+        syncs,
+        shared,
+        untidied: 0,
+        reserve,
+        room: Room::Enough,
+        unlooked_bytes: 0,
+    };
+    (committer, syncer)
 }
 
 impl Committer {
     /// Serves until it is told to stop or the loop is gone; the store is closed then.
     pub(super) fn run(mut self, jobs: &Receiver<StoreJob>) {
+        self.look();
         while let Some(job) = self.next_job(jobs) {
             let reply = match job {
-                StoreJob::Commit { batch, bytes } => self.commit(&batch, bytes),
-                StoreJob::Reopen { after } => {
-                    self.close();
+                StoreJob::Commit { batch, bytes } => {
+                    let reply = self.commit(&batch, bytes);
+                    self.unlooked_bytes += bytes + LOOK_COMMIT_BYTES;
+                    reply
+                }
+                StoreJob::Reopen { after, is_full } => {
+                    self.close_for_all();
+                    if self.reply.blocking_send(StoreReply::Closed).is_err() {
+                        break;
+                    }
                     match jobs.recv_timeout(after) {
-                        Err(RecvTimeoutError::Timeout) => Some(self.reopen()),
+                        Err(RecvTimeoutError::Timeout) => Some(self.reopen(is_full)),
                         // The loop waits for this reply: it can only want the thread to stop.
                         Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
                     }
@@ -102,9 +140,21 @@ impl Committer {
             if reply.is_some_and(|reply| self.reply.blocking_send(reply).is_err()) {
                 break;
             }
+            if self.unlooked_bytes >= LOOK_EVERY_BYTES {
+                self.look();
+            }
             self.tidy_up_under_load();
         }
         self.close();
+    }
+
+    /// Nobody holds the store afterwards: waits for readers too.
+    fn close_for_all(&mut self) {
+        let held = self.mailbox.as_ref().map(Arc::downgrade);
+        self.close();
+        while held.as_ref().is_some_and(|held| held.strong_count() > 0) {
+            std::thread::sleep(CLOSE_PAUSE);
+        }
     }
 
     /// Nobody holds the store afterwards but a reader who is about to finish. Waits for a sync under way.
@@ -118,7 +168,8 @@ impl Committer {
         }
     }
 
-    /// Waits for a job; meanwhile the store tidies up in small steps, as long as it has something to do.
+    /// Waits for a job; meanwhile the store tidies up in small steps, as long as it has something to do,
+    /// and the disk is looked at.
     fn next_job(&mut self, jobs: &Receiver<StoreJob>) -> Option<StoreJob> {
         loop {
             match jobs.try_recv() {
@@ -126,9 +177,28 @@ impl Committer {
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => {}
             }
-            if !self.tidy_up(1) {
+            if self.tidy_up(1) {
+                continue;
+            }
+            if self.reserve.is_none() {
                 return jobs.recv().ok();
             }
+            match jobs.recv_timeout(LOOK_EVERY) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.look(),
+            }
+        }
+    }
+
+    /// Looks at the disk's free space; tells the loop what is new to it.
+    fn look(&mut self) {
+        self.unlooked_bytes = 0;
+        let Some(reserve) = &mut self.reserve else { return };
+        let room = reserve.look();
+        if std::mem::replace(&mut self.room, room) != room {
+            // An error says that the loop has ended: the next job will say so too.
+            let _ = self.reply.blocking_send(StoreReply::Room(room));
         }
     }
 
@@ -152,8 +222,10 @@ impl Committer {
                 Ok(true) => {}
                 Ok(false) => return false,
                 Err(error) => {
-                    // The next commit fails for the same reason, and then the store is opened again.
-                    tracing::warn!(%error, "tidying up the store failed");
+                    if let Some(failed) = self.shared.failure(error) {
+                        // An error says that the loop has ended: the next job will say so too.
+                        let _ = self.reply.blocking_send(failed);
+                    }
                     return false;
                 }
             }
@@ -189,8 +261,12 @@ impl Committer {
         }
     }
 
-    fn reopen(&mut self) -> StoreReply {
+    fn reopen(&mut self, is_full: bool) -> StoreReply {
         self.shared.broken.store(false, Ordering::Release);
+        if is_full && let Some(reserve) = &mut self.reserve {
+            reserve.give_up();
+        }
+        self.look();
         let opened = (self.open)().and_then(|mailbox| Ok((mailbox.recover()?, mailbox)));
         match opened {
             Ok((recovered, mailbox)) => {
@@ -245,164 +321,4 @@ impl Syncer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Mutex, RwLock, Weak};
-    use std::time::Duration;
-
-    use super::*;
-    use crate::mailbox::MemoryMailbox;
-    use crate::mailbox::fault::FaultMailbox;
-
-    type Fault = FaultMailbox<MemoryMailbox>;
-
-    /// Both threads at work, and the store that is open.
-    struct Rig {
-        jobs: SyncSender<StoreJob>,
-        replies: mpsc::Receiver<StoreReply>,
-        store: Arc<Mutex<Weak<Fault>>>,
-    }
-
-    fn rig() -> Rig {
-        let store: Arc<Mutex<Weak<Fault>>> = Arc::default();
-        let newest = Arc::clone(&store);
-        let open: OpenStore = Box::new(move || {
-            let mut newest = newest.lock().unwrap();
-            assert!(newest.upgrade().is_none(), "opened while somebody still holds the old one");
-            let fault = Arc::new(FaultMailbox::new(MemoryMailbox::new()));
-            *newest = Arc::downgrade(&fault);
-            Ok(fault)
-        });
-        let mailbox = open().unwrap();
-        let slot: Slot = Arc::new(RwLock::new(Some(Arc::clone(&mailbox))));
-        let (reply, replies) = mpsc::channel(16);
-        let (jobs, job_queue) = sync_channel(64);
-        let (committer, syncer) = pair(open, slot, mailbox, reply);
-        std::thread::spawn(move || syncer.run());
-        std::thread::spawn(move || committer.run(&job_queue));
-        Rig { jobs, replies, store }
-    }
-
-    impl Rig {
-        fn fault(&self) -> Arc<Fault> {
-            self.store.lock().unwrap().upgrade().expect("the store is open")
-        }
-
-        fn commit(&self, bytes: u64) {
-            self.jobs.send(StoreJob::Commit { batch: Batch::default(), bytes }).unwrap();
-        }
-
-        /// The replies until the store is open again, or the threads have ended.
-        fn replies_to_the_end(&mut self) -> Vec<&'static str> {
-            let mut replies = Vec::new();
-            while let Some(reply) = self.replies.blocking_recv() {
-                let (reply, is_last) = match reply {
-                    StoreReply::Committed { batches: 1 } => ("committed 1", false),
-                    StoreReply::Committed { .. } => ("committed more", false),
-                    StoreReply::Failed(_) => ("failed", false),
-                    StoreReply::Reopened(_) => ("reopened", true),
-                    StoreReply::NotReopened(_) | StoreReply::Read(..) => ("wrong", true),
-                    StoreReply::ReadFailed(..) => ("wrong", true),
-                };
-                replies.push(reply);
-                if is_last {
-                    break;
-                }
-            }
-            replies
-        }
-
-        fn stop(mut self) -> Vec<&'static str> {
-            self.jobs.send(StoreJob::Stop).unwrap();
-            self.replies_to_the_end()
-        }
-    }
-
-    const REOPEN: StoreJob = StoreJob::Reopen { after: Duration::ZERO };
-
-    #[test]
-    fn the_store_is_tidied_up_although_a_job_always_waits() {
-        let mailbox = Arc::new(FaultMailbox::new(MemoryMailbox::new()));
-        let open: OpenStore = Box::new(|| unreachable!("nothing breaks"));
-        let commits = 4 * MAINTAIN_EVERY as usize;
-        let (reply, replies) = mpsc::channel(commits);
-        let (committer, syncer) = pair(open, Arc::default(), Arc::clone(&mailbox) as _, reply);
-        std::thread::spawn(move || syncer.run());
-        let (jobs, job_queue) = sync_channel(commits + 1);
-        for _ in 0..commits {
-            jobs.send(StoreJob::Commit { batch: Batch::default(), bytes: 0 }).unwrap();
-        }
-        jobs.send(StoreJob::Stop).unwrap();
-        committer.run(&job_queue);
-        assert_eq!(replies.len(), commits);
-        assert_eq!(mailbox.maintenance(), 4);
-    }
-
-    #[test]
-    fn a_large_batch_is_appended_while_the_one_before_is_synced() {
-        let rig = rig();
-        let fault = rig.fault();
-        fault.hold_syncs();
-        rig.commit(OVERLAP_BYTES);
-        fault.wait_for_held_sync();
-        rig.commit(OVERLAP_BYTES);
-        fault.wait_for_appends(2);
-        // A small one behind it keeps its place.
-        rig.commit(1);
-        fault.wait_for_appends(3);
-        assert!(rig.replies.is_empty(), "told before its sync");
-        fault.release_syncs();
-        let committed = rig.stop();
-        assert_eq!(committed[0], "committed 1");
-        assert!(matches!(committed[1..], ["committed more"] | ["committed 1", "committed 1"]));
-    }
-
-    #[test]
-    fn small_batches_are_synced_one_by_one() {
-        let rig = rig();
-        rig.commit(1);
-        rig.commit(1);
-        assert_eq!(rig.stop(), ["committed 1", "committed 1"]);
-    }
-
-    #[test]
-    fn a_sync_that_fails_while_the_next_is_appended_is_told_once_and_takes_both() {
-        let mut rig = rig();
-        let fault = rig.fault();
-        fault.hold_syncs();
-        fault.fail_sync(0);
-        rig.commit(OVERLAP_BYTES);
-        fault.wait_for_held_sync();
-        rig.commit(OVERLAP_BYTES);
-        fault.wait_for_appends(2);
-        fault.release_syncs();
-        assert!(matches!(rig.replies.blocking_recv(), Some(StoreReply::Failed(_))));
-        // What the loop had sent before it heard of it is not touched any more, nor synced again.
-        rig.commit(OVERLAP_BYTES);
-        let weak = Arc::downgrade(&fault);
-        let counts = fault.counts();
-        drop(fault);
-        rig.jobs.send(REOPEN).unwrap();
-        assert_eq!(rig.replies_to_the_end(), ["reopened"]);
-        assert!(weak.upgrade().is_none());
-        assert_eq!(counts, (2, 1));
-        rig.commit(OVERLAP_BYTES);
-        assert_eq!(rig.stop(), ["committed 1"]);
-    }
-
-    #[test]
-    fn an_append_that_fails_during_a_sync_is_told_once_and_the_store_opened_after_that_sync() {
-        let mut rig = rig();
-        let fault = rig.fault();
-        fault.hold_syncs();
-        fault.fail_append(1);
-        rig.commit(OVERLAP_BYTES);
-        fault.wait_for_held_sync();
-        rig.commit(OVERLAP_BYTES);
-        assert!(matches!(rig.replies.blocking_recv(), Some(StoreReply::Failed(_))));
-        fault.release_syncs();
-        drop(fault);
-        // The sync under way still holds the store, or has just given it back; opening waits for it.
-        rig.jobs.send(REOPEN).unwrap();
-        assert_eq!(rig.replies_to_the_end(), ["reopened"]);
-    }
-}
+mod tests;

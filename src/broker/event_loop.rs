@@ -16,6 +16,7 @@ use super::pipeline::{Pipeline, Release};
 use super::store::{Load, ReadAnswer, Store, StoreJob, StoreReply};
 use super::watch::{Sight, Watch, Watchers};
 use crate::engine::{Effects, Engine, EngineOptions, Event};
+use crate::mailbox::Room;
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
     Actor, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal, Seq,
@@ -84,6 +85,12 @@ pub enum Ended {
     },
     /// It took too long: the store or the sockets didn't answer.
     TimedOut,
+    /// The store broke down so that this process can't open it again; another one may. What was ACCEPTED is
+    /// there.
+    StoreLost {
+        /// Why.
+        reason: String,
+    },
     /// A thread of the broker broke down; the log says why.
     Crashed,
 }
@@ -103,6 +110,10 @@ pub(super) struct EventLoop {
     pub(super) facts: Arc<Facts>,
     pub(super) store: Store,
     pub(super) store_state: StoreState,
+    /// Whether its disk has room for new messages.
+    pub(super) room: Room,
+    /// Why the store can't be opened again by this process.
+    pub(super) store_lost: Option<String>,
     /// When the store last came back with a commit, or got one while it had none.
     pub(super) commit_since: Timestamp,
     pub(super) backoff_ms: u64,
@@ -139,6 +150,8 @@ impl EventLoop {
             facts,
             store,
             store_state: StoreState::Open,
+            room: Room::Enough,
+            store_lost: None,
             commit_since: now,
             backoff_ms: 0,
             outbox: VecDeque::new(),
@@ -239,7 +252,7 @@ impl EventLoop {
             if is_first {
                 self.commit_since = self.now;
             }
-            self.store.send(StoreJob::Commit { batch, bytes });
+            self.give_store(StoreJob::Commit { batch, bytes });
         }
         while !self.outbox.is_empty() {
             let Ok(permit) = self.sockets.try_reserve() else { break };
@@ -354,6 +367,9 @@ impl EventLoop {
     }
 
     fn ended(&self) -> Option<Ended> {
+        if let Some(reason) = self.store_lost.clone() {
+            return Some(Ended::StoreLost { reason });
+        }
         let since = self.draining_since?;
         if let Some(reason) = self.down_reason() {
             return Some(Ended::StoreUnavailable { reason });
@@ -365,9 +381,10 @@ impl EventLoop {
     }
 
     pub(super) fn store_health(&self) -> StoreHealth {
-        match self.down_reason() {
-            None => StoreHealth::Ok,
-            Some(reason) => StoreHealth::Unavailable { reason },
+        match (self.down_reason(), self.full_reason()) {
+            (Some(reason), _) => StoreHealth::Unavailable { reason },
+            (None, Some(reason)) => StoreHealth::Full { reason },
+            (None, None) => StoreHealth::Ok,
         }
     }
 }

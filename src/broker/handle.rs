@@ -220,7 +220,7 @@ impl BrokerHandle {
         question: impl FnOnce(&Engine) -> T + Send + 'static,
     ) -> Result<T, OperatorError> {
         let answer = self.ask(move |view| match &view.health {
-            StoreHealth::Ok => Ok(question(view.engine)),
+            StoreHealth::Ok | StoreHealth::Full { .. } => Ok(question(view.engine)),
             StoreHealth::Unavailable { reason } => {
                 Err(RepairRefusal::StoreUnavailable { reason: reason.clone() })
             }
@@ -263,7 +263,7 @@ impl BrokerHandle {
             Ok(StoreHealth::Unavailable { reason }) => {
                 RepairRefusal::StoreUnavailable { reason }.into()
             }
-            Ok(StoreHealth::Ok) => OperatorError::StoreBroke,
+            Ok(StoreHealth::Ok | StoreHealth::Full { .. }) => OperatorError::StoreBroke,
             Err(error) => error,
         }
     }

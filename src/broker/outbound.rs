@@ -122,6 +122,10 @@ fn log(notice: &Notice) {
         Notice::StoreDown { reason } => {
             tracing::error!(reason, "the store can't be written; publishing is refused");
         }
+        Notice::StoreFull { reason } => {
+            tracing::error!(reason, "the disk is full; publishing is refused, all else goes on");
+        }
+        Notice::StoreHasRoom => tracing::info!("the disk has room again; publishing goes on"),
         Notice::StoreUp => tracing::info!("the store is open again"),
     }
 }

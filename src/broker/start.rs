@@ -1,5 +1,6 @@
 //! Puts the broker's parts together and runs them on their threads.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -10,7 +11,7 @@ use super::event_loop::{Command, Ended, EventLoop, Inputs};
 use super::handle::{BrokerHandle, Facts, OperatorError};
 use super::store::{OpenStore, Started, Store};
 use crate::engine::{Engine, EngineOptions};
-use crate::mailbox::MailboxError;
+use crate::mailbox::{DiskReserve, MailboxError};
 use crate::model::{Actor, QueueName, QueueSettings};
 use crate::net::{self, Inbound, NetError, NetOptions};
 
@@ -28,6 +29,8 @@ pub struct BrokerOptions {
     pub net: NetOptions,
     /// Where the store is, for operators to read.
     pub data_dir: String,
+    /// The store's folder, on whose disk room is kept; none: the store needs no disk.
+    pub store_dir: Option<PathBuf>,
     /// Queues with settings of their own; made at the start.
     pub queues: Vec<(QueueName, QueueSettings)>,
 }
@@ -95,7 +98,8 @@ impl Running {
 /// Opens the store, then the sockets, makes the configured queues, and returns when clients can connect.
 /// Blocks meanwhile: not for an async task.
 pub fn start(options: BrokerOptions, open: OpenStore) -> Result<Running, StartError> {
-    let started = Store::start(open).map_err(StartError::Store)?;
+    let reserve = options.store_dir.as_deref().map(DiskReserve::new);
+    let started = Store::start(open, reserve).map_err(StartError::Store)?;
     let (ready, is_ready) = sync_channel(1);
     let (ended, has_ended) = watch::channel(None);
     std::thread::Builder::new()

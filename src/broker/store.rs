@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::committer::{self, MAX_IN_FLIGHT};
-use crate::mailbox::{Mailbox, MailboxError};
+use crate::mailbox::{DiskReserve, Mailbox, MailboxError, Room};
 use crate::model::limits::MAX_QUEUES;
 use crate::model::{Batch, Generation, MessageId, Origin, QueueId, Recovered, Seq, StoredMessage};
 
@@ -39,11 +40,13 @@ pub(super) enum StoreJob {
         /// Its size, as the pipeline counts.
         bytes: u64,
     },
-    /// Let go of the store, wait, open it again: replied by `Reopened` or `NotReopened`. All replies to
-    /// earlier jobs come before.
+    /// Let go of the store, wait, open it again: replied by `Closed`, then by `Reopened` or `NotReopened`. All
+    /// replies to earlier jobs come before.
     Reopen {
         /// How long to wait before.
         after: Duration,
+        /// The disk was full: the ballast is given up.
+        is_full: bool,
     },
     /// Let go of the store and end.
     Stop,
@@ -56,6 +59,8 @@ pub(super) enum StoreReply {
     /// The store is broken. Told once; the batches in flight get no other reply, and nobody touches the
     /// store until `Reopen`.
     Failed(MailboxError),
+    /// Nobody holds the broken store any more.
+    Closed,
     /// The store could not be opened.
     NotReopened(MailboxError),
     /// A new store, and what is in it.
@@ -64,6 +69,10 @@ pub(super) enum StoreReply {
     Read(Generation, ReadAnswer),
     /// A read for the engine of this run failed.
     ReadFailed(Generation, MailboxError),
+    /// There is less room on the disk, or more again.
+    Room(Room),
+    /// A thread of the store broke down: nothing comes from it any more.
+    Died(&'static str),
 }
 
 /// A read for the engine.
@@ -130,9 +139,19 @@ pub(super) struct Started {
 }
 
 impl Store {
-    /// Opens the store and starts its threads. Blocks while the store recovers.
-    pub(super) fn start(open: OpenStore) -> Result<Started, MailboxError> {
-        let mailbox = open()?;
+    /// Opens the store and starts its threads. Blocks while the store recovers. A full disk's reserve is given
+    /// up for it: what waits can be worked off then.
+    pub(super) fn start(
+        open: OpenStore,
+        mut reserve: Option<DiskReserve>,
+    ) -> Result<Started, MailboxError> {
+        let mailbox = match (open(), &mut reserve) {
+            (Err(MailboxError::Full { .. }), Some(reserve)) => {
+                reserve.give_up();
+                open()?
+            }
+            (opened, _) => opened?,
+        };
         let recovered = mailbox.recover()?;
         let slot: Slot = Arc::new(RwLock::new(Some(Arc::clone(&mailbox))));
         let (jobs, job_queue) = sync_channel(STORE_JOBS);
@@ -141,7 +160,8 @@ impl Store {
         let (loads, load_queue) = mpsc::channel(MAX_LOADS);
         let (finds, find_queue) = mpsc::channel(MAX_LOOKUPS);
         let (reads, read_queue) = sync_channel(MAX_READ_JOBS);
-        let (committer, syncer) = committer::pair(open, Arc::clone(&slot), mailbox, reply.clone());
+        let (committer, syncer) =
+            committer::pair(open, Arc::clone(&slot), mailbox, reply.clone(), reserve);
         // The operators' reader isn't waited for: it ends with the last handle.
         spawn("store-read", {
             let slot = Arc::clone(&slot);
@@ -149,9 +169,12 @@ impl Store {
         })?;
         let (living, alive) = sync_channel::<Infallible>(1);
         let counted = |name, run: Box<dyn FnOnce() + Send>| {
-            let living = living.clone();
+            let (living, reply) = (living.clone(), reply.clone());
             spawn(name, move || {
-                run();
+                if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                    // An error says that the loop has ended.
+                    let _ = reply.blocking_send(StoreReply::Died(name));
+                }
                 drop(living);
             })
         };
@@ -161,17 +184,17 @@ impl Store {
             let (slot, reply) = (Arc::clone(&slot), reply.clone());
             Box::new(move || serve_loads(load_queue, &slot, &reply))
         })?;
-        counted("store-find", Box::new(move || serve_loads(find_queue, &slot, &reply)))?;
+        counted("store-find", {
+            let reply = reply.clone();
+            Box::new(move || serve_loads(find_queue, &slot, &reply))
+        })?;
         let store = Self { jobs, loads, finds, alive };
         Ok(Started { store, replies, reads: Reads(reads), recovered })
     }
 
-    /// Hands a job to the commit thread, which is free: the loop waits for each reply.
-    pub(super) fn send(&self, job: StoreJob) {
-        if self.jobs.try_send(job).is_err() {
-            // No reply will come: the loop finds the commit overdue, and the store stays down.
-            tracing::error!("the store's thread has ended; the broker must be started again");
-        }
+    /// Hands a job to the commit thread, which is free: the loop waits for each reply. `false`: it has ended.
+    pub(super) fn send(&self, job: StoreJob) -> bool {
+        self.jobs.try_send(job).is_ok()
     }
 
     /// Starts a read for the engine of this run; `false` if too many wait.

@@ -1,5 +1,7 @@
 //! The loop over a real store that fails when told to, without sockets.
 
+mod room;
+
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use super::store::{OpenStore, Started, Store};
 use super::watch::Sight;
 use crate::engine::{Engine, EngineOptions};
 use crate::mailbox::fault::FaultMailbox;
-use crate::mailbox::{SledMailbox, SledOptions};
+use crate::mailbox::{DiskReserve, SledMailbox, SledOptions};
 use crate::model::{
     Actor, CallStatus, Content, DeliveryId, Edit, Header, IdempotencyKey, MessageId, MessageState,
     NackAction, Notice, Payload, QueueName, QueueSettings, QueueTemplate, RejectCode,
@@ -51,6 +53,10 @@ fn start() -> Broker {
 }
 
 fn start_with(options: EngineOptions) -> Broker {
+    start_over(options, None)
+}
+
+fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -> Broker {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let store: Arc<Mutex<Weak<Fault>>> = Arc::default();
@@ -61,7 +67,8 @@ fn start_with(options: EngineOptions) -> Broker {
         *newest.lock().unwrap() = Arc::downgrade(&fault);
         Ok(fault)
     });
-    let Started { store: threads, replies, reads, recovered } = Store::start(open).unwrap();
+    let Started { store: threads, replies, reads, recovered } =
+        Store::start(open, reserve).unwrap();
     let options = EngineOptions {
         templates: vec![QueueTemplate {
             prefix: String::new(),

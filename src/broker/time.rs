@@ -65,7 +65,7 @@ impl EventLoop {
             heartbeat,
             draining,
             self.watchers.next_timeout(),
-            self.commit_timeout(),
+            self.store_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -73,7 +73,7 @@ impl EventLoop {
     }
 
     pub(super) fn on_time(&mut self) {
-        self.watch_commit();
+        self.watch_store();
         if self.engine_timeout().is_some_and(|due| due <= self.now) {
             self.feed(Event::Tick);
         }

@@ -8,6 +8,7 @@ use super::config_args::ConfigArgs;
 use super::embedded::{Embedded, EmbeddedError, make_data_dir};
 use super::{Exit, complain};
 use crate::admin::client::Endpoint;
+use crate::broker::Ended;
 use crate::config::Config;
 use crate::console::{self, ConsoleOptions};
 use crate::telemetry::{self, LogOptions};
@@ -97,13 +98,15 @@ pub(super) fn show(options: ConsoleOptions, broker: Option<Embedded>) -> Exit {
         Err(error) => return complain(&error, Exit::Failed),
     };
     let shown = runtime.block_on(console::run(options));
-    if let Some(broker) = broker {
-        runtime.block_on(broker.shut_down());
-    }
+    let ended = broker.map(|broker| runtime.block_on(broker.shut_down()));
     // A disk that hangs doesn't hold up the shell.
     runtime.shutdown_background();
-    match shown {
-        Ok(()) => Exit::Done,
-        Err(error) => complain(&error, Exit::Failed),
+    match (shown, ended) {
+        (Err(error), _) => complain(&error, Exit::Failed),
+        (Ok(()), Some(Ended::StoreLost { reason } | Ended::StoreUnavailable { reason })) => {
+            let text = format!("the broker had stopped, its store broke down: {reason}");
+            complain(&*Box::<dyn std::error::Error>::from(text), Exit::Failed)
+        }
+        (Ok(()), Some(Ended::Clean | Ended::TimedOut | Ended::Crashed) | None) => Exit::Done,
     }
 }

@@ -126,6 +126,7 @@ fn options(config: &Config) -> BrokerOptions {
             ..NetOptions::new(&config.clients, &config.workers)
         },
         data_dir: config.data_dir.display().to_string(),
+        store_dir: Some(config.data_dir.join(STORE)),
         queues: config.queues.clone(),
     }
 }

@@ -76,6 +76,10 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
             let text = "the store or a socket did not finish in time; what was accepted is kept";
             complain(&*Box::<dyn std::error::Error>::from(text), Exit::Failed)
         }
+        Ended::StoreLost { reason } => {
+            let text = format!("the store broke down, start again to open it: {reason}");
+            complain(&*Box::<dyn std::error::Error>::from(text), Exit::Failed)
+        }
         Ended::Crashed => {
             let text = "the broker broke down; the log says why";
             complain(&*Box::<dyn std::error::Error>::from(text), Exit::Failed)

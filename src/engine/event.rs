@@ -186,6 +186,12 @@ pub enum Event {
         /// How long, in milliseconds, at most `limits::MAX_HOLD_MS`.
         for_ms: u64,
     },
+    /// The store's disk has too little room: what would be new is refused as `full`, all else goes on; or
+    /// it has room again.
+    StoreFull {
+        /// For people: how much is left, and what to do; absent: there is room.
+        reason: Option<String>,
+    },
     /// The broker stops: nothing new is accepted or delivered, leases are given back without counting as
     /// an attempt, workers get BYE, callers are rejected as `draining`.
     Shutdown,

@@ -89,6 +89,8 @@ pub struct Engine {
     generation: Generation,
     now: Timestamp,
     stopping: bool,
+    /// Why nothing is accepted that must be written to disk; `None`: there is room.
+    store_full: Option<String>,
     templates: Vec<QueueTemplate>,
     max_queues: usize,
     heartbeat_timeout_ms: u64,
@@ -129,6 +131,7 @@ impl Engine {
             generation: recovered.generation,
             now,
             stopping: false,
+            store_full: None,
             templates: options.templates,
             max_queues: options.max_queues,
             heartbeat_timeout_ms: options.heartbeat_timeout_ms.max(1),
@@ -218,6 +221,7 @@ impl Engine {
             Event::Hold { origin, actor, queue, seq, for_ms } => {
                 self.handle_hold(origin, actor, queue, seq, for_ms, out);
             }
+            Event::StoreFull { reason } => self.store_full = reason,
             Event::Shutdown => self.handle_shutdown(out),
             Event::Unheard { ms } => self.handle_unheard(ms),
             Event::Tick => {}

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{
-    Accepted, Actor, Content, JournalKind, MessageId, Op, Origin, QueueId, QueueName, QueueRecord,
-    QueueSettings, RejectCode, Rejection, StreamEntry,
+    Accepted, Actor, Content, JournalKind, MailboxKind, MessageId, Op, Origin, QueueId, QueueName,
+    QueueRecord, QueueSettings, RejectCode, Rejection, StreamEntry,
 };
 
 use super::event::CallSpec;
@@ -110,6 +110,12 @@ impl Engine {
             };
             self.refuse_unreachable(settings)
                 .map_err(|refused| refused.of(content.id().clone()))?;
+            if let Some(reason) = &self.store_full
+                && needs_disk(existing, settings, content)
+            {
+                let full = Rejection::new(RejectCode::Full, reason.as_str());
+                return Err(full.retry_after(FULL_RETRY_MS).of(content.id().clone()));
+            }
             let unbounded = settings.message_bound().is_none() && settings.byte_bound().is_none();
             if existing.is_some() && unbounded {
                 continue;
@@ -207,6 +213,16 @@ impl<'a> Added<'a> {
         };
         let full = Rejection::new(RejectCode::Full, reason);
         Err(full.retry_after(FULL_RETRY_MS).of(id.clone()))
+    }
+}
+
+/// Whether accepting a message writes it to disk: not what a memory queue keeps, nor a duplicate.
+fn needs_disk(queue: Option<&Queue>, settings: &QueueSettings, content: &Content) -> bool {
+    match queue {
+        Some(queue) => {
+            settings.mailbox != MailboxKind::Memory && queue.dedup.find(content.id()).is_none()
+        }
+        None => true,
     }
 }
 

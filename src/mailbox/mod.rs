@@ -7,11 +7,13 @@ mod durable;
 #[cfg(test)]
 pub(crate) mod fault;
 mod memory;
+mod reserve;
 mod routed;
 mod sled;
 
 pub use durable::{Durable, Elsewhere};
 pub use memory::MemoryMailbox;
+pub use reserve::{DiskReserve, Room};
 pub use routed::RoutedMailbox;
 pub use sled::{SledMailbox, SledOptions};
 

@@ -79,4 +79,11 @@ pub enum Notice {
     },
     /// The store was recovered; publishing goes on.
     StoreUp,
+    /// The store's disk has too little room left: publishing is refused, deliveries, acks and repairs go on.
+    StoreFull {
+        /// How much is left, and at how much publishing goes on.
+        reason: String,
+    },
+    /// The store's disk has room again; publishing goes on.
+    StoreHasRoom,
 }

@@ -55,6 +55,12 @@ pub enum StoreHealth {
         /// Why.
         reason: String,
     },
+    /// It can, but its disk has too little room left: publishing is refused, deliveries, acks and repairs go
+    /// on.
+    Full {
+        /// How much is left, and at how much publishing goes on.
+        reason: String,
+    },
 }
 
 /// A queue.

@@ -58,6 +58,8 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | Notice::WorkerAlert { .. }
         | Notice::Stale { .. }
         | Notice::StoreDown { .. }
+        | Notice::StoreFull { .. }
+        | Notice::StoreHasRoom
         | Notice::StoreUp => {}
     }
 }

@@ -58,12 +58,16 @@ fn header_tail(model: &Model, theme: Theme) -> Vec<(String, Style)> {
     } else if model.queues.loaded {
         parts.push(("  none blocked".to_owned(), theme.style(Role::Dim)));
     }
-    if let Some(StoreHealth::Unavailable { reason }) =
-        model.connection.overview.as_ref().map(|overview| &overview.store)
-    {
+    let health = model.connection.overview.as_ref().map(|overview| &overview.store);
+    let store = match health {
+        Some(StoreHealth::Unavailable { reason }) => Some(("STORE DOWN", reason)),
+        Some(StoreHealth::Full { reason }) => Some(("DISK FULL", reason)),
+        Some(StoreHealth::Ok) | None => None,
+    };
+    if let Some((word, reason)) = store {
         let reason = clean(reason);
         let reason = clean::truncate(&reason, STORE_COLUMNS);
-        parts.push((format!("  STORE DOWN {reason}"), theme.style(Role::Bad)));
+        parts.push((format!("  {word} {reason}"), theme.style(Role::Bad)));
     }
     if !model.parked.is_empty() {
         parts.push((format!("  drafts {}", model.parked.len()), theme.style(Role::Warn)));

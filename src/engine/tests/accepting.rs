@@ -6,7 +6,7 @@ use super::rig::{Rig, content, delivered, deliveries, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
     Accepted, Content, Dedup, JournalKind, MailboxKind, MessageState, Origin, QueueSettings,
-    QueueTemplate, RejectCode, Rejection, StatusReport, limits,
+    QueueTemplate, RejectCode, Rejection, RepairAction, StatusReport, limits,
 };
 
 fn accepted(effects: &[Effect]) -> Vec<Accepted> {
@@ -139,4 +139,31 @@ fn status_tells_where_a_message_is() {
     assert_eq!(status(&mut rig, "a", Some("q")).expect("known").state, MessageState::Done);
     assert_eq!(status(&mut rig, "c", Some("q")).unwrap_err().code, RejectCode::Unroutable);
     assert_eq!(status(&mut rig, "a", Some("p")).unwrap_err().code, RejectCode::NoSuchQueue);
+}
+
+#[test]
+fn a_full_disk_refuses_only_what_is_new() {
+    let mut rig = Rig::new(QueueSettings::default());
+    let memory = QueueSettings { mailbox: MailboxKind::Memory, ..QueueSettings::default() };
+    rig.put_queue("memory", memory);
+    rig.send("q", "a");
+    rig.run(Event::StoreFull { reason: Some("1 MiB is left".to_owned()) });
+
+    let full = rejected(&rig.send_many(&[("memory", "m"), ("q", "b")]));
+    assert_eq!((full.code, full.reason.as_str()), (RejectCode::Full, "1 MiB is left"));
+    assert_eq!(full.id.as_ref().map(|id| id.as_str()), Some("b"));
+    assert!(full.retry_after_ms.is_some());
+    assert_eq!(rig.view("memory").depth, 0, "all of a request or none");
+    assert!(accepted(&rig.send("q", "a"))[0].duplicate, "it is there already");
+    assert!(!accepted(&rig.send("memory", "m"))[0].duplicate, "it needs no disk");
+
+    let first = delivered(&rig.ready(1, &["q"], 1));
+    rig.nack(&first);
+    assert_eq!(rig.view("q").blocked, 1);
+    let again = rig.repair("k1", 1, 0, RepairAction::Retry);
+    rig.ack(&delivered(&again));
+    assert_eq!((rig.view("q").depth, rig.view("q").done), (0, 1));
+
+    rig.run(Event::StoreFull { reason: None });
+    assert_eq!(delivered(&rig.send("q", "b")).seq, 2);
 }
