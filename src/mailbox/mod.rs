@@ -2,17 +2,20 @@
 
 mod check;
 #[cfg(test)]
+#[macro_use]
 mod conformance;
 mod durable;
 #[cfg(test)]
 pub(crate) mod fault;
 mod memory;
+mod redis;
 mod reserve;
 mod routed;
 mod sled;
 
 pub use durable::{Durable, Elsewhere};
 pub use memory::MemoryMailbox;
+pub use redis::{RedisConfigError, RedisMailbox, RedisNews, RedisOptions, RedisPoller, Streams};
 pub use reserve::{DiskReserve, Room};
 pub use routed::RoutedMailbox;
 pub use sled::{SledMailbox, SledOptions};
@@ -177,6 +180,12 @@ pub enum MailboxError {
         found: u32,
         /// The newest known.
         known: u32,
+    },
+    /// Redis can't be asked now; the store is not broken by it.
+    #[error("Redis can't be reached: {reason}")]
+    Unreachable {
+        /// Why, for people.
+        reason: String,
     },
     /// A batch breaks the contract: a bug in the caller.
     #[error("the batch is inconsistent: {what}")]

@@ -1,0 +1,290 @@
+//! What needs a server. Each test has its own, which ends with the test's thread.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::mailbox::conformance::sample::*;
+use crate::model::StreamId;
+
+thread_local! {
+    static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
+}
+
+/// The server of this test.
+fn server<T>(f: impl FnOnce(&mut Server) -> T) -> T {
+    SERVER.with_borrow_mut(|server| f(server.get_or_insert_with(Server::start)))
+}
+
+fn open(folder: &Path) -> Rig {
+    Rig::open(folder, &server(|server| server.url()))
+}
+
+conformance!(
+    #[ignore = "needs redis-server: tests/run runs it"]
+    live,
+    super::open
+);
+durable_conformance!(
+    #[ignore = "needs redis-server: tests/run runs it"]
+    durable,
+    super::open
+);
+
+fn redis<T: redis::FromRedisValue>(words: &[&str]) -> T {
+    server(|server| server.ask(words))
+}
+
+/// The stream of `Q`.
+const STREAM: &str = "mubroker:queue-1";
+
+fn entries() -> usize {
+    redis(&["XLEN", STREAM])
+}
+
+fn payloads(mailbox: &dyn Mailbox) -> Vec<Bytes> {
+    let messages = mailbox.read(Q, Seq(1), 1_000, usize::MAX).unwrap();
+    messages.into_iter().map(|message| message.content.payload.clone()).collect()
+}
+
+fn commit(rig: &Rig, ops: impl IntoIterator<Item = Op>) {
+    rig.append(&batch(ops)).unwrap();
+    rig.sync().unwrap();
+}
+
+fn fresh(folder: &Path) -> Rig {
+    let rig = open(folder);
+    rig.recover().unwrap();
+    commit(&rig, [put_queue(Q, 10)]);
+    rig
+}
+
+/// What others have added, taken in as the engine does; from place `seq` on.
+fn take_in(rig: &Rig, mut seq: u64) -> u64 {
+    let (queue, _, arrivals) = rig.arrivals();
+    let ops = arrivals.into_iter().map(|arrival| {
+        let at = crate::model::Timestamp(1);
+        let (content, entry) = (Arc::new(arrival.content), Some(Box::new(arrival.entry)));
+        let op = Op::Append { queue, seq: Seq(seq), at, content, entry };
+        seq += 1;
+        op
+    });
+    let ops: Vec<Op> = ops.collect();
+    commit(rig, ops);
+    seq
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_payload_is_in_the_stream_until_its_message_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    commit(&rig, [append(Q, 1, "one"), append(Q, 2, "two")]);
+    assert_eq!(entries(), 2);
+    let fields: Vec<(String, Vec<(String, String)>)> = redis(&["XRANGE", STREAM, "-", "+"]);
+    let names: Vec<&str> = fields[0].1.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["payload", "header", "by"]);
+    assert_eq!(fields[0].1[0].1, "one");
+    commit(&rig, [finish(Q, 1)]);
+    rig.until("the first entry is removed", |_| entries() == 1);
+    assert_eq!(payloads(&rig), ["two"]);
+    assert!(rig.news.lock().unwrap().iter().all(|n| !matches!(n, RedisNews::Arrived { .. })));
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn what_others_add_is_taken_in_once_and_removed_when_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    commit(&rig, [append(Q, 1, "own")]);
+    let _: String = redis(&["XADD", STREAM, "*", "payload", "a", "header", r#"{"id":"m-a"}"#]);
+    let _: String = redis(&["XADD", STREAM, "*", "x", "1"]);
+    let mut seq = 2;
+    while seq < 4 {
+        seq = take_in(&rig, seq);
+    }
+    assert_eq!(payloads(&rig), ["own", "a", r#"{"x":"1"}"#]);
+    drop(rig);
+    let rig = open(folder.path());
+    let recovered = rig.recover().unwrap();
+    assert!(recovered.queues[0].newest_entry > StreamId::ZERO);
+    assert_eq!(payloads(&rig), ["own", "a", r#"{"x":"1"}"#]);
+    commit(&rig, [finish(Q, 1), finish(Q, 2), finish(Q, 3)]);
+    rig.until("all entries are removed", |_| entries() == 0);
+    assert!(rig.news.lock().unwrap().iter().all(|n| !matches!(n, RedisNews::Arrived { .. })));
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn what_was_told_and_not_committed_is_told_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    let _: String = redis(&["XADD", STREAM, "*", "payload", "a"]);
+    let first = rig.arrivals();
+    let again = rig.arrivals();
+    assert_eq!(first, again);
+    let entry = again.2[0].entry.id;
+    commit(&rig, [Op::PassEntry { queue: Q, entry }]);
+    rig.until("a passed entry is removed", |_| entries() == 0);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn without_redis_payloads_are_kept_here_and_nothing_is_lost_or_doubled() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    commit(&rig, [append(Q, 1, "there")]);
+    server(Server::kill);
+    let started = Instant::now();
+    commit(&rig, [append(Q, 2, "here")]);
+    commit(&rig, [append(Q, 3, "here too")]);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let unreachable = rig.read(Q, Seq(1), 9, usize::MAX).unwrap_err();
+    assert!(matches!(unreachable, MailboxError::Unreachable { .. }), "{unreachable}");
+    let here = rig.read(Q, Seq(2), 9, usize::MAX).unwrap();
+    assert_eq!(here.len(), 2, "what is here can be read");
+    server(Server::restart);
+    rig.until("Redis is reached", |rig| rig.streams.state().reach == Reach::Up);
+    commit(&rig, [append(Q, 4, "there again")]);
+    assert_eq!(payloads(&rig), ["there", "here", "here too", "there again"]);
+    assert_eq!(entries(), 2);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_redis_that_stops_answering_holds_up_one_commit_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    commit(&rig, [append(Q, 1, "one")]);
+    server(|server| server.signal(nix::sys::signal::Signal::SIGSTOP));
+    let started = Instant::now();
+    commit(&rig, (2..=200).map(|seq| append(Q, seq, "in doubt")));
+    let first = started.elapsed();
+    commit(&rig, [append(Q, 201, "here")]);
+    assert!(first < Duration::from_secs(2), "{first:?}");
+    assert!(started.elapsed() - first < Duration::from_millis(400), "{:?}", started.elapsed());
+    server(|server| server.signal(nix::sys::signal::Signal::SIGCONT));
+    rig.until("Redis is reached", |rig| rig.streams.state().reach == Reach::Up);
+    commit(&rig, [append(Q, 202, "last")]);
+    rig.until("what was in doubt is gone", |_| entries() == 2);
+    assert_eq!(places(&rig, Q).len(), 202);
+    assert!(rig.news.lock().unwrap().iter().all(|n| !matches!(n, RedisNews::Arrived { .. })));
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn what_was_added_but_never_committed_is_taken_in_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    commit(&rig, [append(Q, 1, "one")]);
+    // As by a process that ended between Redis and the local commit.
+    let by = {
+        let state = rig.streams.state();
+        let key = state.queues[&Q].mark.key;
+        let generation = state.generation;
+        super::super::entry::By { key, generation, seq: Seq(2) }.to_text()
+    };
+    let header = r#"{"id":"m-2"}"#;
+    let _: String = redis(&["XADD", STREAM, "*", "payload", "two", "header", header, "by", &by]);
+    drop(rig);
+    let rig = open(folder.path());
+    rig.recover().unwrap();
+    assert_eq!(take_in(&rig, 2), 3);
+    assert_eq!(payloads(&rig), ["one", "two"]);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn an_entry_that_redis_has_lost_makes_its_message_unreadable() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    commit(&rig, [append(Q, 1, "one"), append(Q, 2, "two")]);
+    server(Server::restart_empty);
+    rig.until("Redis is reached again", |rig| rig.read(Q, Seq(1), 1, 1).is_ok());
+    let read = rig.read(Q, Seq(1), 9, usize::MAX).unwrap();
+    let codes: Vec<&str> = read
+        .iter()
+        .map(|m| m.unreadable.as_ref().map_or("", |error| error.code.as_str()))
+        .collect();
+    assert_eq!(codes, ["lost", "lost"]);
+    assert_eq!(read[0].content.id().as_str(), "q1-1");
+    let content = rig.content(Q, Seq(2), Revision(0));
+    assert!(matches!(content, Err(MailboxError::Unreadable { .. })), "{content:?}");
+    commit(&rig, [revise(Q, 1, 1, "mended"), put_record(Q, 1, blocked(1)), append(Q, 3, "three")]);
+    let read = rig.read(Q, Seq(1), 1, usize::MAX).unwrap();
+    assert_eq!((read[0].content.payload.as_ref(), &read[0].unreadable), (&b"mended"[..], &None));
+    commit(&rig, [finish(Q, 1), finish(Q, 2)]);
+    assert_eq!(payloads(&rig), ["three"]);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn entries_that_a_crash_left_behind_are_removed_after_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    commit(&rig, [append(Q, 1, "one"), append(Q, 2, "two")]);
+    server(|server| server.signal(nix::sys::signal::Signal::SIGSTOP));
+    commit(&rig, [finish(Q, 1)]);
+    drop(rig);
+    server(|server| server.signal(nix::sys::signal::Signal::SIGCONT));
+    let rig = open(folder.path());
+    rig.recover().unwrap();
+    rig.until("the finished one is removed", |_| entries() == 1);
+    assert_eq!(payloads(&rig), ["two"]);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_refused_entry_is_read_with_its_reason_and_gone_when_it_is_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    let _: String = redis(&["XADD", STREAM, "*", "payload", "p", "header", "{"]);
+    take_in(&rig, 1);
+    let read = rig.read(Q, Seq(1), 9, usize::MAX).unwrap();
+    let error = read[0].unreadable.as_ref().expect("it is refused");
+    assert_eq!((error.code.as_str(), &read[0].content.payload[..]), ("malformed", &b"p"[..]));
+    commit(&rig, [finish(Q, 1)]);
+    rig.until("it is removed", |_| entries() == 0);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_key_of_another_kind_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let _: String = redis(&["SET", STREAM, "x"]);
+    let rig = open(folder.path());
+    rig.recover().unwrap();
+    commit(&rig, [put_queue(Q, 10)]);
+    commit(&rig, [append(Q, 1, "one")]);
+    assert_eq!(payloads(&rig), ["one"]);
+    rig.until("the reason is told", |rig| {
+        let state = rig.streams.state();
+        matches!(&state.reach, Reach::Down(reason) if reason.contains("is a string, not a stream"))
+    });
+    let _: i64 = redis(&["DEL", STREAM]);
+    rig.until("Redis is reached", |rig| rig.streams.state().reach == Reach::Up);
+    commit(&rig, [append(Q, 2, "two")]);
+    assert_eq!((payloads(&rig).len(), entries()), (2, 1));
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_long_stream_of_others_comes_in_order_without_gaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    let script = "for i = 1, 5000 do redis.call('XADD', KEYS[1], '*', 'payload', i) end";
+    let _: () = redis(&["EVAL", script, "1", STREAM]);
+    let mut seq = 1;
+    while seq <= 5_000 {
+        seq = take_in(&rig, seq);
+    }
+    let read: Vec<Bytes> = (1..=5)
+        .flat_map(|page| rig.read(Q, Seq((page - 1) * 1_000 + 1), 1_000, usize::MAX).unwrap())
+        .map(|message| message.content.payload.clone())
+        .collect();
+    assert_eq!(read, (1..=5_000).map(|n| n.to_string()).collect::<Vec<_>>());
+    commit(&rig, (1..=5_000).map(|seq| finish(Q, seq)));
+    rig.until("all are removed", |_| entries() == 0);
+    rig.until("nothing is noted", |rig| rig.streams.state().queues[&Q].mark.removals.is_empty());
+}
