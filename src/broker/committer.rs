@@ -21,6 +21,8 @@ pub(super) const OVERLAP_BYTES: u64 = 128 * 1024;
 /// Commits between two rounds of tidying up while no job lets the thread rest: rare enough that small
 /// commits don't pay for it, often enough that what is finished doesn't pile up.
 const MAINTAIN_EVERY: u32 = 8;
+/// How long a store that waits for a thread of its own is left alone.
+const UPKEEP_PAUSE: Duration = Duration::from_millis(20);
 /// Steps of one such round, some milliseconds in all. If more is left the next commit is followed by a
 /// round too: four steps give back more than the largest batch puts in, so it catches up under any load.
 const MAINTAIN_STEPS: u32 = 4;
@@ -180,10 +182,11 @@ impl Committer {
             if self.tidy_up(1) {
                 continue;
             }
-            if self.reserve.is_none() {
+            let waits = self.mailbox.as_ref().is_some_and(|mailbox| mailbox.waits_for_upkeep());
+            if self.reserve.is_none() && !waits {
                 return jobs.recv().ok();
             }
-            match jobs.recv_timeout(LOOK_EVERY) {
+            match jobs.recv_timeout(if waits { UPKEEP_PAUSE } else { LOOK_EVERY }) {
                 Ok(job) => return Some(job),
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => self.look(),

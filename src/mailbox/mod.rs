@@ -97,6 +97,12 @@ pub trait Mailbox: Send + Sync + 'static {
     /// Background work in small steps (giving disk back): called by the store's thread between
     /// commits, at most some milliseconds at a time. `true` if there is more to do.
     fn maintain(&self) -> Result<bool, MailboxError>;
+
+    /// After `maintain` said that there is nothing to do: will there be, without any further commit, once a
+    /// thread of the store's own has done its part? Then `maintain` is called again some milliseconds later.
+    fn waits_for_upkeep(&self) -> bool {
+        false
+    }
 }
 
 /// Which journal entries are asked for.

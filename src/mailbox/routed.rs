@@ -292,6 +292,10 @@ impl Mailbox for RoutedMailbox {
     fn maintain(&self) -> Result<bool, MailboxError> {
         self.durable.maintain()
     }
+
+    fn waits_for_upkeep(&self) -> bool {
+        self.durable.waits_for_upkeep()
+    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl LogEnd {
         put_number(&mut value, self.commit);
         value.extend_from_slice(encoded);
         seal(CHANGES, &mut value);
-        store.insert(&store.state, CHANGES, value)
+        store.put_state(CHANGES, value)
     }
 
     fn write_segments(
@@ -93,13 +93,13 @@ impl LogEnd {
             for (bytes, part_id) in value.large.unwrap_or_default().chunks(PART_BYTES).zip(id + 1..)
             {
                 let part = encode_part(part_id, id, bytes);
-                store.insert(&store.log, log_key(part_id, VALUE_SLOT), part)?;
+                store.put_log(log_key(part_id, VALUE_SLOT), part)?;
             }
             let frame = Frame { commit: self.commit, first_id, is_final: at == last, parts };
             let runs = runs_of(&mut value.entries);
             let changes = Some(value.changes);
             let bytes = encode_segment(id, frame, &runs, &value.entries, changes);
-            store.insert(&store.log, log_key(id, VALUE_SLOT), bytes)?;
+            store.put_log(log_key(id, VALUE_SLOT), bytes)?;
             self.next_id = id + 1 + u64::from(parts);
             written.push((id, Directory { parts, runs }, value.entries));
         }
@@ -120,7 +120,7 @@ impl LogEnd {
         }
         for id in self.reserved..end + RESERVE_AHEAD {
             for slot in [FILLER_SLOTS[0], VALUE_SLOT, FILLER_SLOTS[1]] {
-                store.insert(&store.log, log_key(id, slot), &[])?;
+                store.put_log(log_key(id, slot), &[])?;
             }
         }
         self.reserved = end + RESERVE_AHEAD;
@@ -138,19 +138,19 @@ pub(super) fn write_directory(
     if !directory.runs.is_empty() {
         let key = ids_key(id);
         let value = encode_ids(&key, ids);
-        store.insert(&store.state, key, value)?;
+        store.put_state(&key, value)?;
     }
     let key = directory_key(id);
     let value = encode_directory(&key, directory);
-    store.insert(&store.state, key, value)
+    store.put_state(&key, value)
 }
 
 /// Doing it twice is doing it once.
 pub(super) fn apply_changes(store: &Store, changes: &[Change]) -> Result<(), MailboxError> {
     for (key, value) in changes {
         match value {
-            Some(value) => store.insert(&store.state, key, value.as_slice())?,
-            None => store.remove(&store.state, key)?,
+            Some(value) => store.put_state(key, value.as_slice())?,
+            None => store.remove_state(key)?,
         }
     }
     Ok(())

@@ -61,7 +61,7 @@ mod tests {
         mailbox.sync().unwrap();
         drop(mailbox);
         drop(open(folder.path()));
-        let sled = folder.path().join("store/sled");
+        let sled = folder.path().join("store/gen-1");
         (folder, sled)
     }
 

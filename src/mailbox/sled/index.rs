@@ -1,6 +1,6 @@
 //! What is held in RAM: for each queue its runs, not its messages.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::layout::CHUNK_PLACES;
 use super::segment::{Directory, DirectoryRun};
@@ -260,20 +260,41 @@ impl Queue {
 pub(super) struct Use {
     /// Unfinished messages in it: its values are needed.
     pub(super) live: u32,
+    /// Messages in it.
+    pub(super) count: u32,
     /// Runs of it that some queue lists: its directory and ids are needed.
     pub(super) runs: u32,
-    pub(super) parts: u32,
-    /// Its values have not been removed.
-    pub(super) has_values: bool,
+    /// Header and payload bytes of all its messages.
+    pub(super) bytes: u64,
+}
+
+impl Use {
+    /// Bytes of its unfinished messages, if all were of one size.
+    fn live_bytes(&self) -> u64 {
+        match self.live {
+            0 => 0,
+            live if live == self.count => self.bytes,
+            live => self.bytes / u64::from(self.count.max(1)) * u64::from(live),
+        }
+    }
+}
+
+/// What is needed of a generation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct GenerationUse {
+    /// Segments whose directories are there.
+    pub(super) segments: u64,
+    /// Bytes of unfinished messages, about.
+    pub(super) live_bytes: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) queues: BTreeMap<QueueId, Queue>,
     pub(super) segments: BTreeMap<u64, Use>,
-    /// Segments whose values may go.
-    pub(super) dead: VecDeque<u64>,
-    /// Segments of which nothing is needed any more, once their values are gone.
+    /// By first id: every generation, the active one too.
+    pub(super) generations: BTreeMap<u64, GenerationUse>,
+    /// Segments of which nothing is needed any more.
     pub(super) unneeded: VecDeque<u64>,
     pub(super) last_journal: u64,
     /// Numbers of the repairs kept.
@@ -283,8 +304,10 @@ pub(super) struct Index {
 impl Index {
     /// Takes a committed segment in. Its queues are there.
     pub(super) fn add_segment(&mut self, id: u64, directory: &Directory) {
-        let mut needed = Use { live: 0, runs: 0, parts: directory.parts, has_values: true };
-        for &DirectoryRun { queue, first, count, .. } in &directory.runs {
+        let mut needed = Use::default();
+        for &DirectoryRun { queue, first, count, bytes, .. } in &directory.runs {
+            needed.count += count;
+            needed.bytes += bytes;
             let Some(queue) = self.queues.get_mut(&queue) else { continue };
             let run = Run { first: first.0, segment: id, count };
             needed.live += queue.progress.unfinished_in(run.first, count);
@@ -299,8 +322,9 @@ impl Index {
             queue.next = queue.next.max(run.end());
         }
         self.segments.insert(id, needed);
-        if needed.live == 0 {
-            self.dead.push_back(id);
+        if let Some(generation) = self.generation_of(id) {
+            generation.segments += 1;
+            generation.live_bytes += needed.live_bytes();
         }
         if needed.runs == 0 {
             self.unneeded.push_back(id);
@@ -313,12 +337,37 @@ impl Index {
         else {
             return;
         };
-        if let Some(needed) = self.segments.get_mut(&segment) {
-            needed.live = needed.live.saturating_sub(1);
-            if needed.live == 0 {
-                self.dead.push_back(segment);
-            }
+        let Some(needed) = self.segments.get_mut(&segment) else { return };
+        let before = needed.live_bytes();
+        needed.live = needed.live.saturating_sub(1);
+        let freed = before - needed.live_bytes();
+        if let Some(generation) = self.generation_of(segment) {
+            generation.live_bytes = generation.live_bytes.saturating_sub(freed);
         }
+    }
+
+    /// The directory of a segment of which nothing is needed is gone.
+    pub(super) fn forget_segment(&mut self, id: u64) {
+        let Some(gone) = self.segments.remove(&id) else { return };
+        if let Some(generation) = self.generation_of(id) {
+            generation.segments -= 1;
+            let freed = gone.live_bytes();
+            generation.live_bytes = generation.live_bytes.saturating_sub(freed);
+        }
+    }
+
+    /// First ids of the generations that hold the queues' heads.
+    pub(super) fn head_generations(&self) -> BTreeSet<u64> {
+        let heads = self.queues.values().filter_map(|queue| {
+            let head = queue.runs.get(queue.run_at(queue.progress.floor))?;
+            let generation = self.generations.range(..=head.segment).next_back();
+            generation.map(|(&first_id, _)| first_id)
+        });
+        heads.collect()
+    }
+
+    fn generation_of(&mut self, id: u64) -> Option<&mut GenerationUse> {
+        self.generations.range_mut(..=id).next_back().map(|(_, generation)| generation)
     }
 
     /// Lets go of runs at a queue's front that are finished and whose ids are forgotten.

@@ -1,71 +1,9 @@
-//! The byte layout, format version 1.
-//!
-//! # Folder
-//! ```text
-//! LOCK      the pid of the process that has the store; locked while it has it
-//! format    "mubroker store format 1\n"
-//! sled/     sled 0.34's own folder; `blobs/` in it stays empty
-//! ```
-//!
-//! # Two trees
-//! `log` holds what is accepted and one commit's changes; `state` holds what is known of it. sled has one
-//! log for both, and after a crash holds a prefix of the order in which keys were written. So a commit is
-//! written in this order, each step one insert:
-//!
-//! 1. its *log values* under rising ids, the last of them marked as final. With the final one in the log,
-//!    the commit is there; without it, opening drops the others;
-//! 2. its *changes* to `state`. The final value (or, when a commit appends no messages, the value under
-//!    `w`) holds all of them too, so opening does them again for the newest commit. Those of all earlier
-//!    commits are complete, since they came before in the order.
-//!
-//! sled's own batches and transactions are not used: they exclude every other use of every tree of the
-//! process, a running flush too.
-//!
-//! # `log`: key = id (8 bytes, big-endian) + slot (1 byte)
-//! Slots 0 and 2 are fillers, slot 1 is the value; empty until used. Keys are put in ahead of their use, so
-//! that a large value replaces an empty one and never makes sled split and rewrite a page of large values.
-//! Every value ends with the CRC-32 of key and value (4 bytes, little-endian). Numbers are LEB128.
-//! ```text
-//! segment: 1, commit, first id of the commit, final (0|1), parts,
-//!          runs, then for each: queue, first sequence, count
-//!          then for each message of each run: accepted at (ms), header length, payload length, header, payload
-//!          changes' length, changes          (final only)
-//! part:    2, id of its segment, bytes
-//! ```
-//! A message larger than [`MAX_SEGMENT_BYTES`] has a segment of its own; its payload is in the `parts` ids
-//! after it. Changes that don't fit are in the parts of a segment without runs.
-//!
-//! # `state`: key = one letter + what it is of; numbers in keys are big-endian
-//! | key | value |
-//! |---|---|
-//! | `f` queue(4) | floor, next sequence: all places below are used or set aside |
-//! | `e` queue(4) chunk(8) | bits of finished places from chunk x 4096 on, trailing zero bytes left out |
-//! | `g` | generation |
-//! | `i` id(8) | ids of a segment: for each message accepted at (difference), size in bytes, id |
-//! | `j` number(8) | journal entry (JSON) |
-//! | `n` queue(4) | what a layer above keeps of the queue |
-//! | `p` number(8) | repair outcome (JSON) |
-//! | `q` queue(4) | queue record (JSON) |
-//! | `r` queue(4) seq(8) chunk(2) | message record (JSON), in chunks |
-//! | `s` id(8) | directory of a segment: parts, then runs: queue, first sequence, count, bytes |
-//! | `v` queue(4) seq(8) revision(4) chunk(2) | revision: record (JSON), header, payload, in chunks |
-//! | `w` | commit, changes: the newest commit that appended no messages |
-//! | `x` name's length(1) queue's name number(8) | empty: index of journal entries by queue |
-//!
-//! A queue's runs may have gaps: places that waited in RAM. A gap's places are not here; they may be filled in
-//! later, at or after the floor. The next sequence is the highest of `f`'s and those after the runs.
-//!
-//! Every value but `x` ends with the same checksum. Opening reads `s`, never payloads.
-//!
-//! # Upgrading
-//! A newer format is refused ([`super::super::MailboxError::TooNew`]). A later version that changes the layout
-//! raises [`FORMAT`], opens format 1 by this description, writes what is new into a second folder beside it,
-//! syncs, and swaps the folders; `format` is written last.
+#![doc = include_str!("FORMAT.md")]
 
 use crate::model::{QueueId, QueueName, Seq};
 
 /// The newest format known.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The longest value of any key. sled stores a page that is larger than a quarter of its segments (8 MiB) in a
 /// file of its own in `blobs/`, which a flush doesn't make durable (storage.md). A page has at most 17 keys
@@ -94,7 +32,7 @@ pub(super) const FILLER_SLOTS: [u8; 2] = [0, 2];
 /// Places in one chunk of finished bits: 512 bytes.
 pub(super) const CHUNK_PLACES: u64 = 4096;
 
-pub(super) const GENERATION: &[u8] = b"g";
+pub(super) const RUN: &[u8] = b"g";
 pub(super) const CHANGES: &[u8] = b"w";
 
 pub(super) fn log_key(id: u64, slot: u8) -> [u8; 9] {

@@ -47,7 +47,7 @@ impl Store {
 
 /// Reads what stays in RAM. Its time grows with queues, segments and records, not with payloads.
 pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
-    let mut index = Index::default();
+    let mut index = Index { generations: store.generations(), ..Index::default() };
     store.each(b'q', |key, value| {
         let record: QueueRecord = decode(key, &value)?;
         index.queues.insert(record.id, Queue::new(record));
@@ -75,7 +75,8 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     queues.into_iter().for_each(|queue| index.trim(queue));
     load_extras(store, &mut index)?;
     index.last_journal = last_number(store, b'j')?;
-    let first = store.read(|| store.state.scan_prefix(b"p").next().transpose())?;
+    let state = store.active().generation;
+    let first = state.read(|| state.state.scan_prefix(b"p").next().transpose())?;
     let first = first.map(|(key, _)| number(&key, 1)).transpose().map_err(|e| store.damaged(e))?;
     let last = last_number(store, b'p')?;
     index.repairs = first.unwrap_or(last + 1)..last + 1;
@@ -88,7 +89,8 @@ fn known(index: &mut Index, queue: QueueId) -> Decoded<&mut Queue> {
 }
 
 fn last_number(store: &Store, letter: u8) -> Result<u64, MailboxError> {
-    let last = store.read(|| store.state.scan_prefix([letter]).next_back().transpose())?;
+    let state = store.active().generation;
+    let last = state.read(|| state.state.scan_prefix([letter]).next_back().transpose())?;
     let number = last.map(|(key, _)| number(&key, 1)).transpose().map_err(|e| store.damaged(e))?;
     Ok(number.unwrap_or(0))
 }
@@ -230,12 +232,16 @@ fn count_whole_run(queue: &Queue, run: &DirectoryRun, backlog: &mut QueueBacklog
     let end = run.first.0 + u64::from(run.count);
     let live = queue.progress.unfinished_in(run.first.0, run.count);
     let is_partial = live > 0 && live < run.count;
-    let is_oldest = (run.first.0..end).contains(&backlog.floor.0);
+    let holds_oldest = (run.first.0..end).contains(&backlog.floor.0);
+    let is_oldest = holds_oldest && (run.first != backlog.floor || run.first_at.is_none());
     let is_edited = queue.extras.range(run.first.0..end).any(|(_, e)| e.read_revision() > 0);
     if is_partial || is_oldest || is_edited || end > queue.window_start() {
         return false;
     }
     if live > 0 {
+        if holds_oldest {
+            backlog.oldest_at = run.first_at;
+        }
         backlog.bytes += run.bytes;
     }
     true
@@ -262,7 +268,7 @@ impl Store {
     /// The ids of a segment; an error if they are not there.
     fn ids(&self, segment: u64) -> Decoded<Vec<IdEntry>> {
         let key = ids_key(segment);
-        let value = self.get(&self.state, &key).map_err(|e| Corrupt(e.to_string()))?;
+        let value = self.ids_value(segment).map_err(|e| Corrupt(e.to_string()))?;
         let missing = || Corrupt(format!("the ids of segment {segment} are not there"));
         decode_ids(&key, &value.ok_or_else(missing)?)
     }

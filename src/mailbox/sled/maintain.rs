@@ -1,84 +1,93 @@
-//! Giving back what is not needed any more, a little at a time.
+//! Upkeep: rotation, and giving back what is not needed any more, a little at a time.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::SledMailbox;
-use super::layout::{FILLER_SLOTS, VALUE_SLOT, directory_key, ids_key, log_key};
+use super::keeper::Job;
+use super::layout::{directory_key, ids_key};
+use super::rotate::Step;
 use crate::mailbox::MailboxError;
 
-/// Log values removed in one step: a few milliseconds between two commits.
-const MAX_VALUES_A_STEP: u64 = 32;
 /// Directories removed in one step.
 const MAX_DIRECTORIES_A_STEP: usize = 64;
 
 impl SledMailbox {
-    /// Removes the values of segments whose messages are all finished, and the directories and ids of those
-    /// that no window needs. Nothing of it must be durable: after a crash it is done again. A compactor
-    /// that rewrites mostly finished segments finds them by [`super::index::Use`]: few live messages,
-    /// while its values are there.
+    /// One step of a few milliseconds; `true` if there is more to do at once.
     pub(super) fn maintain_step(&self) -> Result<bool, MailboxError> {
-        let newest_first_id = self.log_end().newest_first_id;
-        let dead = self.take_dead(newest_first_id);
-        for &(id, parts) in &dead {
-            for id in id..=id + u64::from(parts) {
-                self.store.remove(&self.store.log, log_key(id, VALUE_SLOT))?;
-            }
+        let mut log_end = self.log_end();
+        let step = self.store.rotate_step(&mut log_end)?;
+        let newest_first_id = log_end.newest_first_id;
+        drop(log_end);
+        if let Step::Rotated(first_id) = step {
+            self.index_mut().generations.insert(first_id, Default::default());
         }
-        // Fillers last: as long as they are there, sled has no reason to merge pages that have values.
-        for &(id, parts) in &dead {
-            for id in id..=id + u64::from(parts) {
-                for slot in FILLER_SLOTS {
-                    self.store.remove(&self.store.log, log_key(id, slot))?;
-                }
+        let has_removed = self.remove_unneeded(newest_first_id)?;
+        let has_deleted = self.delete_generations()?;
+        self.is_waiting.store(step == Step::Waiting, Ordering::Relaxed);
+        Ok(matches!(step, Step::More | Step::Rotated(_)) || has_removed || has_deleted)
+    }
+
+    /// Removes directories and ids that no queue needs. Nothing of it must be durable: after a crash it is
+    /// done again.
+    fn remove_unneeded(&self, newest_first_id: u64) -> Result<bool, MailboxError> {
+        let unneeded = self.take_unneeded(newest_first_id);
+        let first_id = self.store.active().first_id;
+        for &id in &unneeded {
+            self.store.remove_state(&directory_key(id))?;
+            // Those of a sealed generation go with it.
+            if id >= first_id {
+                self.store.remove_state(&ids_key(id))?;
             }
             self.cache.forget(id);
         }
-        let unneeded = self.take_unneeded(newest_first_id);
-        for &id in &unneeded {
-            self.store.remove(&self.store.state, ids_key(id))?;
-            self.store.remove(&self.store.state, directory_key(id))?;
-        }
-        Ok(!dead.is_empty() || !unneeded.is_empty())
+        Ok(!unneeded.is_empty())
     }
 
-    /// Segments whose values go now. The newest commit's stay: opening needs them.
-    fn take_dead(&self, newest_first_id: u64) -> Vec<(u64, u32)> {
-        let mut index = self.index_mut();
-        let mut taken = Vec::new();
-        let mut values = 0;
-        for _ in 0..index.dead.len() {
-            let Some(id) = index.dead.pop_front() else { break };
-            if id >= newest_first_id {
-                index.dead.push_back(id);
-                continue;
-            }
-            if let Some(needed) = index.segments.get_mut(&id) {
-                needed.has_values = false;
-                taken.push((id, needed.parts));
-                values += 1 + u64::from(needed.parts);
-            }
-            if values >= MAX_VALUES_A_STEP {
-                break;
-            }
-        }
-        taken
-    }
-
-    /// Segments of which nothing is needed and whose values are gone.
+    /// Segments of which nothing is needed. The newest commit's stay: opening finds the log's end by them.
     fn take_unneeded(&self, newest_first_id: u64) -> Vec<u64> {
         let mut index = self.index_mut();
         let mut taken = Vec::new();
         for _ in 0..index.unneeded.len() {
             let Some(id) = index.unneeded.pop_front() else { break };
-            let has_values = index.segments.get(&id).is_some_and(|needed| needed.has_values);
-            if id >= newest_first_id || has_values {
+            if id >= newest_first_id {
                 index.unneeded.push_back(id);
                 continue;
             }
-            index.segments.remove(&id);
+            index.forget_segment(id);
             taken.push(id);
             if taken.len() == MAX_DIRECTORIES_A_STEP {
                 break;
             }
         }
         taken
+    }
+
+    /// Deletes sealed generations of which nothing is needed. Their directories are gone from `state` by
+    /// then; the manifest no longer names them before the first of their files goes.
+    fn delete_generations(&self) -> Result<bool, MailboxError> {
+        let active = self.store.active().first_id;
+        let unneeded = {
+            let index = self.index();
+            let sealed = index.generations.range(..active);
+            sealed.filter(|(_, used)| used.segments == 0).map(|(&id, _)| id).collect::<Vec<_>>()
+        };
+        if unneeded.is_empty() {
+            return Ok(false);
+        }
+        // A crash must not bring back a directory whose segment is gone.
+        self.store.sync()?;
+        let mut manifest = self.store.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = manifest.clone();
+        changed.generations.retain(|entry| !unneeded.contains(&entry.first_id));
+        self.store.write_manifest(&changed)?;
+        *manifest = changed;
+        drop(manifest);
+        for first_id in unneeded {
+            self.index_mut().generations.remove(&first_id);
+            // Without room for the job it goes when the store is opened again.
+            self.store.keeper.ask(Job::DeleteSealed(first_id));
+        }
+        Ok(true)
     }
 }

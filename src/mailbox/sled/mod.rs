@@ -6,12 +6,18 @@ mod changes;
 mod codec;
 mod commit;
 mod files;
+mod folder;
+mod generation;
 mod index;
+mod keeper;
 mod layout;
 mod load;
 mod maintain;
+mod manifest;
 mod read;
 mod replay;
+mod rotate;
+mod sealed;
 mod segment;
 mod store;
 #[cfg(test)]
@@ -20,12 +26,14 @@ mod unreadable;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::cache::SegmentCache;
 use self::changes::Changes;
 use self::commit::LogEnd;
 use self::index::Index;
+use self::keeper::Job;
 use self::store::Store;
 use super::check::check;
 use super::{Durable, Elsewhere, JournalFilter, Mailbox, MailboxError};
@@ -37,15 +45,28 @@ use crate::model::{
 /// How a [`SledMailbox`] is opened.
 #[derive(Debug, Clone)]
 pub struct SledOptions {
-    /// What sled's page cache may hold, in bytes. Pages not written yet come on top.
+    /// What sled's page cache may hold, in bytes, for what is being written. Pages not written yet come on
+    /// top.
     pub cache_bytes: u64,
+    /// The same for each of the older parts that are open for reading.
+    pub sealed_cache_bytes: u64,
+    /// How many of the older parts stay open.
+    pub max_open_sealed: usize,
+    /// A part is written until it has this size in bytes; then a new one is begun. Disk space is given back
+    /// by whole parts.
+    pub rotate_bytes: u64,
 }
 
 impl Default for SledOptions {
     /// A cache for keys, not for payloads: an idle broker stays small, and recent segments are kept
     /// decoded beside it.
     fn default() -> Self {
-        Self { cache_bytes: 8 * 1024 * 1024 }
+        Self {
+            cache_bytes: 8 * 1024 * 1024,
+            sealed_cache_bytes: 1024 * 1024,
+            max_open_sealed: 4,
+            rotate_bytes: 128 * 1024 * 1024,
+        }
     }
 }
 
@@ -60,13 +81,16 @@ pub struct SledMailbox {
     index: RwLock<Index>,
     log_end: Mutex<LogEnd>,
     cache: SegmentCache,
-    generation: u64,
+    /// This run's number.
+    run: u64,
+    /// Upkeep goes on once a thread of the store's has done its part.
+    is_waiting: AtomicBool,
     store: Store,
 }
 
 impl SledMailbox {
-    /// Opens the store in folder `path`, making it if it is not there. The generation has risen durably
-    /// when this returns.
+    /// Opens the store in folder `path`, making it if it is not there. The run's number (`Recovered::generation`) has
+    /// risen durably when this returns.
     ///
     /// Fails as [`MailboxError::Held`] when another process has it, `TooNew` when a later version made it,
     /// `Damaged` when a checksum is wrong.
@@ -74,9 +98,21 @@ impl SledMailbox {
         let store = Store::open(path, &options)?;
         let log_end = Mutex::new(replay::replay(&store)?);
         let index = RwLock::new(load::load(&store)?);
-        let generation = replay::raise_generation(&store)?;
+        let run = replay::raise_run(&store)?;
         store.sync()?;
-        Ok(Self { index, log_end, cache: SegmentCache::default(), generation, store })
+        let (cache, is_waiting) = (SegmentCache::default(), AtomicBool::new(false));
+        let mailbox = Self { index, log_end, cache, run, is_waiting, store };
+        mailbox.open_heads();
+        Ok(mailbox)
+    }
+
+    /// Opens the generations in which the queues' heads are, beside what goes on: the first deliveries need
+    /// them.
+    fn open_heads(&self) {
+        let first_ids = self.index().head_generations();
+        for first_id in first_ids.into_iter().take(self.store.options.max_open_sealed) {
+            self.store.keeper.ask(Job::Open(first_id));
+        }
     }
 
     /// Refuses what `append` would refuse; changes nothing.
@@ -130,7 +166,7 @@ impl SledMailbox {
 
 impl Mailbox for SledMailbox {
     fn recover(&self) -> Result<Recovered, MailboxError> {
-        load::recovered(&self.store, &self.index(), self.generation)
+        load::recovered(&self.store, &self.index(), self.run)
     }
 
     fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
@@ -189,6 +225,10 @@ impl Mailbox for SledMailbox {
 
     fn maintain(&self) -> Result<bool, MailboxError> {
         self.maintain_step()
+    }
+
+    fn waits_for_upkeep(&self) -> bool {
+        self.is_waiting.load(Ordering::Relaxed)
     }
 }
 

@@ -216,7 +216,7 @@ impl SledMailbox {
         let mut bytes = Vec::new();
         for chunk in 0..=u16::MAX {
             let key = chunk_key(prefix, chunk);
-            let Some(value) = self.store.get(&self.store.state, &key)? else { break };
+            let Some(value) = self.store.get_state(&key)? else { break };
             bytes.extend_from_slice(unseal(&key, &value).map_err(|e| self.store.damaged(e))?);
         }
         Ok(bytes)
@@ -305,9 +305,9 @@ impl SledMailbox {
         id: &MessageId,
     ) -> Result<Option<(QueueId, Seq)>, MailboxError> {
         for segment in self.segments_of(queue) {
-            let key = ids_key(segment);
             // Not there: forgotten since the segments were listed, and with it all of its ids.
-            let Some(value) = self.store.get(&self.store.state, &key)? else { continue };
+            let Some(value) = self.store.ids_value(segment)? else { continue };
+            let key = ids_key(segment);
             let ids = match decode_ids(&key, &value).map_err(|e| self.store.damaged(e)) {
                 Ok(ids) => ids,
                 Err(error) => self.leave_out("the ids of a segment", error)?.unwrap_or_default(),
@@ -316,7 +316,7 @@ impl SledMailbox {
                 continue;
             }
             let key = directory_key(segment);
-            let Some(value) = self.store.get(&self.store.state, &key)? else { continue };
+            let Some(value) = self.store.get_state(&key)? else { continue };
             let directory = decode_directory(&key, &value).map_err(|e| self.store.damaged(e))?;
             let places = directory.runs.iter().flat_map(|run| {
                 (run.first.0..).take(run.count as usize).map(|place| (run.queue, place))
@@ -360,19 +360,19 @@ impl SledMailbox {
         max: usize,
         of: JournalFilter<'_>,
     ) -> Result<Vec<JournalEntry>, MailboxError> {
-        let state = &self.store.state;
+        let generation = self.store.active().generation;
         let prefix = of.queue.map_or_else(|| b"j".to_vec(), journal_index_prefix);
         let end = [prefix.as_slice(), &before.to_be_bytes()].concat();
-        let mut keys = state.range(prefix.clone()..end);
+        let mut keys = generation.state.range(prefix.clone()..end);
         let mut entries = Vec::new();
         while entries.len() < max
-            && let Some((key, value)) = self.store.read(|| keys.next_back().transpose())?
+            && let Some((key, value)) = generation.read(|| keys.next_back().transpose())?
         {
             let number = be(&key, prefix.len()).map(u64::from_be_bytes);
             let number = number.map_err(|e| self.store.damaged(e))?;
             let value = match of.queue {
                 None => Some(value),
-                Some(_) => self.store.get(state, journal_key(number))?,
+                Some(_) => generation.get(&generation.state, &journal_key(number))?,
             };
             // An index entry whose line is not there (yet): its commit is under way.
             let Some(value) = value else { continue };

@@ -2,16 +2,17 @@
 
 use super::codec::{Corrupt, Reader, be, unseal};
 use super::commit::{LogEnd, apply_changes, write_directory};
-use super::layout::{CHANGES, GENERATION, VALUE_SLOT, directory_key, log_key};
-use super::segment::{Segment, decode_changes, decode_directory, decode_part};
+use super::layout::{CHANGES, RUN, VALUE_SLOT, directory_key, log_key};
+use super::segment::{Segment, decode_changes, decode_part};
 use super::store::Store;
 use crate::mailbox::MailboxError;
 
 /// Makes the store hold whole commits only. Changes nothing if the newest one is whole.
 pub(super) fn replay(store: &Store) -> Result<LogEnd, MailboxError> {
-    let last = last_directory(store)?;
-    let tail = Tail::read(store, last.map_or(0, |(id, _)| id))?;
-    if let (None, Some((id, _))) = (&tail.newest, last) {
+    let begin = store.begin();
+    let last = last_directory(store)?.filter(|&id| id >= begin.first_id);
+    let tail = Tail::read(store, last.unwrap_or(begin.first_id))?;
+    if let (None, Some(id)) = (&tail.newest, last) {
         let what = format!("the newest commit's value (log value {id} or later) is not there");
         return Err(store.damaged(Corrupt(what)));
     }
@@ -28,26 +29,27 @@ pub(super) fn replay(store: &Store) -> Result<LogEnd, MailboxError> {
     }
     let next_id = match &tail.newest {
         Some(newest) => newest.id + 1 + u64::from(newest.frame.parts),
-        None => 1,
+        None => begin.first_id,
     };
     for &id in tail.values.iter().filter(|&&id| id >= next_id) {
-        store.insert(&store.log, log_key(id, VALUE_SLOT), &[])?;
+        store.put_log(log_key(id, VALUE_SLOT), &[])?;
     }
     Ok(LogEnd {
-        commit: log_commit.max(small_commit),
+        commit: log_commit.max(small_commit).max(begin.commit),
         next_id,
-        newest_first_id: tail.newest.map_or(1, |newest| newest.frame.first_id),
+        newest_first_id: tail.newest.map_or(begin.first_id, |newest| newest.frame.first_id),
         reserved: tail.last_key.max(next_id),
     })
 }
 
-/// The newest segment in `state`: its id and parts.
-fn last_directory(store: &Store) -> Result<Option<(u64, u32)>, MailboxError> {
-    let mut keys = store.state.range(directory_key(0)..=directory_key(u64::MAX));
-    let Some((key, value)) = store.read(|| keys.next_back().transpose())? else { return Ok(None) };
-    let id = be(&key, 1).map(u64::from_be_bytes).map_err(|e| store.damaged(e))?;
-    let directory = decode_directory(&key, &value).map_err(|e| store.damaged(e))?;
-    Ok(Some((id, directory.parts)))
+/// The newest segment in `state`.
+fn last_directory(store: &Store) -> Result<Option<u64>, MailboxError> {
+    let generation = store.active().generation;
+    let mut keys = generation.state.range(directory_key(0)..=directory_key(u64::MAX));
+    let Some((key, _)) = generation.read(|| keys.next_back().transpose())? else {
+        return Ok(None);
+    };
+    be(&key, 1).map(u64::from_be_bytes).map(Some).map_err(|e| store.damaged(e))
 }
 
 /// The log from the newest known segment on.
@@ -62,8 +64,9 @@ struct Tail {
 impl Tail {
     fn read(store: &Store, from: u64) -> Result<Self, MailboxError> {
         let mut tail = Self { values: Vec::new(), newest: None, last_key: 0 };
-        let mut keys = store.log.range(log_key(from, 0)..);
-        while let Some((key, value)) = store.read(|| keys.next().transpose())? {
+        let generation = store.active().generation;
+        let mut keys = generation.log.range(log_key(from, 0)..);
+        while let Some((key, value)) = generation.read(|| keys.next().transpose())? {
             let id = be(&key, 0).map(u64::from_be_bytes).map_err(|e| store.damaged(e))?;
             tail.last_key = id;
             if value.is_empty() {
@@ -83,7 +86,7 @@ impl Tail {
 
 /// The newest commit without messages: its number and changes.
 fn small_commit(store: &Store) -> Result<Option<(u64, Vec<u8>)>, MailboxError> {
-    let Some(value) = store.get(&store.state, CHANGES)? else { return Ok(None) };
+    let Some(value) = store.get_state(CHANGES)? else { return Ok(None) };
     let read = || {
         let mut reader = Reader::new(unseal(CHANGES, &value)?);
         let commit = reader.number()?;
@@ -113,19 +116,15 @@ fn redo(store: &Store, newest: &Segment) -> Result<(), MailboxError> {
 
 /// A segment's value; `None` if it isn't there (any more).
 pub(super) fn read_segment(store: &Store, id: u64) -> Result<Option<Segment>, MailboxError> {
-    match store.get(&store.log, log_key(id, VALUE_SLOT))? {
-        Some(value) if !value.is_empty() => {
-            Segment::decode(id, value).map(Some).map_err(|e| store.damaged(e))
-        }
-        Some(_) | None => Ok(None),
-    }
+    let Some(value) = store.log_value(id)? else { return Ok(None) };
+    Segment::decode(id, value).map(Some).map_err(|e| store.damaged(e))
 }
 
 /// What was split into parts, put together.
 pub(super) fn read_parts(store: &Store, segment: u64, parts: u32) -> Result<Vec<u8>, MailboxError> {
     let mut bytes = Vec::new();
     for id in segment + 1..=segment + u64::from(parts) {
-        let value = store.get(&store.log, log_key(id, VALUE_SLOT))?.unwrap_or_default();
+        let value = store.log_value(id)?.unwrap_or_default();
         let part = decode_part(id, segment, &value).map_err(|e| store.damaged(e))?;
         bytes.extend_from_slice(part);
     }
@@ -133,16 +132,16 @@ pub(super) fn read_parts(store: &Store, segment: u64, parts: u32) -> Result<Vec<
 }
 
 /// This run's number, one more than any before.
-pub(super) fn raise_generation(store: &Store) -> Result<u64, MailboxError> {
-    let before = match store.get(&store.state, GENERATION)? {
+pub(super) fn raise_run(store: &Store) -> Result<u64, MailboxError> {
+    let before = match store.get_state(RUN)? {
         None => 0,
-        Some(value) => unseal(GENERATION, &value)
+        Some(value) => unseal(RUN, &value)
             .and_then(|body| Reader::new(body).number())
             .map_err(|e| store.damaged(e))?,
     };
     let mut value = Vec::new();
     super::codec::put_number(&mut value, before + 1);
-    super::codec::seal(GENERATION, &mut value);
-    store.insert(&store.state, GENERATION, value)?;
+    super::codec::seal(RUN, &mut value);
+    store.put_state(RUN, value)?;
     Ok(before + 1)
 }

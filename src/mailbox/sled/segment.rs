@@ -6,12 +6,21 @@ use std::sync::Arc;
 use ::sled::IVec;
 use bytes::Bytes;
 
-use super::codec::{Corrupt, Decoded, Reader, put_bytes, put_number, seal, unseal};
+use super::codec::{CHECKSUM_BYTES, Corrupt, Decoded, Reader, put_bytes, put_number, seal, unseal};
 use super::layout::{VALUE_SLOT, log_key};
 use crate::model::{Content, Header, MessageId, QueueId, Seq, Timestamp};
 
 const SEGMENT: u8 = 1;
 const PART: u8 = 2;
+
+/// Log values of format 2 begin so, that they can be found in the bytes of a damaged file. None of format 1
+/// does: their first byte is 1 or 2.
+pub(super) const MAGIC: [u8; 4] = [0xd5, b'm', b'u', b'B'];
+/// [`MAGIC`], the length of what follows it (4), and the value's id (8).
+pub(super) const PREFIX_BYTES: usize = 16;
+
+/// Added to the parts of a directory whose runs say when their first messages were accepted (format 2).
+const WITH_TIMES: u64 = 1 << 32;
 
 /// A message on its way into a segment.
 #[derive(Debug, Clone)]
@@ -38,6 +47,15 @@ pub(super) struct DirectoryRun {
     pub(super) count: u32,
     /// Header and payload bytes of all its messages; not stored in the segment itself.
     pub(super) bytes: u64,
+    /// When the first was accepted; unknown of runs that format 1 wrote.
+    pub(super) first_at: Option<Timestamp>,
+}
+
+impl DirectoryRun {
+    /// The place after its last message.
+    pub(super) fn end(&self) -> Seq {
+        Seq(self.first.0 + u64::from(self.count))
+    }
 }
 
 /// What opening needs to know of a segment.
@@ -66,15 +84,16 @@ pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 pub(super) fn runs_of(entries: &mut [Entry]) -> Vec<DirectoryRun> {
     entries.sort_by_key(|entry| (entry.queue, entry.seq));
     let mut runs: Vec<DirectoryRun> = Vec::new();
-    for Entry { queue, seq, content, .. } in entries {
+    for Entry { queue, seq, at, content } in entries {
         let bytes = content.size_bytes();
         match runs.last_mut() {
-            Some(run) if run.queue == *queue && run.first.0 + u64::from(run.count) == seq.0 => {
+            Some(run) if run.queue == *queue && run.end() == *seq => {
                 run.count += 1;
                 run.bytes += bytes;
             }
             Some(_) | None => {
-                runs.push(DirectoryRun { queue: *queue, first: *seq, count: 1, bytes });
+                let (queue, first, first_at) = (*queue, *seq, Some(*at));
+                runs.push(DirectoryRun { queue, first, count: 1, bytes, first_at });
             }
         }
     }
@@ -91,7 +110,7 @@ pub(super) fn encode_segment(
     changes: Option<&[u8]>,
 ) -> Vec<u8> {
     let size: usize = entries.iter().map(Entry::bytes).sum();
-    let mut out = Vec::with_capacity(if frame.parts == 0 { size + 64 } else { 64 });
+    let mut out = begin_value(id, if frame.parts == 0 { size + 64 } else { 64 });
     out.push(SEGMENT);
     put_number(&mut out, frame.commit);
     put_number(&mut out, frame.first_id);
@@ -115,22 +134,42 @@ pub(super) fn encode_segment(
     if frame.is_final {
         put_bytes(&mut out, changes.unwrap_or_default());
     }
+    end_value(id, out)
+}
+
+fn begin_value(id: u64, capacity: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(PREFIX_BYTES + capacity + CHECKSUM_BYTES);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&id.to_be_bytes());
+    out
+}
+
+fn end_value(id: u64, mut out: Vec<u8>) -> Vec<u8> {
+    let length = (out.len() - MAGIC.len() - 4 + CHECKSUM_BYTES) as u32;
+    out[MAGIC.len()..MAGIC.len() + 4].copy_from_slice(&length.to_le_bytes());
     seal(&log_key(id, VALUE_SLOT), &mut out);
     out
 }
 
+/// What begins with the kind of a log value, and ends where its checksum begins. The checksum covers the id
+/// and the length too, by the key and as bytes.
+fn body(id: u64, value: &[u8]) -> Decoded<&[u8]> {
+    let body = unseal(&log_key(id, VALUE_SLOT), value)?;
+    Ok(if body.starts_with(&MAGIC) { body.get(PREFIX_BYTES..).unwrap_or_default() } else { body })
+}
+
 pub(super) fn encode_part(id: u64, segment: u64, bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + 16);
+    let mut out = begin_value(id, bytes.len() + 16);
     out.push(PART);
     put_number(&mut out, segment);
     out.extend_from_slice(bytes);
-    seal(&log_key(id, VALUE_SLOT), &mut out);
-    out
+    end_value(id, out)
 }
 
 /// A part's bytes, if it is one of `segment`.
 pub(super) fn decode_part(id: u64, segment: u64, value: &[u8]) -> Decoded<&[u8]> {
-    let mut reader = Reader::new(unseal(&log_key(id, VALUE_SLOT), value)?);
+    let mut reader = Reader::new(body(id, value)?);
     if reader.byte()? != PART || reader.number()? != segment {
         return Err(Corrupt(format!("log value {id} is not a part of segment {segment}")));
     }
@@ -159,7 +198,8 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn decode(id: u64, value: IVec) -> Decoded<Self> {
-        let body = unseal(&log_key(id, VALUE_SLOT), &value)?;
+        let body = body(id, &value)?;
+        let end = value.len() - CHECKSUM_BYTES;
         let mut reader = Reader::new(body);
         if reader.byte()? != SEGMENT {
             return Err(Corrupt(format!("log value {id} is not a segment")));
@@ -174,15 +214,17 @@ impl Segment {
         for _ in 0..reader.number()? {
             let queue = QueueId(reader.number32()?);
             let first = Seq(reader.number()?);
-            runs.push(DirectoryRun { queue, first, count: reader.number32()?, bytes: 0 });
+            let count = reader.number32()?;
+            runs.push(DirectoryRun { queue, first, count, bytes: 0, first_at: None });
         }
         let mut places = Vec::new();
         for run in &mut runs {
             for _ in 0..run.count {
                 let at = Timestamp(reader.number()?);
+                run.first_at.get_or_insert(at);
                 let header_len = reader.number32()?;
                 let payload_len = reader.number32()?;
-                let header = (body.len() - reader.left()) as u32;
+                let header = (end - reader.left()) as u32;
                 reader.take(header_len as usize)?;
                 if frame.parts == 0 {
                     reader.take(payload_len as usize)?;
@@ -192,7 +234,7 @@ impl Segment {
             }
         }
         let changes = if frame.is_final { reader.bytes()?.len() } else { 0 };
-        let changes = body.len() - changes..body.len();
+        let changes = end - changes..end;
         if !reader.is_empty() {
             return Err(Corrupt(format!("segment {id} has bytes after its end")));
         }
@@ -201,7 +243,8 @@ impl Segment {
 
     /// Is this log value a segment, not a part of one?
     pub(super) fn is_segment(value: &[u8]) -> bool {
-        value.first() == Some(&SEGMENT)
+        let kind = if value.starts_with(&MAGIC) { value.get(PREFIX_BYTES) } else { value.first() };
+        kind == Some(&SEGMENT)
     }
 
     pub(super) fn directory(&self) -> Directory {
@@ -324,12 +367,17 @@ pub(super) fn decode_ids(key: &[u8], value: &[u8]) -> Decoded<Vec<IdEntry>> {
 
 pub(super) fn encode_directory(key: &[u8], directory: &Directory) -> Vec<u8> {
     let mut out = Vec::new();
-    put_number(&mut out, u64::from(directory.parts));
+    let has_times = directory.runs.iter().all(|run| run.first_at.is_some());
+    let flag = if has_times { WITH_TIMES } else { 0 };
+    put_number(&mut out, u64::from(directory.parts) + flag);
     for run in &directory.runs {
         put_number(&mut out, u64::from(run.queue.0));
         put_number(&mut out, run.first.0);
         put_number(&mut out, u64::from(run.count));
         put_number(&mut out, run.bytes);
+        if let Some(at) = run.first_at.filter(|_| has_times) {
+            put_number(&mut out, at.0);
+        }
     }
     seal(key, &mut out);
     out
@@ -337,13 +385,18 @@ pub(super) fn encode_directory(key: &[u8], directory: &Directory) -> Vec<u8> {
 
 pub(super) fn decode_directory(key: &[u8], value: &[u8]) -> Decoded<Directory> {
     let mut reader = Reader::new(unseal(key, value)?);
-    let mut directory = Directory { parts: reader.number32()?, runs: Vec::new() };
+    let first = reader.number()?;
+    let has_times = first & WITH_TIMES != 0;
+    let parts = u32::try_from(first & !WITH_TIMES)
+        .map_err(|_| Corrupt("a directory has too many parts".to_owned()))?;
+    let mut directory = Directory { parts, runs: Vec::new() };
     while !reader.is_empty() {
         directory.runs.push(DirectoryRun {
             queue: QueueId(reader.number32()?),
             first: Seq(reader.number()?),
             count: reader.number32()?,
             bytes: reader.number()?,
+            first_at: has_times.then(|| reader.number().map(Timestamp)).transpose()?,
         });
     }
     Ok(directory)

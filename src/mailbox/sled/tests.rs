@@ -1,6 +1,8 @@
 //! Crashes, damage, and what only this store promises. The behaviours that all stores share are in
 //! `conformance`.
 
+mod rotation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -17,7 +19,10 @@ fn open(path: &Path) -> SledMailbox {
 }
 
 fn blobs(path: &Path) -> usize {
-    std::fs::read_dir(path.join("store/sled/blobs")).unwrap().count()
+    let folders = folder::folders(&path.join("store")).unwrap();
+    assert!(!folders.is_empty());
+    let blobs = folders.into_iter().map(|name| path.join("store").join(name).join("blobs"));
+    blobs.map(|blobs| std::fs::read_dir(blobs).unwrap().count()).sum()
 }
 
 #[test]
@@ -45,13 +50,13 @@ fn a_newer_or_unreadable_format_is_refused() {
         }
         SledMailbox::open(&store, SledOptions::default()).unwrap_err()
     };
-    let newer = refuse(Some("mubroker store format 2\n"));
-    assert!(matches!(newer, MailboxError::TooNew { found: 2, known: 1, .. }), "{newer}");
+    let newer = refuse(Some("mubroker store format 3\n"));
+    assert!(matches!(newer, MailboxError::TooNew { found: 3, known: 2, .. }), "{newer}");
     for bad in [Some("mubroker store format x"), Some(""), None] {
         let error = refuse(bad);
         assert!(matches!(error, MailboxError::Damaged { .. }), "{error}");
     }
-    std::fs::write(store.join("format"), "mubroker store format 1\n").unwrap();
+    std::fs::write(store.join("format"), "mubroker store format 2\n").unwrap();
     open(folder.path());
 }
 
@@ -68,9 +73,10 @@ fn damaged_bytes_are_found_and_never_served() {
         value[at] ^= 1;
         tree.insert(key, value).unwrap();
     };
-    flip(&mailbox.store.log, &log_key(1, VALUE_SLOT));
+    let active = mailbox.store.active().generation;
+    flip(&active.log, &log_key(1, VALUE_SLOT));
     let record = [record_key(Q, Seq(2)), vec![0, 0]].concat();
-    flip(&mailbox.store.state, &record);
+    flip(&active.state, &record);
     let read = mailbox.read(Q, Seq(1), 9, 999).unwrap();
     for (message, seq) in read.iter().zip(1..=3) {
         let error = message.unreadable.as_ref().expect("damaged");
@@ -116,7 +122,7 @@ fn no_value_is_longer_than_what_keeps_pages_out_of_blobs() {
 }
 
 #[test]
-fn finished_segments_are_removed_and_the_newest_commit_stays() {
+fn directories_of_finished_segments_are_removed_and_the_newest_commit_stays() {
     let folder = tempfile::tempdir().unwrap();
     let mailbox = open(folder.path());
     mailbox.append(&batch([put_queue(Q, 3)])).unwrap();
@@ -125,18 +131,15 @@ fn finished_segments_are_removed_and_the_newest_commit_stays() {
         mailbox.append(&batch([finish(Q, seq)])).unwrap();
     }
     while mailbox.maintain().unwrap() {}
-    let values = |mailbox: &SledMailbox| {
-        mailbox.store.log.iter().filter(|item| !item.as_ref().unwrap().1.is_empty()).count()
-    };
-    assert_eq!(values(&mailbox), 1, "the newest");
-    let directories = mailbox.store.state.scan_prefix(b"s").count();
-    assert_eq!(directories, 3, "as many as the window needs");
+    let directories =
+        |mailbox: &SledMailbox| mailbox.store.active().generation.state.scan_prefix(b"s").count();
+    assert_eq!(directories(&mailbox), 3, "as many as the window needs");
     assert_eq!(mailbox.index().segments.len(), 3);
     assert_eq!(mailbox.index().queues[&Q].runs.len(), 3);
     drop(mailbox);
     let mailbox = open(folder.path());
     while mailbox.maintain().unwrap() {}
-    assert_eq!((values(&mailbox), mailbox.index().segments.len()), (1, 3));
+    assert_eq!((directories(&mailbox), mailbox.index().segments.len()), (3, 3));
 }
 
 /// Random batches, consistent with what a model holds.

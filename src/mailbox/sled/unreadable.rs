@@ -57,10 +57,10 @@ impl SledMailbox {
     /// What is kept of the message beside its content.
     fn known_of(&self, queue: QueueId, seq: Seq, segment: u64) -> Option<IdEntry> {
         let key = directory_key(segment);
-        let directory = self.store.get(&self.store.state, &key).ok()??;
+        let directory = self.store.get_state(&key).ok()??;
         let directory = decode_directory(&key, &directory).ok()?;
         let key = ids_key(segment);
-        let ids = decode_ids(&key, &self.store.get(&self.store.state, &key).ok()??).ok()?;
+        let ids = decode_ids(&key, &self.store.ids_value(segment).ok()??).ok()?;
         let mut before = 0;
         for run in &directory.runs {
             let end = run.first.0 + u64::from(run.count);

@@ -1,0 +1,164 @@
+//! One generation: a sled database of its own, with its errors and panics made ours.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::sled::{Db, IVec, Tree};
+
+use super::files;
+use super::folder::{io_error, sync_folder};
+use super::layout::{MAX_VALUE_BYTES, SLED_SEGMENT_BYTES};
+use crate::mailbox::MailboxError;
+
+/// sled's threads may hold its file for a moment after it was dropped: how often and after which pause an
+/// open is tried again. Our own lock already says that no other process has it.
+const REOPEN_TRIES: u32 = 200;
+const REOPEN_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a write takes in sled's file beside key and value, about.
+const BYTES_A_WRITE: usize = 48;
+
+/// An open sled database: two trees, and the handle that makes them durable.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) number: u64,
+    pub(super) log: Tree,
+    pub(super) state: Tree,
+    folder: PathBuf,
+    data: File,
+    /// Bytes written since it was opened, about.
+    written: AtomicU64,
+    db: Db,
+}
+
+impl Generation {
+    /// Opens what is in `folder`, or makes it. The one place where sled opens a database: what is to be found
+    /// out about its files before sled reads them, replays its log and cuts its tail belongs right here.
+    pub(super) fn open(
+        folder: PathBuf,
+        number: u64,
+        cache_bytes: u64,
+    ) -> Result<Self, MailboxError> {
+        let config = ::sled::Config::new()
+            .path(&folder)
+            .segment_size(SLED_SEGMENT_BYTES)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None);
+        let clearing = files::remove_unfinished(&folder);
+        clearing.map_err(|source| io_error("clearing sled's folder", &folder, source))?;
+        let db = open_sled(&config, &folder)?;
+        let tree = |name: &str| guard(&folder, "opening a tree", || db.open_tree(name.as_bytes()));
+        let (log, state) = (tree("log")?, tree("state")?);
+        let at = |action| {
+            let folder = &folder;
+            move |source| io_error(action, folder, source)
+        };
+        files::sync(&folder).map_err(at("syncing sled's parameters"))?;
+        let data = File::open(folder.join("db")).map_err(at("opening sled's file"))?;
+        for folder in [&folder, folder.parent().unwrap_or(&folder)] {
+            sync_folder(folder).map_err(at("syncing a folder"))?;
+        }
+        Ok(Self { number, log, state, folder, data, written: AtomicU64::new(0), db })
+    }
+
+    pub(super) fn insert(
+        &self,
+        tree: &Tree,
+        key: &[u8],
+        value: impl Into<IVec>,
+    ) -> Result<(), MailboxError> {
+        let value = value.into();
+        if value.len() > MAX_VALUE_BYTES {
+            let what =
+                format!("a stored value has {} bytes; a page would become a blob", value.len());
+            return Err(MailboxError::Inconsistent { what });
+        }
+        self.count(key.len() + value.len());
+        guard(&self.folder, "writing", || tree.insert(key, value).map(drop))
+    }
+
+    pub(super) fn remove(&self, tree: &Tree, key: &[u8]) -> Result<(), MailboxError> {
+        self.count(key.len());
+        guard(&self.folder, "removing", || tree.remove(key).map(drop))
+    }
+
+    pub(super) fn get(&self, tree: &Tree, key: &[u8]) -> Result<Option<IVec>, MailboxError> {
+        self.read(|| tree.get(key))
+    }
+
+    pub(super) fn read<T>(&self, f: impl FnOnce() -> ::sled::Result<T>) -> Result<T, MailboxError> {
+        guard(&self.folder, "reading", f)
+    }
+
+    /// All written so far is on the disk: sled's flush alone leaves file metadata and the device's cache
+    /// (storage.md), so one `fdatasync` of its file comes after it.
+    pub(super) fn sync(&self) -> Result<(), MailboxError> {
+        guard(&self.folder, "flushing", || self.db.flush().map(drop))?;
+        self.data.sync_data().map_err(|source| io_error("syncing", &self.folder, source))
+    }
+
+    fn count(&self, bytes: usize) {
+        self.written.fetch_add((bytes + BYTES_A_WRITE) as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes written since it was opened, about.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// The length of sled's file in bytes.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.data.metadata().map_or(0, |file| file.len())
+    }
+}
+
+/// sled panics where it finds its file damaged or a thread of its own dead; that is an error like others.
+fn guard<T>(
+    path: &Path,
+    action: &'static str,
+    f: impl FnOnce() -> ::sled::Result<T>,
+) -> Result<T, MailboxError> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(sled_error(action, path, error)),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no text");
+            let what = format!("sled panicked while {action}: {text}");
+            Err(MailboxError::Damaged { path: path.display().to_string(), what })
+        }
+    }
+}
+
+fn sled_error(action: &'static str, folder: &Path, error: ::sled::Error) -> MailboxError {
+    let path = folder.display().to_string();
+    match error {
+        ::sled::Error::Io(source) => io_error(action, folder, source),
+        ::sled::Error::Corruption { at, .. } => {
+            let what = format!("sled found a wrong checksum while {action}, at {at:?}");
+            MailboxError::Damaged { path, what }
+        }
+        source => MailboxError::Sled { action, path, source },
+    }
+}
+
+fn open_sled(config: &::sled::Config, path: &Path) -> Result<Db, MailboxError> {
+    let mut tries = 0;
+    loop {
+        match guard(path, "opening sled", || config.open()) {
+            Err(MailboxError::Io { source, .. })
+                if tries < REOPEN_TRIES && source.to_string().contains("acquire lock") =>
+            {
+                tries += 1;
+                std::thread::sleep(REOPEN_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}

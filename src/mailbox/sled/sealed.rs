@@ -1,0 +1,202 @@
+//! Generations that are not written any more. A few are open; the others are opened when they are read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::SledOptions;
+use super::generation::Generation;
+use super::manifest::GenerationEntry;
+use crate::mailbox::MailboxError;
+
+/// The sealed generations by first id.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    store: PathBuf,
+    cache_bytes: u64,
+    max_open: usize,
+    slots: Mutex<Slots>,
+    /// A slot is not busy any more.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    by_first_id: BTreeMap<u64, Slot>,
+    /// Rises with every use.
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    number: u64,
+    folder: PathBuf,
+    /// Opening it next time would read all of its log: it was written since it was last opened.
+    is_unread: bool,
+    database: Database,
+}
+
+#[derive(Debug)]
+enum Database {
+    Closed,
+    /// Somebody is opening or closing it.
+    Busy,
+    Open {
+        generation: Arc<Generation>,
+        used: u64,
+    },
+}
+
+/// What is to be deleted of a generation that the store doesn't list any more.
+#[derive(Debug)]
+pub(super) struct Removed {
+    pub(super) folder: PathBuf,
+    /// Readers may be about to finish with it.
+    pub(super) generation: Option<Arc<Generation>>,
+}
+
+impl Sealed {
+    pub(super) fn new(store: &Path, options: &SledOptions, sealed: &[GenerationEntry]) -> Self {
+        let slots = sealed.iter().map(|entry| {
+            let folder = store.join(&entry.folder);
+            let number = entry.number;
+            let database = Database::Closed;
+            (entry.first_id, Slot { number, folder, is_unread: false, database })
+        });
+        Self {
+            store: store.to_owned(),
+            cache_bytes: options.sealed_cache_bytes,
+            max_open: options.max_open_sealed,
+            slots: Mutex::new(Slots { by_first_id: slots.collect(), clock: 0 }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Every change of a slot is one assignment: a panic leaves nothing half done.
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in the generation that was the active one until now.
+    pub(super) fn add(&self, entry: &GenerationEntry, generation: Arc<Generation>) {
+        let mut slots = self.slots();
+        slots.clock += 1;
+        let slot = Slot {
+            number: entry.number,
+            folder: self.store.join(&entry.folder),
+            is_unread: true,
+            database: Database::Open { generation, used: slots.clock },
+        };
+        slots.by_first_id.insert(entry.first_id, slot);
+    }
+
+    /// The generation that has or had log id `id`, opened if need be; `None` if it has been deleted.
+    pub(super) fn get(&self, id: u64) -> Result<Option<Arc<Generation>>, MailboxError> {
+        let mut slots = self.slots();
+        let (first_id, folder, number) = loop {
+            slots.clock += 1;
+            let now = slots.clock;
+            let slot = slots.by_first_id.range_mut(..=id).next_back();
+            let Some((&first_id, slot)) = slot else { return Ok(None) };
+            match &mut slot.database {
+                Database::Open { generation, used } => {
+                    *used = now;
+                    return Ok(Some(Arc::clone(generation)));
+                }
+                Database::Busy => {
+                    slots = self.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
+                }
+                Database::Closed => {
+                    slot.database = Database::Busy;
+                    break (first_id, slot.folder.clone(), slot.number);
+                }
+            }
+        };
+        drop(slots);
+        let opened = Generation::open(folder, number, self.cache_bytes).map(Arc::new);
+        let mut slots = self.slots();
+        slots.clock += 1;
+        let used = slots.clock;
+        if let Some(slot) = slots.by_first_id.get_mut(&first_id) {
+            slot.database = match &opened {
+                Ok(generation) => Database::Open { generation: Arc::clone(generation), used },
+                Err(_) => Database::Closed,
+            };
+        }
+        self.changed.notify_all();
+        opened.map(Some)
+    }
+
+    /// Are more open than should be?
+    pub(super) fn has_surplus(&self) -> bool {
+        self.slots().open() > self.max_open
+    }
+
+    /// Closes what is open in excess and in nobody's hands, least recently used first.
+    pub(super) fn close_surplus(&self) {
+        while let Some((first_id, generation, is_unread)) = self.take_surplus() {
+            let (folder, number) = {
+                let slots = self.slots();
+                let Some(slot) = slots.by_first_id.get(&first_id) else { continue };
+                (slot.folder.clone(), slot.number)
+            };
+            drop(generation);
+            if is_unread {
+                // sled writes down where everything is when it opens a log; later opens are fast then.
+                if let Err(error) = Generation::open(folder, number, self.cache_bytes) {
+                    tracing::warn!(%error, "a part of the store can't be opened again");
+                }
+            }
+            if let Some(slot) = self.slots().by_first_id.get_mut(&first_id) {
+                slot.is_unread = false;
+                slot.database = Database::Closed;
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn take_surplus(&self) -> Option<(u64, Arc<Generation>, bool)> {
+        let mut slots = self.slots();
+        if slots.open() <= self.max_open {
+            return None;
+        }
+        let unused = |slot: &Slot| match &slot.database {
+            // Handed out only with the lock held: nobody else gets it now.
+            Database::Open { generation, used } if Arc::strong_count(generation) == 1 => {
+                Some(*used)
+            }
+            Database::Open { .. } | Database::Closed | Database::Busy => None,
+        };
+        let by_use = slots.by_first_id.iter().filter_map(|(&id, slot)| Some((unused(slot)?, id)));
+        let (_, first_id) = by_use.min()?;
+        let slot = slots.by_first_id.get_mut(&first_id)?;
+        match std::mem::replace(&mut slot.database, Database::Busy) {
+            Database::Open { generation, .. } => Some((first_id, generation, slot.is_unread)),
+            Database::Closed | Database::Busy => None,
+        }
+    }
+
+    /// Forgets a generation, once nobody is just opening it.
+    pub(super) fn remove(&self, first_id: u64) -> Option<Removed> {
+        let mut slots = self
+            .changed
+            .wait_while(self.slots(), |slots| {
+                let slot = slots.by_first_id.get(&first_id);
+                slot.is_some_and(|slot| matches!(slot.database, Database::Busy))
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.by_first_id.remove(&first_id)?;
+        let generation = match slot.database {
+            Database::Open { generation, .. } => Some(generation),
+            Database::Closed | Database::Busy => None,
+        };
+        Some(Removed { folder: slot.folder, generation })
+    }
+}
+
+impl Slots {
+    fn open(&self) -> usize {
+        let is_open = |slot: &&Slot| matches!(slot.database, Database::Open { .. });
+        self.by_first_id.values().filter(is_open).count()
+    }
+}
