@@ -37,8 +37,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// ones mean that it, or the way to it, stands still.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 /// An answer's body in bytes: a message view holds a payload of `limits::MAX_PAYLOAD_BYTES`, of which
-/// JSON makes up to six times as much.
-const MAX_ANSWER_BYTES: usize = 128 * 1024 * 1024;
+/// JSON makes up to six times as much; a list has `limits::MAX_QUEUES` of some 800 bytes.
+const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
 /// Where an admin API is. A TCP address comes with tokens, in a later version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +114,11 @@ impl AdminClient {
         self.get("/v1/overview".to_owned()).await
     }
 
-    /// `GET /v1/queues`
+    /// `GET /v1/queues`: all, by name.
     pub async fn queues(&self) -> Result<Vec<QueueView>, AdminError> {
-        self.get("/v1/queues".to_owned()).await
+        let mut queues: Vec<QueueView> = self.get("/v1/queues".to_owned()).await?;
+        queues.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(queues)
     }
 
     /// `GET /v1/queues/{queue}`

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod dto;
 mod failure;
+mod listing;
 mod peer;
 mod request;
 mod routes;

@@ -14,6 +14,7 @@ use super::dto::{
     RepairOutcome, RepairRequest, RepairVerb, WorkerView,
 };
 use super::failure::Failure;
+use super::listing;
 use super::peer::Acting;
 use super::request::{Asked, Body, MAX_BODY_BYTES, Path, page};
 use super::stream::stream;
@@ -50,8 +51,8 @@ async fn overview(State(broker): State<BrokerHandle>) -> Answer<Json<Overview>> 
     Ok(Json(broker.overview().await?))
 }
 
-async fn queues(State(broker): State<BrokerHandle>) -> Answer<Json<Vec<QueueView>>> {
-    Ok(Json(broker.queues().await?))
+async fn queues(State(broker): State<BrokerHandle>) -> Answer<Response> {
+    Ok(listing::array(broker).await?)
 }
 
 async fn queue(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<QueueView>> {

@@ -12,10 +12,16 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::dto::StreamEvent;
 use super::failure::Failure;
+use super::listing::Listing;
 use crate::broker::{BrokerHandle, Sight};
 
 struct Following {
-    first: VecDeque<Sight>,
+    /// What comes before all else.
+    first: VecDeque<StreamEvent>,
+    /// Then all queues.
+    listing: Option<Listing>,
+    /// Then these.
+    listed: VecDeque<StreamEvent>,
     next: Receiver<Arc<Sight>>,
 }
 
@@ -24,8 +30,13 @@ pub(super) async fn stream(
     State(broker): State<BrokerHandle>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, axum::Error>>>, Failure> {
     let watch = broker.watch().await?;
-    drop(broker);
-    let following = Following { first: watch.first.into(), next: watch.next };
+    let following = Following {
+        first: [StreamEvent::Overview(watch.overview)].into(),
+        // It holds the broker's handle, and lets it go when all are listed.
+        listing: Some(Listing::new(broker)),
+        listed: [StreamEvent::Listed, StreamEvent::Workers(watch.workers)].into(),
+        next: watch.next,
+    };
     Ok(Sse::new(stream::unfold(following, |mut following| async move {
         let event = following.next_event().await?;
         Some((Event::default().json_data(event), following))
@@ -34,8 +45,18 @@ pub(super) async fn stream(
 
 impl Following {
     async fn next_event(&mut self) -> Option<StreamEvent> {
-        if let Some(sight) = self.first.pop_front() {
-            return Some(event(sight));
+        if let Some(event) = self.first.pop_front() {
+            return Some(event);
+        }
+        if let Some(listing) = &mut self.listing {
+            // An error says that the broker stops: so does the stream.
+            if let Some(page) = listing.next_page().await.ok()? {
+                return Some(StreamEvent::Queues(page));
+            }
+            self.listing = None;
+        }
+        if let Some(event) = self.listed.pop_front() {
+            return Some(event);
         }
         match self.next.recv().await {
             Ok(sight) => Some(event(Arc::unwrap_or_clone(sight))),

@@ -14,7 +14,7 @@ use super::handle::{Facts, View};
 use super::peers::{OperatorAnswer, Origins, Waiting, Workers};
 use super::pipeline::{Pipeline, Release};
 use super::store::{Load, ReadAnswer, Store, StoreJob, StoreReply};
-use super::watch::{Sight, Watch, Watchers};
+use super::watch::{Watch, Watchers};
 use crate::engine::{Effects, Engine, EngineOptions, Event};
 use crate::mailbox::Room;
 use crate::model::limits::HEARTBEAT_MS;
@@ -28,7 +28,7 @@ use crate::wire::ClientReply;
 /// Inputs taken in one turn: enough that a wake costs little for each, few enough that a turn stays below
 /// some milliseconds and a timer is not late.
 const TURN_INPUTS: usize = 512;
-/// Operators' requests taken in one turn; each may look at thousands of queues.
+/// Operators' requests taken in one turn; each may look at hundreds of queues.
 const TURN_COMMANDS: usize = 16;
 /// Messages for the sockets that may wait in the loop. Beyond, no more inputs are taken: who doesn't read
 /// slows down, and isn't let grow.
@@ -286,12 +286,9 @@ impl EventLoop {
             Command::Watch(answer) => {
                 let health = self.store_health();
                 let view = View { engine: &self.engine, now: self.now, health, facts: &self.facts };
-                let first = vec![
-                    Sight::Overview(view.overview()),
-                    Sight::Queues(self.engine.queue_views()),
-                    Sight::Workers(self.engine.worker_views()),
-                ];
-                let watch = Watch { first, next: self.watchers.sender().subscribe() };
+                let (overview, workers) = (view.overview(), self.engine.worker_views());
+                let next = self.watchers.subscribe(&mut self.engine);
+                let watch = Watch { overview, workers, next };
                 self.answer(Box::new(move || drop(answer.send(watch))));
             }
         }

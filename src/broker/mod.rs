@@ -24,7 +24,7 @@ mod watch;
 
 pub use clock::Clock;
 pub use event_loop::Ended;
-pub use handle::{BrokerHandle, OperatorError};
+pub use handle::{BrokerHandle, OperatorError, QUEUES_PAGE};
 pub use messages::{Act, JournalQuery, RepairOrder};
 pub use start::{BrokerOptions, Running, StartError, start};
 pub use store::OpenStore;

@@ -72,7 +72,7 @@ fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -> Broker {
     let options = EngineOptions {
         templates: vec![QueueTemplate {
             prefix: String::new(),
-            settings: QueueSettings::default(),
+            settings: Arc::new(QueueSettings::default()),
         }],
         ..options
     };

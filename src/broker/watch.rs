@@ -18,7 +18,7 @@ const MAX_CHANGED: usize = 256;
 /// Events that a slow watcher may be behind; with `MAX_CHANGED` some 32 MiB at the very worst.
 const MAX_BEHIND: usize = 256;
 
-/// One thing that watchers are told. The queues of the first event are all there are.
+/// One thing that watchers are told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sight {
     /// The broker is alive: each second.
@@ -31,11 +31,14 @@ pub enum Sight {
     Notice(Notice),
 }
 
-/// What a new watcher gets: everything as it is, and then what changes.
+/// What a new watcher gets: what there is but the queues, which it asks for page by page, and then what
+/// changes.
 #[derive(Debug)]
 pub struct Watch {
-    /// As it is.
-    pub first: Vec<Sight>,
+    /// The broker now.
+    pub overview: Overview,
+    /// All workers now.
+    pub workers: Vec<WorkerView>,
     /// What comes; a watcher that is too slow is told how many it missed.
     pub next: broadcast::Receiver<Arc<Sight>>,
 }
@@ -60,6 +63,15 @@ impl Watchers {
         self.sights.clone()
     }
 
+    /// A new watcher. If it is the only one it hears only of what changes from now on: it asks for all queues.
+    pub(super) fn subscribe(&mut self, engine: &mut Engine) -> broadcast::Receiver<Arc<Sight>> {
+        if self.sights.receiver_count() == 0 {
+            self.changed.clear();
+            engine.take_changed_queues();
+        }
+        self.sights.subscribe()
+    }
+
     pub(super) fn notice(&self, notice: Notice) {
         // Nobody watching is not an error.
         let _ = self.sights.send(Arc::new(Sight::Notice(notice)));
@@ -67,7 +79,8 @@ impl Watchers {
 
     /// There is a new engine: everything may have changed.
     pub(super) fn reset(&mut self, engine: &Engine) {
-        self.changed.extend(engine.queue_views().into_iter().map(|view| view.name));
+        let views = engine.queue_views(0, usize::MAX);
+        self.changed.extend(views.into_iter().map(|view| view.name));
     }
 
     /// When to look again; never while nobody watches.

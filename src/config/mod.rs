@@ -5,6 +5,7 @@ mod file;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
@@ -222,7 +223,10 @@ type Queues = (Vec<(QueueName, QueueSettings)>, Vec<QueueTemplate>);
 fn queues(source: &Source<'_>, file: File) -> Result<Queues, ConfigError> {
     let Some(found) = file.queues else {
         let settings = QueueSettings::default();
-        return Ok((Vec::new(), vec![QueueTemplate { prefix: String::new(), settings }]));
+        return Ok((
+            Vec::new(),
+            vec![QueueTemplate { prefix: String::new(), settings: Arc::new(settings) }],
+        ));
     };
     let (mut queues, mut templates) = (Vec::new(), Vec::new());
     for (name, settings) in found {
@@ -237,7 +241,10 @@ fn queues(source: &Source<'_>, file: File) -> Result<Queues, ConfigError> {
                 if !prefix.is_empty() {
                     QueueName::new(prefix).map_err(|e| bad(&place, e.to_string()))?;
                 }
-                templates.push(QueueTemplate { prefix: prefix.to_owned(), settings });
+                templates.push(QueueTemplate {
+                    prefix: prefix.to_owned(),
+                    settings: Arc::new(settings),
+                });
             }
             None => {
                 let name = QueueName::new(&name).map_err(|e| bad(&place, e.to_string()))?;

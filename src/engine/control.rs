@@ -1,5 +1,7 @@
 //! Queues by an operator's or the configuration's wish: put, paused, resumed.
 
+use std::sync::Arc;
+
 use crate::model::{
     Actor, JournalKind, Op, Origin, PauseRecord, QueueName, QueueSettings, RepairRefusal, limits,
 };
@@ -20,9 +22,9 @@ impl Engine {
         match self.by_name.get(&name).copied() {
             Some(at) => {
                 let queue = self.queue_mut(at);
-                if queue.record.settings != settings {
+                if *queue.record.settings != settings {
                     queue.dedup.resize(settings.dedup.last());
-                    queue.record.settings = settings;
+                    queue.record.settings = Arc::new(settings);
                     out.ops.push(Op::PutQueue(queue.record.clone()));
                     self.touch(at);
                 }
@@ -32,7 +34,7 @@ impl Engine {
                 return out.effects.push(refused(origin, RepairRefusal::Invalid { reason }));
             }
             None => {
-                self.make_queue(name, settings, actor, out);
+                self.make_queue(name, Arc::new(settings), actor, out);
             }
         }
         out.effects.push(Effect::Done { origin });
@@ -55,8 +57,9 @@ impl Engine {
         let now = self.now;
         let queue = self.queue_mut(at);
         if queue.record.paused.is_some() != paused {
-            queue.record.paused =
-                paused.then(|| PauseRecord { by: actor.clone(), at: now, reason: reason.clone() });
+            queue.record.paused = paused.then(|| {
+                Box::new(PauseRecord { by: actor.clone(), at: now, reason: reason.clone() })
+            });
             out.ops.push(Op::PutQueue(queue.record.clone()));
             let kind = if paused { JournalKind::Paused } else { JournalKind::Resumed };
             self.write_journal(at, Entry { reason, ..Entry::new(kind, actor) }, out);

@@ -36,7 +36,7 @@ impl Engine {
             let at = match self.by_name.get(&name) {
                 Some(&at) => at,
                 None => {
-                    let settings = self.template(&name).expect("admitted").clone();
+                    let settings = Arc::clone(self.template(&name).expect("admitted"));
                     self.make_queue(name, settings, broker(), out)
                 }
             };
@@ -134,7 +134,7 @@ impl Engine {
     }
 
     /// Settings for a queue that isn't there yet: those of the longest matching template.
-    fn template(&self, name: &QueueName) -> Option<&QueueSettings> {
+    fn template(&self, name: &QueueName) -> Option<&Arc<QueueSettings>> {
         self.templates
             .iter()
             .filter(|template| name.as_str().starts_with(&template.prefix))
@@ -146,7 +146,7 @@ impl Engine {
     pub(super) fn make_queue(
         &mut self,
         name: QueueName,
-        settings: QueueSettings,
+        settings: Arc<QueueSettings>,
         actor: Actor,
         out: &mut Effects,
     ) -> QueueIndex {

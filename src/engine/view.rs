@@ -1,8 +1,8 @@
 //! What can be seen of the engine without changing it.
 
 use crate::model::{
-    HeadView, HoldView, InFlightView, MessageRecord, MessageState, QueueId, QueueName, QueueView,
-    Seq, WorkerView,
+    HeadView, HoldView, InFlightView, MessageRecord, MessageState, QueueId, QueueName,
+    QueueSettings, QueueView, Seq, WorkerView,
 };
 
 use super::Engine;
@@ -44,11 +44,9 @@ pub struct MessageOverlay {
 }
 
 impl Engine {
-    /// All queues, by name.
-    pub fn queue_views(&self) -> Vec<QueueView> {
-        let mut queues: Vec<&Queue> = self.queues.iter().collect();
-        queues.sort_unstable_by(|a, b| a.record.name.cmp(&b.record.name));
-        queues.into_iter().map(|queue| self.view(queue)).collect()
+    /// Queues in the order in which they were made, without the first `skipped`; at most `max`.
+    pub fn queue_views(&self, skipped: usize, max: usize) -> Vec<QueueView> {
+        self.queues.iter().skip(skipped).take(max).map(|queue| self.view(queue)).collect()
     }
 
     /// One queue.
@@ -154,13 +152,13 @@ impl Engine {
             bytes: queue.bytes,
             oldest_at: queue.oldest_at(),
             head: queue.head().map(|seq| self.head_view(queue, seq)),
-            paused: queue.record.paused.clone(),
+            paused: queue.record.paused.as_deref().cloned(),
             workers: queue.workers.len() as u64,
             accepted: counters.accepted,
             done: counters.done,
             failed: counters.failed,
             duplicates: counters.duplicates,
-            settings: queue.record.settings.clone(),
+            settings: QueueSettings::clone(&queue.record.settings),
             unreachable: self.unreachable(&queue.record.settings).map(str::to_owned),
         }
     }

@@ -60,11 +60,16 @@ struct Loading {
 }
 
 /// One queue's contents in RAM: **every** unfinished message from the queue's floor up to, not
-/// including, `end`.
+/// including, `end`. A queue that nobody works on holds none and takes next to no RAM.
 #[derive(Debug)]
 pub(super) struct Window {
-    entries: VecDeque<Entry>,
     end: Seq,
+    held: Option<Box<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    entries: VecDeque<Entry>,
     cost: usize,
     loading: Option<Loading>,
 }
@@ -72,7 +77,7 @@ pub(super) struct Window {
 impl Window {
     /// An empty window of a queue whose messages before `floor` are finished.
     pub(super) fn new(floor: Seq) -> Self {
-        Self { entries: VecDeque::new(), end: floor, cost: 0, loading: None }
+        Self { end: floor, held: None }
     }
 
     /// The first place that is not covered: where the next load begins.
@@ -81,43 +86,43 @@ impl Window {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.held.as_ref().map_or(0, |held| held.entries.len())
     }
 
     /// What the entries cost in RAM, in bytes.
     pub(super) fn cost(&self) -> usize {
-        self.cost
+        self.held.as_ref().map_or(0, |held| held.cost)
     }
 
     pub(super) fn is_loading(&self) -> bool {
-        self.loading.is_some()
+        self.held.as_ref().is_some_and(|held| held.loading.is_some())
     }
 
     pub(super) fn front(&self) -> Option<&Entry> {
-        self.entries.front()
+        self.held.as_ref()?.entries.front()
     }
 
     pub(super) fn get(&self, seq: Seq) -> Option<&Entry> {
-        self.position(seq).and_then(|at| self.entries.get(at))
+        let held = self.held.as_ref()?;
+        held.position(seq).and_then(|at| held.entries.get(at))
     }
 
     /// Whether a message at the queue's end may go straight in.
     pub(super) fn takes(&self, seq: Seq, content: &Content, bounds: Bounds, room: usize) -> bool {
         let cost = cost(content);
         self.end == seq
-            && self.loading.is_none()
-            && self.entries.len() < bounds.messages
-            && self.cost.saturating_add(cost) <= bounds.bytes
+            && !self.is_loading()
+            && self.len() < bounds.messages
+            && self.cost().saturating_add(cost) <= bounds.bytes
             && cost <= room
     }
 
     /// Puts the message at `end` in.
     pub(super) fn push(&mut self, entry: Entry, budget: &mut Budget) {
-        let cost = entry.cost();
-        self.cost = self.cost.saturating_add(cost);
-        budget.take(cost);
         self.end = entry.seq.next();
-        self.entries.push_back(entry);
+        let held = self.held.get_or_insert_default();
+        held.take(entry.cost(), budget);
+        held.entries.push_back(entry);
     }
 
     /// Covers the places before `end` that turned out to hold nothing unfinished.
@@ -127,23 +132,24 @@ impl Window {
 
     /// Takes a finished message out.
     pub(super) fn remove(&mut self, seq: Seq, budget: &mut Budget) -> Option<Entry> {
-        let entry = self.position(seq).and_then(|at| self.entries.remove(at))?;
-        self.release(entry.cost(), budget);
+        let held = self.held.as_mut()?;
+        let entry = held.position(seq).and_then(|at| held.entries.remove(at))?;
+        held.release(entry.cost(), budget);
         Some(entry)
     }
 
     /// Puts a new revision in the place of the old; nothing if the message is not covered.
     pub(super) fn replace(&mut self, seq: Seq, content: &Arc<Content>, budget: &mut Budget) {
-        let Some(entry) = self.position(seq).and_then(|at| self.entries.get_mut(at)) else {
+        let Some(held) = self.held.as_mut() else { return };
+        let Some(entry) = held.position(seq).and_then(|at| held.entries.get_mut(at)) else {
             return;
         };
         let old = entry.cost();
         entry.content = Arc::clone(content);
         entry.unreadable = false;
         let new = entry.cost();
-        self.release(old, budget);
-        self.cost = self.cost.saturating_add(new);
-        budget.take(new);
+        held.release(old, budget);
+        held.take(new, budget);
     }
 
     /// Drops what is in RAM from an unreadable message on, so that it is read again; nothing otherwise.
@@ -151,8 +157,9 @@ impl Window {
         if !self.get(seq).is_some_and(|entry| entry.unreadable) {
             return;
         }
-        while let Some(entry) = self.entries.pop_back_if(|entry| entry.seq >= seq) {
-            self.release(entry.cost(), budget);
+        let Some(held) = self.held.as_mut() else { return };
+        while let Some(entry) = held.entries.pop_back_if(|entry| entry.seq >= seq) {
+            held.release(entry.cost(), budget);
         }
         self.end = seq;
     }
@@ -160,12 +167,14 @@ impl Window {
     /// Drops all contents but that of `keep`, the queue's first unfinished message, if it is leased.
     pub(super) fn drop_contents(&mut self, floor: Seq, keep: Option<Seq>, budget: &mut Budget) {
         let kept = keep.filter(|&seq| self.front().is_some_and(|entry| entry.seq == seq));
-        while self.entries.len() > usize::from(kept.is_some()) {
-            let Some(entry) = self.entries.pop_back() else { break };
-            self.release(entry.cost(), budget);
-        }
-        self.entries.shrink_to(4);
         self.end = kept.map_or(floor, Seq::next);
+        let Some(held) = self.held.as_mut() else { return };
+        while held.entries.len() > usize::from(kept.is_some()) {
+            let Some(entry) = held.entries.pop_back() else { break };
+            held.release(entry.cost(), budget);
+        }
+        held.entries.shrink_to(4);
+        self.let_go_if_empty();
     }
 
     /// Begins a load from `end` on and says how many messages and bytes to ask for; at most one message
@@ -176,27 +185,41 @@ impl Window {
         bounds: Bounds,
         budget: &mut Budget,
     ) -> (usize, usize) {
-        let messages = bounds.messages.saturating_sub(self.entries.len()).max(1);
-        let reserved = bounds.bytes.saturating_sub(self.cost).min(budget.room());
+        let messages = bounds.messages.saturating_sub(self.len()).max(1);
+        let reserved = bounds.bytes.saturating_sub(self.cost()).min(budget.room());
         let fit = reserved.checked_div(ENTRY_BYTES).unwrap_or(0).max(1);
         budget.take(reserved);
-        self.loading = Some(Loading { from: self.end, next_seq, reserved });
+        self.held.get_or_insert_default().loading =
+            Some(Loading { from: self.end, next_seq, reserved });
         (messages.min(fit), reserved.max(1))
     }
 
     /// Ends the load that began at `from`: the place after the newest message at that time, or `None`
     /// if the answer is of no use, because it belongs to no load or the window has moved since.
     pub(super) fn end_load(&mut self, from: Seq, budget: &mut Budget) -> Option<Seq> {
-        let loading = self.loading.take_if(|loading| loading.from == from)?;
+        let held = self.held.as_mut()?;
+        let loading = held.loading.take_if(|loading| loading.from == from)?;
         budget.give_back(loading.reserved);
+        self.let_go_if_empty();
         (from == self.end).then_some(loading.next_seq)
     }
 
+    fn let_go_if_empty(&mut self) {
+        self.held.take_if(|held| held.entries.is_empty() && held.loading.is_none());
+    }
+}
+
+impl Held {
     fn position(&self, seq: Seq) -> Option<usize> {
-        if self.front()?.seq == seq {
+        if self.entries.front()?.seq == seq {
             return Some(0);
         }
         self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()
+    }
+
+    fn take(&mut self, cost: usize, budget: &mut Budget) {
+        self.cost = self.cost.saturating_add(cost);
+        budget.take(cost);
     }
 
     fn release(&mut self, cost: usize, budget: &mut Budget) {

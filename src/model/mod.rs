@@ -35,7 +35,7 @@ pub use record::{
 pub use repair::{Edit, Repair, RepairAction, RepairOutcome, RepairRefusal};
 pub use settings::{
     AckMode, Backoff, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow, QueueSettings,
-    QueueTemplate, Retry, Spill,
+    QueueTemplate, Retry, SharedSettings, Spill,
 };
 pub use state::{MessageState, QueueState, WorkerState};
 pub use stream::{Arrival, StreamEntry, StreamId};

@@ -108,10 +108,10 @@ pub struct QueueRecord {
     pub id: QueueId,
     /// Unique.
     pub name: QueueName,
-    /// How it behaves.
-    pub settings: QueueSettings,
-    /// Set while an operator has stopped it.
-    pub paused: Option<PauseRecord>,
+    /// How it behaves. Shared by all queues of a template.
+    pub settings: Arc<QueueSettings>,
+    /// Set while an operator has stopped it. Boxed: most queues never are.
+    pub paused: Option<Box<PauseRecord>>,
     /// When it was made.
     pub created_at: Timestamp,
 }

@@ -1,5 +1,7 @@
 //! A queue's settings, as `[queues."name"]` in the configuration has them (design.md 7).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::limits;
@@ -241,7 +243,28 @@ pub struct QueueTemplate {
     /// What a new queue's name must start with: the pattern without its final `*`.
     pub prefix: String,
     /// What it gets.
-    pub settings: QueueSettings,
+    pub settings: Arc<QueueSettings>,
+}
+
+/// As many different settings as are looked through for equal ones: those of templates, and some queues of
+/// their own.
+const MAX_SHARED: usize = 64;
+
+/// Settings as they are read back, queue by queue: equal ones are kept once.
+#[derive(Debug, Default)]
+pub struct SharedSettings(Vec<Arc<QueueSettings>>);
+
+impl SharedSettings {
+    /// The same settings, perhaps those of an earlier queue.
+    pub fn share(&mut self, settings: Arc<QueueSettings>) -> Arc<QueueSettings> {
+        if let Some(known) = self.0.iter().find(|known| **known == settings) {
+            return Arc::clone(known);
+        }
+        if self.0.len() < MAX_SHARED {
+            self.0.push(Arc::clone(&settings));
+        }
+        settings
+    }
 }
 
 /// The de-duplication window: `{ by = "count", last = 10000 }` or `"off"`. A window by time comes in a

@@ -12,6 +12,7 @@ use mubroker::admin::client::{AdminClient, AdminError};
 use mubroker::admin::dto::{Problem, StreamEvent};
 use mubroker::client::{Client, NewMessage};
 use mubroker::model::{JournalKind, QueueName, QueueState, Seq};
+use mubroker::wire::SendRequest;
 
 use crate::daemon::{Daemon, folder};
 
@@ -69,6 +70,40 @@ fn what_is_wrong_with_a_request_is_told_as_a_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_many_pages_and_a_stream_name_every_queue_once() {
+    let folder = folder();
+    let daemon = Daemon::start(folder.path());
+    let client = Client::connect(&daemon.clients).await.unwrap();
+    let queues = 2 * mubroker::broker::QUEUES_PAGE;
+    let mut names: Vec<_> =
+        (0..queues).map(|n| QueueName::new(&format!("q{n}")).unwrap()).collect();
+    for part in names.chunks(256) {
+        let content = || NewMessage::new("{}").build().unwrap();
+        let sends = part.iter().map(|name| SendRequest { queue: name.clone(), content: content() });
+        client.send_many(sends.collect()).await.unwrap();
+    }
+    names.sort();
+
+    let admin = daemon.admin();
+    let listed: Vec<_> = admin.queues().await.unwrap().into_iter().map(|q| q.name).collect();
+    assert_eq!(listed, names, "by name, although the pages are not");
+
+    let mut stream = admin.stream().await.unwrap();
+    let mut named = Vec::new();
+    loop {
+        let event = tokio::time::timeout(LIMIT, stream.next()).await.expect("in time");
+        match event.expect("the stream goes on").unwrap() {
+            StreamEvent::Queues(page) => named.extend(page.into_iter().map(|queue| queue.name)),
+            StreamEvent::Listed => break,
+            StreamEvent::Overview(_) | StreamEvent::Workers(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    named.sort();
+    assert_eq!(named, names);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stream_begins_with_everything_and_tells_what_changes() {
     let folder = folder();
     let daemon = Daemon::start(folder.path());
@@ -85,6 +120,7 @@ async fn the_stream_begins_with_everything_and_tells_what_changes() {
     };
     assert!(matches!(next().await, StreamEvent::Overview(overview) if overview.queue_count == 1));
     assert!(matches!(next().await, StreamEvent::Queues(queues) if queues[0].depth == 1));
+    assert!(matches!(next().await, StreamEvent::Listed));
     assert!(matches!(next().await, StreamEvent::Workers(workers) if workers.is_empty()));
 
     client.send(&queue, message()).await.unwrap();

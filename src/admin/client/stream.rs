@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use super::{AdminError, Endpoint};
 use crate::admin::dto::StreamEvent;
 
-/// One event in bytes: the first one holds all queues, `limits::MAX_QUEUES` of some 2 KiB.
+/// One event in bytes: a page of queues, each perhaps with an error of `limits::MAX_ERROR_BYTES`.
 const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024;
 
 /// What happens in the broker, as it happens.

@@ -76,7 +76,7 @@ pub(super) fn open(path: &Path) -> Result<SledMailbox, BenchError> {
     let record = QueueRecord {
         id: QUEUE,
         name: QueueName::new("bench").expect("letters are a queue's name"),
-        settings: QueueSettings::default(),
+        settings: Arc::new(QueueSettings::default()),
         paused: None,
         created_at: Timestamp(0),
     };

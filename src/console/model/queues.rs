@@ -1,6 +1,6 @@
 //! Screens 1 and 2: the queues, and one queue's messages.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::lists::{Cursor, Motion};
 use crate::admin::dto::{MessagePage, MessageSummary, QueueName, QueueState, QueueView, Seq};
@@ -55,8 +55,8 @@ pub struct QueueList {
     pub rows: BTreeMap<QueueName, QueueRow>,
     /// The first whole list has come.
     pub loaded: bool,
-    /// The next list that comes holds all queues.
-    pub expect_all: bool,
+    /// What the broker has named since the connection, until it has named all.
+    pub named: Option<BTreeSet<QueueName>>,
     /// What is shown of them.
     pub filter: Filter,
     /// Where the cursor is.
@@ -100,9 +100,19 @@ impl QueueList {
         self.at = self.selected().map(|row| row.view.name.clone());
     }
 
+    /// Every queue has been named: the others are gone.
+    pub fn listed(&mut self) {
+        if let Some(named) = self.named.take() {
+            self.rows.retain(|name, _| named.contains(name));
+        }
+    }
+
     /// Takes what the broker told.
     pub fn merge(&mut self, views: Vec<QueueView>) {
         self.loaded = true;
+        if let Some(named) = &mut self.named {
+            named.extend(views.iter().map(|view| view.name.clone()));
+        }
         for view in views {
             match self.rows.get_mut(&view.name) {
                 Some(row) => row.view = view,

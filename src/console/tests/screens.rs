@@ -73,6 +73,24 @@ fn an_empty_broker_says_what_to_type_next() {
 }
 
 #[test]
+fn queues_that_a_new_connection_does_not_name_are_gone_once_all_are_named() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    let reason = "no broker answers".to_owned();
+    stage.act(Action::Lost { reason, failures: 1, retry_in_ms: 500, refused: false });
+    stage.act(Action::Connected);
+    stage.hear(StreamEvent::Queues(vec![queue("orders", QueueState::Running, 41, None)]));
+    let before = stage.screen();
+    stage.hear(StreamEvent::Queues(vec![queue("parcels", QueueState::Running, 3, None)]));
+    stage.hear(StreamEvent::Listed);
+    let after = stage.screen();
+    for name in ["orders", "parcels"] {
+        assert!(after.contains(name), "{after}");
+    }
+    assert!(before.contains("invoices"), "{before}");
+    assert!(!after.contains("invoices"), "{after}");
+}
+
+#[test]
 fn the_banner_is_there_while_a_queue_is_blocked() {
     let mut stage = Stage::failing((80, 24), |setup| setup.banner = Some("press Enter".into()));
     assert!(stage.screen().contains("press Enter"));

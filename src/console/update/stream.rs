@@ -31,6 +31,7 @@ pub(super) fn take(model: &mut Model, fx: &mut Effects, event: StreamEvent) {
             }
         }
         StreamEvent::Queues(views) => queues(model, fx, views),
+        StreamEvent::Listed => model.queues.listed(),
         StreamEvent::Workers(workers) => model.workers.all = workers,
         StreamEvent::Notice(notice) => {
             follow::notice(model, &notice);
@@ -50,13 +51,9 @@ pub(super) fn take(model: &mut Model, fx: &mut Effects, event: StreamEvent) {
     }
 }
 
-/// The first of a connection holds all queues: those that it doesn't name are gone.
 fn queues(model: &mut Model, fx: &mut Effects, views: Vec<QueueView>) {
     for view in &views {
         follow::queue(model, view);
-    }
-    if std::mem::take(&mut model.queues.expect_all) {
-        model.queues.rows.retain(|name, _| views.iter().any(|view| view.name == *name));
     }
     let undo_touched = match &model.acts.undo {
         Some(Undoable::Repair { message, .. }) => views.iter().any(|v| v.name == message.queue),
@@ -71,7 +68,7 @@ fn queues(model: &mut Model, fx: &mut Effects, views: Vec<QueueView>) {
 
 /// The event stream is there again: what is shown is read again, and what has no answer is asked for.
 pub(super) fn reconnected(model: &mut Model, fx: &mut Effects) {
-    model.queues.expect_all = true;
+    model.queues.named = Some(Default::default());
     model.forget_reads();
     page::outdate(model);
     if let Some(queue) = &mut model.queue {

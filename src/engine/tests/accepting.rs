@@ -1,5 +1,7 @@
 //! Accepting, duplicates, bounds, queues made on the fly, STATUS.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::rig::{Rig, content, delivered, deliveries, queue};
@@ -58,7 +60,7 @@ fn an_id_may_come_again_outside_the_window_or_without_one() {
 fn queues_are_made_by_the_longest_matching_template() {
     let template = |prefix: &str, lease_ms| QueueTemplate {
         prefix: prefix.to_owned(),
-        settings: QueueSettings { lease_ms, ..QueueSettings::default() },
+        settings: Arc::new(QueueSettings { lease_ms, ..QueueSettings::default() }),
     };
     let templates = vec![template("x.", 1), template("x.y.", 2)];
     let options = EngineOptions { templates, max_queues: 2, ..EngineOptions::default() };

@@ -29,11 +29,11 @@ pub(crate) fn queue_record(queue: QueueId, kind: MailboxKind, last: u32) -> Queu
     QueueRecord {
         id: queue,
         name: name(queue),
-        settings: QueueSettings {
+        settings: Arc::new(QueueSettings {
             mailbox: kind,
             dedup: if last == 0 { Dedup::Off } else { Dedup::Count { last } },
             ..QueueSettings::default()
-        },
+        }),
         paused: None,
         created_at: Timestamp(1),
     }

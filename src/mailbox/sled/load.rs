@@ -14,7 +14,7 @@ use super::store::Store;
 use crate::mailbox::MailboxError;
 use crate::model::{
     Generation, MessageRecord, QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Seq,
-    StreamId,
+    SharedSettings, StreamId,
 };
 
 /// Decodes what is under one key.
@@ -48,8 +48,10 @@ impl Store {
 /// Reads what stays in RAM. Its time grows with queues, segments and records, not with payloads.
 pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     let mut index = Index { generations: store.generations(), ..Index::default() };
+    let mut shared = SharedSettings::default();
     store.each(b'q', |key, value| {
-        let record: QueueRecord = decode(key, &value)?;
+        let mut record: QueueRecord = decode(key, &value)?;
+        record.settings = shared.share(record.settings);
         index.queues.insert(record.id, Queue::new(record));
         Ok(())
     })?;

@@ -95,7 +95,7 @@ fn as_redis(op: &Op) -> Op {
     match op {
         Op::PutQueue(record) => {
             let mut record = record.clone();
-            record.settings.mailbox = MailboxKind::Redis;
+            Arc::make_mut(&mut record.settings).mailbox = MailboxKind::Redis;
             Op::PutQueue(record)
         }
         op => op.clone(),
@@ -109,7 +109,7 @@ impl Mailbox for Rig {
             None => self.mailbox.recover()?,
         };
         for backlog in &mut recovered.queues {
-            backlog.record.settings.mailbox = MailboxKind::File;
+            Arc::make_mut(&mut backlog.record.settings).mailbox = MailboxKind::File;
         }
         Ok(recovered)
     }

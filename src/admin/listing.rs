@@ -1,0 +1,61 @@
+//! All queues, page by page: neither the broker's loop nor its memory is taken for a whole list at once.
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::dto::QueueView;
+use crate::broker::{BrokerHandle, OperatorError, QUEUES_PAGE};
+
+/// Where a list goes on.
+pub(super) struct Listing {
+    broker: BrokerHandle,
+    /// How many queues have been listed.
+    listed: usize,
+    is_over: bool,
+}
+
+impl Listing {
+    pub(super) fn new(broker: BrokerHandle) -> Self {
+        Self { broker, listed: 0, is_over: false }
+    }
+
+    /// The next queues; the first page may be empty, any other has some. `None`: those were all.
+    pub(super) async fn next_page(&mut self) -> Result<Option<Vec<QueueView>>, OperatorError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let page = self.broker.queues(self.listed).await?;
+        let is_first = self.listed == 0;
+        self.listed += page.len();
+        self.is_over = page.len() < QUEUES_PAGE;
+        Ok((is_first || !page.is_empty()).then_some(page))
+    }
+}
+
+/// A JSON array of all queues. An error after the first page ends the answer before its end.
+pub(super) async fn array(broker: BrokerHandle) -> Result<Response, OperatorError> {
+    let mut listing = Listing::new(broker);
+    let first = listing.next_page().await?.unwrap_or_default();
+    let opening = [b"[".as_slice(), &items(&first)].concat();
+    let rest = stream::unfold(Some(listing), |listing| async {
+        let mut listing = listing?;
+        match listing.next_page().await {
+            Ok(Some(page)) => Some((Ok([b",".as_slice(), &items(&page)].concat()), Some(listing))),
+            Ok(None) => Some((Ok(b"]".to_vec()), None)),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    let pieces = futures_util::StreamExt::chain(stream::iter([Ok(opening)]), rest);
+    let bytes = futures_util::TryStreamExt::map_ok(pieces, Bytes::from);
+    Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(bytes)).into_response())
+}
+
+/// The page's items, without the brackets around them.
+fn items(page: &[QueueView]) -> Vec<u8> {
+    let mut json = serde_json::to_vec(page).expect("a view is JSON");
+    json.pop();
+    json.split_off(1)
+}
