@@ -2,7 +2,8 @@
 //!
 //! | action | allowed when | afterwards |
 //! |---|---|---|
-//! | save, undo-save | ready, waiting, blocked | the same, one revision more |
+//! | save | ready, waiting, blocked | the same, one revision more |
+//! | undo-save | the same, and its newest revision is an edit | the same, one revision more |
 //! | retry | waiting, blocked | ready, attempts from 0 |
 //! | save-and-retry | ready, waiting, blocked | ready, attempts from 0, one revision more |
 //! | cancel | ready, waiting, blocked | cancelled |
@@ -225,6 +226,9 @@ fn change(
         RepairAction::UndoSave(_) if record.revision == Revision(0) => {
             Err(refuse(state, "it was never edited: there is nothing to undo"))
         }
+        RepairAction::UndoSave(_) if record.undone => {
+            Err(refuse(state, "its last edit has been taken back: there is nothing to undo"))
+        }
         RepairAction::UndoSave(edit) => {
             edited(repair, edit, record, before, JournalKind::RevisionUndone)
         }
@@ -281,7 +285,8 @@ fn edited(
     let content = Some(Arc::new(Content { header, payload: edit.payload.clone() }));
     let revision = record.revision.next();
     let revised_by = Some(repair.actor.clone());
-    Ok(Change { record: MessageRecord { revision, revised_by, ..record }, content, kind })
+    let undone = kind == JournalKind::RevisionUndone;
+    Ok(Change { record: MessageRecord { revision, revised_by, undone, ..record }, content, kind })
 }
 
 fn refuse(state: MessageState, reason: &str) -> RepairRefusal {

@@ -206,7 +206,7 @@ fn undo(state: MessageState, record: Option<&MessageRecord>) -> Option<String> {
     match state {
         MessageState::Cancelled => Some("restore the cancelled message to its place".to_owned()),
         MessageState::Ready | MessageState::Waiting | MessageState::Blocked
-            if record.revision.0 > 0 =>
+            if record.revision.0 > 0 && !record.undone =>
         {
             let before = record.revision.0.saturating_sub(1);
             Some(format!("save the content of revision {before} again"))

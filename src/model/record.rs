@@ -153,6 +153,9 @@ pub struct MessageRecord {
     pub revision: Revision,
     /// Who saved it.
     pub revised_by: Option<Actor>,
+    /// It took the edit before it back: there is no last edit that could be undone.
+    #[serde(default)]
+    pub undone: bool,
     /// Why it failed last.
     pub last_error: Option<WorkError>,
     /// Attempts that ended in failure: the first, then the newest up to `MAX_ATTEMPTS_KEPT` in all.
@@ -172,6 +175,7 @@ impl Default for MessageRecord {
             due: None,
             revision: Revision(0),
             revised_by: None,
+            undone: false,
             last_error: None,
             failures: VecDeque::new(),
         }

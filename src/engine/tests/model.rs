@@ -43,6 +43,7 @@ pub(super) struct ModelMessage {
     pub(super) round: u32,
     pub(super) lost: u32,
     pub(super) cancelled_from: Option<MessageState>,
+    pub(super) undone: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +69,7 @@ impl ModelMessage {
             round: 0,
             lost: 0,
             cancelled_from: None,
+            undone: false,
         }
     }
 
@@ -220,7 +222,7 @@ impl ModelQueue {
         let open = matches!(state, Ready | Waiting | Blocked);
         let allowed = match action {
             RepairAction::Save(_) | RepairAction::SaveAndRetry(_) | RepairAction::Cancel => open,
-            RepairAction::UndoSave(_) => open && message.payloads.len() > 1,
+            RepairAction::UndoSave(_) => open && message.payloads.len() > 1 && !message.undone,
             RepairAction::Retry => matches!(state, Waiting | Blocked),
             RepairAction::Restore => state == Cancelled && !message.over,
         };
@@ -232,6 +234,7 @@ impl ModelQueue {
         | RepairAction::UndoSave(edit) = action
         {
             message.payloads.push(String::from_utf8_lossy(&edit.payload).into_owned());
+            message.undone = matches!(action, RepairAction::UndoSave(_));
         }
         match action {
             RepairAction::Retry | RepairAction::SaveAndRetry(_) => {
@@ -276,6 +279,7 @@ impl ModelQueue {
         assert_eq!(record.lost_in_a_row, message.lost);
         assert_eq!(record.revision.0 as usize + 1, message.payloads.len());
         assert_eq!(record.cancelled_from, message.cancelled_from);
+        assert_eq!(record.undone, message.undone);
     }
 
     pub(super) fn depth(&self) -> u64 {

@@ -171,6 +171,10 @@ fn a_save_can_be_undone_by_a_further_revision() {
     rig.repair("k1", 1, 0, RepairAction::Save(edit("worse")));
     let undone = outcome(&rig.repair("k2", 1, 1, RepairAction::UndoSave(edit("a"))));
     assert_eq!(undone.revision, Revision(2));
+    let overlay = rig.engine.message_overlay(&queue("q"), Seq(1)).expect("unfinished");
+    assert_eq!(overlay.undo, None, "what was undone is not undone again");
+    let twice = refusal(&rig.repair("k4", 1, 2, RepairAction::UndoSave(edit("worse"))));
+    assert!(matches!(twice, RepairRefusal::State { .. }));
     let again = delivered(&rig.repair("k3", 1, 2, RepairAction::Retry));
     assert_eq!(again.payload, "a");
     assert_eq!(kinds(&rig)[2], JournalKind::RevisionUndone);
