@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 
 use super::failure::Health;
 use crate::engine::Engine;
+use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{Notice, Overview, QueueName, QueueView, Timestamp, WorkerView};
 
 /// Between two looks at what changed, in milliseconds: five a second is as fast as a person reads.
@@ -50,13 +51,20 @@ pub(super) struct Watchers {
     changed: BTreeSet<QueueName>,
     changes_due: Timestamp,
     overview_due: Timestamp,
+    heard_due: Timestamp,
 }
 
 impl Watchers {
     pub(super) fn new() -> Self {
         let (sights, _) = broadcast::channel(MAX_BEHIND);
         let never = Timestamp(0);
-        Self { sights, changed: BTreeSet::new(), changes_due: never, overview_due: never }
+        Self {
+            sights,
+            changed: BTreeSet::new(),
+            changes_due: never,
+            overview_due: never,
+            heard_due: never,
+        }
     }
 
     pub(super) fn sender(&self) -> broadcast::Sender<Arc<Sight>> {
@@ -104,7 +112,7 @@ impl Watchers {
         if self.changes_due <= now {
             self.changes_due = now.plus_ms(CHANGES_MS);
             match health {
-                Health::Up => self.changes(engine, &mut sights),
+                Health::Up => self.changes(now, engine, &mut sights),
                 Health::Down => {}
             }
         }
@@ -115,7 +123,7 @@ impl Watchers {
         sights
     }
 
-    fn changes(&mut self, engine: &mut Engine, sights: &mut Vec<Sight>) {
+    fn changes(&mut self, now: Timestamp, engine: &mut Engine, sights: &mut Vec<Sight>) {
         self.changed.extend(engine.take_changed_queues());
         let mut views = Vec::new();
         while views.len() < MAX_CHANGED
@@ -126,8 +134,45 @@ impl Watchers {
         if !views.is_empty() {
             sights.push(Sight::Queues(views));
         }
-        if engine.take_workers_changed() {
-            sights.push(Sight::Workers(engine.worker_views()));
+        let changed = engine.take_workers_changed();
+        let workers = (changed || self.heard_due <= now).then(|| engine.worker_views());
+        // A heartbeat changes nothing but when a worker was heard: told as often as they come, all at once.
+        if let Some(workers) = workers.filter(|workers| changed || !workers.is_empty()) {
+            self.heard_due = now.plus_ms(HEARTBEAT_MS);
+            sights.push(Sight::Workers(workers));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Effects, EngineOptions, Event};
+    use crate::model::{Recovered, WorkerId, WorkerInfo};
+
+    #[test]
+    fn an_idle_worker_is_told_as_heard_while_its_heartbeats_come() {
+        let mut now = Timestamp(1_000_000);
+        let mut engine = Engine::new(EngineOptions::default(), Recovered::default(), now);
+        let mut watchers = Watchers::new();
+        watchers.overview_due = Timestamp(u64::MAX);
+        let _watching = watchers.sender().subscribe();
+        let worker = WorkerId(1);
+        let info = WorkerInfo { name: "w".to_owned(), ..WorkerInfo::default() };
+        let queues = vec![QueueName::new("q").unwrap()];
+        let ready = Event::WorkerReady { worker, info, queues, credit: 1 };
+        engine.handle(now, ready, &mut Effects::default());
+        let mut told = Vec::new();
+        for _ in 0..10 {
+            engine.handle(now, Event::WorkerHeard { worker }, &mut Effects::default());
+            for sight in watchers.due(now, Health::Up, &mut engine, |_| panic!("not asked for")) {
+                if let Sight::Workers(views) = sight {
+                    told.push(views[0].heard_at);
+                }
+            }
+            now = now.plus_ms(HEARTBEAT_MS / 2);
+        }
+        assert_eq!(told.len(), 5, "once in each interval: {told:?}");
+        assert!(told.is_sorted_by(|a, b| a < b), "{told:?}");
     }
 }
