@@ -156,7 +156,7 @@ pub const TABLE: &[Row] = rows! {
     LISTS, [ch('/')], Command::Filter, "filter", "Show only rows that have a text; a leading ! those that don't.", false, 9;
     NOT_TYPING, [ch(':')], Command::Palette, "palette", "Every command and every queue by name.", false, 11;
     BROWSE, [ch('?'), key(KeyCode::F(1))], Command::Help, "help", "All keys.", false, 10;
-    EVERYWHERE, [ctrl('c')], Command::Quit, "quit", "Quit at once, whatever is open; a draft is kept.", false, 0;
+    EVERYWHERE, [ctrl('c')], Command::Quit, "quit", "Quit; asks once if an edit is open. A draft is kept.", false, 0;
     QUITTING, [ch('q')], Command::Quit, "quit", "Quit at once; asks only if an edit is open.", false, 12;
     BROWSE, [ch('1')], Command::Go(Screen::Queues), "queues", "All queues, blocked first.", false, 0;
     BROWSE, [ch('2')], Command::Go(Screen::Queue), "queue", "The selected queue's messages.", false, 0;
@@ -195,11 +195,6 @@ pub fn footer(mode: Mode) -> Vec<&'static Row> {
 /// Every key's row by where it works, as the help lists them: the rows under each mode's title.
 pub fn in_mode(mode: Mode) -> impl Iterator<Item = &'static Row> {
     TABLE.iter().filter(move |row| row.modes.contains(&mode) && !row.keys.is_empty())
-}
-
-/// How many rows the help has, with its titles.
-pub fn help_rows() -> usize {
-    Mode::ALL.into_iter().map(|mode| 1 + in_mode(mode).count()).sum()
 }
 
 /// The rows that the palette offers on a screen: what a key, or the palette alone, can do there.

@@ -14,6 +14,7 @@ pub mod effect;
 mod filter;
 #[cfg(test)]
 mod fixtures;
+pub mod help;
 pub mod keymap;
 mod layout;
 mod link;

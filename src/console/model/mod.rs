@@ -15,7 +15,7 @@ pub use act::{Act, Acts, InFlight, Stage, Submitted, Undoable, verb_text};
 pub use connection::{Connection, Link, Status};
 pub use edit::{DraftState, EditSession, HoldState, Parked};
 pub use lists::{Cursor, JournalList, Motion, WorkerList};
-pub use message::{MessageScreen, Tab, wrap};
+pub use message::{MessageScreen, Tab, wrap, wrap_words};
 pub use overlay::{
     Button, CancelForm, CompareWith, Difference, FilePrompt, Overlay, Palette, PaletteEntry,
     Review, short_id,

@@ -10,13 +10,13 @@ use crate::admin::dto::{RepairVerb, Revision};
 use crate::console::action::Failure;
 use crate::console::command::{Command, Screen};
 use crate::console::effect::{Effect, Request};
-use crate::console::keymap;
 use crate::console::layout;
 use crate::console::model::{
     CompareWith, DiffPane, Difference, MessageRef, Model, Motion, Overlay, Palette, PaletteEntry,
     Purpose,
 };
 use crate::console::text::editor::EditorInput;
+use crate::console::{help, keymap};
 
 /// What is typed into one line, in characters: more than any filter, name or reason needs.
 const MAX_TYPED_CHARS: usize = 1_000;
@@ -145,10 +145,12 @@ fn next_field(model: &mut Model, fx: &mut Effects) {
 }
 
 fn scroll(model: &mut Model, motion: Motion) {
-    let height = layout::main_area(model.size).height as usize;
+    let area = layout::main_area(model.size);
+    let height = usize::from(area.height);
+    let (here, read_only) = (model.screen.mode(), model.setup.read_only);
     match &mut model.overlay {
         Overlay::Help { scroll } => {
-            let last = keymap::help_rows().saturating_sub(height);
+            let last = help::lines(here, read_only, area.width.into()).len().saturating_sub(height);
             *scroll = motion.scrolled(*scroll, height).min(last);
         }
         Overlay::Review(review) => review.pane.go(motion),

@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use super::table::put;
 use super::{nth_row, words};
 use crate::admin::dto::{AttemptEnd, MessageView, Timestamp};
-use crate::console::model::{MessageScreen, Model, Tab, wrap};
+use crate::console::model::{MessageScreen, Model, Tab, wrap_words};
 use crate::console::text::clean::{self, clean, clean_lines};
 use crate::console::theme::{Role, Theme};
 
@@ -120,7 +120,7 @@ fn block(lines: &mut Lines, label: &str, text: &str, width: usize, style: Style)
     let text = clean_lines(text);
     let indent = clean::width(label);
     let room = width.saturating_sub(indent).max(8);
-    for (n, range) in wrap(&text, room).into_iter().enumerate() {
+    for (n, range) in wrap_words(&text, room).into_iter().enumerate() {
         let lead = if n == 0 { label.to_owned() } else { " ".repeat(indent) };
         lines.push((format!("{lead}{}", &text[range]), style));
     }

@@ -111,7 +111,7 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
             None
         }
         Overlay::Help { scroll } => {
-            overlay::help(model, *scroll, buffer, main);
+            overlay::keys(model, *scroll, buffer, main);
             None
         }
         _ => model.edit.as_ref().and_then(|session| edit::draw(model, session, buffer, main)),

@@ -6,33 +6,24 @@ use ratatui::widgets::{Block, Clear, Widget as _};
 
 use super::nth_row;
 use super::table::put;
-use crate::console::command::Mode;
-use crate::console::keymap;
+use crate::console::help::{self, HelpKind};
 use crate::console::model::{CancelForm, Model, Overlay, Palette, PaletteEntry};
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::Role;
 
 /// Draws all keys, by where they work.
-pub(super) fn help(model: &Model, scroll: usize, buffer: &mut Buffer, area: Rect) {
+pub(super) fn keys(model: &Model, scroll: usize, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
-    let mut lines = Vec::new();
-    let here = model.screen.mode();
-    // The keys of the screen that is under the help come first.
-    let modes = std::iter::once(here).chain(Mode::ALL.into_iter().filter(|mode| *mode != here));
-    for mode in modes {
-        lines.push((mode.title().to_owned(), theme.style(Role::Title)));
-        for row in keymap::in_mode(mode) {
-            let keys: Vec<String> = row.keys.iter().map(|key| key.name()).collect();
-            let off = row.changes && model.setup.read_only;
-            let note = if off { " (off: read-only)" } else { "" };
-            let style = theme.style(if off { Role::Dim } else { Role::Text });
-            lines.push((format!("  {:<12} {}{note}", keys.join(" "), row.help), style));
-        }
-    }
+    let lines = help::lines(model.screen.mode(), model.setup.read_only, area.width.into());
     let scroll = scroll.min(lines.len().saturating_sub(usize::from(area.height)));
-    for (n, (text, style)) in lines.iter().skip(scroll).enumerate() {
+    for (n, (kind, text)) in lines.iter().skip(scroll).enumerate() {
         let Some(row) = nth_row(area, n) else { break };
-        put(buffer, row, text, *style, false);
+        let role = match kind {
+            HelpKind::Title => Role::Title,
+            HelpKind::Key => Role::Text,
+            HelpKind::Off => Role::Dim,
+        };
+        put(buffer, row, text, theme.style(role), false);
     }
 }
 
