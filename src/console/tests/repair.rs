@@ -185,6 +185,14 @@ fn a_cancel_needs_the_typed_id_and_a_reason() {
 }
 
 #[test]
+fn after_the_typed_id_tab_goes_to_the_reason_and_not_back() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "x", "000003", "<Tab>", "a test order", "<Enter>"]);
+    let (_, request) = stage.repair().expect("sent");
+    assert_eq!(request.reason, "a test order");
+}
+
+#[test]
 fn retrying_the_head_from_the_queues_reads_its_revision_first() {
     let mut stage = Stage::failing((80, 24), |_| {});
     stage.keys(&["r"]);

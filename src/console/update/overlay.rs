@@ -126,7 +126,10 @@ fn choose(model: &mut Model, fx: &mut Effects, entry: PaletteEntry) {
 fn next_field(model: &mut Model, fx: &mut Effects) {
     match &mut model.overlay {
         Overlay::Review(review) => review.button = review.button.step(1),
-        Overlay::Cancel(form) => form.in_reason = !form.in_reason,
+        // From the id that is right there is only the reason to go to, where one may be already.
+        Overlay::Cancel(form) => {
+            form.in_reason = !form.in_reason || form.typed_id == form.short_id;
+        }
         Overlay::Difference(difference) => {
             let with = match difference.with {
                 CompareWith::Original => CompareWith::Before,
