@@ -25,6 +25,7 @@ pub use queues::{PAGE, QueueList, QueueRow, QueueScreen, Rate};
 
 use super::command::{Command, Mode, Screen};
 use super::effect::{Effect, Request, RequestId};
+use super::filter::Filter;
 use super::layout;
 use super::theme::Theme;
 use crate::admin::dto::{IdempotencyKey, Notice, QueueName, QueueState, Revision, Seq, Timestamp};
@@ -323,6 +324,17 @@ impl Model {
     pub fn banner(&self) -> Option<&str> {
         let blocked = |row: &QueueRow| row.view.state == QueueState::Blocked;
         self.setup.banner.as_deref().filter(|_| self.queues.rows.values().any(blocked))
+    }
+
+    /// The filter of the list that is shown; none on a screen without a list.
+    pub fn filter(&self) -> Option<&Filter> {
+        match self.screen {
+            Screen::Queues => Some(&self.queues.filter),
+            Screen::Queue => self.queue.as_ref().map(|queue| &queue.filter),
+            Screen::Message => None,
+            Screen::Workers => Some(&self.workers.filter),
+            Screen::Journal => Some(&self.journal.filter),
+        }
     }
 
     /// Rows of the list that `screen` shows, by the terminal's size.

@@ -201,6 +201,15 @@ fn retrying_the_head_from_the_queues_reads_its_revision_first() {
 }
 
 #[test]
+fn leaving_an_unchanged_text_ends_the_word_of_its_editing() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "<Enter>", "e"]);
+    assert!(line(&stage, 22).contains("editing"), "{}", line(&stage, 22));
+    stage.keys(&["<Esc>"]);
+    assert!(!line(&stage, 22).contains("editing"), "{}", line(&stage, 22));
+}
+
+#[test]
 fn quitting_asks_only_while_something_is_typed() {
     let mut stage = Stage::failing((80, 24), |_| {});
     stage.keys(&["<Enter>", "<Enter>", "e", "x", "^c"]);

@@ -222,6 +222,18 @@ fn headers_changed_meanwhile_are_named_in_the_review() {
 }
 
 #[test]
+fn a_list_that_hides_rows_says_by_what() {
+    for (screen, way) in [("1 Queues", &[][..]), ("2 Queue orders", &["<Enter>"])] {
+        let mut stage = failing((80, 24), way);
+        stage.keys(&["/", "ord", "<Enter>"]);
+        let first = stage.screen().lines().next().unwrap_or_default().to_owned();
+        assert!(first.ends_with(&format!("{screen}  /ord")), "{first}");
+        stage.keys(&["<Esc>"]);
+        assert!(!stage.screen().contains("/ord"));
+    }
+}
+
+#[test]
 fn the_help_and_the_palette() {
     insta::assert_snapshot!("help", failing((80, 24), &["?"]).screen());
     insta::assert_snapshot!("palette", failing((80, 24), &[":", "ord"]).screen());

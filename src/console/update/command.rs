@@ -89,7 +89,7 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
         Command::Workers => go_to(model, Screen::Workers),
         Command::Journal => go_to(model, Screen::Journal),
         Command::Filter => {
-            let before = page::filter(model).map_or("", |filter| filter.typed()).to_owned();
+            let before = model.filter().map_or("", |filter| filter.typed()).to_owned();
             model.overlay = Overlay::Filter { typed: before.clone(), before };
         }
         Command::Help => model.overlay = Overlay::Help { scroll: 0 },
@@ -144,7 +144,7 @@ fn enter(model: &mut Model) {
 }
 
 fn back(model: &mut Model) {
-    if let Some(filter) = page::filter(model)
+    if let Some(filter) = model.filter()
         && !filter.is_empty()
     {
         return page::set_filter(model, "");

@@ -48,10 +48,9 @@ pub(super) fn loaded(
     // Nothing can be typed over bytes that are no text.
     if edit.binary && !edit.is_dirty() {
         model.edit = None;
-        model.acts.refuse(
-            format!("edit {message}"),
-            "its payload is not UTF-8: save it to a file or replace it from one (:)",
-        );
+        model
+            .acts
+            .refuse(format!("edit {message}"), "not UTF-8; : can save it to a file or replace it");
         repair::release(model, fx, message);
     }
 }

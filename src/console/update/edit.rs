@@ -280,6 +280,7 @@ fn leave(model: &mut Model, fx: &mut Effects) {
     if model.parked.contains_key(&message) {
         model.acts.note(format!("the draft of {message} stays; e goes on with it"));
     } else {
+        model.acts.note(format!("{message} is as it was"));
         fx.push(Effect::DeleteDraft(message.clone()));
     }
     repair::release(model, fx, &message);

@@ -57,17 +57,6 @@ pub(super) fn open_queue(model: &mut Model, queue: QueueName) {
     }
 }
 
-/// The filter of the current list.
-pub(super) fn filter(model: &Model) -> Option<&Filter> {
-    match model.screen {
-        Screen::Queues => Some(&model.queues.filter),
-        Screen::Queue => model.queue.as_ref().map(|queue| &queue.filter),
-        Screen::Message => None,
-        Screen::Workers => Some(&model.workers.filter),
-        Screen::Journal => Some(&model.journal.filter),
-    }
-}
-
 /// Filters the current list.
 pub(super) fn set_filter(model: &mut Model, typed: &str) {
     let filter = Filter::new(typed);

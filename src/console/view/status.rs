@@ -28,6 +28,9 @@ fn pieces(buffer: &mut Buffer, row: Rect, pieces: &[(String, Style)]) -> u16 {
 /// Columns of row 1 for why the store is down: what else stands there must not be pushed out.
 const STORE_COLUMNS: usize = 30;
 
+/// Columns of row 1 for what a list is filtered by.
+const FILTER_COLUMNS: usize = 16;
+
 /// Row 1: `mubroker ● live 0.4s  RW  BLOCKED 3`, and where one is.
 pub(super) fn header(model: &Model, buffer: &mut Buffer, row: Rect) {
     let theme = model.setup.theme;
@@ -109,7 +112,12 @@ fn place(model: &Model) -> String {
         Screen::Queues | Screen::Workers | Screen::Journal => None,
     };
     let of = of.map_or(String::new(), |of| format!(" {of}"));
-    format!("{number} {}{of}", model.screen.title())
+    // A list that hides something says so.
+    let filter = match model.filter().filter(|filter| !filter.is_empty()) {
+        Some(filter) => format!("  /{}", clean::truncate(&clean(filter.typed()), FILTER_COLUMNS)),
+        None => String::new(),
+    };
+    format!("{number} {}{of}{filter}", model.screen.title())
 }
 
 /// The selected row's error; in the editor, where the JSON is broken.
@@ -117,7 +125,15 @@ pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
     let theme = model.setup.theme;
     if let Some(edit) = &model.edit {
         let (text, role) = match (edit.editor.fault(), edit.json) {
-            (Some(fault), true) => (format!("not JSON at {fault}   F4 goes there"), Role::Bad),
+            (Some(fault), true) => {
+                let text = format!("not JSON at {fault}");
+                let hint = "   F4 goes there";
+                let fits = clean::width(&clean(&text)) + hint.len() <= usize::from(row.width);
+                (if fits { text + hint } else { text }, Role::Bad)
+            }
+            (_, false) if edit.binary => {
+                ("the payload was not UTF-8: anything may take its place".to_owned(), Role::Dim)
+            }
             (_, false) => ("not JSON by its content_type: any text goes".to_owned(), Role::Dim),
             (None, true) if edit.editor.is_checked() => ("JSON ok".to_owned(), Role::Good),
             (None, true) => ("JSON is checked when you pause".to_owned(), Role::Dim),
