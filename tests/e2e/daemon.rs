@@ -17,6 +17,8 @@ pub(crate) struct Daemon {
     child: Child,
     /// Where clients connect.
     pub(crate) clients: String,
+    /// Where workers connect.
+    pub(crate) workers: String,
     data_dir: PathBuf,
 }
 
@@ -32,7 +34,12 @@ pub(crate) fn serve(data_dir: &Path) -> Command {
 impl Daemon {
     /// Starts one and returns when clients can connect.
     pub(crate) fn start(data_dir: &Path) -> Self {
-        let mut child = serve(data_dir).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_with(serve(data_dir), data_dir)
+    }
+
+    /// Starts what [`serve`] has made for this store.
+    pub(crate) fn start_with(mut command: Command, data_dir: &Path) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         // mubroker listens: clients A, workers B, admin C, store D
@@ -40,8 +47,8 @@ impl Daemon {
             let rest = line.split(&format!("{name} ")).nth(1).unwrap_or_else(|| panic!("{line:?}"));
             rest.split([',', '\n']).next().unwrap().to_owned()
         };
-        let clients = word("clients");
-        Self { child, clients, data_dir: data_dir.to_owned() }
+        let (clients, workers) = (word("clients"), word("workers"));
+        Self { child, clients, workers, data_dir: data_dir.to_owned() }
     }
 
     pub(crate) fn pid(&self) -> u32 {

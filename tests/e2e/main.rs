@@ -9,5 +9,6 @@ mod demo;
 mod harness;
 mod layers;
 mod picture;
+mod power;
 mod readme;
 mod serve;
