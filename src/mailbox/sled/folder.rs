@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::layout::FORMAT;
@@ -72,6 +73,7 @@ pub(super) fn prepare(path: &Path) -> Result<Manifest, MailboxError> {
     let folder = if is_upgrade { FORMAT_1_FOLDER.to_owned() } else { manifest::folder_name(1) };
     let at = |action| move |source| io_error(action, path, source);
     fs::create_dir_all(path.join(&folder)).map_err(at("making a folder of the store"))?;
+    sync_ancestors(path).map_err(at("syncing the folders above the store"))?;
     let manifest = Manifest::first(folder);
     manifest.write(path, |action, step| step().map_err(at(action)))?;
     let format = format!("{FORMAT_PREFIX}{FORMAT}\n");
@@ -128,6 +130,23 @@ pub(super) fn replace_file(
     })?;
     take("renaming a file of the store", &mut || fs::rename(&new, folder.join(name)))?;
     take("syncing the store's folder", &mut || sync_folder(folder))
+}
+
+/// The folders above a new store, in its file system: who made which of them, and when, isn't known here,
+/// and one whose name is lost by a power cut takes the store with it. One that can't be read is not new.
+fn sync_ancestors(path: &Path) -> io::Result<()> {
+    let path = path.canonicalize()?;
+    let device = fs::metadata(&path)?.dev();
+    for folder in path.ancestors().skip(1) {
+        if fs::metadata(folder)?.dev() != device {
+            break;
+        }
+        match sync_folder(folder) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => break,
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
