@@ -140,6 +140,11 @@ impl MessageScreen {
         };
     }
 
+    /// Its last act can be undone, as the broker put it; not once it is gone.
+    pub fn can_undo(&self) -> bool {
+        self.gone.is_none() && self.view.as_ref().is_some_and(|view| view.undo.is_some())
+    }
+
     /// The message is still in its queue, as far as is known: there is something to be done to it.
     pub fn is_open(&self) -> bool {
         let state = self.view.as_ref().map(|view| view.summary.state);

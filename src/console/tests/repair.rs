@@ -1,7 +1,8 @@
 //! Edit, review, retry: every way that it can go.
 
 use crate::admin::dto::{
-    JournalKind, MessageState, Notice, Problem, RepairOutcome, RepairVerb, Revision, StreamEvent,
+    JournalKind, MessageState, Notice, Problem, QueueState, RepairOutcome, RepairVerb, Revision,
+    StreamEvent,
 };
 use crate::console::action::{Action, Failure, Reply};
 use crate::console::effect::{Effect, Request, RequestId};
@@ -228,6 +229,45 @@ fn a_pause_can_be_undone() {
     assert!(line(&stage, 23).contains("u undo"), "{}", line(&stage, 23));
     stage.keys(&["u"]);
     assert!(line(&stage, 22).contains("resume orders: done"), "{}", line(&stage, 22));
+}
+
+#[test]
+fn a_cancel_whose_successor_was_delivered_offers_no_undo() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "<Enter>", "x", "000003", "twice", "<Enter>"]);
+    let (request, _) = stage.repair().expect("sent");
+    let done = RepairOutcome { state: MessageState::Cancelled, ..outcome(&stage) };
+    let view = stage.messages.get_mut(&("orders".to_owned(), 3)).expect("the head");
+    view.summary.state = MessageState::Cancelled;
+    view.undo = Some("restore the cancelled message to its place".to_owned());
+    answer(&mut stage, request, Ok(Reply::Repaired(done)));
+    assert!(line(&stage, 23).contains("u undo"), "{}", line(&stage, 23));
+
+    stage.messages.remove(&("orders".to_owned(), 3));
+    let next = head(&blocked(4));
+    stage.hear(StreamEvent::Queues(vec![queue("orders", QueueState::Blocked, 41, Some(next))]));
+    let gone = |stage: &mut Stage| {
+        let asked = stage.effects.iter().find_map(|effect| match effect {
+            Effect::Ask(id, Request::Message(_)) => Some(*id),
+            _ => None,
+        })?;
+        let problem = Problem {
+            code: "not_found".to_owned(),
+            status: 404,
+            title: String::new(),
+            detail: "there is no message 3 in orders".to_owned(),
+            refusal: None,
+        };
+        answer(stage, asked, Err(Failure::Refused(Box::new(problem))));
+        Some(())
+    };
+    while gone(&mut stage).is_some() {}
+    assert!(!line(&stage, 23).contains("u undo"), "{}", line(&stage, 23));
+    stage.keys(&["u"]);
+    while gone(&mut stage).is_some() {}
+    assert!(line(&stage, 22).contains("can't be undone any more"), "{}", line(&stage, 22));
+    stage.keys(&["u"]);
+    assert!(line(&stage, 22).contains("nothing to undo"), "{}", line(&stage, 22));
 }
 
 #[test]

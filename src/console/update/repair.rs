@@ -21,6 +21,9 @@ const LOST_AFTER_MS: u64 = 20_000;
 /// first request may still be on its way through a broker that stood still.
 const DENIALS: u32 = 3;
 
+/// HTTP: a message that is done, or was taken out and has a delivered successor.
+const NOT_FOUND: u16 = 404;
+
 /// A repair that is wanted.
 pub(super) struct Wanted {
     pub(super) verb: RepairVerb,
@@ -147,7 +150,9 @@ fn done(model: &mut Model, fx: &mut Effects, message: &MessageRef, outcome: &Rep
                 outcome.revision, outcome.state
             ),
         },
-        RepairVerb::Cancel => Stage::Done { text: "cancelled; u puts it back".to_owned() },
+        RepairVerb::Cancel => Stage::Done {
+            text: "cancelled; u puts it back until the next one is delivered".to_owned(),
+        },
         RepairVerb::Restore => {
             Stage::Done { text: format!("back in its place, {}", outcome.state) }
         }
@@ -277,8 +282,7 @@ pub(super) fn undo(model: &mut Model, fx: &mut Effects) {
         Some(Undoable::Paused(queue, was)) => set_paused(model, fx, queue, !was),
         Some(Undoable::Repair { message, .. }) => ask_undo(model, fx, message),
         None => match model.message.as_ref().filter(|screen| {
-            model.screen == crate::console::command::Screen::Message
-                && screen.view.as_ref().is_some_and(|view| view.undo.is_some())
+            model.screen == crate::console::command::Screen::Message && screen.can_undo()
         }) {
             Some(screen) => {
                 let message = screen.message.clone();
@@ -307,13 +311,15 @@ pub(super) fn undo_read(
     message: MessageRef,
     view: Result<&MessageView, Failure>,
 ) {
+    let too_late = |model: &mut Model| {
+        model.acts.undo = None;
+        let why = "it can't be undone any more: the order would change, or it is under way";
+        model.acts.refuse(format!("undo on {message}"), why);
+    };
     let view = match view {
         Ok(view) if view.undo.is_some() => view,
-        Ok(_) => {
-            model.acts.undo = None;
-            let why = "it can't be undone any more: the order would change, or it is under way";
-            return model.acts.refuse(format!("undo on {message}"), why);
-        }
+        Ok(_) => return too_late(model),
+        Err(Failure::Refused(problem)) if problem.status == NOT_FOUND => return too_late(model),
         Err(failure) => return model.acts.refuse(format!("undo on {message}"), failure.text()),
     };
     let verb = match view.summary.state {

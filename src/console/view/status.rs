@@ -283,7 +283,8 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
         Command::Undo => match &model.acts.undo {
             Some(Undoable::Paused(..) | Undoable::Repair { offer: Some(_), .. }) => true,
             Some(Undoable::Repair { offer: None, .. }) | None => {
-                mode == Mode::Message && view.is_some_and(|view| view.undo.is_some())
+                mode == Mode::Message
+                    && model.message.as_ref().is_some_and(|screen| screen.can_undo())
             }
         },
         Command::Edit | Command::Cancel => match mode {
