@@ -1,6 +1,7 @@
 //! What [`super::RoutedMailbox`] needs of the store under it, and where a keeper of payloads is put in between.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::{Mailbox, MailboxError};
 use crate::model::{Batch, QueueId, Seq};
@@ -14,7 +15,7 @@ use crate::model::{Batch, QueueId, Seq};
 /// To keep payloads outside, wrap one: append contents that refer to them, and put the payloads in when
 /// they are read. Every `Op::PutQueue` passes by, so that it knows each queue's settings; so do the queues
 /// of [`Mailbox::recover`].
-pub trait Durable: Mailbox {
+pub trait Durable: Mailbox + fmt::Debug {
     /// As [`Mailbox::append`], of a batch that has been checked against the whole of its queues. Messages may
     /// come with gaps before them, or into gaps at or after `Elsewhere::first` of every commit before.
     fn append_with_gaps(

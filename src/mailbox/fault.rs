@@ -1,11 +1,12 @@
 //! A mailbox that fails when it is told to, for tests of what stands above it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::{JournalFilter, Mailbox, MailboxError};
+use super::{Durable, Elsewhere, JournalFilter, Mailbox, MailboxError, MemoryMailbox};
 use crate::model::{
-    Batch, Content, JournalEntry, MessageId, QueueId, Recovered, Revision, RevisionRecord, Seq,
-    StoredMessage,
+    Batch, Content, Generation, JournalEntry, MessageId, QueueId, Recovered, Revision,
+    RevisionRecord, Seq, StoredMessage,
 };
 
 /// Wraps a mailbox and fails, delays, or forgets as asked. Once a fault has struck it is broken, as the
@@ -183,10 +184,148 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
     }
 }
 
+/// A durable store that may lose what it was not told to sync, in whole batches from the end. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lossy(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Every batch that is kept, to make the store of again.
+    log: Vec<(Batch, BTreeMap<QueueId, Elsewhere>)>,
+    synced: usize,
+    store: Arc<MemoryMailbox>,
+    opened: u64,
+}
+
+impl Lossy {
+    /// Loses what was not synced, but keeps the first `kept` of those batches.
+    pub(crate) fn crash(&self, kept: usize) {
+        let mut held = self.held();
+        let left = held.synced + kept;
+        held.log.truncate(left);
+        held.synced = held.log.len();
+        held.store = Arc::default();
+        for (batch, elsewhere) in &held.log {
+            held.store.append_with_gaps(batch, elsewhere).unwrap();
+        }
+    }
+
+    /// Batches that a crash may lose.
+    pub(crate) fn unsynced(&self) -> usize {
+        let held = self.held();
+        held.log.len() - held.synced
+    }
+
+    fn held(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store(&self) -> Arc<MemoryMailbox> {
+        Arc::clone(&self.held().store)
+    }
+}
+
+impl Mailbox for Lossy {
+    fn recover(&self) -> Result<Recovered, MailboxError> {
+        let mut held = self.held();
+        held.opened += 1;
+        Ok(Recovered { generation: Generation(held.opened), ..held.store.recover()? })
+    }
+
+    fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
+        self.append_with_gaps(batch, &BTreeMap::new())
+    }
+
+    fn sync(&self) -> Result<(), MailboxError> {
+        let mut held = self.held();
+        held.synced = held.log.len();
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        self.store().read(queue, from, max_messages, max_bytes)
+    }
+
+    fn content(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+        revision: Revision,
+    ) -> Result<Option<Content>, MailboxError> {
+        self.store().content(queue, seq, revision)
+    }
+
+    fn revisions(
+        &self,
+        queue: QueueId,
+        seq: Seq,
+    ) -> Result<Vec<(RevisionRecord, u64)>, MailboxError> {
+        self.store().revisions(queue, seq)
+    }
+
+    fn find(
+        &self,
+        queue: Option<QueueId>,
+        id: &MessageId,
+    ) -> Result<Option<(QueueId, Seq)>, MailboxError> {
+        self.store().find(queue, id)
+    }
+
+    fn journal(
+        &self,
+        before: u64,
+        max: usize,
+        of: JournalFilter<'_>,
+    ) -> Result<Vec<JournalEntry>, MailboxError> {
+        self.store().journal(before, max, of)
+    }
+
+    fn maintain(&self) -> Result<bool, MailboxError> {
+        Ok(false)
+    }
+}
+
+impl Durable for Lossy {
+    fn append_with_gaps(
+        &self,
+        batch: &Batch,
+        elsewhere: &BTreeMap<QueueId, Elsewhere>,
+    ) -> Result<(), MailboxError> {
+        let mut held = self.held();
+        held.log.push((batch.clone(), elsewhere.clone()));
+        held.store.append_with_gaps(batch, elsewhere)
+    }
+
+    fn first_unfinished(&self, queue: QueueId, from: Seq) -> Option<Seq> {
+        self.store().first_unfinished(queue, from)
+    }
+
+    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
+        self.store().is_unfinished(queue, seq)
+    }
+
+    fn waiting(&self, queue: QueueId) -> u64 {
+        self.store().waiting(queue)
+    }
+
+    fn last_journal(&self) -> u64 {
+        self.store().last_journal()
+    }
+
+    fn check_sound(&self) -> Result<(), MailboxError> {
+        Ok(())
+    }
+}
+
 mod tests {
     use super::super::conformance::sample::{Q, appends, batch, places, put_queue};
     use super::*;
-    use crate::mailbox::MemoryMailbox;
 
     #[test]
     fn a_failed_append_breaks_the_store_and_keeps_nothing_of_the_batch() {

@@ -1,8 +1,11 @@
 //! `memory`: RAM, gone with the process. Also the model that other stores are held against.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+mod part;
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub(super) use self::part::{Load, Part};
 use super::check::{Places, check};
 use super::{JournalFilter, Mailbox, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
@@ -11,7 +14,6 @@ use crate::model::{
     QueueId, QueueRecord, Recovered, RepairOutcome, Revision, RevisionRecord, Seq, StoredMessage,
     StreamId, Timestamp,
 };
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -29,6 +31,8 @@ pub struct MemoryMailbox {
 struct Held {
     generation: u64,
     queues: BTreeMap<QueueId, Queue>,
+    /// Queues that have moved to a durable store which has not been synced since, the oldest first.
+    leaving: Vec<(QueueId, Queue)>,
     journal: VecDeque<JournalEntry>,
     last_journal: u64,
     repairs: VecDeque<RepairOutcome>,
@@ -41,6 +45,8 @@ struct Queue {
     /// The place after the highest that came.
     end: Seq,
     messages: BTreeMap<Seq, Kept>,
+    /// Header and payload bytes of `messages` as accepted.
+    bytes: u64,
     /// The newest accepted ids, ascending by place; as many places as the de-duplication window has.
     window: VecDeque<(MessageId, Seq)>,
     note: Bytes,
@@ -71,6 +77,7 @@ impl Queue {
             next: Seq(1),
             end: Seq(1),
             messages: BTreeMap::new(),
+            bytes: 0,
             window: VecDeque::new(),
             note: Bytes::new(),
         }
@@ -90,7 +97,14 @@ impl Queue {
         let at = after.map_or(0, |after| after + 1);
         self.window.insert(at, (kept.content.id().clone(), seq));
         self.trim_window();
+        self.bytes += kept.content.size_bytes();
         self.messages.insert(seq, kept);
+    }
+
+    fn finish(&mut self, seq: Seq) {
+        if let Some(kept) = self.messages.remove(&seq) {
+            self.bytes -= kept.content.size_bytes();
+        }
     }
 
     fn floor(&self) -> Seq {
@@ -174,7 +188,7 @@ impl Held {
             }
             Op::Finish { queue, seq, how: Finish::Done | Finish::Cancelled } => {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
-                queue.messages.remove(seq);
+                queue.finish(*seq);
             }
             Op::PutNote { queue, note } => {
                 self.queues.get_mut(queue).expect("the batch was checked").note = note.clone();
@@ -226,46 +240,6 @@ impl MemoryMailbox {
 
     fn held_mut(&self) -> RwLockWriteGuard<'_, Held> {
         self.held.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Refuses what `append` would refuse; changes nothing.
-    pub(super) fn check(&self, batch: &Batch) -> Result<(), MailboxError> {
-        check(batch, &*self.held())
-    }
-
-    /// The place that the next message of `queue` gets, if the queue is here.
-    pub(super) fn next_seq(&self, queue: QueueId) -> Option<Seq> {
-        self.held().next_seq(queue)
-    }
-
-    /// Does anything of `queue` wait here?
-    pub(super) fn has_unfinished(&self, queue: QueueId) -> bool {
-        self.held().queues.get(&queue).is_some_and(|queue| !queue.messages.is_empty())
-    }
-
-    /// What a queue has here, if it is here.
-    pub(super) fn backlog(&self, queue: QueueId) -> Option<QueueBacklog> {
-        self.held().queues.get(&queue).map(Queue::backlog)
-    }
-
-    /// Forgets all queues but these.
-    pub(super) fn keep_only(&self, keep: impl Fn(QueueId) -> bool) {
-        self.held_mut().queues.retain(|&queue, _| keep(queue));
-    }
-
-    /// Puts a queue here whose next message gets place `next`.
-    pub(super) fn adopt(&self, record: QueueRecord, next: Seq) {
-        let mut held = self.held_mut();
-        let id = record.id;
-        held.apply(&Op::PutQueue(record));
-        if let Some(queue) = held.queues.get_mut(&id) {
-            queue.next = queue.next.max(next);
-        }
-    }
-
-    /// Forgets a queue that has moved elsewhere.
-    pub(super) fn release(&self, queue: QueueId) {
-        self.held_mut().queues.remove(&queue);
     }
 }
 

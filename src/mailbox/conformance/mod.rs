@@ -3,6 +3,7 @@
 //! `open` makes a mailbox in a folder.
 
 pub(crate) mod durable;
+mod kind;
 pub(crate) mod live;
 pub(crate) mod sample;
 
@@ -83,14 +84,42 @@ mod sled {
     ]);
 }
 
+/// Each kind of queue of a [`crate::mailbox::RoutedMailbox`].
 mod routed {
-    use crate::mailbox::{RoutedMailbox, SledMailbox, SledOptions};
+    use std::path::Path;
+    use std::sync::Arc;
 
-    fn open(path: &std::path::Path) -> RoutedMailbox {
+    use super::kind::OfKind;
+    use crate::mailbox::{MemoryMailbox, RoutedMailbox, SledMailbox, SledOptions};
+    use crate::model::MailboxKind;
+
+    fn open(path: &Path, kind: MailboxKind, ram: Arc<MemoryMailbox>) -> OfKind<RoutedMailbox> {
         let sled = SledMailbox::open(&path.join("store"), SledOptions::default()).unwrap();
-        RoutedMailbox::new(sled)
+        OfKind::new(RoutedMailbox::reopened(sled, ram), kind)
     }
 
-    conformance!(live, super::open);
-    durable_conformance!(durable, super::open);
+    fn fresh(kind: MailboxKind) -> impl Fn(&Path) -> OfKind<RoutedMailbox> {
+        move |path| open(path, kind, Arc::default())
+    }
+
+    /// The store is closed and opened again within the process.
+    fn reopened(kind: MailboxKind) -> impl Fn(&Path) -> OfKind<RoutedMailbox> {
+        let ram = Arc::default();
+        move |path| open(path, kind, Arc::clone(&ram))
+    }
+
+    mod file {
+        conformance!(live, super::super::fresh(crate::model::MailboxKind::File));
+        durable_conformance!(durable, super::super::fresh(crate::model::MailboxKind::File));
+    }
+
+    mod memory {
+        conformance!(live, super::super::fresh(crate::model::MailboxKind::Memory));
+        durable_conformance!(reopened, super::super::reopened(crate::model::MailboxKind::Memory));
+    }
+
+    mod mixed {
+        conformance!(live, super::super::fresh(crate::model::MailboxKind::Mixed));
+        durable_conformance!(reopened, super::super::reopened(crate::model::MailboxKind::Mixed));
+    }
 }

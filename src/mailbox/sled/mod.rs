@@ -115,19 +115,6 @@ impl SledMailbox {
         }
     }
 
-    /// Refuses what `append` would refuse; changes nothing.
-    pub(super) fn check(&self, batch: &Batch) -> Result<(), MailboxError> {
-        self.store.check_sound("appending")?;
-        check(batch, &*self.index())
-    }
-
-    /// The next place of a queue of which nothing waits here.
-    pub(super) fn next_if_empty(&self, queue: QueueId) -> Option<Seq> {
-        let index = self.index();
-        let queue = index.queues.get(&queue)?;
-        queue.first_unfinished(0).is_none().then_some(Seq(queue.next))
-    }
-
     /// Puts a checked batch in.
     fn write(
         &self,

@@ -1,0 +1,269 @@
+//! Sends, acks, edits, moves and crashes at random: what was confirmed is there as far as its mailbox says, in
+//! order, with its bytes, and nothing else is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::*;
+use crate::mailbox::fault::Lossy;
+
+const QUEUES: u32 = 3;
+const ROUNDS: usize = 400;
+const KINDS: [MailboxKind; 3] = [MailboxKind::Memory, MailboxKind::Mixed, MailboxKind::File];
+
+/// What a message is expected to be.
+#[derive(Debug, Clone, PartialEq)]
+struct Sent {
+    payload: String,
+    revision: u32,
+    /// Its queue was a `file` queue after a batch since it was accepted.
+    durable: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Model {
+    kinds: BTreeMap<QueueId, MailboxKind>,
+    next: BTreeMap<QueueId, u64>,
+    /// After the last place that a message had.
+    used: BTreeMap<QueueId, u64>,
+    waiting: BTreeMap<(QueueId, u64), Sent>,
+    /// Finished by a batch that was synced.
+    finished: BTreeSet<(QueueId, u64)>,
+}
+
+struct Run {
+    random: fastrand::Rng,
+    lossy: Lossy,
+    memory: Arc<MemoryMailbox>,
+    mailbox: RoutedMailbox,
+    now: Model,
+    /// As of the last sync.
+    synced: Model,
+    /// Every content that a place ever had.
+    contents: BTreeSet<(QueueId, u64, String)>,
+    moves: usize,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let (lossy, memory) = (Lossy::default(), Arc::default());
+        let mailbox = RoutedMailbox::reopened(lossy.clone(), Arc::clone(&memory));
+        mailbox.recover().unwrap();
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            lossy,
+            memory,
+            mailbox,
+            now: Model::default(),
+            synced: Model::default(),
+            contents: BTreeSet::new(),
+            moves: 0,
+        }
+    }
+
+    fn record(queue: QueueId, kind: MailboxKind) -> Op {
+        let mut record = queue_record(queue, kind, 5);
+        Arc::make_mut(&mut record.settings).memory_messages = 3;
+        Op::PutQueue(record)
+    }
+
+    fn batch(&mut self) -> Batch {
+        let count = self.random.usize(1..10);
+        let batch = batch((0..count).flat_map(|_| self.ops()).collect::<Vec<_>>());
+        let Model { kinds, waiting, .. } = &mut self.now;
+        for ((queue, _), sent) in waiting {
+            sent.durable |= kinds[queue] == MailboxKind::File;
+        }
+        batch
+    }
+
+    fn ops(&mut self) -> Vec<Op> {
+        let queue = QueueId(self.random.u32(1..=QUEUES));
+        let kind = KINDS[self.random.usize(0..KINDS.len())];
+        let Some(&known) = self.now.kinds.get(&queue) else {
+            self.now.kinds.insert(queue, kind);
+            return vec![Self::record(queue, kind)];
+        };
+        match self.random.u32(0..24) {
+            0 => {
+                self.moves += usize::from(kind != known);
+                self.now.kinds.insert(queue, kind);
+                vec![Self::record(queue, kind)]
+            }
+            1..11 => self.append(queue),
+            11..14 => self.edit(),
+            _ => self.finish(),
+        }
+    }
+
+    fn append(&mut self, queue: QueueId) -> Vec<Op> {
+        let next = self.now.next.entry(queue).or_insert(1);
+        let place = std::mem::replace(next, *next + 1);
+        let payload = format!("{:x}", self.random.u64(..));
+        self.now.used.insert(queue, place + 1);
+        self.contents.insert((queue, place, payload.clone()));
+        let sent = Sent { payload: payload.clone(), revision: 0, durable: false };
+        self.now.waiting.insert((queue, place), sent);
+        vec![append(queue, place, payload)]
+    }
+
+    fn pick(&mut self) -> Option<(QueueId, u64)> {
+        let count = self.now.waiting.len();
+        // The head mostly, as queues do; any message now and then.
+        let at = if self.random.u32(0..4) > 0 { 0 } else { self.random.usize(0..count.max(1)) };
+        self.now.waiting.keys().nth(at).copied()
+    }
+
+    fn edit(&mut self) -> Vec<Op> {
+        let Some((queue, place)) = self.pick() else { return Vec::new() };
+        let sent = self.now.waiting.get_mut(&(queue, place)).unwrap();
+        sent.revision += 1;
+        sent.payload = format!("edited {:x}", self.random.u64(..));
+        self.contents.insert((queue, place, sent.payload.clone()));
+        let (revision, payload) = (sent.revision, sent.payload.clone());
+        vec![revise(queue, place, revision, payload), put_record(queue, place, blocked(revision))]
+    }
+
+    fn finish(&mut self) -> Vec<Op> {
+        let Some((queue, place)) = self.pick() else { return Vec::new() };
+        self.now.waiting.remove(&(queue, place));
+        self.now.finished.insert((queue, place));
+        vec![finish(queue, place)]
+    }
+
+    fn there(&self) -> BTreeMap<(QueueId, u64), Sent> {
+        let queues = self.now.kinds.keys();
+        let read = |queue: QueueId| {
+            let messages = self.mailbox.read(queue, Seq(0), usize::MAX, usize::MAX).unwrap();
+            assert!(messages.is_sorted_by_key(|message| message.seq), "in order");
+            messages.into_iter().map(move |message| {
+                let payload = String::from_utf8(message.content.payload.to_vec()).unwrap();
+                let revision = message.record.map_or(0, |record| record.revision.0);
+                ((queue, message.seq.0), Sent { payload, revision, durable: false })
+            })
+        };
+        queues.copied().flat_map(read).collect()
+    }
+
+    /// What waits is what is expected, read from anywhere and by any page.
+    fn check_reading(&mut self) {
+        let there = self.there();
+        let expected = self.now.waiting.iter().map(|(&at, sent)| (at, plain(sent))).collect();
+        let differ: Vec<_> = BTreeMap::clone(&there)
+            .into_iter()
+            .filter(|(at, sent)| BTreeMap::get(&expected, at) != Some(sent))
+            .collect();
+        assert_eq!(there.len(), expected.len(), "there, beyond what is expected: {differ:?}");
+        assert!(differ.is_empty(), "{differ:?}");
+        let queue = QueueId(self.random.u32(1..=QUEUES));
+        let from = self.random.u64(0..=self.now.next.get(&queue).copied().unwrap_or(1));
+        let (max, bytes) = (self.random.usize(1..6), self.random.usize(0..200));
+        let page = self.mailbox.read(queue, Seq(from), max, bytes).unwrap();
+        let mut expected = Vec::new();
+        let mut size = 0;
+        for (&(_, place), _) in there.range((queue, from)..=(queue, u64::MAX)).take(max) {
+            let all = self.mailbox.read(queue, Seq(place), 1, 1).unwrap();
+            size += all[0].content.size_bytes() as usize;
+            if size > bytes && !expected.is_empty() {
+                break;
+            }
+            expected.push(Seq(place));
+        }
+        assert_eq!(page.iter().map(|message| message.seq).collect::<Vec<_>>(), expected);
+    }
+
+    /// The store loses what was not synced, or a part of it; with the process, RAM is lost too.
+    fn crash(&mut self, with_process: bool) {
+        let kept = self.random.usize(0..=self.lossy.unsynced());
+        self.lossy.crash(kept);
+        if with_process {
+            self.memory = Arc::default();
+        }
+        self.mailbox = RoutedMailbox::reopened(self.lossy.clone(), Arc::clone(&self.memory));
+        let recovered = self.mailbox.recover().unwrap();
+        self.now.kinds =
+            recovered.queues.iter().map(|q| (q.record.id, q.record.settings.mailbox)).collect();
+        let there = self.there();
+        for ((queue, place), sent) in &self.synced.waiting {
+            let is_finished = !self.now.waiting.contains_key(&(*queue, *place));
+            if !is_finished && (sent.durable || !with_process) {
+                assert!(there.contains_key(&(*queue, *place)), "{queue}/{place} {sent:?} is lost");
+            }
+        }
+        for (&(queue, place), sent) in &there {
+            assert!(!self.synced.finished.contains(&(queue, place)), "{queue}/{place} came back");
+            assert!(self.contents.contains(&(queue, place, sent.payload.clone())), "{sent:?}");
+        }
+        for backlog in &recovered.queues {
+            self.check_backlog(backlog, &there);
+        }
+        let durable = |at: &(QueueId, u64), now: &Model| {
+            now.waiting.get(at).is_some_and(|sent| sent.durable)
+                && now.kinds.get(&at.0) == Some(&MailboxKind::File)
+        };
+        let old = std::mem::take(&mut self.now.waiting);
+        let before = Model { waiting: old, ..self.now.clone() };
+        self.now.waiting = there
+            .into_iter()
+            .map(|(at, sent)| (at, Sent { durable: durable(&at, &before), ..sent }))
+            .collect();
+        self.now.finished = self.synced.finished.clone();
+        self.now.next = recovered.queues.iter().map(|q| (q.record.id, q.next_seq.0)).collect();
+        self.now.used = std::mem::take(&mut self.synced.used);
+        for &(queue, place) in self.now.waiting.keys() {
+            let used = self.now.used.entry(queue).or_default();
+            *used = (*used).max(place + 1);
+        }
+        self.synced = self.now.clone();
+    }
+
+    fn check_backlog(&self, backlog: &QueueBacklog, there: &BTreeMap<(QueueId, u64), Sent>) {
+        let id = backlog.record.id;
+        let waiting: Vec<u64> =
+            there.range((id, 0)..=(id, u64::MAX)).map(|(&(_, place), _)| place).collect();
+        let finished: BTreeSet<Seq> = backlog.finished.iter().copied().collect();
+        let counted: Vec<u64> = (backlog.floor.0..backlog.next_seq.0)
+            .filter(|place| !finished.contains(&Seq(*place)))
+            .collect();
+        assert_eq!(counted, waiting, "places of queue {id}");
+        assert!(!finished.contains(&backlog.floor));
+        let messages = self.mailbox.read(id, Seq(0), usize::MAX, usize::MAX).unwrap();
+        let bytes: u64 = messages.iter().map(|message| message.content.size_bytes()).sum();
+        assert_eq!(backlog.bytes, bytes, "bytes of queue {id}");
+        assert_eq!(backlog.oldest_at, messages.first().map(|message| message.accepted_at));
+        let used = self.synced.used.get(&id).copied().unwrap_or(1);
+        assert!(backlog.next_seq.0 >= used, "queue {id} would use a place twice");
+        let records = messages.iter().filter(|message| message.record.is_some()).count();
+        assert_eq!(backlog.records.len(), records);
+    }
+
+    fn round(&mut self) {
+        let batch = self.batch();
+        self.mailbox.append(&batch).unwrap();
+        match self.random.u32(0..30) {
+            0 => self.crash(true),
+            1..3 => self.crash(false),
+            3..15 => {
+                self.mailbox.sync().unwrap();
+                self.synced = self.now.clone();
+            }
+            _ => {}
+        }
+        self.check_reading();
+    }
+}
+
+fn plain(sent: &Sent) -> Sent {
+    Sent { durable: false, ..sent.clone() }
+}
+
+#[test]
+fn whatever_happens_order_and_content_hold() {
+    for seed in 0..20 {
+        let mut run = Run::new(seed);
+        for _ in 0..ROUNDS {
+            run.round();
+        }
+        assert!(run.moves > 10, "moves were seen: {}", run.moves);
+    }
+}
