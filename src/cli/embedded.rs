@@ -9,7 +9,9 @@ use crate::admin::{AdminServer, ServeError};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
 use crate::config::Config;
 use crate::engine::EngineOptions;
-use crate::mailbox::{MailboxError, MemoryMailbox, RoutedMailbox, SledMailbox, SledOptions};
+use crate::mailbox::{
+    MailboxError, MemoryMailbox, RoutedMailbox, SledMailbox, SledOptions, part_bytes,
+};
 use crate::net::NetOptions;
 
 /// The store's folder in the data folder.
@@ -141,8 +143,11 @@ fn run_dir(data_dir: &Path) -> Option<PathBuf> {
 fn open_store(data_dir: &Path) -> OpenStore {
     let path = data_dir.join(STORE);
     let memory = Arc::<MemoryMailbox>::default();
+    let defaults = SledOptions::default();
+    let rotate_bytes = part_bytes(data_dir, defaults.rotate_bytes);
+    let options = SledOptions { rotate_bytes, ..defaults };
     Box::new(move || {
-        let durable = SledMailbox::open(&path, SledOptions::default())?;
+        let durable = SledMailbox::open(&path, options.clone())?;
         Ok(Arc::new(RoutedMailbox::reopened(durable, Arc::clone(&memory))))
     })
 }

@@ -16,7 +16,7 @@ mod sled;
 pub use durable::{Durable, Elsewhere};
 pub use memory::MemoryMailbox;
 pub use redis::{RedisConfigError, RedisMailbox, RedisNews, RedisOptions, RedisPoller, Streams};
-pub use reserve::{DiskReserve, Room};
+pub use reserve::{DiskReserve, Room, part_bytes};
 pub use routed::RoutedMailbox;
 pub use sled::{SledMailbox, SledOptions};
 

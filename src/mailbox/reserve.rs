@@ -26,6 +26,10 @@ const CRITICAL_SHARE: u64 = 4;
 /// Publishing goes on once this share of the watermark more than it is free: not at each ack.
 const AGAIN_SHARE: u64 = 4;
 
+/// A part of the store takes at most this share of the file system: disk is given back by whole parts, and on a
+/// full disk what is being written is what has to be enough.
+const PART_SHARE: u64 = 8;
+
 /// Whether the store's disk has room for new messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
@@ -160,6 +164,11 @@ impl std::fmt::Debug for DiskReserve {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DiskReserve").field("folder", &self.folder).finish_non_exhaustive()
     }
+}
+
+/// How large a part of the store may become on the disk of `folder`, in bytes: `most`, or less on a small one.
+pub fn part_bytes(folder: &Path, most: u64) -> u64 {
+    measure(folder).map_or(most, |disk| most.min(disk.total / PART_SHARE))
 }
 
 fn measure(folder: &Path) -> io::Result<Disk> {

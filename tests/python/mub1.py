@@ -110,7 +110,11 @@ class Worker(Peer):
         super().__init__(zmq.DEALER, broker.workers, identity)
         #: What `silent` saw, for the next `hear`.
         self.unread = None
-        self.say("READY", {"queues": list(queues), "credit": credit, "worker": {"name": name}})
+        self.header = {"queues": list(queues), "credit": credit, "worker": {"name": name}}
+        self.ready()
+
+    def ready(self):
+        self.say("READY", self.header)
 
     def hear(self, seconds=PATIENCE):
         """The next message that is not a heartbeat; the broker's are answered."""
@@ -151,9 +155,11 @@ class Worker(Peer):
 
 class WorkerThread:
     """A worker that keeps all it was given and calls `work(header, payload)`: a reply acknowledges, an
-    exception refuses. `wait_for(test)` waits until what it has seen fulfils the test."""
+    exception refuses. `wait_for(test)` waits until what it has seen fulfils the test. With `again` it says
+    READY after each BYE: the store was opened again."""
 
-    def __init__(self, broker, *queues, work=lambda header, payload: b"", credit=1):
+    def __init__(self, broker, *queues, work=lambda header, payload: b"", credit=1, again=False):
+        self.again = again
         self.seen = []
         self.verbs = []
         self.work = work
@@ -178,6 +184,8 @@ class WorkerThread:
                         self._deliver(worker, header, payload[0])
                     else:
                         self._note(self.verbs, (verb, header))
+                        if verb == "BYE" and self.again:
+                            worker.ready()
                 worker.say("BYE")
         except Exception as error:  # told to the test by wait_for
             self.failure = error
