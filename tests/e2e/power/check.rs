@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 use mubroker::mailbox::{Mailbox, MemoryMailbox, SledMailbox};
 
-use super::disk::{Disk, Fate, Honest};
-use super::recorder::{Mark, Session, options, upkeep};
+use super::disk::{Disk, Honest};
+use super::image::Fate;
+use super::recorder::{Mark, Session, upkeep};
 use super::workload::{Workload, everything};
 
 /// One cut in so many is opened twice, with work between.
@@ -184,7 +185,7 @@ fn check(
     goes_on: bool,
 ) -> Result<usize, String> {
     let found = catch_unwind(AssertUnwindSafe(|| {
-        let (mailbox, text) = open(image, expected)?;
+        let (mailbox, text) = open(session, image, expected)?;
         let kept =
             model.find(expected, &text).ok_or_else(|| difference(session, expected, &text))?;
         if goes_on {
@@ -195,8 +196,12 @@ fn check(
     found.unwrap_or_else(|_| Err("a panic".to_owned()))
 }
 
-fn open(image: &Path, expected: &Expected) -> Result<(SledMailbox, String), String> {
-    let mailbox = SledMailbox::open(&image.join("store"), options());
+fn open(
+    session: &Session,
+    image: &Path,
+    expected: &Expected,
+) -> Result<(SledMailbox, String), String> {
+    let mailbox = SledMailbox::open(&image.join("store"), session.parts.options());
     let mailbox = mailbox.map_err(|error| format!("it does not open: {error}"))?;
     let blobs = blobs(image);
     if !blobs.is_empty() {
@@ -236,7 +241,8 @@ fn go_on(session: &Session, mailbox: SledMailbox, kept: usize, image: &Path) -> 
     mailbox.sync().map_err(|e| format!("it can't be synced: {e}"))?;
     drop(mailbox);
     let none = Expected { synced: 0, begun: 0, generation: 0 };
-    let (_, text) = open(image, &none).map_err(|e| format!("opened a second time: {e}"))?;
+    let (_, text) =
+        open(session, image, &none).map_err(|e| format!("opened a second time: {e}"))?;
     let model = everything(&memory).expect("RAM has no errors");
     if text != model {
         return Err(format!("opened a second time: {}", first_difference(&model, &text)));

@@ -7,9 +7,11 @@
 //! `MUBROKER_CUTS` is how many (default 1,000); `MUBROKER_SEED` repeats batches, cuts and fates (the threads'
 //! timing is each run's own). What the first loss left is kept in the target folder's `tmp/power-loss`.
 
+mod base;
 mod broker;
 mod check;
 mod disk;
+mod image;
 mod recorder;
 mod trace;
 mod workload;
@@ -19,9 +21,11 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 use tempfile::TempDir;
 
+use self::base::Base;
 use self::check::{Loss, Model, cut_to, cuts, leave, losses};
-use self::disk::{Base, Disk, Fate, Honest};
-use self::recorder::Session;
+use self::disk::{Disk, Honest};
+use self::image::Fate;
+use self::recorder::{Parts, Session};
 use self::trace::{Event, Trace};
 use self::workload::History;
 
@@ -96,7 +100,8 @@ fn nothing_that_was_synced_is_lost_by_a_power_cut() {
     let mut history = History::default();
     let (mut begun, mut deleted) = (0, 0);
     for number in 1..=SESSIONS {
-        let session = Session::record(&root, history, random.u64(..), BATCHES);
+        let parts = if number % 2 == 0 { Parts::One } else { Parts::Many };
+        let session = Session::record(&root, history, random.u64(..), BATCHES, parts);
         assert_complete(&session.root, &session.trace, &session.base, shm.path());
         let model = Model::of(&session);
         let cuts = cuts(&session, count.div_ceil(SESSIONS), &mut random);
@@ -125,7 +130,8 @@ fn calls(trace: &Trace, is_counted: fn(&Event) -> bool) -> usize {
 fn the_harness_finds_a_missing_fdatasync() {
     let ((_held, folder), shm) = (recordings(), images());
     let seed = number("MUBROKER_SEED", 1);
-    let session = Session::record(&new_root(&folder, "0"), History::default(), seed, 60);
+    let root = new_root(&folder, "0");
+    let session = Session::record(&root, History::default(), seed, 60, Parts::Many);
     let model = Model::of(&session);
     let cuts = cuts(&session, 60, &mut Rng::with_seed(seed));
     let lost = losses(&session, &model, &cuts, Honest::NoDataSync, shm.path());

@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 
 use mubroker::mailbox::{Mailbox, MailboxError, SledMailbox, SledOptions};
 
-use super::disk::Base;
+use super::base::Base;
 use super::trace::{Event, Trace};
 use super::workload::{History, Workload};
 
@@ -16,6 +16,7 @@ const FOLDER: &str = "MUBROKER_POWER_FOLDER";
 const HISTORY: &str = "MUBROKER_POWER_HISTORY";
 const SEED: &str = "MUBROKER_POWER_SEED";
 const BATCHES: &str = "MUBROKER_POWER_BATCHES";
+const ROTATE: &str = "MUBROKER_POWER_ROTATE";
 
 /// Batches that may be appended and not synced yet: the broker's pipeline has two.
 const MAX_UNSYNCED: usize = 4;
@@ -23,9 +24,24 @@ const MAX_UNSYNCED: usize = 4;
 /// Steps of upkeep after each batch, if there is so much to do.
 const UPKEEP_STEPS: usize = 6;
 
-/// The store begins a new part all the time, and has one of the older ones open.
-pub(crate) fn options() -> SledOptions {
-    SledOptions { rotate_bytes: 5 << 20, max_open_sealed: 1, ..SledOptions::default() }
+/// Where a session's load falls in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// A new part is begun all the time, and old ones are deleted.
+    Many,
+    /// One part takes all: sled reuses its segments.
+    One,
+}
+
+impl Parts {
+    pub(crate) fn options(self) -> SledOptions {
+        let rotate_bytes = match self {
+            Self::Many => 5 << 20,
+            Self::One => 1 << 30,
+        };
+        // One of the older parts open: more come and go.
+        SledOptions { rotate_bytes, max_open_sealed: 1, ..SledOptions::default() }
+    }
 }
 
 /// Some of the work that the store does beside batches.
@@ -86,6 +102,7 @@ pub(crate) struct Session {
     pub(crate) before: History,
     pub(crate) seed: u64,
     pub(crate) batches: usize,
+    pub(crate) parts: Parts,
     /// By place in the trace.
     pub(crate) marks: Vec<(usize, Mark)>,
 }
@@ -93,7 +110,13 @@ pub(crate) struct Session {
 impl Session {
     /// Runs `batches` batches of `seed` on the store in `root`, which holds `before`. `root` is a path without
     /// links; the trace goes beside it.
-    pub(crate) fn record(root: &Path, before: History, seed: u64, batches: usize) -> Self {
+    pub(crate) fn record(
+        root: &Path,
+        before: History,
+        seed: u64,
+        batches: usize,
+        parts: Parts,
+    ) -> Self {
         let base = Base::read(root);
         let file = root.with_extension("trace");
         let mut command = Command::new(std::env::current_exe().expect("this test's binary"));
@@ -103,6 +126,7 @@ impl Session {
             .env(HISTORY, before.to_text())
             .env(SEED, seed.to_string())
             .env(BATCHES, batches.to_string())
+            .env(ROTATE, format!("{parts:?}"))
             .stdin(Stdio::null());
         let output = record(&mut command, root, &file).output().expect("the process starts");
         let text = String::from_utf8_lossy(&output.stderr);
@@ -115,7 +139,7 @@ impl Session {
             Mark::Opened(_) | Mark::Appending(_) => None,
         });
         assert_eq!(last, Some(before.len() + batches), "all was appended and synced");
-        Self { root: root.to_owned(), base, trace, before, seed, batches, marks }
+        Self { root: root.to_owned(), base, trace, before, seed, batches, parts, marks }
     }
 
     /// What the store was given up to batch `count`, counted over all sessions.
@@ -156,6 +180,7 @@ fn marks(trace: &Trace, path: &Path) -> Vec<(usize, Mark)> {
 /// The store and its marks, in the recorded process.
 struct Recorded {
     folder: PathBuf,
+    parts: Parts,
     marks: File,
 }
 
@@ -167,7 +192,7 @@ impl Recorded {
 
     fn open(&self) -> SledMailbox {
         let store = self.folder.join("store");
-        let mailbox = SledMailbox::open(&store, options()).expect("the store opens");
+        let mailbox = SledMailbox::open(&store, self.parts.options()).expect("the store opens");
         let generation = mailbox.recover().expect("the store is sound").generation;
         self.mark("opened", generation.0 as usize);
         mailbox
@@ -209,7 +234,9 @@ fn recorded_process() {
     workload.reseed(seed);
     let folder = PathBuf::from(folder);
     let marks = File::create(folder.join("marks")).expect("the marks can be written");
-    let recorded = Recorded { folder, marks };
+    let parts = std::env::var(ROTATE).expect("it is set");
+    let parts = if parts == format!("{:?}", Parts::One) { Parts::One } else { Parts::Many };
+    let recorded = Recorded { folder, parts, marks };
     let mailbox = recorded.open();
     let half = batches / 2;
     recorded.run(&mailbox, &mut workload, before.len(), half);
