@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
+use super::redis;
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -17,6 +18,8 @@ pub(super) struct File {
     pub(super) data_dir: Option<toml::Spanned<String>>,
     #[serde(default)]
     pub(super) listen: Listen,
+    #[serde(default)]
+    pub(super) redis: redis::Table,
     pub(super) queues: Option<BTreeMap<toml::Spanned<String>, toml::Spanned<QueueSettings>>>,
 }
 
@@ -34,11 +37,12 @@ struct Keys {
 }
 
 const ROOT: Keys = Keys {
-    known: &["data_dir", "listen", "queues"],
-    later: &["redis", "auth", "topics", "workers", "alerts", "proxy"],
+    known: &["data_dir", "listen", "redis", "queues"],
+    later: &["auth", "topics", "workers", "alerts", "proxy"],
 };
 const LISTEN: Keys =
     Keys { known: &["clients", "workers", "admin"], later: &["push", "live", "feed"] };
+const REDIS: Keys = Keys { known: redis::KEYS, later: &[] };
 const QUEUE: Keys = Keys {
     known: &[
         "mailbox",
@@ -102,6 +106,9 @@ impl Source<'_> {
         self.check_keys(root, "", &ROOT)?;
         if let Some(listen) = table(root, "listen") {
             self.check_keys(listen, "listen.", &LISTEN)?;
+        }
+        if let Some(redis) = table(root, "redis") {
+            self.check_keys(redis, "redis.", &REDIS)?;
         }
         for (name, queue) in table(root, "queues").into_iter().flatten() {
             let Some(queue) = queue.get_ref().as_table() else { continue };

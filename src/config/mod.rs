@@ -2,6 +2,7 @@
 
 mod error;
 mod file;
+mod redis;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use etcetera::BaseStrategy as _;
 
 pub use error::{ConfigError, Place};
 use file::{File, Source};
+pub use redis::Redis;
 
 use crate::model::{MailboxKind, QueueName, QueueSettings, QueueTemplate};
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub workers: String,
     /// The admin API's unix socket.
     pub admin: PathBuf,
+    /// Where payloads of `redis` queues are.
+    pub redis: Redis,
     /// Queues with settings of their own.
     pub queues: Vec<(QueueName, QueueSettings)>,
     /// Settings for queues made on the fly.
@@ -98,7 +102,7 @@ impl Config {
 
     fn from_text(path: &Path, text: &str, sources: &Sources) -> Result<Self, ConfigError> {
         let source = Source { path, text };
-        let file = source.read()?;
+        let mut file = source.read()?;
         let data_dir = sources
             .override_of(&sources.data_dir, "--data-dir", "MUBROKER_DATA_DIR")
             .or_else(|| from_file(&source, &file.data_dir));
@@ -114,12 +118,14 @@ impl Config {
         let workers = or_file(workers, &source, &file.listen.workers, WORKERS, default::WORKERS);
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
-        let (queues, templates) = queues(&source, file)?;
+        let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
+        let (queues, templates) = queues(&source, file, !redis.url.is_empty())?;
         Ok(Self {
             clients: checked_bind(&clients, CLIENTS)?,
             workers: checked_bind(&workers, WORKERS)?,
             admin: admin_socket(&admin, &data_dir)?,
             data_dir,
+            redis,
             queues,
             templates,
         })
@@ -220,7 +226,7 @@ fn admin_socket((text, place): &Setting, data_dir: &Path) -> Result<PathBuf, Con
 type Queues = (Vec<(QueueName, QueueSettings)>, Vec<QueueTemplate>);
 
 /// A file without any queue gets the example's.
-fn queues(source: &Source<'_>, file: File) -> Result<Queues, ConfigError> {
+fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, ConfigError> {
     let Some(found) = file.queues else {
         let settings = QueueSettings::default();
         return Ok((
@@ -234,7 +240,7 @@ fn queues(source: &Source<'_>, file: File) -> Result<Queues, ConfigError> {
         let settings_place = source.place(settings.span());
         let name = name.into_inner();
         let settings = settings.into_inner();
-        check(&settings)
+        check(&settings, has_redis)
             .map_err(|reason| bad(&settings_place, format!("queues.{name:?}: {reason}")))?;
         match name.strip_suffix('*') {
             Some(prefix) => {
@@ -256,9 +262,9 @@ fn queues(source: &Source<'_>, file: File) -> Result<Queues, ConfigError> {
 }
 
 /// A Redis must be known to queues that keep payloads in one.
-fn check(settings: &QueueSettings) -> Result<(), String> {
+fn check(settings: &QueueSettings, has_redis: bool) -> Result<(), String> {
     settings.check()?;
-    if settings.needs_redis() {
+    if settings.needs_redis() && !has_redis {
         return Err(format!(
             "{} keeps payloads in a Redis, and none is configured: [redis] url is missing",
             if settings.mailbox == MailboxKind::Redis {

@@ -101,6 +101,19 @@ fn errors_say_where_and_what_to_do() {
              configured: [redis] url is missing",
         ),
         (
+            "[redis]\nurl = 'http://:secret@x'",
+            "mubroker.toml:2:7: redis.url is not an address; give redis://HOST:PORT, rediss://HOST:PORT \
+             (TLS) or unix:///PATH",
+        ),
+        (
+            "[redis]\ntimeout_ms = 0",
+            "mubroker.toml:2:14: redis.timeout_ms is 0; it must be from 10 to 5000",
+        ),
+        (
+            "[redis]\npasword_file = ''",
+            "mubroker.toml:2:1: unknown key `redis.pasword_file`; did you mean `redis.password_file`?",
+        ),
+        (
             "[queues.a]\nmemory_messages = 0",
             "mubroker.toml:1:1: queues.\"a\": memory_messages is 0; it must be from 1 to 1000000",
         ),
@@ -126,6 +139,19 @@ fn errors_say_where_and_what_to_do() {
     ] {
         assert_eq!(load(text).unwrap_err().to_string(), expected, "{text}");
     }
+}
+
+#[test]
+fn redis_queues_need_an_address_which_the_environment_may_give_and_nobody_shows() {
+    let text = "[redis]\nprefix = 'p:'\nca_file = '/ca.pem'\n[queues.a]\nmailbox = 'redis'";
+    let url = "rediss://user:secret@cache:6380";
+    let env = vec![("MUBROKER_REDIS__URL".to_owned(), url.to_owned())];
+    let config = load_with(text, Sources { env, ..Sources::default() }).unwrap();
+    let ca_file = Some(PathBuf::from("/ca.pem"));
+    let (url, prefix) = (url.to_owned(), "p:".to_owned());
+    assert_eq!(config.redis, Redis { url, prefix, ca_file, ..Redis::default() });
+    assert!(!format!("{config:?}").contains("secret"));
+    assert!(load(text).is_err());
 }
 
 #[test]
