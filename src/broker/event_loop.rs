@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use super::failure::{Health, StoreState};
 use super::handle::{Facts, View};
+use super::outbound::send_one;
 use super::peers::{OperatorAnswer, Origins, Waiting, Workers};
 use super::pipeline::{Pipeline, Release};
 use super::store::{Load, ReadAnswer, Store, StoreJob, StoreReply};
 use super::watch::{Watch, Watchers};
 use crate::engine::{Effects, Engine, EngineOptions, Event};
-use crate::mailbox::Room;
+use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
     Actor, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal, Seq,
@@ -69,6 +70,8 @@ pub(super) struct Inputs {
     pub(super) inbound: mpsc::Receiver<Inbound>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) store: mpsc::Receiver<StoreReply>,
+    /// Closed from the beginning where there is no Redis.
+    pub(super) redis: mpsc::Receiver<RedisNews>,
     /// Tells the broker to stop.
     pub(super) stop: Arc<Notify>,
 }
@@ -114,6 +117,8 @@ pub(super) struct EventLoop {
     pub(super) room: Room,
     /// Why the store can't be opened again by this process.
     pub(super) store_lost: Option<String>,
+    /// Why Redis can't be reached.
+    pub(super) redis_down: Option<String>,
     /// When the store last came back with a commit, or got one while it had none.
     pub(super) commit_since: Timestamp,
     pub(super) backoff_ms: u64,
@@ -152,6 +157,7 @@ impl EventLoop {
             store_state: StoreState::Open,
             room: Room::Enough,
             store_lost: None,
+            redis_down: None,
             commit_since: now,
             backoff_ms: 0,
             outbox: VecDeque::new(),
@@ -169,7 +175,7 @@ impl EventLoop {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         let mut armed = None;
-        let (mut commands_open, mut inbound_open) = (true, true);
+        let (mut commands_open, mut inbound_open, mut redis_open) = (true, true, true);
         loop {
             let due = self.next_timeout();
             if armed != due {
@@ -216,6 +222,11 @@ impl EventLoop {
                     for input in inbound.drain(..) {
                         self.on_inbound(input);
                     }
+                }
+                news = inputs.redis.recv(), if takes_inputs && redis_open => {
+                    self.wake(armed);
+                    redis_open = news.is_some();
+                    self.on_redis(news);
                 }
                 sent = send_one(&self.sockets, &mut self.outbox), if !self.outbox.is_empty() => {
                     if !sent {
@@ -384,13 +395,4 @@ impl EventLoop {
             (None, None) => StoreHealth::Ok,
         }
     }
-}
-
-/// Waits for room at the sockets and gives them one message; `false` if they are gone. Cancel safe.
-async fn send_one(sockets: &mpsc::Sender<Outbound>, outbox: &mut VecDeque<Outbound>) -> bool {
-    let Ok(permit) = sockets.reserve().await else { return false };
-    if let Some(message) = outbox.pop_front() {
-        permit.send(message);
-    }
-    true
 }

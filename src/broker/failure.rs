@@ -240,6 +240,7 @@ impl EventLoop {
             self.tell_worker(peer, BrokerMessage::Bye { reason });
         }
         self.tell_engine_of_room();
+        self.tell_engine_of_redis();
         self.watchers.reset(&self.engine);
         self.notice(Notice::StoreUp);
     }

@@ -144,7 +144,8 @@ impl BrokerHandle {
         Err(OperatorError::Busy)
     }
 
-    /// A message's content as of one revision, or the newest.
+    /// A message's content as of one revision, or the newest. Of one that can't be read, what stands for it:
+    /// there is nothing else to begin an edit with.
     pub async fn content(
         &self,
         queue: &QueueName,
@@ -158,7 +159,11 @@ impl BrokerHandle {
             let reason = format!("there is no revision {wanted}; the newest is {newest}");
             return Err(RepairRefusal::Invalid { reason }.into());
         }
-        let content = self.read(move |mailbox| mailbox.content(id, seq, wanted)).await?;
+        let content = if wanted == newest {
+            self.read(move |mailbox| seen(mailbox, id, seq, wanted)).await?
+        } else {
+            self.read(move |mailbox| mailbox.content(id, seq, wanted)).await?
+        };
         content.ok_or_else(|| no_such_message(queue, seq))
     }
 

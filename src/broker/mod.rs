@@ -13,6 +13,7 @@ mod handle;
 mod inbound;
 mod messages;
 mod outbound;
+mod outside;
 mod peers;
 mod pipeline;
 mod start;

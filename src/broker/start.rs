@@ -9,9 +9,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::clock::Clock;
 use super::event_loop::{Command, Ended, EventLoop, Inputs};
 use super::handle::{BrokerHandle, Facts, OperatorError};
+use super::outside;
 use super::store::{OpenStore, Started, Store};
 use crate::engine::{Engine, EngineOptions};
-use crate::mailbox::{DiskReserve, MailboxError};
+use crate::mailbox::{DiskReserve, MailboxError, Streams};
 use crate::model::{Actor, QueueName, QueueSettings};
 use crate::net::{self, Inbound, NetError, NetOptions};
 
@@ -33,6 +34,8 @@ pub struct BrokerOptions {
     pub store_dir: Option<PathBuf>,
     /// Queues with settings of their own; made at the start.
     pub queues: Vec<(QueueName, QueueSettings)>,
+    /// The streams of the store's `redis` queues.
+    pub streams: Option<Arc<Streams>>,
 }
 
 /// Why a broker does not start.
@@ -147,6 +150,13 @@ async fn serve(
     ready: &SyncSender<Result<Ready, StartError>>,
 ) -> (Ended, Store) {
     let Started { store, replies, reads, recovered } = started;
+    let redis = match outside::start(options.streams) {
+        Ok(redis) => redis,
+        Err(error) => {
+            let _ = ready.send(Err(StartError::Thread(error)));
+            return (Ended::Clean, store);
+        }
+    };
     let (inbound_sender, inbound) = mpsc::channel::<Inbound>(MAX_INBOUND);
     let mut net = match net::bind(options.net, inbound_sender).await {
         Ok(net) => net,
@@ -168,7 +178,7 @@ async fn serve(
     let engine = Engine::new(options.engine.clone(), recovered, clock.now());
     let event_loop =
         EventLoop::new(clock, engine, options.engine, Arc::clone(&facts), store, net.outbound());
-    let inputs = Inputs { inbound, commands, store: replies, stop: Arc::clone(&stop) };
+    let inputs = Inputs { inbound, commands, store: replies, redis, stop: Arc::clone(&stop) };
     let announce = announce(handle, options.queues, facts, ready);
     let run = async { tokio::join!(event_loop.run(inputs), announce).0 };
     tokio::pin!(run);

@@ -90,7 +90,8 @@ fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -> Broker {
     let event_loop = EventLoop::new(clock, engine, options, facts, threads, outbound_sender);
     let stop = Arc::new(Notify::new());
     let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
-    let inputs = Inputs { inbound: inbound_receiver, commands, store: replies, stop };
+    let redis = super::outside::start(None).unwrap();
+    let inputs = Inputs { inbound: inbound_receiver, commands, store: replies, redis, stop };
     let ended = tokio::spawn(async move {
         let (ended, store) = event_loop.run(inputs).await;
         tokio::task::spawn_blocking(|| store.stop()).await.unwrap();

@@ -4,13 +4,15 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::admin::{AdminServer, ServeError};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
-use crate::config::Config;
+use crate::config::{Config, Redis};
 use crate::engine::EngineOptions;
 use crate::mailbox::{
-    MailboxError, MemoryMailbox, RoutedMailbox, SledMailbox, SledOptions, part_bytes,
+    MailboxError, MemoryMailbox, RedisConfigError, RedisMailbox, RedisOptions, RoutedMailbox,
+    SledMailbox, SledOptions, Streams, part_bytes,
 };
 use crate::net::NetOptions;
 
@@ -46,6 +48,9 @@ pub enum EmbeddedError {
         /// What the system says.
         source: io::Error,
     },
+    /// Redis can't be used as it is configured.
+    #[error("the broker does not start")]
+    Redis(#[source] RedisConfigError),
     /// The broker does not start.
     #[error("the broker does not start")]
     Broker(#[source] StartError),
@@ -67,7 +72,9 @@ impl Embedded {
     /// connect: not for an async task.
     pub fn start(config: &Config) -> Result<Self, EmbeddedError> {
         make_data_dir(config)?;
-        let running = broker::start(options(config), open_store(&config.data_dir))
+        let streams = streams(config)?;
+        let open = open_store(&config.data_dir, Arc::clone(&streams));
+        let running = broker::start(options(config, streams), open)
             .map_err(|error| start_error(error, config))?;
         let admin = AdminServer::start(&config.admin, running.handle().clone());
         Ok(Self { admin: admin.map_err(EmbeddedError::Admin)?, running })
@@ -116,7 +123,15 @@ pub fn make_data_dir(config: &Config) -> Result<(), EmbeddedError> {
         .map_err(|source| EmbeddedError::DataDir { data_dir, source })
 }
 
-fn options(config: &Config) -> BrokerOptions {
+/// Connects to nothing.
+fn streams(config: &Config) -> Result<Arc<Streams>, EmbeddedError> {
+    let Redis { url, password_file, prefix, ca_file, timeout_ms } = config.redis.clone();
+    let timeout = Duration::from_millis(timeout_ms);
+    let options = RedisOptions { url, password_file, prefix, ca_file, timeout };
+    Streams::new(options).map(Arc::new).map_err(EmbeddedError::Redis)
+}
+
+fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
     BrokerOptions {
         engine: EngineOptions {
             templates: config.templates.clone(),
@@ -130,6 +145,7 @@ fn options(config: &Config) -> BrokerOptions {
         data_dir: config.data_dir.display().to_string(),
         store_dir: Some(config.data_dir.join(STORE)),
         queues: config.queues.clone(),
+        streams: Some(streams),
     }
 }
 
@@ -140,7 +156,7 @@ fn run_dir(data_dir: &Path) -> Option<PathBuf> {
     (dir.as_os_str().len() <= MAX_RUN_DIR_BYTES).then_some(dir)
 }
 
-fn open_store(data_dir: &Path) -> OpenStore {
+fn open_store(data_dir: &Path, streams: Arc<Streams>) -> OpenStore {
     let path = data_dir.join(STORE);
     let memory = Arc::<MemoryMailbox>::default();
     let defaults = SledOptions::default();
@@ -148,6 +164,7 @@ fn open_store(data_dir: &Path) -> OpenStore {
     let options = SledOptions { rotate_bytes, ..defaults };
     Box::new(move || {
         let durable = SledMailbox::open(&path, options.clone())?;
+        let durable = RedisMailbox::new(durable, Arc::clone(&streams));
         Ok(Arc::new(RoutedMailbox::reopened(durable, Arc::clone(&memory))))
     })
 }

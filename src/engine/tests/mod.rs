@@ -18,6 +18,7 @@ mod random;
 mod repairing;
 pub(crate) mod rig;
 pub(crate) mod store;
+mod streams;
 mod world;
 
 use super::Engine;

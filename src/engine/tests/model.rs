@@ -25,6 +25,8 @@ pub(super) struct ModelQueue {
     /// By place: who, until when.
     pub(super) holds: BTreeMap<u64, (String, Timestamp)>,
     pub(super) lease: Option<ModelLease>,
+    /// Of its stream, the newest entry taken in or passed.
+    pub(super) newest_entry: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -122,7 +124,8 @@ impl Model {
 
 impl ModelQueue {
     pub(super) fn new(settings: QueueSettings) -> Self {
-        Self { settings, paused: false, messages: Vec::new(), holds: BTreeMap::new(), lease: None }
+        let (messages, holds) = Default::default();
+        Self { settings, paused: false, messages, holds, lease: None, newest_entry: 0 }
     }
 
     pub(super) fn message(&mut self, seq: u64) -> &mut ModelMessage {

@@ -29,6 +29,9 @@ enum Step {
     Commit(usize),
     FailCommit,
     AnswerLoad(usize),
+    Add(usize, Vec<u8>),
+    Arrive(usize, u64),
+    Reach(bool),
 }
 
 impl Step {
@@ -51,6 +54,9 @@ impl Step {
             Self::Commit(batches) => world.commit(batches),
             Self::FailCommit => world.fail_commit(),
             Self::AnswerLoad(pick) => world.answer_load(pick),
+            Self::Add(at, ids) => world.add(at, &ids),
+            Self::Arrive(at, gap) => world.arrive(at, gap),
+            Self::Reach(is_down) => world.reach(is_down),
         }
     }
 }
@@ -102,6 +108,10 @@ fn steps() -> impl Strategy<Value = Step> {
         12 => (1..6usize).prop_map(Step::Commit),
         1 => Just(Step::FailCommit),
         6 => pick().prop_map(Step::AnswerLoad),
+        2 => (at(), prop::collection::vec(0..20u8, 1..4)).prop_map(|(at, ids)| Step::Add(at, ids)),
+        3 => (at(), prop_oneof![3 => Just(0u64), 1 => 1..3u64])
+            .prop_map(|(at, gap)| Step::Arrive(at, gap)),
+        1 => any::<bool>().prop_map(Step::Reach),
     ]
 }
 

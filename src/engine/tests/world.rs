@@ -8,22 +8,25 @@ use bytes::Bytes;
 use super::model::{Model, ModelMessage, ModelQueue};
 use super::rig::{START, content, operator, queue};
 use super::store::FakeStore;
+use super::streams::Foreign;
 use crate::engine::{CallSpec, Effect, Effects, Engine, EngineOptions, Event};
 use crate::model::{
-    AckMode, Dedup, DeliveryId, MessageState, NackAction, Origin, QueueName, QueueSettings, Repair,
-    RepairAction, RepairOutcome, RepairRefusal, Retry, Revision, Seq, Timestamp, WorkError,
-    WorkerId, WorkerInfo,
+    AckMode, Dedup, DeliveryId, MailboxKind, MessageState, NackAction, Origin, QueueName,
+    QueueSettings, Repair, RepairAction, RepairOutcome, RepairRefusal, Retry, Revision, Seq,
+    Timestamp, WorkError, WorkerId, WorkerInfo,
 };
 
 /// The queues of every run: three with different rules.
 pub(super) const QUEUES: [&str; 3] = ["a", "b", "c"];
+/// Of these, the one whose messages wait in Redis.
+const REDIS: usize = 0;
 pub(super) const HEARTBEAT_MS: u64 = 7_500;
 
 fn settings(at: usize) -> QueueSettings {
     let retry = |attempts| Retry { attempts, jitter: 0.0, ..Retry::default() };
     let plain = QueueSettings { dedup: Dedup::Count { last: 8 }, ..QueueSettings::default() };
     match at {
-        0 => QueueSettings { retry: retry(1), ..plain },
+        REDIS => QueueSettings { retry: retry(1), mailbox: MailboxKind::Redis, ..plain },
         1 => QueueSettings { retry: retry(3), lease_ms: 5_000, dedup: Dedup::Off, ..plain },
         _ => QueueSettings { retry: retry(2), ack: AckMode::OnDelivery, ..plain },
     }
@@ -75,6 +78,9 @@ pub(super) struct World {
     pub(super) ghosts: Vec<(u64, DeliveryId)>,
     pub(super) deliveries: BTreeSet<DeliveryId>,
     pub(super) calls: BTreeSet<u64>,
+    /// Of each queue, what others have ever added to its stream.
+    pub(super) streams: [Vec<Foreign>; QUEUES.len()],
+    pub(super) redis_down: bool,
 }
 
 impl World {
@@ -111,6 +117,8 @@ impl World {
             ghosts: Vec::new(),
             deliveries: BTreeSet::new(),
             calls: BTreeSet::new(),
+            streams: Default::default(),
+            redis_down: false,
         }
     }
 
@@ -122,8 +130,9 @@ impl World {
             (queue(QUEUES[*at]), content(&id, &format!("{id}-{}", origin.0)))
         });
         let contents: Vec<_> = contents.take(if call { 1 } else { usize::MAX }).collect();
+        let refused = self.redis_down && contents.iter().any(|(name, _)| index(name) == REDIS);
         let mut expected = Vec::new();
-        for (name, content) in &contents {
+        for (name, content) in contents.iter().filter(|_| !refused) {
             let model = &mut self.model.queues[index(name)];
             let id = content.id().as_str();
             let known = model.duplicate_of(id);
@@ -136,7 +145,7 @@ impl World {
             expected.push((name.clone(), seq, known.is_some()));
         }
         let spec = call.then_some(CallSpec { timeout_ms: 20_000 });
-        if call {
+        if call && !refused {
             self.calls.insert(origin.0);
         }
         let event = Event::Send { origin, messages: contents, call: spec };
@@ -149,7 +158,7 @@ impl World {
             let told = accepted.iter().map(|one| (one.queue.clone(), one.seq.0, one.duplicate));
             told.collect::<Vec<_>>()
         });
-        assert_eq!(accepted, (!call).then_some(expected));
+        assert_eq!(accepted, (!call && !refused).then_some(expected));
     }
 
     pub(super) fn ready(&mut self, pick: usize, queues: &BTreeSet<usize>, credit: u32) {
@@ -380,6 +389,7 @@ impl World {
         self.model = self.durable.clone().restarted();
         self.model.now = now;
         self.engine = Engine::new(self.options.clone(), self.store.recover(), now);
+        self.redis_down = false;
         self.run(Event::Tick, Cause::default());
     }
 
@@ -394,8 +404,11 @@ impl World {
 
     /// All is well again: everything must come to its end, in order.
     pub(super) fn settle(&mut self) {
+        self.reach(false);
         for at in 0..QUEUES.len() {
             self.pause(at, false);
+            self.commit(usize::MAX);
+            self.arrive(at, 0);
         }
         self.advance(120_000);
         self.ready(usize::MAX, &(0..QUEUES.len()).collect(), 8);
@@ -425,6 +438,8 @@ impl World {
             let ids: Vec<_> = kept.accepted.iter().map(|id| id.as_str()).collect();
             let expected: Vec<_> = queue.messages.iter().map(|m| m.id.as_str()).collect();
             assert_eq!(ids, expected, "nothing lost, nothing invented");
+            let added = self.streams[at].last().map_or(0, |(number, _)| *number);
+            assert_eq!(kept.newest_entry.ms, added, "all of its stream was taken in");
             let places: Vec<_> = kept.finished.iter().map(|(seq, _)| seq.0).collect();
             assert!(places.is_sorted(), "they ended in order");
         }
