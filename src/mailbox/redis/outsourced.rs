@@ -219,6 +219,10 @@ impl<L: Mailbox> Mailbox for RedisMailbox<L> {
     fn maintain(&self) -> Result<bool, MailboxError> {
         self.local.maintain()
     }
+
+    fn waits_for_upkeep(&self) -> bool {
+        self.local.waits_for_upkeep()
+    }
 }
 
 impl<L: Durable> Durable for RedisMailbox<L> {

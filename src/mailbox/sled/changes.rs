@@ -52,6 +52,11 @@ impl Changes {
         Ok(changes)
     }
 
+    /// Messages that are there already, to be written again.
+    pub(super) fn rewriting(entries: Vec<Entry>, index: &Index) -> Self {
+        Self { entries, repairs: index.repairs.clone(), ..Self::default() }
+    }
+
     fn take(&mut self, op: &Op, index: &Index) -> Result<(), MailboxError> {
         match op {
             Op::PutQueue(record) => {

@@ -1,6 +1,6 @@
 //! One generation: a sled database of its own, with its errors and panics made ours.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -113,6 +113,11 @@ impl Generation {
     pub(super) fn file_bytes(&self) -> u64 {
         self.data.metadata().map_or(0, |file| file.len())
     }
+}
+
+/// The length of sled's file of a generation that need not be open, in bytes.
+pub(super) fn file_bytes(folder: &Path) -> u64 {
+    fs::metadata(folder.join("db")).map_or(0, |file| file.len())
 }
 
 /// sled panics where it finds its file damaged or a thread of its own dead; that is an error like others.

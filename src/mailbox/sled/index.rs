@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::layout::CHUNK_PLACES;
-use super::segment::{Directory, DirectoryRun};
+use super::segment::DirectoryRun;
+use super::usage::{GenerationUse, Use};
 use crate::mailbox::check::Places;
 use crate::model::{QueueId, QueueRecord, Seq};
 
@@ -183,6 +184,14 @@ impl Extra {
     }
 }
 
+/// What of a directory's run its segment still has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Nobody,
+    Part,
+    Whole,
+}
+
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) record: QueueRecord,
@@ -250,42 +259,32 @@ impl Queue {
         self.runs.partition_point(|run| run.end() <= place)
     }
 
-    pub(super) fn segment_of(&self, place: u64) -> Option<u64> {
-        self.runs.get(self.run_at(place)).filter(|run| run.first <= place).map(|run| run.segment)
+    pub(super) fn run_of(&self, place: u64) -> Option<&Run> {
+        self.runs.get(self.run_at(place)).filter(|run| run.first <= place)
     }
-}
 
-/// Who needs a segment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Use {
-    /// Unfinished messages in it: its values are needed.
-    pub(super) live: u32,
-    /// Messages in it.
-    pub(super) count: u32,
-    /// Runs of it that some queue lists: its directory and ids are needed.
-    pub(super) runs: u32,
-    /// Header and payload bytes of all its messages.
-    pub(super) bytes: u64,
-}
+    pub(super) fn segment_of(&self, place: u64) -> Option<u64> {
+        self.run_of(place).map(|run| run.segment)
+    }
 
-impl Use {
-    /// Bytes of its unfinished messages, if all were of one size.
-    fn live_bytes(&self) -> u64 {
-        match self.live {
-            0 => 0,
-            live if live == self.count => self.bytes,
-            live => self.bytes / u64::from(self.count.max(1)) * u64::from(live),
+    /// Whose are the places of a run in a directory? Parts of it may be in a later segment, or not needed.
+    pub(super) fn owner(&self, run: &DirectoryRun, segment: u64) -> Owner {
+        let (first, end) = (run.first.0, run.end().0);
+        let at = self.run_at(first);
+        let mut own = self.runs.range(at..).take_while(|own| own.first < end);
+        match own.clone().next() {
+            Some(own) if own.segment == segment && own.first == first && own.end() == end => {
+                Owner::Whole
+            }
+            Some(_) if own.any(|own| own.segment == segment) => Owner::Part,
+            Some(_) | None => Owner::Nobody,
         }
     }
-}
 
-/// What is needed of a generation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct GenerationUse {
-    /// Segments whose directories are there.
-    pub(super) segments: u64,
-    /// Bytes of unfinished messages, about.
-    pub(super) live_bytes: u64,
+    /// Does the run have a message that waits, or whose id is remembered?
+    pub(super) fn needs(&self, run: &Run) -> bool {
+        run.end() > self.window_start() || self.progress.unfinished_in(run.first, run.count) > 0
+    }
 }
 
 #[derive(Debug, Default)]
@@ -302,60 +301,6 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Takes a committed segment in. Its queues are there.
-    pub(super) fn add_segment(&mut self, id: u64, directory: &Directory) {
-        let mut needed = Use::default();
-        for &DirectoryRun { queue, first, count, bytes, .. } in &directory.runs {
-            needed.count += count;
-            needed.bytes += bytes;
-            let Some(queue) = self.queues.get_mut(&queue) else { continue };
-            let run = Run { first: first.0, segment: id, count };
-            needed.live += queue.progress.unfinished_in(run.first, count);
-            needed.runs += 1;
-            match queue.runs.back() {
-                // Filled in, or taken from another segment.
-                Some(last) if run.first < last.first => {
-                    queue.runs.insert(queue.run_at(run.first), run);
-                }
-                Some(_) | None => queue.runs.push_back(run),
-            }
-            queue.next = queue.next.max(run.end());
-        }
-        self.segments.insert(id, needed);
-        if let Some(generation) = self.generation_of(id) {
-            generation.segments += 1;
-            generation.live_bytes += needed.live_bytes();
-        }
-        if needed.runs == 0 {
-            self.unneeded.push_back(id);
-        }
-    }
-
-    /// A message is finished: called before the queue's progress says so.
-    pub(super) fn release(&mut self, queue: QueueId, place: u64) {
-        let Some(segment) = self.queues.get(&queue).and_then(|queue| queue.segment_of(place))
-        else {
-            return;
-        };
-        let Some(needed) = self.segments.get_mut(&segment) else { return };
-        let before = needed.live_bytes();
-        needed.live = needed.live.saturating_sub(1);
-        let freed = before - needed.live_bytes();
-        if let Some(generation) = self.generation_of(segment) {
-            generation.live_bytes = generation.live_bytes.saturating_sub(freed);
-        }
-    }
-
-    /// The directory of a segment of which nothing is needed is gone.
-    pub(super) fn forget_segment(&mut self, id: u64) {
-        let Some(gone) = self.segments.remove(&id) else { return };
-        if let Some(generation) = self.generation_of(id) {
-            generation.segments -= 1;
-            let freed = gone.live_bytes();
-            generation.live_bytes = generation.live_bytes.saturating_sub(freed);
-        }
-    }
-
     /// First ids of the generations that hold the queues' heads.
     pub(super) fn head_generations(&self) -> BTreeSet<u64> {
         let heads = self.queues.values().filter_map(|queue| {
@@ -364,30 +309,6 @@ impl Index {
             generation.map(|(&first_id, _)| first_id)
         });
         heads.collect()
-    }
-
-    fn generation_of(&mut self, id: u64) -> Option<&mut GenerationUse> {
-        self.generations.range_mut(..=id).next_back().map(|(_, generation)| generation)
-    }
-
-    /// Lets go of runs at a queue's front that are finished and whose ids are forgotten.
-    pub(super) fn trim(&mut self, queue: QueueId) {
-        let Some(queue) = self.queues.get_mut(&queue) else { return };
-        let keep_from = queue.window_start().min(queue.progress.floor);
-        while let Some(run) = queue.runs.front().copied()
-            && run.end() <= keep_from
-        {
-            queue.runs.pop_front();
-            if let Some(needed) = self.segments.get_mut(&run.segment) {
-                needed.runs -= 1;
-                if needed.runs == 0 {
-                    self.unneeded.push_back(run.segment);
-                }
-            }
-        }
-        if queue.runs.capacity() > 64 && queue.runs.len() < queue.runs.capacity() / 4 {
-            queue.runs.shrink_to(queue.runs.len() * 2);
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::codec::{Corrupt, Decoded, Reader, be, unseal};
-use super::index::{Extra, Index, Queue, chunk_from};
+use super::index::{Extra, Index, Owner, Queue, chunk_from};
 use super::layout::ids_key;
 use super::segment::{DirectoryRun, IdEntry, decode_directory, decode_ids};
 use super::store::Store;
@@ -165,7 +165,12 @@ pub(super) fn recovered(
             before = range.end;
             let queue = index.queues.get(&run.queue).zip(backlogs.get_mut(&run.queue));
             let Some((queue, backlog)) = queue else { continue };
-            if count_whole_run(queue, run, backlog) {
+            let is_whole = match queue.owner(run, segment) {
+                Owner::Nobody => continue,
+                Owner::Whole => true,
+                Owner::Part => false,
+            };
+            if is_whole && count_whole_run(queue, run, backlog) {
                 continue;
             }
             if ids.is_none() {
@@ -173,7 +178,7 @@ pub(super) fn recovered(
             }
             let ids = ids.as_deref().and_then(|ids| ids.get(range));
             let ids = ids.ok_or_else(|| Corrupt(format!("segment {segment} misses ids")))?;
-            count_messages(queue, run, ids, backlog);
+            count_messages(queue, run, segment, ids, backlog);
         }
         Ok(())
     })?;
@@ -249,8 +254,17 @@ fn count_whole_run(queue: &Queue, run: &DirectoryRun, backlog: &mut QueueBacklog
     true
 }
 
-fn count_messages(queue: &Queue, run: &DirectoryRun, ids: &[IdEntry], backlog: &mut QueueBacklog) {
+fn count_messages(
+    queue: &Queue,
+    run: &DirectoryRun,
+    segment: u64,
+    ids: &[IdEntry],
+    backlog: &mut QueueBacklog,
+) {
     for (entry, place) in ids.iter().zip(run.first.0..) {
+        if queue.segment_of(place) != Some(segment) {
+            continue;
+        }
         if place >= queue.window_start() {
             backlog.window.push((entry.id.clone(), Seq(place)));
         }

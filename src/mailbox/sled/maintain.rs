@@ -24,8 +24,18 @@ impl SledMailbox {
         }
         let has_removed = self.remove_unneeded(newest_first_id)?;
         let has_deleted = self.delete_generations()?;
-        self.is_waiting.store(step == Step::Waiting, Ordering::Relaxed);
-        Ok(matches!(step, Step::More | Step::Rotated(_)) || has_removed || has_deleted)
+        let compacted = match step {
+            // One thing at a time: what is written again would have to be copied too.
+            Step::More | Step::Rotated(_) => Step::Idle,
+            Step::Idle | Step::Waiting => self.compact_step()?,
+        };
+        let waits = step == Step::Waiting || compacted == Step::Waiting;
+        self.is_waiting.store(waits, Ordering::Relaxed);
+        let has_more = [step, compacted].iter().any(|step| match step {
+            Step::More | Step::Rotated(_) => true,
+            Step::Idle | Step::Waiting => false,
+        });
+        Ok(has_more || has_removed || has_deleted)
     }
 
     /// Removes directories and ids that no queue needs. Nothing of it must be durable: after a crash it is

@@ -5,7 +5,9 @@ mod cache;
 mod changes;
 mod codec;
 mod commit;
+mod compact;
 mod files;
+mod find;
 mod folder;
 mod generation;
 mod index;
@@ -23,6 +25,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod unreadable;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +35,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use self::cache::SegmentCache;
 use self::changes::Changes;
 use self::commit::LogEnd;
+use self::compact::Compactor;
 use self::index::Index;
 use self::keeper::Job;
 use self::store::Store;
@@ -55,6 +59,12 @@ pub struct SledOptions {
     /// A part is written until it has this size in bytes; then a new one is begun. Disk space is given back
     /// by whole parts.
     pub rotate_bytes: u64,
+    /// What waits in a part that holds little else is written again, and the part deleted, while the store
+    /// takes more than 1.25 times of what waits in it and so many bytes.
+    pub compact_slack_bytes: u64,
+    /// More segments (what was accepted in one commit) of which little waits than so many are merged: each
+    /// takes some RAM.
+    pub max_small_segments: u64,
 }
 
 impl Default for SledOptions {
@@ -66,6 +76,8 @@ impl Default for SledOptions {
             sealed_cache_bytes: 1024 * 1024,
             max_open_sealed: 4,
             rotate_bytes: 128 * 1024 * 1024,
+            compact_slack_bytes: 192 * 1024 * 1024,
+            max_small_segments: 16 * 1024,
         }
     }
 }
@@ -83,6 +95,7 @@ pub struct SledMailbox {
     cache: SegmentCache,
     /// This run's number.
     run: u64,
+    compactor: Mutex<Compactor>,
     /// Upkeep goes on once a thread of the store's has done its part.
     is_waiting: AtomicBool,
     store: Store,
@@ -101,7 +114,8 @@ impl SledMailbox {
         let run = replay::raise_run(&store)?;
         store.sync()?;
         let (cache, is_waiting) = (SegmentCache::default(), AtomicBool::new(false));
-        let mailbox = Self { index, log_end, cache, run, is_waiting, store };
+        let compactor = Mutex::default();
+        let mailbox = Self { index, log_end, cache, run, compactor, is_waiting, store };
         mailbox.open_heads();
         Ok(mailbox)
     }

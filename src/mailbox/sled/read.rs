@@ -6,16 +6,13 @@ use bytes::Bytes;
 
 use super::SledMailbox;
 use super::codec::{Corrupt, Reader, be, unseal};
-use super::layout::{
-    chunk_key, directory_key, ids_key, journal_index_prefix, journal_key, record_key, revision_key,
-};
+use super::layout::{chunk_key, journal_index_prefix, journal_key, record_key, revision_key};
 use super::load::{decode, from_json};
 use super::replay::{read_parts, read_segment};
-use super::segment::{Segment, decode_directory, decode_ids, read_header};
+use super::segment::{Segment, read_header};
 use crate::mailbox::{Durable as _, JournalFilter, MailboxError};
 use crate::model::{
-    Content, JournalEntry, MessageId, MessageRecord, QueueId, Revision, RevisionRecord, Seq,
-    StoredMessage,
+    Content, JournalEntry, MessageRecord, QueueId, Revision, RevisionRecord, Seq, StoredMessage,
 };
 
 /// Messages looked up in the index at a time.
@@ -189,7 +186,7 @@ impl SledMailbox {
         }
     }
 
-    fn base_content(
+    pub(super) fn base_content(
         &self,
         segment: &Segment,
         queue: QueueId,
@@ -296,62 +293,6 @@ impl SledMailbox {
             records.extend(read.map(|(record, content)| (record, content.payload.len() as u64)));
         }
         Ok(records)
-    }
-
-    /// Looks through ids from the newest segment back.
-    pub(super) fn find_id(
-        &self,
-        queue: Option<QueueId>,
-        id: &MessageId,
-    ) -> Result<Option<(QueueId, Seq)>, MailboxError> {
-        for segment in self.segments_of(queue) {
-            // Not there: forgotten since the segments were listed, and with it all of its ids.
-            let Some(value) = self.store.ids_value(segment)? else { continue };
-            let key = ids_key(segment);
-            let ids = match decode_ids(&key, &value).map_err(|e| self.store.damaged(e)) {
-                Ok(ids) => ids,
-                Err(error) => self.leave_out("the ids of a segment", error)?.unwrap_or_default(),
-            };
-            if !ids.iter().any(|entry| entry.id == *id) {
-                continue;
-            }
-            let key = directory_key(segment);
-            let Some(value) = self.store.get_state(&key)? else { continue };
-            let directory = decode_directory(&key, &value).map_err(|e| self.store.damaged(e))?;
-            let places = directory.runs.iter().flat_map(|run| {
-                (run.first.0..).take(run.count as usize).map(|place| (run.queue, place))
-            });
-            let places: Vec<_> = places.zip(&ids).filter(|(_, entry)| entry.id == *id).collect();
-            let index = self.index();
-            let is_kept = |&(of, place): &(QueueId, u64)| {
-                queue.is_none_or(|queue| queue == of)
-                    && index.queues.get(&of).is_some_and(|queue| {
-                        place >= queue.window_start() || queue.is_unfinished(place)
-                    })
-            };
-            let newest = places.into_iter().map(|(place, _)| place).rfind(is_kept);
-            if let Some((queue, place)) = newest {
-                return Ok(Some((queue, Seq(place))));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Segments whose ids are kept, newest first.
-    fn segments_of(&self, queue: Option<QueueId>) -> Vec<u64> {
-        let index = self.index();
-        match queue {
-            None => {
-                let kept = index.segments.iter().rev().filter(|(_, needed)| needed.runs > 0);
-                kept.map(|(&id, _)| id).collect()
-            }
-            Some(queue) => {
-                let runs = index.queues.get(&queue).map(|queue| queue.runs.iter().rev());
-                let mut ids: Vec<u64> = runs.into_iter().flatten().map(|run| run.segment).collect();
-                ids.dedup();
-                ids
-            }
-        }
     }
 
     pub(super) fn journal_page(

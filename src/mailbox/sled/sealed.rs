@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::SledOptions;
-use super::generation::Generation;
+use super::generation::{Generation, file_bytes};
 use super::manifest::GenerationEntry;
 use crate::mailbox::MailboxError;
 
@@ -31,6 +31,8 @@ struct Slots {
 struct Slot {
     number: u64,
     folder: PathBuf,
+    /// The length of its file.
+    bytes: u64,
     /// Opening it next time would read all of its log: it was written since it was last opened.
     is_unread: bool,
     database: Database,
@@ -59,9 +61,9 @@ impl Sealed {
     pub(super) fn new(store: &Path, options: &SledOptions, sealed: &[GenerationEntry]) -> Self {
         let slots = sealed.iter().map(|entry| {
             let folder = store.join(&entry.folder);
-            let number = entry.number;
+            let (number, bytes) = (entry.number, file_bytes(&folder));
             let database = Database::Closed;
-            (entry.first_id, Slot { number, folder, is_unread: false, database })
+            (entry.first_id, Slot { number, folder, bytes, is_unread: false, database })
         });
         Self {
             store: store.to_owned(),
@@ -84,6 +86,7 @@ impl Sealed {
         let slot = Slot {
             number: entry.number,
             folder: self.store.join(&entry.folder),
+            bytes: generation.file_bytes(),
             is_unread: true,
             database: Database::Open { generation, used: slots.clock },
         };
@@ -125,6 +128,18 @@ impl Sealed {
         }
         self.changed.notify_all();
         opened.map(Some)
+    }
+
+    /// Bytes of each generation's file, by first id.
+    pub(super) fn sizes(&self) -> Vec<(u64, u64)> {
+        self.slots().by_first_id.iter().map(|(&id, slot)| (id, slot.bytes)).collect()
+    }
+
+    /// Can the generation with this first id be read at once?
+    pub(super) fn is_open(&self, first_id: u64) -> bool {
+        let slots = self.slots();
+        let slot = slots.by_first_id.get(&first_id);
+        slot.is_some_and(|slot| matches!(slot.database, Database::Open { .. }))
     }
 
     /// Are more open than should be?

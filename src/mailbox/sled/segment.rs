@@ -271,6 +271,13 @@ impl Segment {
         None
     }
 
+    /// The header of a message.
+    pub(super) fn header(&self, queue: QueueId, seq: Seq) -> Option<Decoded<Header>> {
+        let place = self.place(queue, seq)?;
+        let end = (place.header + place.header_len) as usize;
+        Some(read_header(&self.value[place.header as usize..end]))
+    }
+
     /// Accepted when, and how large, header and payload.
     pub(super) fn info(&self, queue: QueueId, seq: Seq) -> Option<(Timestamp, u64)> {
         let place = self.place(queue, seq)?;

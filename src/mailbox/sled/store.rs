@@ -12,12 +12,12 @@ use super::SledOptions;
 use super::codec::Corrupt;
 use super::folder::{self, Lock, io_error, sync_folder};
 use super::generation::Generation;
-use super::index::GenerationUse;
 use super::keeper::{Job, Keeper};
 use super::layout::{VALUE_SLOT, ids_key, log_key};
 use super::manifest::{GenerationEntry, Manifest};
 use super::rotate::Rotation;
 use super::sealed::{Removed, Sealed};
+use super::usage::GenerationUse;
 use crate::mailbox::MailboxError;
 
 /// An open store: the generation that is written, and those that are only read.
@@ -128,6 +128,11 @@ impl Store {
             self.keeper.ask(Job::CloseSurplus);
         }
         Ok(generation)
+    }
+
+    /// Can log values from `id` on, up to the next generation's, be read without waiting?
+    pub(super) fn is_open(&self, id: u64) -> bool {
+        id >= self.active().first_id || self.sealed.is_open(id)
     }
 
     /// Writes: an error breaks the store.

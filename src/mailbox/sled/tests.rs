@@ -1,6 +1,7 @@
 //! Crashes, damage, and what only this store promises. The behaviours that all stores share are in
 //! `conformance`.
 
+mod compaction;
 mod rotation;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -16,7 +16,7 @@ fn open_small(path: &Path) -> SledMailbox {
 }
 
 /// All upkeep there is, also what the store's thread has to do with it.
-fn upkeep(mailbox: &SledMailbox) {
+pub(super) fn upkeep(mailbox: &SledMailbox) {
     loop {
         while mailbox.maintain().unwrap() {}
         if !mailbox.waits_for_upkeep() {
@@ -26,7 +26,7 @@ fn upkeep(mailbox: &SledMailbox) {
     }
 }
 
-fn generations(mailbox: &SledMailbox) -> usize {
+pub(super) fn generations(mailbox: &SledMailbox) -> usize {
     mailbox.store.manifest.lock().unwrap().generations.len()
 }
 
@@ -69,7 +69,7 @@ fn what_is_in_sealed_generations_is_read_found_and_recovered() {
 }
 
 #[test]
-fn generations_without_any_needed_message_are_deleted_with_their_folders() {
+pub(super) fn generations_without_any_needed_message_are_deleted_with_their_folders() {
     let folder = tempfile::tempdir().unwrap();
     let mailbox = open_small(folder.path());
     mailbox.append(&batch([put_queue(Q, 10)])).unwrap();
@@ -140,7 +140,7 @@ fn the_store_is_read_while_it_rotates() {
 
 /// Commit number `n` of a queue of which few messages wait: with messages and without, with records,
 /// revisions and lines of the journal.
-fn small_commit(n: u64) -> Batch {
+pub(super) fn small_commit(n: u64) -> Batch {
     match n {
         0 => batch([put_queue(Q, 5)]),
         n if n % 2 == 1 => batch([append(Q, n / 2 + 1, vec![n as u8; 700])]),

@@ -1,0 +1,247 @@
+//! The compactor: what still waits in an old generation is written again, so that its folder can go; and
+//! many small segments become few.
+//!
+//! It goes in passes over one generation's segments. Some of their messages are gathered, sorted by queue and
+//! place, and written into the active generation by commits that change nothing else: the segment with the
+//! higher id has a place, so a crash between any two writes leaves every message where it can be read. Of a
+//! finished message whose id is remembered, only the id is written again.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use super::SledMailbox;
+use super::changes::Changes;
+use super::keeper::Job;
+use super::layout::directory_key;
+use super::replay::read_segment;
+use super::rotate::Step;
+use super::segment::{Entry, Segment, decode_directory};
+use super::usage::GenerationUse;
+use crate::mailbox::MailboxError;
+use crate::model::{Content, QueueId, Seq};
+
+/// Gathered before it is sorted and written: the more, the longer the runs of a queue become. In bytes.
+const GATHER_BYTES: usize = 2 * 1024 * 1024;
+/// What one step reads or writes: about a millisecond. In bytes.
+const STEP_BYTES: usize = 128 * 1024;
+/// Segments looked at in one step.
+const STEP_SEGMENTS: usize = 32;
+
+/// The store may take five quarters of what waits, and the slack.
+const fn allowed_bytes(live: u64, slack: u64) -> u64 {
+    live + live / 4 + slack
+}
+
+/// What waits takes more on the disk than its bytes: for each message its id once more, and numbers; for each
+/// segment its keys and its directory. About so much, in bytes.
+const MESSAGE_OVERHEAD: u64 = 100;
+const SEGMENT_OVERHEAD: u64 = 400;
+
+/// A generation of which a larger part waits, in percent, is left alone: writing it again would free little.
+const MAX_LIVE_PERCENT: u64 = 75;
+
+#[derive(Debug, Default)]
+pub(super) struct Compactor {
+    pass: Option<Pass>,
+    /// First ids of generations that hold something damaged: they are left as they are.
+    unfit: BTreeSet<u64>,
+}
+
+/// Work on one generation.
+#[derive(Debug)]
+struct Pass {
+    first_id: u64,
+    /// The next segment is at or after this id, and before `end`.
+    next: u64,
+    end: u64,
+    only_small: bool,
+    gathered: Vec<Entry>,
+    bytes: usize,
+    /// From here on, `gathered` is sorted and being written, the last first.
+    is_writing: bool,
+}
+
+impl SledMailbox {
+    /// One step.
+    pub(super) fn compact_step(&self) -> Result<Step, MailboxError> {
+        let mut compactor = self.compactor.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = compactor.pass.take();
+        let Some(mut pass) = taken.or_else(|| self.next_pass(&compactor.unfit)) else {
+            return Ok(Step::Idle);
+        };
+        let step =
+            if pass.is_writing { self.write_again(&mut pass) } else { self.gather(&mut pass) };
+        match step {
+            Ok(Step::Idle) => Ok(Step::More),
+            Ok(step) => {
+                compactor.pass = Some(pass);
+                Ok(step)
+            }
+            Err(error) => {
+                self.check_damaged(error)?;
+                compactor.unfit.insert(pass.first_id);
+                Ok(Step::More)
+            }
+        }
+    }
+
+    /// Damage of what is to be written again is no damage of the store.
+    fn check_damaged(&self, error: MailboxError) -> Result<(), MailboxError> {
+        self.leave_out::<()>("a part of the store that would be compacted", error).map(drop)
+    }
+
+    fn next_pass(&self, unfit: &BTreeSet<u64>) -> Option<Pass> {
+        let active = self.store.active();
+        let index = self.index();
+        let mut sizes = self.store.sealed.sizes();
+        sizes.retain(|(first_id, _)| index.generations.contains_key(first_id));
+        let all = index.generations.values();
+        let (live, small) =
+            all.fold((0, 0), |(live, small), used| (live + used.live_bytes, small + used.small));
+        let fit = |first_id: &u64| !unfit.contains(first_id);
+        let (first_id, only_small) = if small > self.store.options.max_small_segments {
+            let fit = index.generations.iter().filter(|&(first_id, _)| fit(first_id));
+            (fit.max_by_key(|(_, used)| used.small).map(|(&first_id, _)| first_id)?, true)
+        } else {
+            let total = sizes.iter().map(|&(_, bytes)| bytes).sum::<u64>();
+            let total = total + active.generation.file_bytes();
+            if total <= allowed_bytes(live, self.store.options.compact_slack_bytes) {
+                return None;
+            }
+            let shares = sizes.iter().filter(|(first_id, _)| fit(first_id)).filter_map(|size| {
+                Some((live_percent(index.generations.get(&size.0)?, size.1), size.0))
+            });
+            let (percent, first_id) = shares.min()?;
+            if percent > MAX_LIVE_PERCENT {
+                return None;
+            }
+            (first_id, false)
+        };
+        let end = index.generations.range(first_id + 1..).next().map(|(&end, _)| end);
+        drop(index);
+        let end = end.unwrap_or_else(|| self.log_end().next_id);
+        let (gathered, bytes, is_writing) = (Vec::new(), 0, false);
+        Some(Pass { first_id, next: first_id, end, only_small, gathered, bytes, is_writing })
+    }
+
+    /// Reads some more; `Idle` when there is nothing left, nor anything to write.
+    fn gather(&self, pass: &mut Pass) -> Result<Step, MailboxError> {
+        if !self.index().generations.contains_key(&pass.first_id) {
+            // All of it was finished meanwhile, and it has been deleted.
+            pass.next = pass.end;
+        } else if !self.store.is_open(pass.first_id) {
+            self.store.keeper.ask(Job::Open(pass.first_id));
+            return Ok(Step::Waiting);
+        }
+        let until = pass.bytes + STEP_BYTES;
+        for _ in 0..STEP_SEGMENTS {
+            let next = {
+                let index = self.index();
+                let next = index.segments.range(pass.next..pass.end).next();
+                next.map(|(&segment, used)| (segment, *used))
+            };
+            let Some((segment, used)) = next else {
+                pass.next = pass.end;
+                break;
+            };
+            pass.next = segment + 1;
+            if used.runs > 0 && (used.is_small() || !pass.only_small) {
+                self.gather_segment(segment, pass)?;
+            }
+            if pass.bytes >= until {
+                break;
+            }
+        }
+        let is_over = pass.next >= pass.end;
+        if is_over && pass.gathered.is_empty() {
+            return Ok(Step::Idle);
+        }
+        if is_over || pass.bytes >= GATHER_BYTES {
+            pass.gathered.sort_by_key(|entry| std::cmp::Reverse((entry.queue, entry.seq)));
+            pass.is_writing = true;
+        }
+        Ok(Step::More)
+    }
+
+    fn gather_segment(&self, id: u64, pass: &mut Pass) -> Result<(), MailboxError> {
+        let key = directory_key(id);
+        let Some(value) = self.store.get_state(&key)? else { return Ok(()) };
+        let directory = decode_directory(&key, &value).map_err(|e| self.store.damaged(e))?;
+        let mut needed: Vec<(QueueId, Seq, bool)> = Vec::new();
+        {
+            let mut index = self.index_mut();
+            for run in &directory.runs {
+                let places = index.needed_places(run.queue, id, run.first.0..run.end().0);
+                needed.extend(places.into_iter().map(|(at, live)| (run.queue, Seq(at), live)));
+            }
+        }
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let damaged = |what: String| self.store.damaged(super::codec::Corrupt(what));
+        let segment = read_segment(&self.store, id)?
+            .ok_or_else(|| damaged(format!("segment {id} is not there")))?;
+        for (queue, seq, live) in needed {
+            let content = match live {
+                true => self.base_content(&segment, queue, seq)?,
+                false => self.id_only(&segment, queue, seq)?,
+            };
+            let (at, _) = segment
+                .info(queue, seq)
+                .ok_or_else(|| damaged(format!("segment {id} misses {seq}")))?;
+            let entry = Entry { queue, seq, at, content: Arc::new(content) };
+            pass.bytes += entry.bytes();
+            pass.gathered.push(entry);
+        }
+        Ok(())
+    }
+
+    fn id_only(
+        &self,
+        segment: &Segment,
+        queue: QueueId,
+        seq: Seq,
+    ) -> Result<Content, MailboxError> {
+        let missing = || super::codec::Corrupt(format!("segment {} misses {seq}", segment.id));
+        let header = segment.header(queue, seq).unwrap_or_else(|| Err(missing()));
+        header.map(|header| Content::placeholder(header.id())).map_err(|e| self.store.damaged(e))
+    }
+
+    /// Writes some of what was gathered, in a commit of its own.
+    fn write_again(&self, pass: &mut Pass) -> Result<Step, MailboxError> {
+        let mut log_end = self.log_end();
+        let changes = {
+            let index = self.index();
+            let (mut entries, mut bytes) = (Vec::new(), 0);
+            while bytes < STEP_BYTES
+                && let Some(mut entry) = pass.gathered.pop()
+            {
+                let Some(queue) = index.queues.get(&entry.queue) else { continue };
+                // It may have been finished since it was gathered.
+                if queue.progress.is_finished(entry.seq.0) {
+                    if entry.seq.0 < queue.window_start() {
+                        continue;
+                    }
+                    entry.content = Arc::new(Content::placeholder(entry.content.id()));
+                }
+                bytes += entry.bytes();
+                entries.push(entry);
+            }
+            Changes::rewriting(entries, &index)
+        };
+        if !changes.entries.is_empty() {
+            let written = log_end.write(&self.store, &changes);
+            let written = written.inspect_err(|_| self.store.set_broken())?;
+            changes.apply(&written, &mut self.index_mut());
+        }
+        if pass.gathered.is_empty() {
+            (pass.is_writing, pass.bytes) = (false, 0);
+        }
+        Ok(Step::More)
+    }
+}
+
+fn live_percent(used: &GenerationUse, file_bytes: u64) -> u64 {
+    let overhead = used.live * MESSAGE_OVERHEAD + used.segments * SEGMENT_OVERHEAD;
+    (used.live_bytes + overhead) * 100 / file_bytes.max(1)
+}
