@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use super::dto::{
     HoldRequest, HoldView, IdempotencyKey, JournalPage, Located, MessageId, MessagePage,
     MessageState, MessageView, Overview, PauseRequest, Problem, QueueName, QueueView,
-    RepairOutcome, RepairRequest, Revision, Seq, WorkerView,
+    RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
 };
 
 pub use error::AdminError;
@@ -130,6 +130,15 @@ impl AdminClient {
     pub async fn pause(&self, queue: &QueueName, reason: &str) -> Result<(), AdminError> {
         let request = PauseRequest { reason: reason.to_owned() };
         self.post(format!("{}/pause", queue_path(queue)), &request).await.map(drop)
+    }
+
+    /// `POST /v1/queues/{queue}/settings`
+    pub async fn set_queue(
+        &self,
+        queue: &QueueName,
+        request: &SettingsRequest,
+    ) -> Result<(), AdminError> {
+        self.post(format!("{}/settings", queue_path(queue)), request).await.map(drop)
     }
 
     /// `POST /v1/queues/{queue}/resume`

@@ -62,6 +62,16 @@ pub struct PauseRequest {
     pub reason: String,
 }
 
+/// `POST …/settings`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SettingsRequest {
+    /// By key as in the configuration, `retry.attempts` for a value in a table; `null`: as configured.
+    pub set: serde_json::Map<String, serde_json::Value>,
+    /// Why.
+    pub reason: String,
+}
+
 /// Where a message is: `GET /v1/messages/{id}`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Located {

@@ -8,10 +8,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::dto::{
     HoldRequest, JournalPage, Located, MessagePage, MessageView, Overview, PauseRequest, QueueView,
-    RepairOutcome, RepairRequest, RepairVerb, WorkerView,
+    RepairOutcome, RepairRequest, RepairVerb, SettingsRequest, WorkerView,
 };
 use super::failure::Failure;
 use super::listing;
@@ -19,7 +20,7 @@ use super::peer::Acting;
 use super::request::{Asked, Body, MAX_BODY_BYTES, Path, page};
 use super::stream::stream;
 use crate::broker::{Act, BrokerHandle, JournalQuery, RepairOrder};
-use crate::model::{Edit, MessageState, QueueName, Revision, Seq};
+use crate::model::{Edit, MessageState, QueueName, Revision, Seq, SettingChange};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -31,6 +32,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/queues/{queue}", get(queue))
         .route("/v1/queues/{queue}/pause", post(pause))
         .route("/v1/queues/{queue}/resume", post(resume))
+        .route("/v1/queues/{queue}/settings", post(settings))
         .route("/v1/queues/{queue}/messages", get(messages))
         .route("/v1/queues/{queue}/messages/{seq}", get(message))
         .route("/v1/queues/{queue}/messages/{seq}/payload", get(payload))
@@ -80,6 +82,24 @@ async fn resume(
     Body(request): Body<PauseRequest>,
 ) -> Answer<StatusCode> {
     broker.set_paused(actor, path.queue()?, false, request.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn settings(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<SettingsRequest>,
+) -> Answer<StatusCode> {
+    if request.set.is_empty() {
+        return Err(Failure::invalid("`set` is empty: name at least one setting"));
+    }
+    let change = |(key, value): (String, Value)| {
+        let value = Some(value).filter(|value| !value.is_null());
+        SettingChange { key, value }
+    };
+    let changes = request.set.into_iter().map(change).collect();
+    broker.set_queue(actor, path.queue()?, changes, request.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

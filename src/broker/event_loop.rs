@@ -21,7 +21,7 @@ use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
     Actor, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal, Seq,
-    StoreHealth, Timestamp,
+    SettingChange, StoreHealth, Timestamp,
 };
 use crate::net::{Inbound, Outbound};
 use crate::wire::ClientReply;
@@ -45,6 +45,7 @@ const MIN_WAIT_MS: u64 = 1;
 #[derive(Debug)]
 pub(super) enum Request {
     PutQueue { actor: Actor, name: QueueName, settings: QueueSettings },
+    SetQueue { actor: Actor, queue: QueueName, changes: Vec<SettingChange>, reason: String },
     SetPaused { actor: Actor, queue: QueueName, paused: bool, reason: String },
     Repair(Repair),
     Hold { actor: Actor, queue: QueueName, seq: Seq, for_ms: u64 },
@@ -317,6 +318,9 @@ impl EventLoop {
         self.feed(match request {
             Request::PutQueue { actor, name, settings } => {
                 Event::PutQueue { origin, actor, name, settings }
+            }
+            Request::SetQueue { actor, queue, changes, reason } => {
+                Event::SetQueue { origin, actor, queue, changes, reason }
             }
             Request::SetPaused { actor, queue, paused, reason } => {
                 Event::SetPaused { origin, actor, queue, paused, reason }

@@ -12,7 +12,7 @@ use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
     Actor, HoldView, IdempotencyKey, Overview, QueueId, QueueName, QueueSettings, QueueView,
-    Repair, RepairOutcome, RepairRefusal, Seq, StoreHealth, Timestamp, WorkerView,
+    Repair, RepairOutcome, RepairRefusal, Seq, SettingChange, StoreHealth, Timestamp, WorkerView,
 };
 
 /// Queues in one answer: a view takes about a microsecond, and the loop does nothing else meanwhile.
@@ -133,6 +133,18 @@ impl BrokerHandle {
         settings: QueueSettings,
     ) -> Result<(), OperatorError> {
         self.act(Request::PutQueue { actor, name, settings }).await.map(drop)
+    }
+
+    /// Changes a queue's settings, until they are given back to the configuration. A queue with messages moves to
+    /// another mailbox while it is paused only.
+    pub async fn set_queue(
+        &self,
+        actor: Actor,
+        queue: QueueName,
+        changes: Vec<SettingChange>,
+        reason: String,
+    ) -> Result<(), OperatorError> {
+        self.act(Request::SetQueue { actor, queue, changes, reason }).await.map(drop)
     }
 
     /// Stops a queue's delivery, or lets it go on. Publishing is not touched.

@@ -135,6 +135,8 @@ fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
     BrokerOptions {
         engine: EngineOptions {
             templates: config.templates.clone(),
+            configured: config.queues.clone(),
+            redis: !config.redis.url.is_empty(),
             seed: fastrand::u64(..),
             ..EngineOptions::default()
         },

@@ -6,8 +6,11 @@ use super::Exit;
 use super::failure::Failure;
 use super::output::{Column, age, json, print, table};
 use super::target::Target;
-use crate::admin::dto::{QueueName, QueueState, QueueView, Timestamp};
+use crate::admin::dto::{
+    QueueName, QueueSettings, QueueState, QueueView, SettingsRequest, Timestamp,
+};
 use crate::console::text::clean::clean;
+use crate::model::{MailboxKind, SettingChange};
 
 /// See queues, stop and start their delivery
 #[derive(Debug, Args)]
@@ -38,7 +41,27 @@ enum QueueCommand {
     Pause(Act),
     /// Let delivery go on
     Resume(Act),
+    /// Change settings; they stay until they are set to `default`
+    #[command(after_help = SET_HELP)]
+    Set {
+        #[command(flatten)]
+        act: Act,
+        /// Settings by their keys in the configuration
+        #[arg(value_name = "KEY=VALUE", required = true, value_parser = change)]
+        changes: Vec<SettingChange>,
+    },
 }
+
+const SET_HELP: &str = "\
+A value is written as in the configuration; `default` is what that says of the queue. A queue moves to another \
+mailbox while it is paused, or empty: what it has in memory is on disk before this returns when the new one is \
+durable.
+
+  mubroker queue pause invoices
+  mubroker queue set invoices mailbox=mixed memory_messages=5000
+  mubroker queue resume invoices
+  mubroker queue set invoices lease_ms=60000 retry.attempts=3
+  mubroker queue set invoices lease_ms=default";
 
 #[derive(Debug, Args)]
 struct Act {
@@ -80,8 +103,49 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
             client.resume(&act.queue, &act.reason).await?;
             tell(&act, &client.queue(&act.queue).await?)?;
         }
+        QueueCommand::Set { act, changes } => {
+            let set = changes.into_iter().map(|it| (it.key, it.value.unwrap_or_default()));
+            let request = SettingsRequest { set: set.collect(), reason: act.reason.clone() };
+            client.set_queue(&act.queue, &request).await?;
+            let queue = client.queue(&act.queue).await?;
+            if act.json {
+                json(&queue)?;
+            } else {
+                print(&format!("{}: {}\n", queue.name, clean(&settings(&queue))))?;
+            }
+        }
     }
     Ok(Exit::Done)
+}
+
+/// A value as in the configuration: TOML, or a bare word.
+fn change(text: &str) -> Result<SettingChange, String> {
+    let (key, value) = text.split_once('=').ok_or("give KEY=VALUE, or KEY=default")?;
+    let (key, value) = (key.trim(), value.trim());
+    if key.is_empty() || value.is_empty() {
+        return Err("give KEY=VALUE, or KEY=default".to_owned());
+    }
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut table| serde_json::to_value(table.remove("value")?).ok());
+    let value = match value {
+        "default" => None,
+        word => Some(parsed.unwrap_or_else(|| serde_json::Value::String(word.to_owned()))),
+    };
+    Ok(SettingChange { key: key.to_owned(), value })
+}
+
+fn settings(queue: &QueueView) -> String {
+    let QueueSettings { mailbox, memory_messages, retry, lease_ms, .. } = &queue.settings;
+    let mailbox = match mailbox {
+        MailboxKind::Mixed => format!("mixed (up to {memory_messages} messages in memory)"),
+        MailboxKind::Memory | MailboxKind::File | MailboxKind::Redis => mailbox.as_str().to_owned(),
+    };
+    let mut text = format!("mailbox {mailbox}, lease {lease_ms} ms, {} attempts", retry.attempts);
+    if !queue.overrides.is_empty() {
+        text.push_str(&format!("; set by an operator: {}", queue.overrides.join(", ")));
+    }
+    text
 }
 
 fn tell(act: &Act, queue: &QueueView) -> Result<(), Failure> {
@@ -158,10 +222,6 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
             lines.push(("error", format!("{}: {}", error.code, error.message)));
         }
     }
-    let retry = &queue.settings.retry;
-    lines.push((
-        "settings",
-        format!("lease {} ms, {} attempts", queue.settings.lease_ms, retry.attempts),
-    ));
+    lines.push(("settings", settings(queue)));
     lines.iter().map(|(name, text)| format!("{name:<12} {}\n", clean(text))).collect()
 }

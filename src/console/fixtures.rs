@@ -146,6 +146,7 @@ pub(crate) fn queue(
         failed: 1,
         duplicates: 0,
         settings: QueueSettings::default(),
+        overrides: Vec::new(),
         unreachable: None,
     }
 }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::model::{
-    Actor, JournalKind, Op, Origin, PauseRecord, QueueName, QueueSettings, RepairRefusal, limits,
+    Actor, JournalKind, Op, Origin, PauseRecord, QueueName, QueueRecord, QueueSettings,
+    RepairRefusal, SettingChange, limits,
 };
 
 use super::journal::Entry;
+use super::queue::QueueIndex;
 use super::retry::clip;
 use super::{Effect, Effects, Engine};
 
@@ -19,14 +23,13 @@ impl Engine {
         settings: QueueSettings,
         out: &mut Effects,
     ) {
+        let configured = Arc::new(settings);
         match self.by_name.get(&name).copied() {
             Some(at) => {
-                let queue = self.queue_mut(at);
-                if *queue.record.settings != settings {
-                    queue.dedup.resize(settings.dedup.last());
-                    queue.record.settings = Arc::new(settings);
-                    out.ops.push(Op::PutQueue(queue.record.clone()));
-                    self.touch(at);
+                let QueueRecord { settings, overrides, .. } = &self.queue(at).record;
+                let kept = configured.with_keys_of(settings, overrides);
+                if **settings != kept {
+                    self.put_settings(at, kept, out);
                 }
             }
             None if self.queues.len() >= self.max_queues => {
@@ -34,10 +37,81 @@ impl Engine {
                 return out.effects.push(refused(origin, RepairRefusal::Invalid { reason }));
             }
             None => {
-                self.make_queue(name, Arc::new(settings), actor, out);
+                self.make_queue(name, configured, actor, out);
             }
         }
         out.effects.push(Effect::Done { origin });
+    }
+
+    /// Changes settings of a queue by an operator's wish, until he gives the key back to the configuration.
+    pub(super) fn handle_set_queue(
+        &mut self,
+        origin: Origin,
+        actor: Actor,
+        name: QueueName,
+        changes: &[SettingChange],
+        reason: String,
+        out: &mut Effects,
+    ) {
+        let Some(&at) = self.by_name.get(&name) else {
+            return out.effects.push(refused(origin, RepairRefusal::NoSuchQueue { queue: name }));
+        };
+        let settings = match self.settings_after(at, changes) {
+            Ok(settings) => settings,
+            Err(reason) => {
+                return out.effects.push(refused(origin, RepairRefusal::Invalid { reason }));
+            }
+        };
+        let record = &mut self.queue_mut(at).record;
+        let overrides = overrides_after(&record.overrides, changes);
+        if *record.settings != settings || record.overrides != overrides {
+            record.overrides = overrides;
+            self.put_settings(at, settings, out);
+            let mut reason = told(changes, &reason);
+            clip(&mut reason, limits::MAX_REASON_BYTES);
+            let entry = Entry { reason, ..Entry::new(JournalKind::SettingsChanged, actor) };
+            self.write_journal(at, entry, out);
+        }
+        out.effects.push(Effect::Done { origin });
+    }
+
+    /// The settings, or why they can't be so.
+    fn settings_after(
+        &self,
+        at: QueueIndex,
+        changes: &[SettingChange],
+    ) -> Result<QueueSettings, String> {
+        let queue = self.queue(at);
+        let old = &queue.record.settings;
+        let configured = match self.configured.get(&queue.record.name) {
+            Some(configured) => configured.clone(),
+            None => self.template(&queue.record.name).map(|it| (**it).clone()).unwrap_or_default(),
+        };
+        let settings = old.changed(changes, &configured)?;
+        if settings.needs_redis() && !self.redis {
+            let reason = "no Redis is configured: it needs [redis] url, and a restart";
+            return Err(reason.to_owned());
+        }
+        let moves = (settings.mailbox, settings.needs_redis()) != (old.mailbox, old.needs_redis());
+        if moves && queue.has_unfinished() && queue.record.paused.is_none() {
+            return Err(format!(
+                "{name} can't move from {} to {} while it runs with {} messages; pause it first \
+                 (mubroker queue pause {name}), and resume it after",
+                old.mailbox.as_str(),
+                settings.mailbox.as_str(),
+                queue.depth(),
+                name = queue.record.name,
+            ));
+        }
+        Ok(settings)
+    }
+
+    fn put_settings(&mut self, at: QueueIndex, settings: QueueSettings, out: &mut Effects) {
+        let queue = self.queue_mut(at);
+        queue.dedup.resize(settings.dedup.last());
+        queue.record.settings = Arc::new(settings);
+        out.ops.push(Op::PutQueue(queue.record.clone()));
+        self.touch(at);
     }
 
     /// Stops or lets go on. What a queue does already isn't done again: the first pause is the one shown.
@@ -69,6 +143,37 @@ impl Engine {
         }
         out.effects.push(Effect::Done { origin });
     }
+}
+
+/// The keys that are an operator's after `changes`.
+fn overrides_after(before: &[String], changes: &[SettingChange]) -> Vec<String> {
+    let mut overrides = before.to_vec();
+    for change in changes {
+        let key = change.top();
+        let is_kept = overrides.iter().any(|known| known == key);
+        match &change.value {
+            Some(_) if !is_kept => overrides.push(key.to_owned()),
+            // One value of a table goes back, the others stay.
+            None if change.key == key => overrides.retain(|known| known != key),
+            Some(_) | None => {}
+        }
+    }
+    overrides
+}
+
+/// What the journal says of it.
+fn told(changes: &[SettingChange], reason: &str) -> String {
+    let value = |change: &SettingChange| match &change.value {
+        None => format!("{}=default", change.key),
+        Some(Value::String(word)) => format!("{}={word}", change.key),
+        Some(value) => format!("{}={value}", change.key),
+    };
+    let mut text = changes.iter().map(value).collect::<Vec<_>>().join(" ");
+    if !reason.is_empty() {
+        text.push_str(": ");
+        text.push_str(reason);
+    }
+    text
 }
 
 /// An operator's request is refused.

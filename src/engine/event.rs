@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::model::Content;
 use crate::model::{
     Actor, Arrival, DeliveryId, MessageId, NackAction, Origin, QueueId, QueueName, QueueSettings,
-    Repair, Seq, StoredMessage, StreamId, WorkError, WorkerId, WorkerInfo,
+    Repair, Seq, SettingChange, StoredMessage, StreamId, WorkError, WorkerId, WorkerInfo,
 };
 
 /// What may happen to the engine. Adding a variant breaks every match until it is handled.
@@ -151,6 +151,19 @@ pub enum Event {
         name: QueueName,
         /// How it behaves.
         settings: QueueSettings,
+    },
+    /// An operator changes settings of a queue. Answered by [`super::Effect::Done`] or `Refused`.
+    SetQueue {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// Which queue.
+        queue: QueueName,
+        /// What changes; all of it or nothing.
+        changes: Vec<SettingChange>,
+        /// Why.
+        reason: String,
     },
     /// Delivery stops or goes on. Answered by [`super::Effect::Done`] or `Refused`.
     SetPaused {

@@ -41,7 +41,9 @@ mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::model::{Generation, QueueId, QueueName, QueueTemplate, Recovered, Timestamp, WorkerId};
+use crate::model::{
+    Generation, QueueId, QueueName, QueueSettings, QueueTemplate, Recovered, Timestamp, WorkerId,
+};
 
 pub use effect::{Effect, Effects, HoldAnswer};
 pub use event::{CallSpec, Event};
@@ -114,6 +116,9 @@ pub struct Engine {
     calls: Calls,
     /// Why Redis can't be reached.
     redis_down: Option<String>,
+    redis: bool,
+    /// What the configuration says of queues that it names.
+    configured: HashMap<QueueName, QueueSettings>,
     repairs: Repairs,
     timers: Timers,
     last_journal: u64,
@@ -153,6 +158,8 @@ impl Engine {
             next_delivery: 0,
             calls: Calls::default(),
             redis_down: None,
+            redis: options.redis,
+            configured: options.configured.into_iter().collect(),
             repairs: Repairs::default(),
             timers: Timers::default(),
             last_journal: recovered.last_journal,
@@ -213,6 +220,9 @@ impl Engine {
             Event::RedisReach { down } => self.handle_redis_reach(down),
             Event::PutQueue { origin, actor, name, settings } => {
                 self.handle_put_queue(origin, actor, name, settings, out);
+            }
+            Event::SetQueue { origin, actor, queue, changes, reason } => {
+                self.handle_set_queue(origin, actor, queue, &changes, reason, out);
             }
             Event::SetPaused { origin, actor, queue, paused, reason } => {
                 self.handle_set_paused(origin, actor, queue, paused, reason, out);

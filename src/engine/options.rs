@@ -1,12 +1,16 @@
 //! What the engine is told when it is made.
 
-use crate::model::{QueueTemplate, limits};
+use crate::model::{QueueName, QueueSettings, QueueTemplate, limits};
 
 /// The engine's options. Queues with settings of their own come by [`super::Event::PutQueue`].
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     /// Settings for queues made on the fly; the longest matching prefix wins.
     pub templates: Vec<QueueTemplate>,
+    /// What the configuration says of queues that it names: what a setting goes back to.
+    pub configured: Vec<(QueueName, QueueSettings)>,
+    /// A Redis is configured: queues may keep payloads there.
+    pub redis: bool,
     /// Queues in all; beyond, making one is refused as `full`.
     pub max_queues: usize,
     /// Messages whose contents are kept in RAM at the head of one queue, at least 1.
@@ -26,6 +30,8 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             templates: Vec::new(),
+            configured: Vec::new(),
+            redis: false,
             max_queues: limits::MAX_QUEUES,
             window_messages: 1024,
             window_bytes: 4 * 1024 * 1024,

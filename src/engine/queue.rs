@@ -136,6 +136,11 @@ impl Queue {
         self.unfinished().saturating_sub(self.cancelled)
     }
 
+    /// Whether anything is not finished, cancelled messages that can be restored included.
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.unfinished() > 0
+    }
+
     fn unfinished(&self) -> u64 {
         self.next_seq.0.saturating_sub(self.floor.0).saturating_sub(self.finished.len() as u64)
     }

@@ -134,7 +134,7 @@ impl Engine {
     }
 
     /// Settings for a queue that isn't there yet: those of the longest matching template.
-    fn template(&self, name: &QueueName) -> Option<&Arc<QueueSettings>> {
+    pub(super) fn template(&self, name: &QueueName) -> Option<&Arc<QueueSettings>> {
         self.templates
             .iter()
             .filter(|template| name.as_str().starts_with(&template.prefix))
@@ -157,6 +157,7 @@ impl Engine {
             settings,
             paused: None,
             created_at: self.now,
+            overrides: Vec::new(),
         };
         out.ops.push(Op::PutQueue(record.clone()));
         let at = self.add_queue(Queue::empty(record, self.seed));

@@ -159,6 +159,7 @@ impl Engine {
             failed: counters.failed,
             duplicates: counters.duplicates,
             settings: QueueSettings::clone(&queue.record.settings),
+            overrides: queue.record.overrides.clone(),
             unreachable: self.unreachable(&queue.record.settings).map(str::to_owned),
         }
     }

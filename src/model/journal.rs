@@ -50,6 +50,8 @@ pub struct JournalEntry {
 pub enum JournalKind {
     /// A queue was made.
     QueueCreated,
+    /// An operator changed settings.
+    SettingsChanged,
     /// An operator stopped delivery.
     Paused,
     /// An operator let it go on.
@@ -75,6 +77,7 @@ impl JournalKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::QueueCreated => "queue-created",
+            Self::SettingsChanged => "settings-changed",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::Blocked => "blocked",

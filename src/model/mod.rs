@@ -11,6 +11,7 @@ mod message;
 mod notice;
 mod record;
 mod repair;
+mod setting_change;
 mod settings;
 mod state;
 mod stream;
@@ -33,6 +34,7 @@ pub use record::{
     Recovered, RevisionRecord, StoredMessage,
 };
 pub use repair::{Edit, Repair, RepairAction, RepairOutcome, RepairRefusal};
+pub use setting_change::SettingChange;
 pub use settings::{
     AckMode, Backoff, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow, QueueSettings,
     QueueTemplate, Retry, SharedSettings, Spill,

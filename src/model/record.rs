@@ -114,6 +114,9 @@ pub struct QueueRecord {
     pub paused: Option<Box<PauseRecord>>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Keys of `settings` that an operator has set: the configuration doesn't change them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<String>,
 }
 
 /// Who paused a queue, when, why.

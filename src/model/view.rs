@@ -98,6 +98,9 @@ pub struct QueueView {
     pub duplicates: u64,
     /// How it behaves.
     pub settings: QueueSettings,
+    /// Keys of `settings` that an operator has set, whatever the configuration says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<String>,
     /// Why it accepts nothing for now: the Redis where its messages wait can't be reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable: Option<String>,

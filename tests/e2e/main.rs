@@ -8,6 +8,7 @@ mod daemon;
 mod demo;
 mod harness;
 mod layers;
+mod mailboxes;
 mod picture;
 mod power;
 mod readme;

@@ -79,6 +79,7 @@ pub(super) fn open(path: &Path) -> Result<SledMailbox, BenchError> {
         settings: Arc::new(QueueSettings::default()),
         paused: None,
         created_at: Timestamp(0),
+        overrides: Vec::new(),
     };
     commit(&store, vec![Op::PutQueue(record)])?;
     Ok(store)

@@ -159,6 +159,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         JournalKind::Retried => "retried",
         JournalKind::Cancelled => "cancelled",
         JournalKind::QueueCreated
+        | JournalKind::SettingsChanged
         | JournalKind::Paused
         | JournalKind::Resumed
         | JournalKind::Blocked

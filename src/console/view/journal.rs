@@ -54,6 +54,7 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
         JournalKind::Cancelled | JournalKind::Paused => Role::Warn,
         JournalKind::Retried | JournalKind::SavedAndRetried | JournalKind::Resumed => Role::Good,
         JournalKind::QueueCreated
+        | JournalKind::SettingsChanged
         | JournalKind::Saved
         | JournalKind::Restored
         | JournalKind::RevisionUndone => Role::Text,

@@ -17,6 +17,7 @@ mod model;
 mod random;
 mod repairing;
 pub(crate) mod rig;
+mod settings;
 pub(crate) mod store;
 mod streams;
 mod world;

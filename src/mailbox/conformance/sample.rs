@@ -36,6 +36,7 @@ pub(crate) fn queue_record(queue: QueueId, kind: MailboxKind, last: u32) -> Queu
         }),
         paused: None,
         created_at: Timestamp(1),
+        overrides: Vec::new(),
     }
 }
 

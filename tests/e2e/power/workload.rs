@@ -147,6 +147,7 @@ impl Workload {
             }),
             paused: None,
             created_at: Timestamp(1),
+            overrides: Vec::new(),
         }));
     }
 

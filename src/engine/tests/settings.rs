@@ -1,0 +1,91 @@
+//! Settings that an operator changes at run time.
+
+use serde_json::{Value, json};
+
+use super::rig::{Rig, operator, queue};
+use crate::engine::{Effect, EngineOptions, Event};
+use crate::model::{
+    JournalKind, MailboxKind, Origin, QueueSettings, QueueTemplate, RepairRefusal, SettingChange,
+};
+
+fn set(rig: &mut Rig, changes: &[(&str, Value)]) -> Result<(), String> {
+    let change = |(key, value): &(&str, Value)| SettingChange {
+        key: (*key).to_owned(),
+        value: Some(value.clone()).filter(|value| !value.is_null()),
+    };
+    let changes = changes.iter().map(change).collect();
+    let (actor, reason) = (operator("ann"), "why".to_owned());
+    let event = Event::SetQueue { origin: Origin(7), actor, queue: queue("q"), changes, reason };
+    match rig.run(event).as_slice() {
+        [.., Effect::Done { .. }] => Ok(()),
+        [Effect::Refused { refusal: RepairRefusal::Invalid { reason }, .. }] => Err(reason.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_value_set_at_run_time_wins_over_the_configuration_until_it_is_given_back() {
+    let configured = QueueSettings { lease_ms: 500, ..QueueSettings::default() };
+    let options = EngineOptions {
+        configured: vec![(queue("q"), configured.clone())],
+        ..EngineOptions::default()
+    };
+    let mut rig = Rig::with_options(options, configured.clone());
+    set(&mut rig, &[("lease_ms", json!(900)), ("retry.attempts", json!(4))]).expect("valid");
+    let entry = rig.store.journal.last().expect("an entry");
+    assert_eq!(entry.kind, JournalKind::SettingsChanged);
+    assert_eq!(entry.reason, "lease_ms=900 retry.attempts=4: why");
+    rig.restart();
+    let reconfigured = QueueSettings { lease_ms: 700, max_messages: 9, ..configured };
+    rig.put_queue("q", reconfigured);
+    let view = rig.view("q");
+    assert_eq!((view.settings.lease_ms, view.settings.max_messages), (900, 9));
+    assert_eq!(view.overrides, ["lease_ms", "retry"]);
+    set(&mut rig, &[("lease_ms", Value::Null), ("retry", Value::Null)]).expect("valid");
+    let view = rig.view("q");
+    assert_eq!((view.settings.lease_ms, view.settings.retry.attempts), (500, 1));
+    assert!(view.overrides.is_empty());
+}
+
+#[test]
+fn a_setting_of_a_queue_made_on_the_fly_goes_back_to_its_template() {
+    let settings = QueueSettings { lease_ms: 500, ..QueueSettings::default() }.into();
+    let templates = vec![QueueTemplate { prefix: "q".to_owned(), settings }];
+    let options = EngineOptions { templates, ..EngineOptions::default() };
+    let mut rig = Rig::with_options(options, QueueSettings::default());
+    set(&mut rig, &[("lease_ms", json!(900))]).expect("valid");
+    set(&mut rig, &[("lease_ms", Value::Null)]).expect("valid");
+    assert_eq!(rig.view("q").settings.lease_ms, 500);
+}
+
+#[test]
+fn a_queue_with_messages_moves_while_it_is_paused_only() {
+    let mut rig = Rig::new(QueueSettings::default());
+    set(&mut rig, &[("mailbox", json!("memory"))]).expect("it is empty");
+    rig.send("q", "a");
+    let refused = set(&mut rig, &[("mailbox", json!("file"))]).unwrap_err();
+    assert!(refused.contains("from memory to file") && refused.contains("queue pause q"));
+    assert_eq!(rig.view("q").settings.mailbox, MailboxKind::Memory);
+    set(&mut rig, &[("lease_ms", json!(900))]).expect("nothing moves");
+    rig.pause(true);
+    set(&mut rig, &[("mailbox", json!("file"))]).expect("it is paused");
+    assert_eq!(rig.view("q").settings.mailbox, MailboxKind::File);
+    assert_eq!(rig.view("q").depth, 1);
+}
+
+#[test]
+fn nothing_changes_if_one_of_the_changes_is_wrong() {
+    let mut rig = Rig::new(QueueSettings::default());
+    let before = rig.store.journal.len();
+    for (key, value) in [
+        ("mailbx", json!("file")),
+        ("lease_ms", json!(1)),
+        ("mailbox", json!("redis")),
+        ("spill", json!("tape")),
+    ] {
+        assert!(set(&mut rig, &[("max_messages", json!(5)), (key, value)]).is_err());
+    }
+    let view = rig.view("q");
+    assert_eq!((view.settings, view.overrides.len()), (QueueSettings::default(), 0));
+    assert_eq!(rig.store.journal.len(), before);
+}
