@@ -15,16 +15,19 @@ use std::time::{Duration, Instant};
 use self::server::{LIMIT, Server};
 use super::streams::Reach;
 use super::{RedisMailbox, RedisNews, RedisOptions, RedisPoller, Streams};
-use crate::mailbox::{JournalFilter, Mailbox, MailboxError, SledMailbox, SledOptions};
+use crate::mailbox::{
+    JournalFilter, Mailbox, MailboxError, MemoryMailbox, RoutedMailbox, SledMailbox, SledOptions,
+};
 use crate::model::{
-    Batch, Content, JournalEntry, MailboxKind, MessageId, Op, QueueId, Recovered, Revision,
-    RevisionRecord, Seq, StoredMessage,
+    Batch, Content, JournalEntry, MailboxKind, MessageId, Op, QueueId, QueueSettings, Recovered,
+    Revision, RevisionRecord, Seq, Spill, StoredMessage,
 };
 
-/// A `redis` mailbox with its poller at work. Every queue that is put is a `redis` queue, whatever its settings
-/// say, so that the suite for all mailboxes runs on it.
+/// The mailbox as the broker has it, with its poller at work. Every queue that is put keeps payloads in Redis,
+/// whatever its settings say, so that the suite for all mailboxes runs on it.
 pub(super) struct Rig {
-    pub(super) mailbox: RedisMailbox<SledMailbox>,
+    pub(super) mailbox: RoutedMailbox,
+    kind: MailboxKind,
     pub(super) streams: Arc<Streams>,
     pub(super) news: Arc<Mutex<VecDeque<RedisNews>>>,
     /// Known from the beginning: the suite also reads without asking.
@@ -35,16 +38,32 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn open(folder: &Path, url: &str) -> Self {
-        let rig = Self::open_unreached(folder, url);
+        Self::of_kind(MailboxKind::Redis, folder, url, Arc::default())
+    }
+
+    /// `ram` is what the one before had in RAM.
+    pub(super) fn of_kind(
+        kind: MailboxKind,
+        folder: &Path,
+        url: &str,
+        ram: Arc<MemoryMailbox>,
+    ) -> Self {
+        let rig = Self::open_unreached(kind, folder, url, ram);
         rig.until("Redis is reached", |rig| rig.streams.state().reach == Reach::Up);
         rig
     }
 
-    pub(super) fn open_unreached(folder: &Path, url: &str) -> Self {
+    fn open_unreached(
+        kind: MailboxKind,
+        folder: &Path,
+        url: &str,
+        ram: Arc<MemoryMailbox>,
+    ) -> Self {
         let options = RedisOptions { url: url.to_owned(), ..RedisOptions::default() };
         let streams = Arc::new(Streams::new(options).unwrap());
         let local = SledMailbox::open(&folder.join("store"), SledOptions::default()).unwrap();
-        let mailbox = RedisMailbox::new(local, Arc::clone(&streams));
+        let local = RedisMailbox::new(local, Arc::clone(&streams));
+        let mailbox = RoutedMailbox::reopened(local, ram);
         let recovered = Mutex::new(Some(mailbox.recover().unwrap()));
         let (news, is_over): (Arc<Mutex<VecDeque<_>>>, Arc<AtomicBool>) = Default::default();
         let mut poller = RedisPoller::new(Arc::clone(&streams));
@@ -56,7 +75,7 @@ impl Rig {
                 }
             }
         });
-        Self { mailbox, streams, news, recovered, is_over, poller: Some(poller) }
+        Self { mailbox, kind, streams, news, recovered, is_over, poller: Some(poller) }
     }
 
     #[track_caller]
@@ -91,14 +110,16 @@ impl Drop for Rig {
     }
 }
 
-fn as_redis(op: &Op) -> Op {
-    match op {
-        Op::PutQueue(record) => {
-            let mut record = record.clone();
-            Arc::make_mut(&mut record.settings).mailbox = MailboxKind::Redis;
-            Op::PutQueue(record)
-        }
-        op => op.clone(),
+/// So few messages of a `mixed` queue wait in RAM that most go to Redis.
+const IN_MEMORY: u64 = 2;
+
+/// With its payloads in Redis: all, or those that don't wait in RAM.
+fn with_redis(settings: &QueueSettings, kind: MailboxKind) -> QueueSettings {
+    QueueSettings {
+        mailbox: kind,
+        spill: Spill::Redis,
+        memory_messages: IN_MEMORY,
+        ..settings.clone()
     }
 }
 
@@ -115,7 +136,13 @@ impl Mailbox for Rig {
     }
 
     fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
-        self.mailbox.append(&Batch { ops: batch.ops.iter().map(as_redis).collect() })
+        let mut batch = batch.clone();
+        for op in &mut batch.ops {
+            if let Op::PutQueue(record) = op {
+                record.settings = with_redis(&record.settings, self.kind).into();
+            }
+        }
+        self.mailbox.append(&batch)
     }
 
     fn sync(&self) -> Result<(), MailboxError> {

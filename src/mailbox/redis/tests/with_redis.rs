@@ -21,16 +21,42 @@ fn open(folder: &Path) -> Rig {
     Rig::open(folder, &server(|server| server.url()))
 }
 
-conformance!(
-    #[ignore = "needs redis-server: tests/run runs it"]
-    live,
-    super::open
-);
-durable_conformance!(
-    #[ignore = "needs redis-server: tests/run runs it"]
-    durable,
-    super::open
-);
+/// Closed and opened again within the process: what is in RAM stays.
+fn mixed() -> impl Fn(&Path) -> Rig {
+    let ram = Arc::default();
+    move |folder| {
+        let url = server(|server| server.url());
+        Rig::of_kind(MailboxKind::Mixed, folder, &url, Arc::clone(&ram))
+    }
+}
+
+/// All payloads in Redis.
+mod redis_queues {
+    conformance!(
+        #[ignore = "needs redis-server: tests/run runs it"]
+        live,
+        super::super::open
+    );
+    durable_conformance!(
+        #[ignore = "needs redis-server: tests/run runs it"]
+        durable,
+        super::super::open
+    );
+}
+
+/// Some in RAM, the rest in Redis.
+mod mixed_queues {
+    conformance!(
+        #[ignore = "needs redis-server: tests/run runs it"]
+        live,
+        super::super::mixed()
+    );
+    durable_conformance!(
+        #[ignore = "needs redis-server: tests/run runs it"]
+        reopened,
+        super::super::mixed()
+    );
+}
 
 fn redis<T: redis::FromRedisValue>(words: &[&str]) -> T {
     server(|server| server.ask(words))
@@ -149,6 +175,65 @@ fn without_redis_payloads_are_kept_here_and_nothing_is_lost_or_doubled() {
     commit(&rig, [append(Q, 4, "there again")]);
     assert_eq!(payloads(&rig), ["there", "here", "here too", "there again"]);
     assert_eq!(entries(), 2);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_mixed_queue_spills_into_its_stream_and_what_is_in_ram_needs_no_redis() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = mixed()(folder.path());
+    rig.recover().unwrap();
+    commit(&rig, [put_queue(Q, 10)]);
+    commit(&rig, (1..=5).map(|seq| append(Q, seq, format!("payload {seq}"))));
+    assert_eq!(entries(), 3, "two wait in RAM");
+    assert_eq!(payloads(&rig), (1..=5).map(|n| format!("payload {n}")).collect::<Vec<_>>());
+    server(Server::kill);
+    rig.until("it is noticed", |rig| rig.streams.state().reach != Reach::Up);
+    assert_eq!(payloads(&rig), ["payload 1", "payload 2"]);
+    server(Server::restart);
+    rig.until("Redis is reached", |rig| rig.streams.state().reach == Reach::Up);
+    commit(&rig, (1..=5).map(|seq| finish(Q, seq)));
+    commit(&rig, [append(Q, 6, "in RAM again")]);
+    rig.until("all are removed", |_| entries() == 0);
+    assert_eq!(payloads(&rig), ["in RAM again"]);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_queue_moves_in_and_out_of_redis_and_keeps_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    let put = |kind| {
+        let mut record = queue_record(Q, MailboxKind::File, 10);
+        record.settings = QueueSettings { mailbox: kind, ..(*record.settings).clone() }.into();
+        rig.mailbox.append(&batch([Op::PutQueue(record)])).unwrap();
+    };
+    let kinds = [
+        (MailboxKind::Redis, 1),
+        (MailboxKind::File, 1),
+        (MailboxKind::Redis, 2),
+        (MailboxKind::Memory, 2),
+        // What was in RAM goes into the stream.
+        (MailboxKind::Redis, 4),
+        (MailboxKind::File, 4),
+    ];
+    for (at, (kind, in_stream)) in kinds.into_iter().enumerate() {
+        let seq = at as u64 + 1;
+        put(kind);
+        commit(&rig, [append(Q, seq, format!("payload {seq}"))]);
+        assert_eq!(entries(), in_stream, "after {seq}");
+    }
+    let expected: Vec<String> = (1..=6).map(|n| format!("payload {n}")).collect();
+    assert_eq!(payloads(&rig), expected);
+    drop(rig);
+    let rig = open(folder.path());
+    assert_eq!(
+        rig.recover().unwrap().queues[0].bytes,
+        expected.iter().map(|p| p.len() as u64 + 24).sum::<u64>()
+    );
+    assert_eq!(payloads(&rig), expected);
+    commit(&rig, (1..=6).map(|seq| finish(Q, seq)));
+    rig.until("all are removed", |_| entries() == 0);
 }
 
 #[test]
