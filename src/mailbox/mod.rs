@@ -98,6 +98,18 @@ pub trait Mailbox: Send + Sync + 'static {
     /// commits, at most some milliseconds at a time. `true` if there is more to do.
     fn maintain(&self) -> Result<bool, MailboxError>;
 
+    /// Writes a copy of the store into the folder `to`, which is made or is empty: whole commits, and all whose
+    /// `append` had returned. May be called by any thread while the store goes on; appends wait for a part of
+    /// it. Only what is durable is in it: nothing that waits in RAM, and of what waits in Redis the references.
+    fn backup(&self, to: &std::path::Path) -> Result<(), MailboxError> {
+        let source = std::io::Error::new(
+            std::io::ErrorKind::Unsupported,
+            "this mailbox keeps nothing that could be copied",
+        );
+        let path = to.display().to_string();
+        Err(MailboxError::Io { action: "making a backup", path, source })
+    }
+
     /// After `maintain` said that there is nothing to do: will there be, without any further commit, once a
     /// thread of the store's own has done its part? Then `maintain` is called again some milliseconds later.
     fn waits_for_upkeep(&self) -> bool {

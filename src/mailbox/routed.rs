@@ -208,6 +208,10 @@ impl Mailbox for RoutedMailbox {
         self.durable.maintain()
     }
 
+    fn backup(&self, to: &std::path::Path) -> Result<(), MailboxError> {
+        self.durable.backup(to)
+    }
+
     fn waits_for_upkeep(&self) -> bool {
         self.durable.waits_for_upkeep()
     }

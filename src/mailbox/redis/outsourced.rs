@@ -220,6 +220,10 @@ impl<L: Mailbox> Mailbox for RedisMailbox<L> {
         self.local.maintain()
     }
 
+    fn backup(&self, to: &std::path::Path) -> Result<(), MailboxError> {
+        self.local.backup(to)
+    }
+
     fn waits_for_upkeep(&self) -> bool {
         self.local.waits_for_upkeep()
     }

@@ -7,7 +7,7 @@
 //! finished message whose id is remembered, only the id is written again.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::SledMailbox;
 use super::changes::Changes;
@@ -63,8 +63,7 @@ struct Pass {
 
 impl SledMailbox {
     /// One step.
-    pub(super) fn compact_step(&self) -> Result<Step, MailboxError> {
-        let mut compactor = self.compactor.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn compact_step(&self, compactor: &mut Compactor) -> Result<Step, MailboxError> {
         let taken = compactor.pass.take();
         let Some(mut pass) = taken.or_else(|| self.next_pass(&compactor.unfit)) else {
             return Ok(Step::Idle);

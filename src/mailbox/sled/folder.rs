@@ -76,9 +76,16 @@ pub(super) fn prepare(path: &Path) -> Result<Manifest, MailboxError> {
     sync_ancestors(path).map_err(at("syncing the folders above the store"))?;
     let manifest = Manifest::first(folder);
     manifest.write(path, |action, step| step().map_err(at(action)))?;
-    let format = format!("{FORMAT_PREFIX}{FORMAT}\n");
-    replace_file(path, "format", format.as_bytes(), |action, step| step().map_err(at(action)))?;
+    write_format(path)?;
     Ok(manifest)
+}
+
+/// Says that the folder is a store of the newest format.
+pub(super) fn write_format(path: &Path) -> Result<(), MailboxError> {
+    let format = format!("{FORMAT_PREFIX}{FORMAT}\n");
+    replace_file(path, "format", format.as_bytes(), |action, step| {
+        step().map_err(|source| io_error(action, path, source))
+    })
 }
 
 /// The format of a store that is there.

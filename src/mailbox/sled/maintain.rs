@@ -1,6 +1,5 @@
 //! Upkeep: rotation, and giving back what is not needed any more, a little at a time.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::SledMailbox;
@@ -15,6 +14,7 @@ const MAX_DIRECTORIES_A_STEP: usize = 64;
 impl SledMailbox {
     /// One step of a few milliseconds; `true` if there is more to do at once.
     pub(super) fn maintain_step(&self) -> Result<bool, MailboxError> {
+        let mut compactor = self.compactor();
         let mut log_end = self.log_end();
         let step = self.store.rotate_step(&mut log_end)?;
         let newest_first_id = log_end.newest_first_id;
@@ -27,7 +27,7 @@ impl SledMailbox {
         let compacted = match step {
             // One thing at a time: what is written again would have to be copied too.
             Step::More | Step::Rotated(_) => Step::Idle,
-            Step::Idle | Step::Waiting => self.compact_step()?,
+            Step::Idle | Step::Waiting => self.compact_step(&mut compactor)?,
         };
         let waits = step == Step::Waiting || compacted == Step::Waiting;
         self.is_waiting.store(waits, Ordering::Relaxed);
@@ -80,14 +80,15 @@ impl SledMailbox {
         let unneeded = {
             let index = self.index();
             let sealed = index.generations.range(..active);
-            sealed.filter(|(_, used)| used.segments == 0).map(|(&id, _)| id).collect::<Vec<_>>()
+            let unneeded = sealed.filter(|(_, used)| used.segments == 0).map(|(&id, _)| id);
+            unneeded.filter(|&id| !self.store.sealed.is_pinned(id)).collect::<Vec<_>>()
         };
         if unneeded.is_empty() {
             return Ok(false);
         }
         // A crash must not bring back a directory whose segment is gone.
         self.store.sync()?;
-        let mut manifest = self.store.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut manifest = self.store.manifest();
         let mut changed = manifest.clone();
         changed.generations.retain(|entry| !unneeded.contains(&entry.first_id));
         self.store.write_manifest(&changed)?;

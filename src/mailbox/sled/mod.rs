@@ -1,6 +1,7 @@
 //! `file`: the default mailbox, in sled. What [`Mailbox::sync`] has covered survives `kill -9` and power
 //! loss; `layout` says which bytes are where, and why a crash leaves whole commits only.
 
+mod backup;
 mod cache;
 mod changes;
 mod codec;
@@ -157,6 +158,14 @@ impl SledMailbox {
         })
     }
 
+    /// Held through every step of upkeep.
+    fn compactor(&self) -> MutexGuard<'_, Compactor> {
+        self.compactor.lock().unwrap_or_else(|poisoned| {
+            self.store.set_broken();
+            poisoned.into_inner()
+        })
+    }
+
     fn log_end(&self) -> MutexGuard<'_, LogEnd> {
         self.log_end.lock().unwrap_or_else(|poisoned| {
             self.store.set_broken();
@@ -226,6 +235,10 @@ impl Mailbox for SledMailbox {
 
     fn maintain(&self) -> Result<bool, MailboxError> {
         self.maintain_step()
+    }
+
+    fn backup(&self, to: &Path) -> Result<(), MailboxError> {
+        self.backup_to(to)
     }
 
     fn waits_for_upkeep(&self) -> bool {

@@ -129,12 +129,12 @@ impl Store {
 
     /// The active generation is left at this size.
     fn limit(&self) -> u64 {
-        let manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        let manifest = self.manifest();
         self.options.rotate_bytes.max(WRITTEN_PER_COPIED * manifest.active().copied)
     }
 
     fn next_number(&self) -> u64 {
-        self.manifest.lock().unwrap_or_else(PoisonError::into_inner).active().number + 1
+        self.manifest().active().number + 1
     }
 
     fn ask_for_next(&self) -> (Rotation, Step) {
@@ -209,7 +209,7 @@ impl Store {
         // Every generation has an id, so that they are told apart by it.
         let first_id = log_end.next_id.max(old_first_id + 1);
         let number = copy.next.number;
-        let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut manifest = self.manifest();
         let sealed = manifest.active().clone();
         let mut changed = manifest.clone();
         changed.generations.push(GenerationEntry {

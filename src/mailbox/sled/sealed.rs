@@ -33,6 +33,8 @@ struct Slot {
     folder: PathBuf,
     /// The length of its file.
     bytes: u64,
+    /// Copies of it that are being made.
+    pins: u32,
     /// Opening it next time would read all of its log: it was written since it was last opened.
     is_unread: bool,
     database: Database,
@@ -63,7 +65,7 @@ impl Sealed {
             let folder = store.join(&entry.folder);
             let (number, bytes) = (entry.number, file_bytes(&folder));
             let database = Database::Closed;
-            (entry.first_id, Slot { number, folder, bytes, is_unread: false, database })
+            (entry.first_id, Slot { number, folder, bytes, pins: 0, is_unread: false, database })
         });
         Self {
             store: store.to_owned(),
@@ -87,6 +89,7 @@ impl Sealed {
             number: entry.number,
             folder: self.store.join(&entry.folder),
             bytes: generation.file_bytes(),
+            pins: 0,
             is_unread: true,
             database: Database::Open { generation, used: slots.clock },
         };
@@ -133,6 +136,20 @@ impl Sealed {
     /// Bytes of each generation's file, by first id.
     pub(super) fn sizes(&self) -> Vec<(u64, u64)> {
         self.slots().by_first_id.iter().map(|(&id, slot)| (id, slot.bytes)).collect()
+    }
+
+    /// None of the generations that there are now may be deleted while the pins are held.
+    pub(super) fn pin(self: &Arc<Self>) -> Pins {
+        let mut slots = self.slots();
+        slots.by_first_id.values_mut().for_each(|slot| slot.pins += 1);
+        let first_ids = slots.by_first_id.keys().copied().collect();
+        drop(slots);
+        Pins { sealed: Arc::clone(self), first_ids }
+    }
+
+    /// May the generation with this first id be deleted?
+    pub(super) fn is_pinned(&self, first_id: u64) -> bool {
+        self.slots().by_first_id.get(&first_id).is_some_and(|slot| slot.pins > 0)
     }
 
     /// Can the generation with this first id be read at once?
@@ -206,6 +223,24 @@ impl Sealed {
             Database::Closed | Database::Busy => None,
         };
         Some(Removed { folder: slot.folder, generation })
+    }
+}
+
+/// Keeps generations from being deleted.
+#[derive(Debug)]
+pub(super) struct Pins {
+    sealed: Arc<Sealed>,
+    first_ids: Vec<u64>,
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let mut slots = self.sealed.slots();
+        for first_id in &self.first_ids {
+            if let Some(slot) = slots.by_first_id.get_mut(first_id) {
+                slot.pins = slot.pins.saturating_sub(1);
+            }
+        }
     }
 }
 

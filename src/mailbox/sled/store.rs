@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ::sled::IVec;
 
@@ -27,7 +27,7 @@ pub(super) struct Store {
     pub(super) keeper: Keeper,
     active: RwLock<Active>,
     pub(super) sealed: Arc<Sealed>,
-    pub(super) manifest: Mutex<Manifest>,
+    manifest: Mutex<Manifest>,
     pub(super) rotation: Mutex<Rotation>,
     pub(super) options: SledOptions,
     pub(super) path: PathBuf,
@@ -87,7 +87,7 @@ impl Store {
 
     /// Folders that a crash has left behind: not a part of the store yet, or not any more.
     fn delete_unlisted(&self) -> Result<(), MailboxError> {
-        let manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        let manifest = self.manifest();
         for name in folder::folders(&self.path)? {
             if !manifest.generations.iter().any(|entry| entry.folder == name) {
                 let folder = self.path.join(name);
@@ -101,14 +101,18 @@ impl Store {
         self.active.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(super) fn manifest(&self) -> MutexGuard<'_, Manifest> {
+        self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How the active generation began.
     pub(super) fn begin(&self) -> GenerationEntry {
-        self.manifest.lock().unwrap_or_else(PoisonError::into_inner).active().clone()
+        self.manifest().active().clone()
     }
 
     /// Every generation by its first id, for the index to fill.
     pub(super) fn generations(&self) -> BTreeMap<u64, GenerationUse> {
-        let manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        let manifest = self.manifest();
         let first_ids = manifest.generations.iter().map(|entry| entry.first_id);
         first_ids.map(|first_id| (first_id, GenerationUse::default())).collect()
     }

@@ -27,7 +27,7 @@ pub(super) fn upkeep(mailbox: &SledMailbox) {
 }
 
 pub(super) fn generations(mailbox: &SledMailbox) -> usize {
-    mailbox.store.manifest.lock().unwrap().generations.len()
+    mailbox.store.manifest().generations.len()
 }
 
 /// 20 messages of 2,000 bytes each in a commit, with upkeep after it.
@@ -212,6 +212,51 @@ fn a_crash_in_any_step_of_a_rotation_loses_and_invents_nothing() {
     }
     assert!(failures > 40, "{failures} failures before a rotation went through");
     assert_eq!(blobs(folder.path()), 0);
+}
+
+#[test]
+fn a_backup_of_a_store_that_goes_on_is_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_small(folder.path());
+    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
+    fill(&mailbox, 1..601);
+    assert!(generations(&mailbox) > 2);
+    let appended = AtomicU64::new(601);
+    let is_done = AtomicU64::new(0);
+    let copies: Vec<_> = (0..3).map(|n| folder.path().join(format!("copy-{n}/store"))).collect();
+    let said = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while is_done.load(Ordering::Acquire) == 0 {
+                let next = appended.load(Ordering::Relaxed);
+                fill(&mailbox, next..next + 20);
+                appended.store(next + 20, Ordering::Release);
+                // Whole generations go meanwhile.
+                let done = batch((next - 600..next - 580).map(|seq| finish(Q, seq)));
+                mailbox.append(&done).unwrap();
+                upkeep(&mailbox);
+            }
+        });
+        let said = copies.iter().map(|copy| {
+            let before = appended.load(Ordering::Acquire);
+            mailbox.backup(copy).unwrap();
+            (before, appended.load(Ordering::Acquire))
+        });
+        let said: Vec<(u64, u64)> = said.collect();
+        is_done.store(1, Ordering::Release);
+        said
+    });
+    for (copy, (before, after)) in copies.iter().zip(said) {
+        let copied = open_small(copy.parent().unwrap());
+        let queue = copied.recover().unwrap().queues.remove(0);
+        let next = queue.next_seq.0;
+        assert!(before <= next && next <= after + 20, "{before} <= {next} <= {after}");
+        assert_eq!(places(&copied, Q), (queue.floor.0..next).collect::<Vec<_>>());
+        for message in copied.read(Q, Seq(0), usize::MAX, usize::MAX).unwrap() {
+            assert_eq!(message.content.payload, vec![message.seq.0 as u8; 2_000]);
+        }
+    }
+    let error = mailbox.backup(&copies[0]).unwrap_err();
+    assert!(error.to_string().contains("not empty"), "{error}");
 }
 
 /// Makes what format 1 would have written out of a store with one generation.
