@@ -215,6 +215,9 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
         let by = format!("{} at {} {}", pause.by.name, pause.at, pause.reason);
         lines.push(("paused by", by));
     }
+    if let Some(reason) = &queue.unreachable {
+        lines.push(("refuses", format!("Redis can't be reached: {reason}")));
+    }
     if let Some(head) = &queue.head {
         let id = head.id.as_ref().map_or(String::new(), |id| format!(", id {id}"));
         lines.push(("head", format!("{} {}, attempt {}{id}", head.seq, head.state, head.attempt)));
