@@ -17,7 +17,7 @@ use crate::mailbox::{
 use crate::net::NetOptions;
 
 /// The store's folder in the data folder.
-const STORE: &str = "store";
+pub const STORE: &str = "store";
 /// The folder of the sockets' private ends in the data folder.
 const RUN: &str = "run";
 /// A unix socket's path has at most 107 bytes; the sockets' names need a few.

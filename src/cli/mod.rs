@@ -17,6 +17,7 @@ mod output;
 mod queue;
 mod send;
 mod serve;
+mod store;
 mod target;
 mod worker;
 
@@ -62,6 +63,7 @@ pub enum Command {
     Message(message::MessageArgs),
     Worker(worker::WorkerArgs),
     Journal(journal::JournalArgs),
+    Store(store::StoreArgs),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
 }
@@ -80,6 +82,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Message(args) => asked(message::run(args)),
             Command::Worker(args) => asked(worker::run(args)),
             Command::Journal(args) => asked(journal::run(args)),
+            Command::Store(args) => asked(store::run(args)),
             Command::Demo(args) => demo::run(&args),
             Command::Bench(args) => asked(async { Ok(told(bench::run(&args).await)) }),
         },

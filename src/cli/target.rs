@@ -67,7 +67,7 @@ impl Target {
         self.data_dir.is_some() || self.admin.is_some()
     }
 
-    fn load(&self) -> Result<Config, Failure> {
+    pub(super) fn load(&self) -> Result<Config, Failure> {
         let Self { config, data_dir, admin } = self.clone();
         let sources = Sources { data_dir, admin, ..Sources::of_process(config) };
         Config::load(&sources).map_err(|error| Failure::new(with_causes(&error)).exit(Exit::Config))

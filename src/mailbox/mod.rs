@@ -12,6 +12,7 @@ mod redis;
 mod reserve;
 mod routed;
 mod sled;
+mod transfer;
 
 pub use durable::{Durable, Elsewhere};
 pub use memory::MemoryMailbox;
@@ -19,6 +20,7 @@ pub use redis::{RedisConfigError, RedisMailbox, RedisNews, RedisOptions, RedisPo
 pub use reserve::{DiskReserve, Room, part_bytes};
 pub use routed::RoutedMailbox;
 pub use sled::{SledMailbox, SledOptions};
+pub use transfer::{Counts, Import, Line, Start, TransferError, export};
 
 use crate::model::{
     Batch, Content, JournalEntry, MessageId, QueueId, Recovered, Revision, RevisionRecord, Seq,

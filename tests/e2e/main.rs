@@ -13,3 +13,4 @@ mod picture;
 mod power;
 mod readme;
 mod serve;
+mod store;

@@ -43,8 +43,8 @@ use self::store::Store;
 use super::check::check;
 use super::{Durable, Elsewhere, JournalFilter, Mailbox, MailboxError};
 use crate::model::{
-    Batch, Content, JournalEntry, MessageId, QueueId, Recovered, Revision, RevisionRecord, Seq,
-    StoredMessage,
+    Batch, Content, Generation, JournalEntry, MessageId, QueueId, Recovered, Revision,
+    RevisionRecord, Seq, StoredMessage,
 };
 
 /// How a [`SledMailbox`] is opened.
@@ -57,6 +57,9 @@ pub struct SledOptions {
     pub sealed_cache_bytes: u64,
     /// How many of the older parts stay open.
     pub max_open_sealed: usize,
+    /// The run's number becomes higher than this, also in a new store: what was exported from another store
+    /// has been delivered under its numbers.
+    pub after_run: Generation,
     /// A part is written until it has this size in bytes; then a new one is begun. Disk space is given back
     /// by whole parts.
     pub rotate_bytes: u64,
@@ -76,6 +79,7 @@ impl Default for SledOptions {
             cache_bytes: 8 * 1024 * 1024,
             sealed_cache_bytes: 1024 * 1024,
             max_open_sealed: 4,
+            after_run: Generation(0),
             rotate_bytes: 128 * 1024 * 1024,
             compact_slack_bytes: 192 * 1024 * 1024,
             max_small_segments: 16 * 1024,
@@ -112,7 +116,7 @@ impl SledMailbox {
         let store = Store::open(path, &options)?;
         let log_end = Mutex::new(replay::replay(&store)?);
         let index = RwLock::new(load::load(&store)?);
-        let run = replay::raise_run(&store)?;
+        let run = replay::raise_run(&store, options.after_run.0)?;
         store.sync()?;
         let (cache, is_waiting) = (SegmentCache::default(), AtomicBool::new(false));
         let compactor = Mutex::default();

@@ -131,17 +131,18 @@ pub(super) fn read_parts(store: &Store, segment: u64, parts: u32) -> Result<Vec<
     Ok(bytes)
 }
 
-/// This run's number, one more than any before.
-pub(super) fn raise_run(store: &Store) -> Result<u64, MailboxError> {
+/// This run's number, one more than any before and than `after`.
+pub(super) fn raise_run(store: &Store, after: u64) -> Result<u64, MailboxError> {
     let before = match store.get_state(RUN)? {
         None => 0,
         Some(value) => unseal(RUN, &value)
             .and_then(|body| Reader::new(body).number())
             .map_err(|e| store.damaged(e))?,
     };
+    let run = before.max(after) + 1;
     let mut value = Vec::new();
-    super::codec::put_number(&mut value, before + 1);
+    super::codec::put_number(&mut value, run);
     super::codec::seal(RUN, &mut value);
     store.put_state(RUN, value)?;
-    Ok(before + 1)
+    Ok(run)
 }
