@@ -87,6 +87,14 @@ impl<M: Mailbox> FaultMailbox<M> {
         self.plan().maintenance
     }
 
+    fn begin_append(&self) -> Result<(), MailboxError> {
+        let mut plan = self.plan();
+        plan.broken |= plan.fail_append == Some(plan.appends);
+        plan.appends += 1;
+        self.changed.notify_all();
+        if plan.broken { Err(injected("append")) } else { Ok(()) }
+    }
+
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,14 +114,7 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
     }
 
     fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
-        let mut plan = self.plan();
-        plan.broken |= plan.fail_append == Some(plan.appends);
-        plan.appends += 1;
-        self.changed.notify_all();
-        if plan.broken {
-            return Err(injected("append"));
-        }
-        drop(plan);
+        self.begin_append()?;
         self.inner.append(batch)
     }
 
@@ -181,6 +182,37 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
     fn maintain(&self) -> Result<bool, MailboxError> {
         self.plan().maintenance += 1;
         self.inner.maintain()
+    }
+}
+
+impl<M: Durable> Durable for FaultMailbox<M> {
+    fn append_with_gaps(
+        &self,
+        batch: &Batch,
+        elsewhere: &BTreeMap<QueueId, Elsewhere>,
+    ) -> Result<(), MailboxError> {
+        self.begin_append()?;
+        self.inner.append_with_gaps(batch, elsewhere)
+    }
+
+    fn first_unfinished(&self, queue: QueueId, from: Seq) -> Option<Seq> {
+        self.inner.first_unfinished(queue, from)
+    }
+
+    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
+        self.inner.is_unfinished(queue, seq)
+    }
+
+    fn waiting(&self, queue: QueueId) -> u64 {
+        self.inner.waiting(queue)
+    }
+
+    fn last_journal(&self) -> u64 {
+        self.inner.last_journal()
+    }
+
+    fn check_sound(&self) -> Result<(), MailboxError> {
+        if self.plan().broken { Err(injected("sync")) } else { Ok(()) }
     }
 }
 

@@ -31,6 +31,8 @@ impl RoutedMailbox {
                 (Some(here), None) => (here, None, false),
                 (None, Some(there)) => (there, None, true),
                 (Some(here), Some(there)) if here < there => (here, Some(there), false),
+                // In both: the queue is just moving, so all that is in RAM is in the durable store too.
+                (Some(here), Some(there)) if here == there => (there, None, true),
                 (Some(here), Some(there)) => (there, Some(here), true),
             };
             let room = (max_messages - messages.len(), max_bytes.saturating_sub(bytes));

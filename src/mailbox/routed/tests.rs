@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::mailbox::conformance::sample::*;
-use crate::mailbox::fault::Lossy;
+use crate::mailbox::fault::{FaultMailbox, Lossy};
 use crate::mailbox::{SledMailbox, SledOptions};
 use crate::model::{MailboxKind, Op};
 
@@ -158,6 +158,79 @@ fn a_move_that_the_store_loses_leaves_what_was_in_ram() {
     let mailbox = RoutedMailbox::reopened(lossy, memory);
     mailbox.recover().unwrap();
     assert_eq!(places(&mailbox, M), [1]);
+}
+
+#[test]
+fn a_batch_that_the_store_fails_on_leaves_ram_as_it_was() {
+    let fault = FaultMailbox::new(MemoryMailbox::new());
+    fault.fail_append(2);
+    let mailbox = RoutedMailbox::new(fault);
+    mailbox.recover().unwrap();
+    mailbox.append(&batch([put(Q, MailboxKind::File), put(M, MailboxKind::Memory)])).unwrap();
+    mailbox.append(&appends(M, 1..=2)).unwrap();
+    mailbox.append(&batch([append(M, 3, "c"), finish(M, 1), append(Q, 1, "a")])).unwrap_err();
+    assert_eq!((places(&mailbox, M), places(&mailbox, Q)), (vec![1, 2], vec![]));
+    mailbox.append(&appends(M, 3..=3)).unwrap_err();
+    mailbox.sync().unwrap_err();
+    assert_eq!(places(&mailbox, M), [1, 2], "broken stays broken, for what is in RAM too");
+}
+
+#[test]
+fn a_commit_of_what_is_in_ram_waits_for_no_disk() {
+    let fault = FaultMailbox::new(MemoryMailbox::new());
+    // The first sync is for the queue and the places set aside; another would be one too many.
+    fault.fail_sync(1);
+    let mailbox = RoutedMailbox::new(fault);
+    mailbox.recover().unwrap();
+    mailbox.append(&batch([put(M, MailboxKind::Memory), append(M, 1, "a")])).unwrap();
+    mailbox.sync().unwrap();
+    for seq in 2..=1_000 {
+        mailbox.append(&batch([append(M, seq, "b"), finish(M, seq - 1)])).unwrap();
+        mailbox.sync().unwrap();
+    }
+    mailbox.append(&batch([journal(1, M, None)])).unwrap();
+    mailbox.sync().unwrap_err();
+}
+
+#[test]
+fn queues_are_read_whole_while_they_move_and_others_are_written() {
+    const MOVING: u32 = 60;
+    const WAITING: u64 = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let (mailbox, _) = open(folder.path());
+    let moving: Vec<QueueId> = (100..100 + MOVING).map(QueueId).collect();
+    for &queue in &moving {
+        mailbox.append(&batch([put(queue, MailboxKind::Memory)])).unwrap();
+        mailbox.append(&appends(queue, 1..=WAITING)).unwrap();
+    }
+    mailbox.append(&batch([put(M, MailboxKind::Mixed)])).unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for page in [1, 7, 1_000] {
+            let (mailbox, over, moving) = (&mailbox, &over, &moving);
+            threads.spawn(move || {
+                while !over.load(Ordering::Acquire) {
+                    // Each page is checked against the places that it must have.
+                    let queue = moving[fastrand::usize(0..moving.len())];
+                    for from in (1..=WAITING).step_by(page) {
+                        let read = mailbox.read(queue, Seq(from), page, usize::MAX).unwrap();
+                        let read: Vec<u64> = read.iter().map(|message| message.seq.0).collect();
+                        let expected: Vec<u64> = (from..=WAITING).take(page).collect();
+                        assert_eq!(read, expected, "queue {queue}");
+                    }
+                    let written = mailbox.read(M, Seq(0), 100, usize::MAX).unwrap();
+                    assert!(written.is_sorted_by_key(|message| message.seq));
+                }
+            });
+        }
+        for (&queue, seq) in moving.iter().zip(1..) {
+            mailbox.append(&batch([append(M, seq, "x"), put(queue, MailboxKind::File)])).unwrap();
+            mailbox.sync().unwrap();
+        }
+        over.store(true, Ordering::Release);
+    });
+    assert_eq!(places(&mailbox, M), (1..=u64::from(MOVING)).collect::<Vec<_>>());
+    assert!(moving.iter().all(|&queue| in_ram(&mailbox, queue) == 0));
 }
 
 #[test]
