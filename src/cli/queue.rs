@@ -10,7 +10,7 @@ use crate::admin::dto::{
     QueueName, QueueSettings, QueueState, QueueView, SettingsRequest, Timestamp,
 };
 use crate::console::text::clean::clean;
-use crate::model::{MailboxKind, SettingChange};
+use crate::model::{MailboxKind, Overflow, SettingChange};
 
 /// See queues, stop and start their delivery
 #[derive(Debug, Args)]
@@ -203,8 +203,8 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
         (
             "since start",
             format!(
-                "{} accepted, {} done, {} failed attempts, {} duplicates",
-                queue.accepted, queue.done, queue.failed, queue.duplicates
+                "{} accepted, {} done, {} failed attempts, {} duplicates, {} dead-lettered",
+                queue.accepted, queue.done, queue.failed, queue.duplicates, queue.dead_lettered
             ),
         ),
     ];
@@ -226,5 +226,18 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
         }
     }
     lines.push(("settings", settings(queue)));
+    let settings = &queue.settings;
+    let bounds = [
+        settings.message_bound().map(|max| format!("{max} messages")),
+        settings.byte_bound().map(|max| format!("{max} bytes")),
+    ];
+    let bounds: Vec<String> = bounds.into_iter().flatten().collect();
+    if !bounds.is_empty() {
+        let then = match (settings.overflow, settings.dead_letter_of(&queue.name)) {
+            (Overflow::DeadLetterOldest, Ok(target)) => format!("oldest to {target}"),
+            (overflow, _) => overflow.as_str().to_owned(),
+        };
+        lines.push(("at most", format!("{}, then: {then}", bounds.join(", "))));
+    }
     lines.iter().map(|(name, text)| format!("{name:<12} {}\n", clean(text))).collect()
 }

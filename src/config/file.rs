@@ -57,19 +57,19 @@ const QUEUE: Keys = Keys {
         "max_bytes",
         "overflow",
         "dedup",
+        "dead_letter",
     ],
-    later: &["ttl_ms", "resend", "schema", "dead_letter", "priority"],
+    later: &["ttl_ms", "resend", "schema", "priority"],
 };
 const RETRY: Keys =
     Keys { known: &["attempts", "backoff", "initial_ms", "max_ms", "jitter"], later: &[] };
 const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
 
 /// Values of design.md 7 that come later.
-const LATER_VALUES: [(&str, &[&str]); 4] = [
+const LATER_VALUES: [(&str, &[&str]); 3] = [
     ("mailbox", &["replicated"]),
     ("ordering", &["key", "none"]),
     ("on_failure", &["dead-letter", "drop"]),
-    ("overflow", &["dead-letter-oldest"]),
 ];
 
 /// How alike two keys must be for one to be meant by the other (1: the same).

@@ -247,6 +247,11 @@ fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, Co
                 if !prefix.is_empty() {
                     QueueName::new(prefix).map_err(|e| bad(&place, e.to_string()))?;
                 }
+                // Any name that the template may give.
+                let like = QueueName::new(&format!("{prefix}x"));
+                like.map_err(|e| e.to_string())
+                    .and_then(|like| settings.dead_letter_of(&like))
+                    .map_err(|reason| bad(&settings_place, format!("queues.{name:?}: {reason}")))?;
                 templates.push(QueueTemplate {
                     prefix: prefix.to_owned(),
                     settings: Arc::new(settings),
@@ -254,6 +259,9 @@ fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, Co
             }
             None => {
                 let name = QueueName::new(&name).map_err(|e| bad(&place, e.to_string()))?;
+                settings
+                    .dead_letter_of(&name)
+                    .map_err(|reason| bad(&settings_place, format!("queues.{name:?}: {reason}")))?;
                 queues.push((name, settings));
             }
         }

@@ -145,6 +145,7 @@ pub(crate) fn queue(
         done: 1_000,
         failed: 1,
         duplicates: 0,
+        dead_lettered: 0,
         settings: QueueSettings::default(),
         overrides: Vec::new(),
         unreachable: None,

@@ -36,6 +36,7 @@ impl Engine {
             if accepted.duplicate {
                 out.ops.push(Op::PassEntry { queue, entry: id });
             }
+            self.shed(at, out);
         }
         self.offer(at, out);
     }
@@ -71,7 +72,12 @@ impl Engine {
     /// A full queue leaves what others send to it in its stream. Nothing is refused: nobody would hear it.
     fn has_room(&self, at: QueueIndex, arrival: &Arrival) -> bool {
         let queue = self.queue(at);
+        let (name, settings) = (&queue.record.name, &queue.record.settings);
         queue.depth() == 0
-            || Added::default().count(Some(queue), &queue.record.settings, &arrival.content).is_ok()
+            || match Added::default().count(Some(queue), settings, &arrival.content) {
+                Ok(None) => true,
+                Ok(Some(beyond)) => self.admit_beyond(name, settings, &beyond).is_ok(),
+                Err(_) => false,
+            }
     }
 }

@@ -111,6 +111,7 @@ impl Engine {
         queue.dedup.resize(settings.dedup.last());
         queue.record.settings = Arc::new(settings);
         out.ops.push(Op::PutQueue(queue.record.clone()));
+        self.note_dead_letters(at);
         self.touch(at);
     }
 

@@ -170,12 +170,41 @@ impl Engine {
         let Self { queues, budget, .. } = self;
         let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         let entry = queue.window.remove(seq, budget);
+        self.finish(at, seq, entry, how, out)
+    }
+
+    /// As `retire`, for a message that may not be in the window but was read just now.
+    pub(super) fn retire_entry(
+        &mut self,
+        at: QueueIndex,
+        entry: Entry,
+        how: Finish,
+        out: &mut Effects,
+    ) {
+        let Self { queues, budget, .. } = self;
+        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        queue.window.remove(entry.seq, budget);
+        self.finish(at, entry.seq, Some(entry), how, out);
+    }
+
+    fn finish(
+        &mut self,
+        at: QueueIndex,
+        seq: Seq,
+        entry: Option<Entry>,
+        how: Finish,
+        out: &mut Effects,
+    ) -> bool {
+        let queue = self.queue_mut(at);
         let record = queue.finish(seq, entry.as_ref());
         queue.window.cover_until(queue.floor);
         out.ops.push(Op::Finish { queue: queue.record.id, seq, how });
         match how {
             Finish::Done => queue.counters.done = queue.counters.done.saturating_add(1),
             Finish::Cancelled => {}
+            Finish::DeadLettered => {
+                queue.counters.dead_lettered = queue.counters.dead_lettered.saturating_add(1);
+            }
         }
         record.is_some_and(|record| record.retried)
     }
@@ -215,6 +244,7 @@ impl Engine {
         messages: Vec<StoredMessage>,
         out: &mut Effects,
     ) {
+        self.shed_loaded(at, from, &messages, out);
         let Self { queues, budget, .. } = self;
         let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         let Some(next_seq) = queue.window.end_load(from, budget) else {

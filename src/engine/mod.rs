@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `event`, `effect` | every input, every output |
-//! | `send` | accepting messages, making queues |
+//! | `send`, `dead_letter` | accepting messages, making queues; the oldest make room |
 //! | `arrive` | what comes by a Redis stream |
 //! | `queue`, `lane`, `window`, `dedup` | a queue: its places, what may go next, contents in RAM, known ids |
 //! | `dispatch` | which queue is served by which worker next; loads |
@@ -16,6 +16,7 @@
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
 mod arrive;
 mod control;
+mod dead_letter;
 mod dedup;
 mod dispatch;
 mod effect;
@@ -104,6 +105,8 @@ pub struct Engine {
     by_name: HashMap<QueueName, QueueIndex>,
     by_id: HashMap<QueueId, QueueIndex>,
     last_queue_id: u32,
+    /// Names of queues into which others dead-letter, there or not.
+    dead_letter_queues: BTreeSet<QueueName>,
     budget: Budget,
 
     workers: BTreeMap<WorkerId, Worker>,
@@ -150,6 +153,7 @@ impl Engine {
             by_name: HashMap::new(),
             by_id: HashMap::new(),
             last_queue_id: 0,
+            dead_letter_queues: BTreeSet::new(),
             budget: Budget::new(options.total_window_bytes),
             workers: BTreeMap::new(),
             unmade: BTreeMap::new(),
@@ -173,6 +177,7 @@ impl Engine {
             let dues: Vec<Timestamp> =
                 queue.records.values().filter_map(|record| record.due).collect();
             let at = engine.add_queue(queue);
+            engine.note_dead_letters(at);
             for due in dues {
                 engine.timers.set(due, Timer::Due(at));
             }

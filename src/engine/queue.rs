@@ -28,6 +28,7 @@ pub(super) struct Counters {
     pub(super) done: u64,
     pub(super) failed: u64,
     pub(super) duplicates: u64,
+    pub(super) dead_lettered: u64,
 }
 
 /// A queue.
@@ -63,6 +64,8 @@ pub(super) struct Queue {
     pub(super) ticket: Option<u64>,
     /// The ticket that it had before it was loaded for a free worker: it keeps its turn.
     pub(super) kept_turn: Option<u64>,
+    /// Where the read of what is to be dead-lettered began, while it is under way.
+    pub(super) shedding: Option<Seq>,
     /// Connected workers that serve it.
     pub(super) workers: Vec<WorkerId>,
     /// Header and payload bytes of what is not finished.
@@ -119,6 +122,7 @@ impl Queue {
             lane: Lane::default(),
             ticket: None,
             kept_turn: None,
+            shedding: None,
             workers: Vec::new(),
             bytes: backlog.bytes,
             oldest_at: backlog.oldest_at,
@@ -143,6 +147,18 @@ impl Queue {
 
     fn unfinished(&self) -> u64 {
         self.next_seq.0.saturating_sub(self.floor.0).saturating_sub(self.finished.len() as u64)
+    }
+
+    /// Messages that a worker has or an operator edits.
+    pub(super) fn staying(&self) -> u64 {
+        let leased = self.lane.in_flight().map(|in_flight| in_flight.seq);
+        let held = self.holds.keys().filter(|&&seq| Some(seq) != leased).count() as u64;
+        held.saturating_add(u64::from(leased.is_some_and(|seq| self.is_unfinished(seq))))
+    }
+
+    /// Finished places behind one that is not.
+    pub(super) fn finished_ahead(&self) -> usize {
+        self.finished.len()
     }
 
     /// Whether the place holds a message that is not finished; a cancelled one that can be restored isn't.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::model::{
     Accepted, Actor, Content, JournalKind, MailboxKind, MessageId, Op, Origin, QueueId, QueueName,
-    QueueRecord, QueueSettings, RejectCode, Rejection, StreamEntry,
+    QueueRecord, QueueSettings, RejectCode, Rejection, Seq, StreamEntry,
 };
 
+use super::dead_letter::Beyond;
 use super::event::CallSpec;
 use super::journal::Entry;
 use super::queue::{Queue, QueueIndex};
@@ -18,7 +19,7 @@ use super::{Effect, Effects, Engine};
 
 /// When a producer that met a full queue may try again, in milliseconds: about what an operator or a
 /// worker needs to make room, and rare enough not to be a load.
-const FULL_RETRY_MS: u64 = 1_000;
+pub(super) const FULL_RETRY_MS: u64 = 1_000;
 
 impl Engine {
     pub(super) fn handle_send(
@@ -47,6 +48,7 @@ impl Engine {
                 }
                 None => accepted.push(one),
             }
+            self.shed(at, out);
             self.offer(at, out);
         }
         if call.is_none() {
@@ -63,17 +65,32 @@ impl Engine {
         entry: Option<Box<StreamEntry>>,
         out: &mut Effects,
     ) -> Accepted {
-        let bounds = self.bounds;
-        let now = self.now;
         self.touch(at);
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let queue = self.queue_mut(at);
         let id = content.id().clone();
         let name = queue.record.name.clone();
         if let Some(seq) = queue.dedup.find(&id) {
             queue.counters.duplicates = queue.counters.duplicates.saturating_add(1);
             return Accepted { id, queue: name, seq, duplicate: true };
         }
+        let seq = self.append(at, content, entry, out);
+        Accepted { id, queue: name, seq, duplicate: false }
+    }
+
+    /// Puts a message at its queue's end, whatever its id is, and returns its place.
+    pub(super) fn append(
+        &mut self,
+        at: QueueIndex,
+        content: Content,
+        entry: Option<Box<StreamEntry>>,
+        out: &mut Effects,
+    ) -> Seq {
+        let bounds = self.bounds;
+        let now = self.now;
+        self.touch(at);
+        let Self { queues, budget, .. } = self;
+        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let id = content.id().clone();
         let seq = queue.append(now, content.size_bytes());
         queue.dedup.insert(&id, seq);
         let content = Arc::new(content);
@@ -89,7 +106,7 @@ impl Engine {
                 .push(window::Entry { seq, accepted_at: now, content, unreadable: false }, budget);
         }
         out.ops.push(Op::Append { queue: queue.record.id, seq, at: now, content, entry });
-        Accepted { id, queue: name, seq, duplicate: false }
+        seq
     }
 
     /// Whether all messages can be accepted. Nothing is changed.
@@ -121,8 +138,9 @@ impl Engine {
                 continue;
             }
             let added = added.entry(name).or_default();
-            if !unbounded {
-                added.count(existing, settings, content)?;
+            if !unbounded && let Some(beyond) = added.count(existing, settings, content)? {
+                self.admit_beyond(name, settings, &beyond)
+                    .map_err(|full| full.of(content.id().clone()))?;
             }
         }
         let new = added.keys().filter(|name| !self.by_name.contains_key(**name)).count();
@@ -161,6 +179,7 @@ impl Engine {
         };
         out.ops.push(Op::PutQueue(record.clone()));
         let at = self.add_queue(Queue::empty(record, self.seed));
+        self.note_dead_letters(at);
         self.write_journal(at, Entry::new(JournalKind::QueueCreated, actor), out);
         for id in self.unmade.remove(&name).unwrap_or_default() {
             if let Some(worker) = self.workers.get_mut(&id) {
@@ -182,18 +201,19 @@ pub(super) struct Added<'a> {
 }
 
 impl<'a> Added<'a> {
-    /// Counts a message in, unless it is a duplicate; an error if the queue is full then.
+    /// Counts a message in, unless it is a duplicate: by how much the queue is beyond its bounds then. An
+    /// error if the message alone is.
     pub(super) fn count(
         &mut self,
         queue: Option<&Queue>,
         settings: &QueueSettings,
         content: &'a Content,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Option<Beyond>, Rejection> {
         let id = content.id();
         let deduplicates = settings.dedup.last() > 0;
         let known = queue.is_some_and(|queue| queue.dedup.find(id).is_some());
         if deduplicates && (known || !self.ids.insert(id)) {
-            return Ok(());
+            return Ok(None);
         }
         let size = content.size_bytes();
         self.messages = self.messages.saturating_add(1);
@@ -210,10 +230,14 @@ impl<'a> Added<'a> {
         } else if let Some(max) = max_bytes.filter(|&max| bytes > max) {
             format!("the queue takes at most {max} bytes")
         } else {
-            return Ok(());
+            return Ok(None);
         };
-        let full = Rejection::new(RejectCode::Full, reason);
-        Err(full.retry_after(FULL_RETRY_MS).of(id.clone()))
+        Ok(Some(Beyond {
+            messages: max_messages.map_or(0, |max| messages.saturating_sub(max)),
+            bytes: max_bytes.map_or(0, |max| bytes.saturating_sub(max)),
+            depth: messages,
+            reason,
+        }))
     }
 }
 

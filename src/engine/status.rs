@@ -26,7 +26,10 @@ impl Engine {
                 Effect::Rejected { origin, rejection }
             }
             Some((at, queue)) => match queue.dedup.find(&id) {
-                Some(seq) => Effect::Status { origin, report: self.report(at, seq, id) },
+                Some(seq) => {
+                    let (at, seq) = self.dead_letter_place(at, seq, &id).unwrap_or((at, seq));
+                    Effect::Status { origin, report: self.report(at, seq, id) }
+                }
                 None => Effect::FindMessage { origin, id, queue: Some(queue.record.id) },
             },
         };

@@ -158,6 +158,7 @@ impl Engine {
             done: counters.done,
             failed: counters.failed,
             duplicates: counters.duplicates,
+            dead_lettered: counters.dead_lettered,
             settings: QueueSettings::clone(&queue.record.settings),
             overrides: queue.record.overrides.clone(),
             unreachable: self.unreachable(&queue.record.settings).map(str::to_owned),

@@ -186,7 +186,11 @@ impl Held {
                     .revisions
                     .insert(revision.revision, (revision.clone(), Arc::clone(content)));
             }
-            Op::Finish { queue, seq, how: Finish::Done | Finish::Cancelled } => {
+            Op::Finish {
+                queue,
+                seq,
+                how: Finish::Done | Finish::Cancelled | Finish::DeadLettered,
+            } => {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
                 queue.finish(*seq);
             }

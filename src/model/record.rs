@@ -99,6 +99,8 @@ pub enum Finish {
     Done,
     /// Cancelled by an operator, and past the point of undoing.
     Cancelled,
+    /// Moved to the queue's dead-letter queue.
+    DeadLettered,
 }
 
 /// A queue as the store keeps it.

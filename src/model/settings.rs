@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::QueueName;
 use super::limits;
 
 /// How a queue behaves. Defaults are the configuration's.
@@ -34,6 +35,8 @@ pub struct QueueSettings {
     pub overflow: Overflow,
     /// Which ids are remembered for de-duplication.
     pub dedup: Dedup,
+    /// Where dead letters go: a queue's name, in which `{queue}` stands for this one's.
+    pub dead_letter: String,
 }
 
 impl Default for QueueSettings {
@@ -51,6 +54,7 @@ impl Default for QueueSettings {
             max_bytes: 0,
             overflow: Overflow::Reject,
             dedup: Dedup::default(),
+            dead_letter: "{queue}.dead".to_owned(),
         }
     }
 }
@@ -81,6 +85,16 @@ impl QueueSettings {
         }
     }
 
+    /// The dead-letter queue of the queue with these settings and this name, or why there can be none.
+    pub fn dead_letter_of(&self, name: &QueueName) -> Result<QueueName, String> {
+        let target = self.dead_letter.replace("{queue}", name.as_str());
+        let target = QueueName::new(&target).map_err(|error| format!("dead_letter: {error}"))?;
+        if target == *name {
+            return Err(format!("dead_letter is {target}, the queue itself; name another"));
+        }
+        Ok(target)
+    }
+
     /// Whether a Redis keeps payloads of this queue.
     pub const fn needs_redis(&self) -> bool {
         match self.mailbox {
@@ -105,6 +119,8 @@ impl QueueSettings {
                 retry.max_ms, retry.initial_ms
             ));
         }
+        QueueName::new(&self.dead_letter.replace("{queue}", "x"))
+            .map_err(|error| format!("dead_letter: {error}"))?;
         if self.lease_ms < MIN_LEASE_MS {
             return Err(format!("lease_ms is {}; at least {MIN_LEASE_MS}", self.lease_ms));
         }
@@ -185,6 +201,18 @@ pub enum Overflow {
     /// REJECTED `full`.
     #[default]
     Reject,
+    /// It is accepted, and the oldest go to the dead-letter queue.
+    DeadLetterOldest,
+}
+
+impl Overflow {
+    /// The word used in the configuration and on screens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::DeadLetterOldest => "dead-letter-oldest",
+        }
+    }
 }
 
 /// When a message counts as done.

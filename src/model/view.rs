@@ -96,6 +96,9 @@ pub struct QueueView {
     pub failed: u64,
     /// Duplicates answered since the broker started.
     pub duplicates: u64,
+    /// Moved to its dead-letter queue since the broker started.
+    #[serde(default)]
+    pub dead_lettered: u64,
     /// How it behaves.
     pub settings: QueueSettings,
     /// Keys of `settings` that an operator has set, whatever the configuration says.

@@ -157,12 +157,12 @@ def test_what_was_accepted_survives_a_call_that_fails(make_broker, call, error):
         check(broker, accepted)
 
 
-@pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
+@pytest.mark.parametrize("call, when", [("fdatasync", "30+"), ("pwrite64", "6+")])
 def test_a_store_that_never_can_be_written_again_accepts_nothing_and_ends_with_an_error(
-    make_broker, call
+    make_broker, call, when
 ):
     broker = make_broker()
-    broker.wrap = inject(call, "error=EIO:when=30+")
+    broker.wrap = inject(call, f"error=EIO:when={when}")
     assert start(broker)
     accepted = {}
     with Client(broker) as client:
@@ -182,7 +182,7 @@ def test_a_store_that_never_can_be_written_again_accepts_nothing_and_ends_with_a
 def test_a_flush_that_hangs_ends_the_process_and_loses_nothing(make_broker):
     broker = make_broker()
     # Longer than the broker waits for a commit and for its threads together.
-    broker.wrap = inject("fdatasync", "delay_enter=90000000:when=20")
+    broker.wrap = inject("fdatasync", "delay_enter=55000000:when=20")
     assert start(broker)
     accepted = {}
     with Client(broker) as client:

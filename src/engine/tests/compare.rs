@@ -94,6 +94,9 @@ impl World {
                 let payload = String::from_utf8_lossy(&content.payload);
                 assert_eq!(self.model.queues[at].message(seq.0).payload(), payload);
             }
+            Op::Finish { how: Finish::DeadLettered, .. } => {
+                panic!("no queue here dead-letters")
+            }
             Op::Finish { queue, seq, how: Finish::Cancelled } => {
                 let at = self.index_of(*queue);
                 self.model.queues[at].finish(seq.0, Finish::Cancelled);

@@ -11,6 +11,7 @@ mod accepting;
 mod arriving;
 mod calls;
 mod compare;
+mod dead_letters;
 mod delivery;
 mod loading;
 mod model;

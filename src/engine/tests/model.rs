@@ -266,6 +266,7 @@ impl ModelQueue {
                 assert!(leased, "only what is delivered is done");
                 message.state = MessageState::Done;
             }
+            Finish::DeadLettered => panic!("no queue here dead-letters"),
             Finish::Cancelled => assert_eq!(message.state, MessageState::Cancelled),
         }
         message.over = true;

@@ -1,0 +1,304 @@
+//! Dead letters: messages that leave their queue for another, with a reason (design.md rules 4 and 5).
+//!
+//! One reason so far: `max-length`. A queue with `overflow = "dead-letter-oldest"` takes a message that goes
+//! beyond its bounds, and its oldest go to its dead-letter queue, each in one commit with its arrival there.
+//! Oldest is what it says, a blocked head too; only what a worker has or an operator edits stays. A
+//! dead-letter queue never does this itself: when it is full, the queues before it refuse as others do.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Content, Finish, Header, MessageId, MessageState, Overflow, QueueName, QueueSettings,
+    RejectCode, Rejection, Seq, StoredMessage, WorkError,
+};
+
+use super::queue::{Queue, QueueIndex};
+use super::request::CallEnd;
+use super::retry::clip;
+use super::window::Entry;
+use super::worker::broker;
+use super::{Effect, Effects, Engine};
+
+/// Why a message is a dead letter, in the header's `dead_letter.reason`: its queue was full.
+const MAX_LENGTH: &str = "max-length";
+/// Messages, and their bytes, that a queue may hold beyond its bounds while its oldest are read from the store
+/// to be moved: a few reads' worth. Beyond, producers are refused.
+const MAX_UNSHED: u64 = 1_024;
+const MAX_UNSHED_BYTES: u64 = 32 * 1024 * 1024;
+/// When a producer may try again then, in milliseconds: after a read or two.
+const UNSHED_RETRY_MS: u64 = 100;
+/// Places finished behind one that stays (leased, or edited): each is kept in RAM and in the store until that
+/// one is at its end.
+const MAX_FINISHED_AHEAD: usize = 1_024;
+/// What is read at once to be moved.
+const SHED_MESSAGES: usize = 64;
+const SHED_BYTES: usize = 1024 * 1024;
+/// How much of the last error goes into the header, in bytes: a header has a bound.
+const ERROR_BYTES: usize = 256;
+
+/// By how much a request would go beyond a queue's bounds.
+#[derive(Debug)]
+pub(super) struct Beyond {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    /// Messages in the queue then.
+    pub(super) depth: u64,
+    /// For people: which bound.
+    pub(super) reason: String,
+}
+
+impl Engine {
+    /// A queue that dead-letters makes its target a dead-letter queue, whether that is there yet or not.
+    pub(super) fn note_dead_letters(&mut self, at: QueueIndex) {
+        let record = &self.queue(at).record;
+        if record.settings.overflow == Overflow::DeadLetterOldest
+            && let Ok(target) = record.settings.dead_letter_of(&record.name)
+        {
+            self.dead_letter_queues.insert(target);
+        }
+    }
+
+    /// Whether a queue may go beyond its bounds because its oldest make room.
+    pub(super) fn admit_beyond(
+        &self,
+        name: &QueueName,
+        settings: &QueueSettings,
+        beyond: &Beyond,
+    ) -> Result<(), Rejection> {
+        let full = |reason: String, retry_ms| {
+            Err(Rejection::new(RejectCode::Full, reason).retry_after(retry_ms))
+        };
+        let reason = &beyond.reason;
+        let queue = self.by_name.get(name).map(|&at| self.queue(at));
+        match settings.overflow {
+            Overflow::Reject => return full(reason.clone(), super::send::FULL_RETRY_MS),
+            Overflow::DeadLetterOldest => {}
+        }
+        if let Err(why) = self.has_dead_letter_room(name, settings) {
+            return full(format!("{reason}, and {why}"), super::send::FULL_RETRY_MS);
+        }
+        let stays = queue.map_or(0, Queue::staying);
+        if beyond.messages >= beyond.depth.saturating_sub(stays)
+            || queue.is_some_and(|queue| queue.finished_ahead() >= MAX_FINISHED_AHEAD)
+        {
+            let reason = format!("{reason}, and its oldest are being worked on or edited");
+            return full(reason, super::send::FULL_RETRY_MS);
+        }
+        if beyond.messages > MAX_UNSHED || beyond.bytes > MAX_UNSHED_BYTES {
+            return full(format!("{reason}, and its oldest are just being moved"), UNSHED_RETRY_MS);
+        }
+        Ok(())
+    }
+
+    /// Where a finished message is, if it was dead-lettered lately.
+    pub(super) fn dead_letter_place(
+        &self,
+        at: QueueIndex,
+        seq: Seq,
+        id: &MessageId,
+    ) -> Option<(QueueIndex, Seq)> {
+        let queue = self.queue(at);
+        match queue.record.settings.overflow {
+            Overflow::Reject => None,
+            Overflow::DeadLetterOldest if queue.is_unfinished(seq) => None,
+            Overflow::DeadLetterOldest => {
+                let target = queue.record.settings.dead_letter_of(&queue.record.name).ok()?;
+                let &at = self.by_name.get(&target)?;
+                Some((at, self.queue(at).dedup.find(id)?))
+            }
+        }
+    }
+
+    /// Why nothing can be dead-lettered from a queue now.
+    fn has_dead_letter_room(
+        &self,
+        name: &QueueName,
+        settings: &QueueSettings,
+    ) -> Result<(), String> {
+        if self.dead_letter_queues.contains(name) {
+            return Err("it is a dead-letter queue itself".to_owned());
+        }
+        let target = settings.dead_letter_of(name)?;
+        let queue = self.by_name.get(&target).map(|&at| self.queue(at));
+        if queue.is_none() && self.queues.len() >= self.max_queues {
+            return Err(format!("its dead-letter queue {target} can't be made: too many queues"));
+        }
+        let bounds = queue.map_or_else(
+            || self.template(&target).cloned().unwrap_or_default(),
+            |queue| Arc::clone(&queue.record.settings),
+        );
+        self.refuse_unreachable(&bounds).map_err(|refused| refused.reason)?;
+        let (depth, bytes) = queue.map_or((0, 0), |queue| (queue.depth(), queue.bytes));
+        let is_full = bounds.message_bound().is_some_and(|max| depth >= max)
+            || bounds.byte_bound().is_some_and(|max| bytes >= max);
+        if is_full {
+            return Err(format!("its dead-letter queue {target} is full"));
+        }
+        Ok(())
+    }
+
+    /// Moves the oldest of a queue that is beyond its bounds to its dead-letter queue; what is not in RAM is
+    /// read first.
+    pub(super) fn shed(&mut self, at: QueueIndex, out: &mut Effects) {
+        while let Some(seq) = self.next_to_shed(at) {
+            let Some(entry) = self.queue(at).window.get(seq) else {
+                return self.load_to_shed(at, seq, out);
+            };
+            if entry.unreadable {
+                return;
+            }
+            let entry = Entry { content: Arc::clone(&entry.content), ..*entry };
+            if !self.dead_letter(at, entry, MAX_LENGTH, out) {
+                return;
+            }
+        }
+    }
+
+    /// The oldest message that may go, if the queue is beyond its bounds.
+    fn next_to_shed(&self, at: QueueIndex) -> Option<Seq> {
+        let queue = self.queue(at);
+        let settings = &queue.record.settings;
+        match settings.overflow {
+            Overflow::Reject => return None,
+            Overflow::DeadLetterOldest if self.stopping => return None,
+            Overflow::DeadLetterOldest => {}
+        }
+        let is_beyond = settings.message_bound().is_some_and(|max| queue.depth() > max)
+            || settings.byte_bound().is_some_and(|max| queue.bytes > max);
+        if !is_beyond || queue.finished_ahead() >= MAX_FINISHED_AHEAD {
+            return None;
+        }
+        let mut seq = queue.head()?;
+        while seq < queue.next_seq {
+            let stays = !queue.is_unfinished(seq)
+                || queue.holds.contains_key(&seq)
+                || match queue.state_of(seq, self.now) {
+                    MessageState::Leased | MessageState::Cancelled | MessageState::Done => true,
+                    MessageState::Ready | MessageState::Waiting | MessageState::Blocked => false,
+                };
+            if !stays {
+                return Some(seq);
+            }
+            seq = seq.next();
+        }
+        None
+    }
+
+    fn load_to_shed(&mut self, at: QueueIndex, from: Seq, out: &mut Effects) {
+        let queue = self.queue_mut(at);
+        if queue.shedding.is_none() {
+            queue.shedding = Some(from);
+            out.effects.push(Effect::Load {
+                queue: queue.record.id,
+                from,
+                max_messages: SHED_MESSAGES,
+                max_bytes: SHED_BYTES,
+            });
+        }
+    }
+
+    /// The store's answer to a read of what is to be moved. What was saved or taken meanwhile is read again; what
+    /// can't be read, or not be moved now, is tried again when the next message comes.
+    pub(super) fn shed_loaded(
+        &mut self,
+        at: QueueIndex,
+        from: Seq,
+        messages: &[StoredMessage],
+        out: &mut Effects,
+    ) {
+        if self.queue_mut(at).shedding.take_if(|shedding| *shedding == from).is_none() {
+            return;
+        }
+        let mut goes_on = !messages.is_empty();
+        for message in messages {
+            // One that stayed when the read began may be the oldest now: it is read first.
+            let Some(seq) = self.next_to_shed(at).filter(|&seq| seq >= from) else { break };
+            if message.seq < seq {
+                continue;
+            }
+            let revision = message.record.as_ref().map(|record| record.revision);
+            if message.seq == seq && revision.unwrap_or_default() != self.queue(at).revision_of(seq)
+            {
+                break;
+            }
+            let content = Arc::clone(&message.content);
+            let accepted_at = message.accepted_at;
+            let entry = Entry { seq, accepted_at, content, unreadable: false };
+            goes_on = message.seq == seq
+                && message.unreadable.is_none()
+                && self.dead_letter(at, entry, MAX_LENGTH, out);
+            if !goes_on {
+                break;
+            }
+        }
+        if goes_on {
+            self.shed(at, out);
+        }
+        self.offer(at, out);
+    }
+
+    /// Moves one message; `false` if its dead-letter queue can't take it now.
+    fn dead_letter(
+        &mut self,
+        at: QueueIndex,
+        entry: Entry,
+        reason: &'static str,
+        out: &mut Effects,
+    ) -> bool {
+        let record = self.queue(at).record.clone();
+        if self.has_dead_letter_room(&record.name, &record.settings).is_err() {
+            return false;
+        }
+        let Ok(target) = record.settings.dead_letter_of(&record.name) else { return false };
+        let target_at = match self.by_name.get(&target) {
+            Some(&at) => at,
+            None => {
+                let settings = self.template(&target).cloned().unwrap_or_default();
+                self.make_queue(target.clone(), settings, broker(), out)
+            }
+        };
+        let seq = entry.seq;
+        let content = self.dead(at, &entry, reason);
+        self.append(target_at, content, None, out);
+        self.retire_entry(at, entry, Finish::DeadLettered, out);
+        let error = WorkError {
+            code: reason.to_owned(),
+            message: format!("its queue was full; it is in {target}"),
+            detail: String::new(),
+        };
+        let end = CallEnd::without_reply(crate::model::CallStatus::Failed, error);
+        self.end_calls(at, seq, end, out);
+        self.touch(at);
+        self.offer(target_at, out);
+        true
+    }
+
+    /// The message with where it comes from and why in its header. A header that has no room for that stays
+    /// as it is.
+    fn dead(&self, at: QueueIndex, entry: &Entry, reason: &str) -> Content {
+        let queue = self.queue(at);
+        let record = queue.records.get(&entry.seq);
+        let mut came_from = json!({
+            "queue": queue.record.name.as_str(),
+            "seq": entry.seq.0,
+            "reason": reason,
+            "at": self.now.to_string(),
+            "attempts": record.map_or(0, |record| record.attempts),
+        });
+        if let Some(error) = record.and_then(|record| record.last_error.as_ref()) {
+            let mut text = format!("{}: {}", error.code, error.message);
+            clip(&mut text, ERROR_BYTES);
+            if let Some(fields) = came_from.as_object_mut() {
+                fields.insert("error".to_owned(), Value::String(text));
+            }
+        }
+        let header = &entry.content.header;
+        let mut fields = header.to_map();
+        fields.insert("dead_letter".to_owned(), came_from);
+        let header =
+            Header::from_map(fields, || header.id().clone()).unwrap_or_else(|_| header.clone());
+        Content { header, payload: entry.content.payload.clone() }
+    }
+}
