@@ -258,7 +258,7 @@ impl Changes {
             touched.push(id);
             match index.queues.get_mut(&id) {
                 Some(queue) => queue.record = record,
-                None => drop(index.queues.insert(id, Queue::new(record))),
+                None => drop(index.queues.insert(id, Box::new(Queue::new(record)))),
             }
         }
         for (id, directory) in segments {

@@ -209,7 +209,8 @@ impl Queue {
             record,
             progress: Progress::new(),
             next: 1,
-            runs: VecDeque::new(),
+            // Most queues of a large broker have one; the next would make room for four.
+            runs: VecDeque::with_capacity(1),
             extras: BTreeMap::new(),
         }
     }
@@ -289,7 +290,8 @@ impl Queue {
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    pub(super) queues: BTreeMap<QueueId, Queue>,
+    /// Boxed: the map's nodes are often half empty.
+    pub(super) queues: BTreeMap<QueueId, Box<Queue>>,
     pub(super) segments: BTreeMap<u64, Use>,
     /// By first id: every generation, the active one too.
     pub(super) generations: BTreeMap<u64, GenerationUse>,

@@ -52,7 +52,7 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     store.each(b'q', |key, value| {
         let mut record: QueueRecord = decode(key, &value)?;
         record.settings = shared.share(record.settings);
-        index.queues.insert(record.id, Queue::new(record));
+        index.queues.insert(record.id, Box::new(Queue::new(record)));
         Ok(())
     })?;
     store.each(b'f', |key, value| {
@@ -87,7 +87,7 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
 
 fn known(index: &mut Index, queue: QueueId) -> Decoded<&mut Queue> {
     let missing = || Corrupt(format!("there is no record of queue {queue}"));
-    index.queues.get_mut(&queue).ok_or_else(missing)
+    index.queues.get_mut(&queue).map(Box::as_mut).ok_or_else(missing)
 }
 
 fn last_number(store: &Store, letter: u8) -> Result<u64, MailboxError> {

@@ -61,7 +61,8 @@ pub struct SledOptions {
     /// has been delivered under its numbers.
     pub after_run: Generation,
     /// A part is written until it has this size in bytes; then a new one is begun. Disk space is given back
-    /// by whole parts.
+    /// by whole parts. Also what an open part may take in RAM: sled's cache looks for what to drop so rarely
+    /// that it keeps nearly all large values, whatever it is given.
     pub rotate_bytes: u64,
     /// What waits in a part that holds little else is written again, and the part deleted, while the store
     /// takes more than 1.25 times of what waits in it and so many bytes.
@@ -78,9 +79,9 @@ impl Default for SledOptions {
         Self {
             cache_bytes: 8 * 1024 * 1024,
             sealed_cache_bytes: 1024 * 1024,
-            max_open_sealed: 4,
+            max_open_sealed: 2,
             after_run: Generation(0),
-            rotate_bytes: 128 * 1024 * 1024,
+            rotate_bytes: 32 * 1024 * 1024,
             compact_slack_bytes: 192 * 1024 * 1024,
             max_small_segments: 16 * 1024,
         }
@@ -116,6 +117,7 @@ impl SledMailbox {
         let store = Store::open(path, &options)?;
         let log_end = Mutex::new(replay::replay(&store)?);
         let index = RwLock::new(load::load(&store)?);
+        let store = store.opened_anew()?;
         let run = replay::raise_run(&store, options.after_run.0)?;
         store.sync()?;
         let (cache, is_waiting) = (SegmentCache::default(), AtomicBool::new(false));
@@ -268,7 +270,7 @@ impl Durable for SledMailbox {
     }
 
     fn waiting(&self, queue: QueueId) -> u64 {
-        self.index().queues.get(&queue).map_or(0, index::Queue::waiting)
+        self.index().queues.get(&queue).map_or(0, |queue| queue.waiting())
     }
 
     fn last_journal(&self) -> u64 {

@@ -159,12 +159,15 @@ impl Sealed {
         slot.is_some_and(|slot| matches!(slot.database, Database::Open { .. }))
     }
 
-    /// Are more open than should be?
+    /// Are more open than should be, or one with all that was written to it in sled's cache?
     pub(super) fn has_surplus(&self) -> bool {
-        self.slots().open() > self.max_open
+        let slots = self.slots();
+        slots.open() > self.max_open || slots.by_first_id.values().any(Slot::is_full)
     }
 
-    /// Closes what is open in excess and in nobody's hands, least recently used first.
+    /// Closes what is open in excess and in nobody's hands, least recently used first. One that was written
+    /// until now is opened anew: sled's cache keeps nearly all that was written, and writes down where
+    /// everything is only when it opens a log; later opens are fast then.
     pub(super) fn close_surplus(&self) {
         while let Some((first_id, generation, is_unread)) = self.take_surplus() {
             let (folder, number) = {
@@ -173,25 +176,36 @@ impl Sealed {
                 (slot.folder.clone(), slot.number)
             };
             drop(generation);
-            if is_unread {
-                // sled writes down where everything is when it opens a log; later opens are fast then.
-                if let Err(error) = Generation::open(folder, number, self.cache_bytes) {
-                    tracing::warn!(%error, "a part of the store can't be opened again");
-                }
-            }
-            if let Some(slot) = self.slots().by_first_id.get_mut(&first_id) {
-                slot.is_unread = false;
-                slot.database = Database::Closed;
-            }
-            self.changed.notify_all();
+            let again = is_unread.then(|| Generation::open(folder, number, self.cache_bytes));
+            let again = again.transpose().unwrap_or_else(|error| {
+                tracing::warn!(%error, "a part of the store can't be opened again");
+                None
+            });
+            self.put_back(first_id, again);
         }
+    }
+
+    /// A slot is not busy any more; its generation stays open if there is room.
+    fn put_back(&self, first_id: u64, again: Option<Generation>) {
+        let has_room = self.slots().open() < self.max_open;
+        // Dropped while the slot is busy: nobody tries to open it as long as sled has it.
+        let kept = again.filter(|_| has_room);
+        let mut slots = self.slots();
+        let used = slots.clock;
+        if let Some(slot) = slots.by_first_id.get_mut(&first_id) {
+            slot.is_unread = false;
+            slot.database = match kept {
+                Some(generation) => Database::Open { generation: Arc::new(generation), used },
+                None => Database::Closed,
+            };
+        }
+        drop(slots);
+        self.changed.notify_all();
     }
 
     fn take_surplus(&self) -> Option<(u64, Arc<Generation>, bool)> {
         let mut slots = self.slots();
-        if slots.open() <= self.max_open {
-            return None;
-        }
+        let is_surplus = slots.open() > self.max_open;
         let unused = |slot: &Slot| match &slot.database {
             // Handed out only with the lock held: nobody else gets it now.
             Database::Open { generation, used } if Arc::strong_count(generation) == 1 => {
@@ -199,8 +213,9 @@ impl Sealed {
             }
             Database::Open { .. } | Database::Closed | Database::Busy => None,
         };
-        let by_use = slots.by_first_id.iter().filter_map(|(&id, slot)| Some((unused(slot)?, id)));
-        let (_, first_id) = by_use.min()?;
+        let closable = slots.by_first_id.iter().filter(|(_, slot)| is_surplus || slot.is_full());
+        let by_use = closable.filter_map(|(&id, slot)| Some((!slot.is_full(), unused(slot)?, id)));
+        let (_, _, first_id) = by_use.min()?;
         let slot = slots.by_first_id.get_mut(&first_id)?;
         match std::mem::replace(&mut slot.database, Database::Busy) {
             Database::Open { generation, .. } => Some((first_id, generation, slot.is_unread)),
@@ -241,6 +256,13 @@ impl Drop for Pins {
                 slot.pins = slot.pins.saturating_sub(1);
             }
         }
+    }
+}
+
+impl Slot {
+    /// Is it open, and was written to since? Not while its files are copied: opening it anew writes some.
+    fn is_full(&self) -> bool {
+        self.is_unread && self.pins == 0 && matches!(self.database, Database::Open { .. })
     }
 }
 
