@@ -21,8 +21,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dto::{
-    HoldRequest, HoldView, IdempotencyKey, JournalPage, Located, MessageId, MessagePage,
-    MessageState, MessageView, Overview, PauseRequest, Problem, QueueName, QueueView,
+    BackupRequest, HoldRequest, HoldView, IdempotencyKey, JournalPage, Located, MessageId,
+    MessagePage, MessageState, MessageView, Overview, PauseRequest, Problem, QueueName, QueueView,
     RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
 };
 
@@ -33,6 +33,8 @@ pub use stream::EventStream;
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How long an answer may take in all. A repair waits for one flush of a slow disk.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// A backup may take as long as it takes to copy the largest store: a terabyte at 100 MB/s.
+const BACKUP_LIMIT: Duration = Duration::from_secs(3 * 3600);
 /// How long the event stream may be silent: the broker says something every second, so that five silent
 /// ones mean that it, or the way to it, stands still.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
@@ -245,6 +247,13 @@ impl AdminClient {
             ],
         ))
         .await
+    }
+
+    /// `POST /v1/store/backup`: returns once the copy is durable, which may take as long as copying does.
+    pub async fn backup(&self, to: &std::path::Path) -> Result<(), AdminError> {
+        let request = BackupRequest { to: to.to_owned() };
+        let patient = Self { answer_limit: BACKUP_LIMIT, ..self.clone() };
+        patient.post("/v1/store/backup".to_owned(), &request).await.map(drop)
     }
 
     /// `GET /v1/stream`: what happens, as it happens. Returns once the broker has answered.

@@ -72,6 +72,14 @@ pub struct SettingsRequest {
     pub reason: String,
 }
 
+/// `POST /v1/store/backup`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRequest {
+    /// The folder on the broker's machine, which is made or is empty; an absolute path.
+    pub to: std::path::PathBuf,
+}
+
 /// Where a message is: `GET /v1/messages/{id}`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Located {

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::dto::{
-    HoldRequest, JournalPage, Located, MessagePage, MessageView, Overview, PauseRequest, QueueView,
-    RepairOutcome, RepairRequest, RepairVerb, SettingsRequest, WorkerView,
+    BackupRequest, HoldRequest, JournalPage, Located, MessagePage, MessageView, Overview,
+    PauseRequest, QueueView, RepairOutcome, RepairRequest, RepairVerb, SettingsRequest, WorkerView,
 };
 use super::failure::Failure;
 use super::listing;
@@ -42,6 +42,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/messages/{id}", get(locate))
         .route("/v1/workers", get(workers))
         .route("/v1/journal", get(journal))
+        .route("/v1/store/backup", post(backup))
         .route("/v1/stream", get(stream))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown)
@@ -100,6 +101,21 @@ async fn settings(
     };
     let changes = request.set.into_iter().map(change).collect();
     broker.set_queue(actor, path.queue()?, changes, request.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn backup(
+    State(broker): State<BrokerHandle>,
+    Acting(actor): Acting,
+    Body(request): Body<BackupRequest>,
+) -> Answer<StatusCode> {
+    let to = request.to;
+    if !to.is_absolute() {
+        let detail = format!("`to` is {}; it must be an absolute path", to.display());
+        return Err(Failure::invalid(detail));
+    }
+    tracing::info!(to = %to.display(), by = %actor.name, "a backup is made");
+    broker.backup(to).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -268,6 +268,22 @@ impl BrokerHandle {
         }
     }
 
+    /// Copies the store into a folder while it goes on. One copy at a time.
+    pub async fn backup(&self, to: std::path::PathBuf) -> Result<(), OperatorError> {
+        let (answer, done) = oneshot::channel();
+        let run = move |mailbox: Option<&dyn Mailbox>| {
+            let _ = answer.send(mailbox.map(|mailbox| mailbox.backup(&to)));
+        };
+        if !self.reads.run_aside(run) {
+            return Err(OperatorError::Busy);
+        }
+        match done.await {
+            Ok(Some(copied)) => Ok(copied?),
+            Ok(None) => Err(self.down().await),
+            Err(_) => Err(OperatorError::Stopped),
+        }
+    }
+
     pub(super) async fn queue_id(&self, queue: &QueueName) -> Result<QueueId, OperatorError> {
         let name = queue.clone();
         let id = self.ask(move |view| view.engine.queue_id(&name)).await?;

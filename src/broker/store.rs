@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -101,9 +102,14 @@ pub(super) fn put(slot: &Slot, mailbox: Option<Arc<dyn Mailbox>>) {
 /// A read for an operator; told `None` while the store is broken.
 type ReadJob = Box<dyn FnOnce(Option<&dyn Mailbox>) + Send>;
 
-/// Sends reads for operators to their thread.
+/// Sends reads for operators to their threads.
 #[derive(Clone)]
-pub(super) struct Reads(SyncSender<ReadJob>);
+pub(super) struct Reads {
+    jobs: SyncSender<ReadJob>,
+    slot: Slot,
+    /// A long one is under way.
+    is_aside_busy: Arc<AtomicBool>,
+}
 
 impl fmt::Debug for Reads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,10 +120,32 @@ impl fmt::Debug for Reads {
 impl Reads {
     /// Runs `job` on the readers' thread; `false` if too many wait, or the broker has stopped.
     pub(super) fn run(&self, job: impl FnOnce(Option<&dyn Mailbox>) + Send + 'static) -> bool {
-        match self.0.try_send(Box::new(job)) {
+        match self.jobs.try_send(Box::new(job)) {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
         }
+    }
+
+    /// Runs a long job on a thread of its own, so that other reads don't wait for it; `false` if one is under
+    /// way, or the system gives no thread.
+    pub(super) fn run_aside(
+        &self,
+        job: impl FnOnce(Option<&dyn Mailbox>) + Send + 'static,
+    ) -> bool {
+        if self.is_aside_busy.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let (slot, is_busy) = (Arc::clone(&self.slot), Arc::clone(&self.is_aside_busy));
+        let run = move || {
+            let mailbox = current(&slot);
+            job(mailbox.as_deref());
+            is_busy.store(false, Ordering::Release);
+        };
+        let started = std::thread::Builder::new().name("store-copy".to_owned()).spawn(run).is_ok();
+        if !started {
+            self.is_aside_busy.store(false, Ordering::Release);
+        }
+        started
     }
 }
 
@@ -185,11 +213,12 @@ impl Store {
             Box::new(move || serve_loads(load_queue, &slot, &reply))
         })?;
         counted("store-find", {
-            let reply = reply.clone();
+            let (slot, reply) = (Arc::clone(&slot), reply.clone());
             Box::new(move || serve_loads(find_queue, &slot, &reply))
         })?;
+        let reads = Reads { jobs: reads, slot, is_aside_busy: Arc::default() };
         let store = Self { jobs, loads, finds, alive };
-        Ok(Started { store, replies, reads: Reads(reads), recovered })
+        Ok(Started { store, replies, reads, recovered })
     }
 
     /// Hands a job to the commit thread, which is free: the loop waits for each reply. `false`: it has ended.

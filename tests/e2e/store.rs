@@ -178,3 +178,37 @@ fn a_store_that_is_not_there_is_named() {
     refused(&setting.store("data", &["import", &nothing]), 1, "reading the export");
     assert!(!Path::new(&setting.path("data/store")).exists());
 }
+
+#[test]
+fn a_backup_made_while_the_broker_runs_is_restored() {
+    let setting = Setting::new();
+    let daemon = filled(&setting, "data");
+    let copy = setting.path_text("copies/first");
+    let output = setting.store("data", &["backup", &copy, "--json"]);
+    succeeded(&output);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["bytes"].as_u64().unwrap() > 0, "{told}");
+    refused(&setting.store("data", &["backup", &copy]), 6, "empty");
+    // What comes later is not in it.
+    send(&daemon, "orders", b"later");
+    let exported = setting.store("data", &["export", "--store", &copy]);
+    succeeded(&exported);
+    refused(&setting.store("data", &["restore", &copy]), 6, "there is a store");
+    stop(daemon);
+
+    let output = setting.store("other", &["restore", &copy, "--json"]);
+    succeeded(&output);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["queues"], &told["messages"]), (&2.into(), &4.into()));
+    let restored = setting.export("other");
+    assert_eq!(content(&restored), content(&String::from_utf8(exported.stdout).unwrap()));
+    let daemon = Daemon::start(&setting.path("other"));
+    assert_eq!(payload(&daemon, "1"), b"{\"n\": 2}");
+    stop(daemon);
+
+    // Without a broker the command copies by itself.
+    let second = setting.path_text("copies/second");
+    succeeded(&setting.store("other", &["backup", &second]));
+    succeeded(&setting.store("third", &["restore", &second]));
+    assert_eq!(content(&setting.export("third")), content(&restored));
+}

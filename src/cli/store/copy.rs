@@ -1,12 +1,13 @@
 //! `mubroker store backup` and `restore`
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, absolute};
 
 use serde::Serialize;
 
-use super::Restore;
 use super::folder::{self, Draft, at, failure};
+use super::{Backup, Restore};
+use crate::admin::client::AdminError;
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{json, print};
@@ -30,6 +31,20 @@ struct Copied {
     queues: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages: Option<u64>,
+}
+
+/// By the broker that runs, or else from the store itself.
+pub(super) async fn backup(args: &Backup, target: &Target) -> Result<Exit, Failure> {
+    let to = absolute(&args.to).map_err(|error| at("finding the folder", &args.to, &error))?;
+    match target.admin()?.backup(&to).await {
+        Ok(()) => {}
+        Err(AdminError::Unreachable { .. }) => {
+            let store = folder::open(&folder::of_data_dir(target)?)?;
+            store.backup(&to).map_err(failure)?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    tell(args.json, "copied to", &to, None)
 }
 
 pub(super) fn restore(args: &Restore, target: &Target) -> Result<Exit, Failure> {

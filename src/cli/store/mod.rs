@@ -23,6 +23,12 @@ pub struct StoreArgs {
 
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
+    /// Copy the store into a folder, also while the broker runs
+    ///
+    /// The copy holds whole commits: all that was accepted when it began. What waits in the RAM of memory and
+    /// mixed queues is not in it, and of redis queues the references.
+    #[command(after_help = "Example: mubroker store backup /backups/mubroker-2026-11-21")]
+    Backup(Backup),
     /// Put a backup in the place of a store that isn't there
     #[command(after_help = "Example: mubroker store restore /backups/mubroker-2026-11-21")]
     Restore(Restore),
@@ -37,6 +43,15 @@ enum StoreCommand {
     ///
     /// A broker that runs gives disk space back by itself.
     Compact(Compact),
+}
+
+#[derive(Debug, Args)]
+struct Backup {
+    /// The folder; it is made, or is empty
+    to: PathBuf,
+    /// Print what was done as a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -77,10 +92,10 @@ struct Compact {
     json: bool,
 }
 
-#[expect(clippy::unused_async, reason = "the next command asks a broker")]
 pub(super) async fn run(args: StoreArgs) -> Result<Exit, Failure> {
     let StoreArgs { command, target } = args;
     match command {
+        StoreCommand::Backup(backup) => copy::backup(&backup, &target).await,
         StoreCommand::Restore(restore) => copy::restore(&restore, &target),
         StoreCommand::Export(export) => transfer::export(&export, &target),
         StoreCommand::Import(import) => transfer::import(&import, &target),
