@@ -78,7 +78,7 @@ fn head(theme: Theme, view: &QueueView) -> Cell {
     }
     let is_blocked = view.head.as_ref().is_some_and(|head| head.error.is_some());
     if let Some(reason) = view.unreachable.as_ref().filter(|_| !is_blocked) {
-        let text = format!("Redis can't be reached: {}", clean(reason));
+        let text = format!("Redis away: {}", clean(reason));
         return Cell::new(text, theme.style(Role::Warn));
     }
     let Some(head) = &view.head else { return Cell::new("", theme.style(Role::Dim)) };
