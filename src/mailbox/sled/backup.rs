@@ -1,7 +1,7 @@
 //! A copy of the store while it goes on.
 //!
 //! The active generation is synced and copied while no commit and no upkeep runs: at most as long as copying
-//! some 128 MiB takes. Sealed generations don't change any more, so they are copied after that; they are only
+//! one generation takes. Sealed generations don't change any more, so they are copied after that; they are only
 //! kept from being deleted meanwhile. Manifest and format come last: without them it is no store.
 
 use std::fs::{self, File};
