@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 const PARAMETERS: &str = "conf";
+const LOG: &str = "db";
 const SNAPSHOT: &str = "snap.";
 const UNFINISHED: &str = ".generating";
 
@@ -32,6 +33,15 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Before sled opens `folder`: what it will read of its log is durable. After a kill some of it may be in the
+/// page cache only, and sled writes over what it finds replaced there.
+pub(super) fn sync_log(folder: &Path) -> io::Result<()> {
+    match File::open(folder.join(LOG)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        log => log?.sync_data(),
+    }
 }
 
 fn is_torn(parameters: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::sled::{Db, IVec, Tree};
@@ -31,6 +31,8 @@ pub(super) struct Generation {
     data: File,
     /// Bytes written since it was opened, about.
     written: AtomicU64,
+    /// How far sled's log was in the file when the last sync began, in bytes.
+    synced: AtomicI64,
     db: Db,
 }
 
@@ -47,7 +49,7 @@ impl Generation {
             .segment_size(SLED_SEGMENT_BYTES)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
-        let clearing = files::remove_unfinished(&folder);
+        let clearing = files::remove_unfinished(&folder).and_then(|()| files::sync_log(&folder));
         clearing.map_err(|source| io_error("clearing sled's folder", &folder, source))?;
         let db = open_sled(&config, &folder)?;
         let tree = |name: &str| guard(&folder, "opening a tree", || db.open_tree(name.as_bytes()));
@@ -61,7 +63,16 @@ impl Generation {
         for folder in [&folder, folder.parent().unwrap_or(&folder)] {
             sync_folder(folder).map_err(at("syncing a folder"))?;
         }
-        Ok(Self { number, log, state, folder, data, written: AtomicU64::new(0), db })
+        Ok(Self {
+            number,
+            log,
+            state,
+            folder,
+            data,
+            written: AtomicU64::new(0),
+            synced: AtomicI64::new(0),
+            db,
+        })
     }
 
     pub(super) fn insert(
@@ -76,11 +87,13 @@ impl Generation {
                 format!("a stored value has {} bytes; a page would become a blob", value.len());
             return Err(MailboxError::Inconsistent { what });
         }
+        self.sync_full_segments()?;
         self.count(key.len() + value.len());
         guard(&self.folder, "writing", || tree.insert(key, value).map(drop))
     }
 
     pub(super) fn remove(&self, tree: &Tree, key: &[u8]) -> Result<(), MailboxError> {
+        self.sync_full_segments()?;
         self.count(key.len());
         guard(&self.folder, "removing", || tree.remove(key).map(drop))
     }
@@ -97,7 +110,30 @@ impl Generation {
     /// (storage.md), so one `fdatasync` of its file comes after it.
     pub(super) fn sync(&self) -> Result<(), MailboxError> {
         guard(&self.folder, "flushing", || self.db.flush().map(drop))?;
-        self.data.sync_data().map_err(|source| io_error("syncing", &self.folder, source))
+        let written = self.log_end();
+        self.data.sync_data().map_err(|source| io_error("syncing", &self.folder, source))?;
+        self.synced.fetch_max(written, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Syncs if a segment of sled's log has been filled since the last sync.
+    ///
+    /// sled writes into a segment again once all its pages have newer versions in segments that are full and,
+    /// as it believes, stable: `sync_file_range` has returned. That is at the earliest when the one after the
+    /// next full segment is begun (`SegmentAccountant::stabilize`). If those newer versions are not really
+    /// synced by then, a power cut may lose them and keep what was written over the old ones. So before each
+    /// write every full segment is synced.
+    fn sync_full_segments(&self) -> Result<(), MailboxError> {
+        let segment = |position: i64| position / SLED_SEGMENT_BYTES as i64;
+        if segment(self.log_end()) > segment(self.synced.load(Ordering::Acquire)) {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// How far sled's log is in the file, as a position in the log, in bytes.
+    fn log_end(&self) -> i64 {
+        self.db.context.pagecache.log.stable_offset()
     }
 
     fn count(&self, bytes: usize) {
@@ -165,5 +201,28 @@ fn open_sled(config: &::sled::Config, path: &Path) -> Result<Db, MailboxError> {
             }
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_segments_are_synced_before_sled_may_use_others_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let generation = Generation::open(folder.path().join("gen-1"), 1, 1 << 20).unwrap();
+        let mut value = vec![7; MAX_VALUE_BYTES];
+        let segment = |position: i64| position / SLED_SEGMENT_BYTES as i64;
+        for n in 0..400u32 {
+            // The same few keys again and again, and never a sync by the caller.
+            value[..4].copy_from_slice(&n.to_be_bytes());
+            generation
+                .insert(&generation.state, &(n % 20).to_be_bytes(), value.as_slice())
+                .unwrap();
+            let synced = generation.synced.load(Ordering::Acquire);
+            assert!(segment(generation.log_end()) <= segment(synced) + 2);
+        }
+        assert!(segment(generation.synced.load(Ordering::Acquire)) > 0, "one was filled");
     }
 }

@@ -27,7 +27,7 @@ use self::disk::{Disk, Honest};
 use self::image::Fate;
 use self::recorder::{Parts, Session};
 use self::trace::{Event, Trace};
-use self::workload::History;
+use self::workload::{History, Load};
 
 /// Recorded sessions, each but the first on what a power cut has left of the one before.
 const SESSIONS: usize = 4;
@@ -100,8 +100,12 @@ fn nothing_that_was_synced_is_lost_by_a_power_cut() {
     let mut history = History::default();
     let (mut begun, mut deleted) = (0, 0);
     for number in 1..=SESSIONS {
-        let parts = if number % 2 == 0 { Parts::One } else { Parts::Many };
-        let session = Session::record(&root, history, random.u64(..), BATCHES, parts);
+        let (parts, load, batches) = match number % 2 {
+            0 => (Parts::One, Load::Edits, BATCHES / 3),
+            _ => (Parts::Many, Load::Messages, BATCHES),
+        };
+        let session_seed = load.seed(random.u64(..));
+        let session = Session::record(&root, history, session_seed, batches, parts);
         assert_complete(&session.root, &session.trace, &session.base, shm.path());
         let model = Model::of(&session);
         let cuts = cuts(&session, count.div_ceil(SESSIONS), &mut random);

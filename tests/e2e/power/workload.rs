@@ -61,6 +61,30 @@ pub(crate) struct Workload {
     waiting: Vec<(QueueId, u64, u32)>,
     journal: u64,
     repairs: u64,
+    load: Load,
+}
+
+/// What most batches do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Messages come and go.
+    Messages,
+    /// Large contents of few messages are written again and again: what sled overwrites.
+    Edits,
+}
+
+impl Load {
+    /// A seed of this load, from any.
+    pub(crate) fn seed(self, seed: u64) -> u64 {
+        match self {
+            Self::Messages => seed & !1,
+            Self::Edits => seed | 1,
+        }
+    }
+
+    fn of_seed(seed: u64) -> Self {
+        if seed.is_multiple_of(2) { Self::Messages } else { Self::Edits }
+    }
 }
 
 impl Workload {
@@ -72,9 +96,10 @@ impl Workload {
             waiting: Vec::new(),
             journal: 0,
             repairs: 0,
+            load: Load::Messages,
         };
         for &(seed, count) in &history.0 {
-            workload.random = Rng::with_seed(seed);
+            workload.reseed(seed);
             (0..count).for_each(|_| each(workload.batch()));
         }
         workload
@@ -83,6 +108,7 @@ impl Workload {
     /// Batches from here on come from this seed.
     pub(crate) fn reseed(&mut self, seed: u64) {
         self.random = Rng::with_seed(seed);
+        self.load = Load::of_seed(seed);
     }
 
     /// The next one.
@@ -99,6 +125,11 @@ impl Workload {
                 let all = self.waiting.iter().filter(|(id, ..)| *id == queue);
                 let all: Vec<u64> = all.map(|&(_, seq, _)| seq).collect();
                 all.into_iter().for_each(|seq| self.finish(queue, seq, &mut ops));
+            }
+            // As many as the broker puts into one batch.
+            13..40 if self.load == Load::Edits => {
+                (0..self.random.usize(1..24)).for_each(|_| self.revise(500_000, &mut ops));
+                (0..self.random.usize(0..8)).for_each(|_| self.finish_one(&mut ops));
             }
             _ => (0..self.random.usize(1..14)).for_each(|_| self.op(&mut ops)),
         }
@@ -126,7 +157,10 @@ impl Workload {
             }
             0..15 => self.finish_one(ops),
             15..18 => self.put_record(ops),
-            18..21 => self.revise(ops),
+            18..21 => {
+                let bytes = if self.random.u32(0..8) == 0 { 250_000 } else { 3_000 };
+                self.revise(bytes, ops);
+            }
             21 => self.put_queue(ops),
             22 => self.journal(ops),
             _ => self.repair(ops),
@@ -208,13 +242,12 @@ impl Workload {
         ops.push(Op::PutRecord { queue, seq: Seq(seq), record });
     }
 
-    fn revise(&mut self, ops: &mut Vec<Op>) {
+    fn revise(&mut self, max_bytes: usize, ops: &mut Vec<Op>) {
         let Some(at) = self.pick() else { return };
         let (queue, seq, revisions) = &mut self.waiting[at];
         *revisions += 1;
         let (queue, seq, number) = (*queue, *seq, *revisions);
-        let bytes = if self.random.u32(0..8) == 0 { 250_000 } else { 3_000 };
-        let content = self.content(queue, seq, bytes);
+        let content = self.content(queue, seq, max_bytes);
         let revision = RevisionRecord {
             revision: Revision(number),
             by: actor(),
