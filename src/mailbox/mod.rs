@@ -19,7 +19,9 @@ pub use memory::MemoryMailbox;
 pub use redis::{RedisConfigError, RedisMailbox, RedisNews, RedisOptions, RedisPoller, Streams};
 pub use reserve::{DiskReserve, Room, part_bytes};
 pub use routed::RoutedMailbox;
-pub use sled::{SledMailbox, SledOptions};
+pub use sled::{
+    BadBytes, PartCheck, QueueCheck, SledMailbox, SledOptions, StoreCheck, check_store,
+};
 pub use transfer::{Counts, Import, Line, Start, TransferError, export};
 
 use crate::model::{

@@ -52,18 +52,19 @@ impl LogEnd {
         changes: &Changes,
     ) -> Result<Vec<(u64, Directory)>, MailboxError> {
         let keys = changes.keys();
-        let encoded = encode_changes(&keys);
+        if changes.entries.is_empty() && keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let encoded = encode_changes(&keys, store.synced());
         self.commit += 1;
         let written = if changes.entries.is_empty() && encoded.len() <= MAX_SEGMENT_BYTES {
-            if keys.is_empty() {
-                return Ok(Vec::new());
-            }
             self.write_changes(store, &encoded)?;
             Vec::new()
         } else {
             self.write_segments(store, &changes.entries, &encoded)?
         };
         apply_changes(store, &keys)?;
+        store.set_written(self.commit);
         Ok(written)
     }
 

@@ -88,6 +88,18 @@ pub(super) fn write_format(path: &Path) -> Result<(), MailboxError> {
     })
 }
 
+/// The generations of a store that is there; changes nothing.
+pub(super) fn look(path: &Path) -> Result<Manifest, MailboxError> {
+    match read_format(path)? {
+        Some(FORMAT) => Manifest::read(path),
+        Some(_) => Ok(Manifest::first(FORMAT_1_FOLDER.to_owned())),
+        None => {
+            let source = io::Error::new(ErrorKind::NotFound, "there is no store");
+            Err(io_error("reading the file `format`", path, source))
+        }
+    }
+}
+
 /// The format of a store that is there.
 fn read_format(path: &Path) -> Result<Option<u32>, MailboxError> {
     let damaged = |what: String| MailboxError::Damaged { path: path.display().to_string(), what };

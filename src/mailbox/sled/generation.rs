@@ -157,7 +157,7 @@ pub(super) fn file_bytes(folder: &Path) -> u64 {
 }
 
 /// sled panics where it finds its file damaged or a thread of its own dead; that is an error like others.
-fn guard<T>(
+pub(super) fn guard<T>(
     path: &Path,
     action: &'static str,
     f: impl FnOnce() -> ::sled::Result<T>,

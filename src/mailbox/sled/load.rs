@@ -9,8 +9,10 @@ use serde::de::DeserializeOwned;
 use super::codec::{Corrupt, Decoded, Reader, be, unseal};
 use super::index::{Extra, Index, Owner, Queue, chunk_from};
 use super::layout::ids_key;
-use super::segment::{DirectoryRun, IdEntry, decode_directory, decode_ids};
+use super::replay::read_segment;
+use super::segment::{Directory, DirectoryRun, IdEntry, decode_directory, decode_ids};
 use super::store::Store;
+use super::unreadable::stand_ins;
 use crate::mailbox::MailboxError;
 use crate::model::{
     Generation, MessageRecord, QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Seq,
@@ -80,6 +82,9 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     let state = store.active().generation;
     let first = state.read(|| state.state.scan_prefix(b"p").next().transpose())?;
     let first = first.map(|(key, _)| number(&key, 1)).transpose().map_err(|e| store.damaged(e))?;
+    // Read when the broker recovers: what is damaged of it must be found now.
+    store.each(b'p', |key, value| decode::<RepairOutcome>(key, &value).map(drop))?;
+    store.each(b'n', |key, value| unseal(key, &value).map(drop))?;
     let last = last_number(store, b'p')?;
     index.repairs = first.unwrap_or(last + 1)..last + 1;
     Ok(index)
@@ -174,7 +179,7 @@ pub(super) fn recovered(
                 continue;
             }
             if ids.is_none() {
-                ids = Some(store.ids(segment)?);
+                ids = Some(store.ids_or_stand_ins(segment, &directory)?);
             }
             let ids = ids.as_deref().and_then(|ids| ids.get(range));
             let ids = ids.ok_or_else(|| Corrupt(format!("segment {segment} misses ids")))?;
@@ -281,11 +286,37 @@ fn count_messages(
 }
 
 impl Store {
-    /// The ids of a segment; an error if they are not there.
-    fn ids(&self, segment: u64) -> Decoded<Vec<IdEntry>> {
-        let key = ids_key(segment);
-        let value = self.ids_value(segment).map_err(|e| Corrupt(e.to_string()))?;
-        let missing = || Corrupt(format!("the ids of segment {segment} are not there"));
-        decode_ids(&key, &value.ok_or_else(missing)?)
+    /// The ids of a segment. Those that are damaged are taken from the segment itself; without it, other
+    /// ids stand for them.
+    fn ids_or_stand_ins(&self, id: u64, directory: &Directory) -> Decoded<Vec<IdEntry>> {
+        let key = ids_key(id);
+        let missing = || Corrupt(format!("the ids of segment {id} are not there"));
+        let read = || -> Result<Vec<IdEntry>, MailboxError> {
+            let value = self.ids_value(id)?.ok_or_else(|| self.damaged(missing()))?;
+            decode_ids(&key, &value).map_err(|e| self.damaged(e))
+        };
+        let again = || {
+            let segment = read_segment(self, id)?.ok_or_else(|| self.damaged(missing()))?;
+            segment.ids().map_err(|e| self.damaged(e))
+        };
+        match read().or_else(|error| if_damaged(error).and_then(|()| again())) {
+            Ok(ids) => Ok(ids),
+            Err(error) => {
+                if_damaged(error).map_err(|e| Corrupt(e.to_string()))?;
+                let runs = directory.runs.iter();
+                Ok(runs.flat_map(|run| stand_ins(run.queue, run.first.0..run.end().0)).collect())
+            }
+        }
+    }
+}
+
+/// Passes on any error but damage, which is logged.
+fn if_damaged(error: MailboxError) -> Result<(), MailboxError> {
+    match error {
+        MailboxError::Damaged { what, .. } => {
+            tracing::error!(what, "ids are damaged");
+            Ok(())
+        }
+        other => Err(other),
     }
 }

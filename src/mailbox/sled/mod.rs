@@ -4,22 +4,31 @@
 mod backup;
 mod cache;
 mod changes;
+mod closed;
 mod codec;
 mod commit;
 mod compact;
+#[cfg(test)]
+mod damage;
 mod files;
 mod find;
 mod folder;
+mod gather;
 mod generation;
 mod index;
+mod inspect;
 mod keeper;
 mod layout;
 mod load;
 mod maintain;
 mod manifest;
+mod mend;
+mod raw;
 mod read;
 mod replay;
 mod rotate;
+mod salvage;
+mod scan;
 mod sealed;
 mod segment;
 mod store;
@@ -32,6 +41,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use self::inspect::{BadBytes, PartCheck, QueueCheck, StoreCheck, check_store};
 
 use self::cache::SegmentCache;
 use self::changes::Changes;
@@ -114,9 +125,20 @@ impl SledMailbox {
     /// Fails as [`MailboxError::Held`] when another process has it, `TooNew` when a later version made it,
     /// `Damaged` when a checksum is wrong.
     pub fn open(path: &Path, options: SledOptions) -> Result<Self, MailboxError> {
-        let store = Store::open(path, &options)?;
+        match Self::open_as_it_is(path, &options) {
+            Err(MailboxError::Damaged { what, .. }) => {
+                Store::salvage(path, &what)?;
+                Self::open_as_it_is(path, &options)
+            }
+            done => done,
+        }
+    }
+
+    fn open_as_it_is(path: &Path, options: &SledOptions) -> Result<Self, MailboxError> {
+        let store = Store::open(path, options)?;
         let log_end = Mutex::new(replay::replay(&store)?);
         let index = RwLock::new(load::load(&store)?);
+        store.begin_after(log_end.lock().unwrap_or_else(PoisonError::into_inner).commit)?;
         let store = store.opened_anew()?;
         let run = replay::raise_run(&store, options.after_run.0)?;
         store.sync()?;
@@ -177,6 +199,18 @@ impl SledMailbox {
             self.store.set_broken();
             poisoned.into_inner()
         })
+    }
+}
+
+impl Drop for SledMailbox {
+    /// Best effort: without it, opening takes the end of the log for what a crash has left.
+    fn drop(&mut self) {
+        let commit = self.log_end().commit;
+        if self.check_sound().is_ok()
+            && let Err(error) = self.store.end_with(commit)
+        {
+            tracing::warn!(%error, "the store could not be closed in good order");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::SledOptions;
 use super::generation::{Generation, file_bytes};
 use super::manifest::GenerationEntry;
+use super::salvage::{Role, Unopened};
 use crate::mailbox::MailboxError;
 
 /// The sealed generations by first id.
@@ -119,7 +120,7 @@ impl Sealed {
             }
         };
         drop(slots);
-        let opened = Generation::open(folder, number, self.cache_bytes).map(Arc::new);
+        let opened = self.open(&folder, number).map(Arc::new);
         let mut slots = self.slots();
         slots.clock += 1;
         let used = slots.clock;
@@ -159,6 +160,19 @@ impl Sealed {
         slot.is_some_and(|slot| matches!(slot.database, Database::Open { .. }))
     }
 
+    /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first.
+    fn open(&self, folder: &Path, number: u64) -> Result<Generation, MailboxError> {
+        let unopened = Unopened { folder, role: Role::Sealed };
+        unopened.make_sound()?;
+        match Generation::open(folder.to_owned(), number, self.cache_bytes) {
+            Err(MailboxError::Damaged { what, .. }) => {
+                unopened.salvage(&what)?;
+                Generation::open(folder.to_owned(), number, self.cache_bytes)
+            }
+            done => done,
+        }
+    }
+
     /// Are more open than should be, or one with all that was written to it in sled's cache?
     pub(super) fn has_surplus(&self) -> bool {
         let slots = self.slots();
@@ -176,7 +190,7 @@ impl Sealed {
                 (slot.folder.clone(), slot.number)
             };
             drop(generation);
-            let again = is_unread.then(|| Generation::open(folder, number, self.cache_bytes));
+            let again = is_unread.then(|| self.open(&folder, number));
             let again = again.transpose().unwrap_or_else(|error| {
                 tracing::warn!(%error, "a part of the store can't be opened again");
                 None

@@ -22,6 +22,9 @@ pub(super) const PREFIX_BYTES: usize = 16;
 /// Added to the parts of a directory whose runs say when their first messages were accepted (format 2).
 const WITH_TIMES: u64 = 1 << 32;
 
+/// Among a commit's changes, under no key: the newest commit that was synced when it was written.
+const SYNCED: &[u8] = b"";
+
 /// A message on its way into a segment.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -241,6 +244,19 @@ impl Segment {
         Ok(Self { id, frame, runs, places, changes, value })
     }
 
+    /// The id of a segment's value, found under `key`; `None` if it isn't one. A value of format 2 says it
+    /// itself, in case a part of the key is not known.
+    pub(super) fn id_of(key: &[u8], value: &[u8]) -> Option<u64> {
+        if !Self::is_segment(value) {
+            return None;
+        }
+        let in_value = value.starts_with(&MAGIC).then(|| value.get(PREFIX_BYTES - 8..PREFIX_BYTES));
+        let (id, slot) = key.split_first_chunk::<8>().unzip();
+        let in_key = id.filter(|_| slot == Some(&[VALUE_SLOT])).map(|id| id.as_slice());
+        let id = in_value.flatten().or(in_key)?;
+        id.try_into().ok().map(u64::from_be_bytes)
+    }
+
     /// Is this log value a segment, not a part of one?
     pub(super) fn is_segment(value: &[u8]) -> bool {
         let kind = if value.starts_with(&MAGIC) { value.get(PREFIX_BYTES) } else { value.first() };
@@ -253,6 +269,11 @@ impl Segment {
 
     pub(super) fn bytes(&self) -> usize {
         self.value.len() + self.places.len() * size_of::<Place>()
+    }
+
+    /// Where in the value its changes are.
+    pub(super) fn changes_range(&self) -> Range<usize> {
+        self.changes.clone()
     }
 
     pub(super) fn inline_changes(&self) -> &[u8] {
@@ -409,8 +430,13 @@ pub(super) fn decode_directory(key: &[u8], value: &[u8]) -> Decoded<Directory> {
     Ok(directory)
 }
 
-pub(super) fn encode_changes(changes: &[Change]) -> Vec<u8> {
+pub(super) fn encode_changes(changes: &[Change], synced: u64) -> Vec<u8> {
     let mut out = Vec::new();
+    let mut number = Vec::new();
+    put_number(&mut number, synced);
+    put_bytes(&mut out, SYNCED);
+    out.push(1);
+    put_bytes(&mut out, &number);
     for (key, value) in changes {
         put_bytes(&mut out, key);
         match value {
@@ -428,12 +454,28 @@ pub(super) fn decode_changes(bytes: &[u8]) -> Decoded<Vec<Change>> {
     let mut reader = Reader::new(bytes);
     let mut changes = Vec::new();
     while !reader.is_empty() {
-        let key = reader.bytes()?.to_vec();
-        let value = match reader.byte()? {
-            0 => None,
-            _ => Some(reader.bytes()?.to_vec()),
-        };
-        changes.push((key, value));
+        let (key, value) = change_at(&mut reader)?;
+        if key != SYNCED {
+            changes.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+        }
     }
     Ok(changes)
+}
+
+/// The newest commit that was synced when the one with these changes was written; 0 if it doesn't say.
+pub(super) fn synced_before(changes: &[u8]) -> u64 {
+    match change_at(&mut Reader::new(changes)) {
+        Ok((SYNCED, Some(number))) => Reader::new(number).number().unwrap_or(0),
+        Ok(_) | Err(_) => 0,
+    }
+}
+
+/// The next of the changes that `reader` stands before.
+pub(super) fn change_at<'a>(reader: &mut Reader<'a>) -> Decoded<(&'a [u8], Option<&'a [u8]>)> {
+    let key = reader.bytes()?;
+    let value = match reader.byte()? {
+        0 => None,
+        _ => Some(reader.bytes()?),
+    };
+    Ok((key, value))
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ::sled::IVec;
 
 use super::SledOptions;
+use super::closed;
 use super::codec::Corrupt;
 use super::folder::{self, Lock, io_error, sync_folder};
 use super::generation::Generation;
@@ -16,6 +17,7 @@ use super::keeper::{Job, Keeper};
 use super::layout::{VALUE_SLOT, ids_key, log_key};
 use super::manifest::{GenerationEntry, Manifest};
 use super::rotate::Rotation;
+use super::salvage::{Role, Unopened, finish_swaps};
 use super::sealed::{Removed, Sealed};
 use super::usage::GenerationUse;
 use crate::mailbox::MailboxError;
@@ -32,6 +34,9 @@ pub(super) struct Store {
     pub(super) options: SledOptions,
     pub(super) path: PathBuf,
     broken: AtomicBool,
+    /// The newest commit of this run that is written whole, and the newest that is synced; 0: none.
+    written: AtomicU64,
+    synced: AtomicU64,
     /// Writes until one fails; negative: never.
     #[cfg(test)]
     writes_left: std::sync::atomic::AtomicI64,
@@ -54,6 +59,7 @@ impl Store {
         let at = |action| move |source| io_error(action, path, source);
         std::fs::create_dir_all(path).map_err(at("making the store's folder"))?;
         let lock = folder::lock(path)?;
+        finish_swaps(path)?;
         let manifest = folder::prepare(path)?;
         // What a rename or a new folder of the last run has done must not come undone any more.
         for folder in [path, path.parent().unwrap_or(path)] {
@@ -61,6 +67,9 @@ impl Store {
         }
         let (entry, sealed) = manifest.generations.split_last().expect("it is never empty");
         let folder = path.join(&entry.folder);
+        let closed_at = closed::read(path)?;
+        let role = Role::Active { first_id: entry.first_id, closed_at };
+        Unopened { folder: &folder, role }.make_sound()?;
         let generation = Generation::open(folder, entry.number, options.cache_bytes)?;
         let active = Active {
             first_id: entry.first_id,
@@ -77,6 +86,8 @@ impl Store {
             options: options.clone(),
             path: path.to_owned(),
             broken: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
             #[cfg(test)]
             writes_left: (-1).into(),
             _lock: lock,
@@ -96,6 +107,32 @@ impl Store {
         drop(generation);
         let generation = Arc::new(Generation::open(folder, number, self.options.cache_bytes)?);
         Ok(Self { active: RwLock::new(Active { first_id, generation, bytes_before }), ..self })
+    }
+
+    /// Puts an active generation that sled can't open or read aside, and what is sound of it in its place.
+    pub(super) fn salvage(path: &Path, why: &str) -> Result<(), MailboxError> {
+        let _lock = folder::lock(path)?;
+        let manifest = folder::prepare(path)?;
+        let active = manifest.active();
+        let role = Role::Active { first_id: active.first_id, closed_at: closed::read(path)? };
+        Unopened { folder: &path.join(&active.folder), role }.salvage(why)
+    }
+
+    /// Nothing has been written since the store was closed in good order: the commits that there were then
+    /// must be there still, up to `newest`. From now on there may be more.
+    pub(super) fn begin_after(&self, newest: u64) -> Result<(), MailboxError> {
+        if let Some(closed_at) = closed::read(&self.path)?.filter(|&closed_at| newest < closed_at) {
+            let what =
+                format!("it was closed after commit {closed_at}, and only {newest} is there");
+            return Err(self.damaged(Corrupt(what)));
+        }
+        closed::remove(&self.path)
+    }
+
+    /// Says, durably, that all is written and synced up to commit `newest`.
+    pub(super) fn end_with(&self, newest: u64) -> Result<(), MailboxError> {
+        self.sync()?;
+        closed::write(&self.path, newest)
     }
 
     /// Folders that a crash has left behind: not a part of the store yet, or not any more.
@@ -235,8 +272,21 @@ impl Store {
 
     /// All written so far is on the disk. What a generation held when it was sealed already is.
     pub(super) fn sync(&self) -> Result<(), MailboxError> {
+        let written = self.written.load(Ordering::Acquire);
         let generation = self.active().generation;
-        self.write("flushing", || generation.sync())
+        self.write("flushing", || generation.sync())?;
+        self.synced.fetch_max(written, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// The newest commit of this run that is known to be synced; 0: none.
+    pub(super) fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// This commit is written, with all that belongs to it.
+    pub(super) fn set_written(&self, commit: u64) {
+        self.written.store(commit, Ordering::Release);
     }
 
     /// Replaces the manifest durably.

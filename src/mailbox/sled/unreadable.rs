@@ -1,5 +1,6 @@
 //! One message's bytes are damaged: it is told so, and the others are read on.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::SledMailbox;
@@ -9,7 +10,7 @@ use crate::mailbox::{Durable as _, MailboxError};
 use crate::model::{Content, MessageId, QueueId, Seq, StoredMessage, Timestamp, WorkError};
 
 /// The code of the error that a damaged message blocks with.
-const CODE: &str = "damaged";
+pub(super) const CODE: &str = "damaged";
 
 impl SledMailbox {
     /// What stands for a message whose content or record is damaged as `error` says; any other error is
@@ -71,6 +72,12 @@ impl SledMailbox {
         }
         None
     }
+}
+
+/// What stands for the ids of messages of which nothing is known.
+pub(super) fn stand_ins(queue: QueueId, places: Range<u64>) -> Vec<IdEntry> {
+    let entry = |place| IdEntry { at: Timestamp(0), bytes: 0, id: stand_in_id(queue, Seq(place)) };
+    places.map(entry).collect()
 }
 
 /// For a message of which not even the id can be read.

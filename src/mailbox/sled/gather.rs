@@ -1,0 +1,438 @@
+//! What can still be read of a damaged database: each key's newest sound value, out of the raw bytes.
+//!
+//! Every message of sled's that is sound is taken, wherever in the file it is and whatever its segment's
+//! header says, and the newest by its place in the log wins. In one that is not sound, each value that our
+//! own checksum covers is taken for itself. Changes to `state` are also looked for inside the log values and
+//! small commits that hold them a second time. Removals count as far as they are found; what comes back for
+//! want of one is told apart by the floors, which only rise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::codec::{Decoded, Reader, be, unseal};
+use super::layout::{CHANGES, VALUE_SLOT};
+use super::raw::{Item, Kind, LogFile, Page, PageParts, RawMessage, Snapshot, Update};
+use super::scan::{BadPlace, Order};
+use super::segment::{Segment, change_at};
+use crate::model::QueueId;
+
+/// Prefixes that are tried for a key whose page's own is lost.
+const MAX_PREFIXES_TRIED: usize = 4096;
+
+/// sled's pages before this hold nothing of a tree's.
+const FIRST_TREE_PAGE: u64 = 2;
+
+/// Where a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) offset: u64,
+    pub(super) bytes: usize,
+}
+
+/// The newest that is known of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Newest {
+    lsn: u64,
+    /// The page that said so.
+    page: u64,
+    /// `None`: it was removed.
+    place: Option<Place>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// Of both trees: those of `log` come before all letters.
+    keys: BTreeMap<Vec<u8>, Newest>,
+    /// By queue, the highest floor and next place that any value says.
+    pub(super) floors: BTreeMap<QueueId, (u64, u64)>,
+    /// The newest commit that is whole.
+    pub(super) commit: u64,
+    pub(super) bad: Vec<BadPlace>,
+    /// Keys whose values are known to be damaged, with their place in the log.
+    lost: BTreeMap<Vec<u8>, u64>,
+    /// Some bad bytes may have held anything.
+    pub(super) has_unknown: bool,
+}
+
+impl Gathered {
+    /// Reads the whole file, twice. With sled's snapshot it is known of what is before it whether anything
+    /// is missing.
+    pub(super) fn of(log: &mut LogFile, snapshot: Option<&Snapshot>) -> io::Result<Self> {
+        let order = Order::of(log.segments()?, 0, log.segment_bytes());
+        let starts: Vec<_> =
+            order.segments.values().chain(&order.without_header).copied().collect();
+        let segment_bytes = log.segment_bytes();
+        let mut prefixes = Prefixes::default();
+        for &start in &starts {
+            log.walk(start, order.max_number, |item| prefixes.take(item, segment_bytes))?;
+        }
+        prefixes.settle();
+        let newest = order.segments.last_key_value().map(|(_, start)| start.offset);
+        let mut gather = Gather {
+            segment_bytes,
+            stable_lsn: snapshot.map_or(0, |snapshot| snapshot.stable_lsn),
+            prefixes,
+            found: Self::default(),
+            read: BTreeSet::new(),
+            anew: BTreeMap::new(),
+            number: None,
+            is_unknown: false,
+        };
+        for &start in &starts {
+            gather.number = start.header.map(|header| header.lsn / segment_bytes);
+            log.walk(start, order.max_number, |item| gather.take(item))?;
+            gather.end_segment(Some(start.offset) == newest);
+        }
+        let pages = snapshot.map_or(&[][..], |snapshot| &snapshot.pages);
+        gather.found.has_unknown |= gather.is_any_missing(pages);
+        Ok(gather.found)
+    }
+
+    /// The log values that are there, by id.
+    pub(super) fn log_values(&self) -> impl Iterator<Item = (u64, Place)> + '_ {
+        let keys = self.keys.range(..LETTERS.to_vec());
+        keys.filter_map(|(key, newest)| Some((log_id(key)?, newest.place?)))
+    }
+
+    /// The keys of `state` that are there and begin with `letter`.
+    pub(super) fn state_values(&self, letter: u8) -> impl Iterator<Item = (&[u8], Place)> + '_ {
+        let keys = self.keys.range(vec![letter]..vec![letter + 1]);
+        keys.filter_map(|(key, newest)| Some((key.as_slice(), newest.place?)))
+    }
+
+    pub(super) fn value(&self, key: &[u8]) -> Option<Place> {
+        self.keys.get(key)?.place
+    }
+
+    /// Keys whose newest values are damaged.
+    pub(super) fn lost(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        let is_newest = |(key, lsn): &(&Vec<u8>, &u64)| {
+            self.keys.get(key.as_slice()).is_none_or(|newest| newest.lsn < **lsn)
+        };
+        self.lost.iter().filter(is_newest).map(|(key, _)| key.as_slice())
+    }
+}
+
+/// All keys of `state` begin with a letter, and no key of `log` does: ids count from 1.
+const LETTERS: &[u8] = b"a";
+
+/// The id of a log value's key.
+pub(super) fn log_id(key: &[u8]) -> Option<u64> {
+    let (id, slot) = key.split_first_chunk::<8>()?;
+    (slot == [VALUE_SLOT] && id[0] < LETTERS[0]).then(|| u64::from_be_bytes(*id))
+}
+
+fn is_filler(key: &[u8]) -> bool {
+    key.len() == 9 && key[0] < LETTERS[0] && key[8] != VALUE_SLOT
+}
+
+/// Each page's prefix over time: keys in changes are without it.
+#[derive(Debug, Default)]
+struct Prefixes {
+    by_page: BTreeMap<u64, Vec<(u64, Vec<u8>)>>,
+    all: Vec<Vec<u8>>,
+}
+
+impl Prefixes {
+    fn take(&mut self, item: Item<'_>, segment_bytes: u64) {
+        let Item::Message { offset, message } = item else { return };
+        if let Some(Update::Page(page)) = Update::decode(&message) {
+            let times = self.by_page.entry(message.page).or_default();
+            if times.last().is_none_or(|(_, last)| last != page.prefix) {
+                times.push((lsn_of(&message, offset, segment_bytes), page.prefix.to_vec()));
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        for times in self.by_page.values_mut() {
+            times.sort_by_key(|&(lsn, _)| lsn);
+            self.all.extend(times.iter().map(|(_, prefix)| prefix.clone()));
+        }
+        self.all.push(Vec::new());
+        self.all.sort_unstable();
+        self.all.dedup();
+        self.all.truncate(MAX_PREFIXES_TRIED);
+    }
+
+    /// The one that is most likely, then all others.
+    fn candidates(&self, page: u64, lsn: u64) -> impl Iterator<Item = &[u8]> {
+        let times = self.by_page.get(&page).map_or(&[][..], Vec::as_slice);
+        let at = times.partition_point(|&(then, _)| then <= lsn);
+        let own = times[..at].iter().rev().chain(&times[at..]).map(|(_, prefix)| prefix);
+        own.chain(&self.all).map(Vec::as_slice)
+    }
+}
+
+fn lsn_of(message: &RawMessage<'_>, offset: u64, segment_bytes: u64) -> u64 {
+    message.number * segment_bytes + offset % segment_bytes
+}
+
+struct Gather {
+    segment_bytes: u64,
+    prefixes: Prefixes,
+    found: Gathered,
+    /// sled's snapshot has all before this; 0 without one.
+    stable_lsn: u64,
+    /// Where messages were read whole.
+    read: BTreeSet<u64>,
+    /// When each page was last written anew.
+    anew: BTreeMap<u64, u64>,
+    /// The number of the messages in the segment that is being read, if its header says it.
+    number: Option<u64>,
+    /// There were bytes in it that may have been anything. At the log's end that is normal.
+    is_unknown: bool,
+}
+
+/// A message, where its body is in the file, and its place in the log.
+struct Seen<'a> {
+    message: RawMessage<'a>,
+    body_offset: u64,
+    lsn: u64,
+}
+
+impl Seen<'_> {
+    /// Where a slice of the body is in the file.
+    fn place(&self, value: &[u8]) -> Place {
+        let start = value.as_ptr() as usize - self.message.body.as_ptr() as usize;
+        Place { offset: self.body_offset + start as u64, bytes: value.len() }
+    }
+}
+
+impl Gather {
+    fn take(&mut self, item: Item<'_>) {
+        match item {
+            Item::Message { offset, message } => {
+                if self.number.is_none_or(|own| own <= message.number) {
+                    self.found.has_unknown |= std::mem::take(&mut self.is_unknown);
+                }
+                self.take_message(offset, message);
+            }
+            Item::Bad { offset, bytes, like } => {
+                self.found.bad.push(BadPlace { offset, bytes });
+                let whole = like.filter(|message| message.bytes as u64 <= bytes);
+                let is_read = whole.is_some_and(|message| {
+                    self.take_message(offset, message) && message.bytes as u64 == bytes
+                });
+                let lsn = self
+                    .number
+                    .map(|number| number * self.segment_bytes + offset % self.segment_bytes);
+                let is_known = lsn.is_some_and(|lsn| lsn < self.stable_lsn);
+                self.is_unknown |= !is_read && !is_known;
+            }
+            Item::Blank { .. } => {}
+        }
+    }
+
+    /// Do pages have parts, as of the snapshot, that were not read and not written anew since?
+    fn is_any_missing(&self, pages: &[PageParts]) -> bool {
+        let pages = (0..).zip(pages).skip(usize::try_from(FIRST_TREE_PAGE).unwrap_or(0));
+        pages.into_iter().any(|(page, parts)| {
+            let anew = self.anew.get(&page).copied().unwrap_or(0);
+            parts.iter().any(|(lsn, offset)| *lsn >= anew && !self.read.contains(offset))
+        })
+    }
+
+    fn end_segment(&mut self, is_newest: bool) {
+        let is_unknown = std::mem::take(&mut self.is_unknown);
+        self.found.has_unknown |= is_unknown && !is_newest;
+    }
+
+    /// Whether all of it made sense.
+    fn take_message(&mut self, offset: u64, message: RawMessage<'_>) -> bool {
+        let lsn = lsn_of(&message, offset, self.segment_bytes);
+        let body_offset = offset + (message.bytes - message.body.len()) as u64;
+        let seen = Seen { message, body_offset, lsn };
+        match Update::decode(&message) {
+            Some(Update::Page(page)) => {
+                for (key, value) in &page.entries {
+                    self.take_value(&seen, &[page.prefix, key].concat(), value);
+                }
+                if message.is_sound && page.is_leaf {
+                    self.forget_missing(&seen, &page);
+                }
+            }
+            Some(Update::Set(suffix, value)) => match self.full_key(&seen, suffix, value) {
+                Some(key) => self.take_value(&seen, &key, value),
+                None => return false,
+            },
+            Some(Update::Del(suffix)) => {
+                let prefix = self.prefixes.candidates(message.page, lsn).next();
+                let key = [prefix.unwrap_or_default(), suffix].concat();
+                if message.is_sound {
+                    self.put(&seen, &key, None);
+                }
+            }
+            // Whatever else a page may say, no key or value of ours is in it.
+            Some(Update::Free | Update::Other) => {}
+            None => return false,
+        }
+        if message.is_sound && matches!(message.kind, Kind::Node | Kind::Free) {
+            let anew = self.anew.entry(message.page).or_default();
+            *anew = lsn.max(*anew);
+        }
+        self.read.insert(offset);
+        true
+    }
+
+    /// The whole key of a changed one: with a prefix with which the value's checksum is right, else with
+    /// the page's own.
+    fn full_key(&self, seen: &Seen<'_>, suffix: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+        let mut candidates = self.prefixes.candidates(seen.message.page, seen.lsn);
+        let likely = candidates.next().map(|prefix| [prefix, suffix].concat());
+        if likely.as_ref().is_some_and(|key| unseal(key, value).is_ok()) || value.is_empty() {
+            return likely;
+        }
+        let mut others = candidates.map(|prefix| [prefix, suffix].concat());
+        others.find(|key| unseal(key, value).is_ok()).or(likely)
+    }
+
+    fn take_value(&mut self, seen: &Seen<'_>, key: &[u8], value: &[u8]) {
+        if is_filler(key) {
+            return;
+        }
+        let is_unsealed = value.is_empty() && (log_id(key).is_some() || key.first() == Some(&b'x'));
+        if is_unsealed {
+            if seen.message.is_sound {
+                let place = (key.first() == Some(&b'x')).then(|| seen.place(value));
+                self.put(seen, key, place);
+            }
+            return;
+        }
+        let Ok(body) = unseal(key, value) else {
+            // A key out of damaged bytes may be any bytes; a wrong one is only looked up in vain.
+            let lost = self.found.lost.entry(key.to_vec()).or_default();
+            *lost = seen.lsn.max(*lost);
+            return;
+        };
+        self.put(seen, key, Some(seen.place(value)));
+        // What doesn't decode has been written so: nothing more to be got out of it.
+        let _ = match (log_id(key), key) {
+            (Some(id), _) => self.take_segment(seen, id, value),
+            (None, CHANGES) => self.take_small_commit(seen, body),
+            (None, [b'f', ..]) => self.take_floor(key, body),
+            (None, _) => Ok(()),
+        };
+    }
+
+    fn take_segment(&mut self, seen: &Seen<'_>, id: u64, value: &[u8]) -> Decoded<()> {
+        if !Segment::is_segment(value) {
+            return Ok(());
+        }
+        let segment = Segment::decode(id, value.into())?;
+        if segment.frame.is_final {
+            self.found.commit = self.found.commit.max(segment.frame.commit);
+        }
+        let changes = value.get(segment.changes_range()).unwrap_or_default();
+        self.take_changes(seen, changes)
+    }
+
+    fn take_small_commit(&mut self, seen: &Seen<'_>, body: &[u8]) -> Decoded<()> {
+        let mut reader = Reader::new(body);
+        self.found.commit = self.found.commit.max(reader.number()?);
+        self.take_changes(seen, reader.take(reader.left())?)
+    }
+
+    fn take_changes(&mut self, seen: &Seen<'_>, changes: &[u8]) -> Decoded<()> {
+        let mut reader = Reader::new(changes);
+        while !reader.is_empty() {
+            let (key, value) = change_at(&mut reader)?;
+            match value {
+                _ if key.is_empty() => {}
+                None => self.put(seen, key, None),
+                Some(value) => {
+                    self.put(seen, key, Some(seen.place(value)));
+                    if let (b'f', Ok(body)) = (key[0], unseal(key, value)) {
+                        self.take_floor(key, body)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_floor(&mut self, key: &[u8], body: &[u8]) -> Decoded<()> {
+        let queue = QueueId(u32::from_be_bytes(be(key, 1)?));
+        let mut reader = Reader::new(body);
+        let (floor, next) = (reader.number()?, reader.number()?);
+        let known = self.found.floors.entry(queue).or_default();
+        *known = (known.0.max(floor), known.1.max(next));
+        Ok(())
+    }
+
+    /// A page was written anew: what it had before and has no more was removed from it. What was split off
+    /// it belongs to another page, which was written before.
+    fn forget_missing(&mut self, seen: &Seen<'_>, page: &Page<'_>) {
+        let first = page.entries.first().map(|(key, _)| [page.prefix, key].concat());
+        let any = [page.low, page.high, first.as_deref().unwrap_or_default()];
+        // An empty page without bounds is a tree that never had a key.
+        let Some(any) = any.into_iter().find_map(|key| key.first()) else { return };
+        let is_log = *any < LETTERS[0];
+        let low = if is_log { page.low } else { page.low.max(LETTERS) };
+        let keys = match (page.high, is_log) {
+            ([], true) => self.found.keys.range_mut(low.to_vec()..LETTERS.to_vec()),
+            ([], false) => self.found.keys.range_mut(low.to_vec()..),
+            (high, _) if low < high => self.found.keys.range_mut(low.to_vec()..high.to_vec()),
+            _ => return,
+        };
+        for (key, newest) in keys {
+            let is_gone = newest.page == seen.message.page && newest.lsn < seen.lsn;
+            if is_gone && newest.place.is_some() {
+                let suffix = key.get(page.prefix.len()..).unwrap_or_default();
+                if page.entries.binary_search_by_key(&suffix, |&(key, _)| key).is_err() {
+                    *newest = Newest { lsn: seen.lsn, page: seen.message.page, place: None };
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, seen: &Seen<'_>, key: &[u8], place: Option<Place>) {
+        let newest = Newest { lsn: seen.lsn, page: seen.message.page, place };
+        let known = self.found.keys.entry(key.to_vec()).or_insert(newest);
+        if known.lsn <= newest.lsn {
+            *known = newest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::sled::layout::{SLED_SEGMENT_BYTES, log_key};
+    use crate::mailbox::sled::scan::tests::{database, store};
+
+    #[test]
+    fn the_raw_bytes_hold_what_sled_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        store(folder.path());
+        let mut log = LogFile::open(&database(folder.path()), SLED_SEGMENT_BYTES).unwrap();
+        let gathered = Gathered::of(&mut log, None).unwrap();
+        assert!(!gathered.has_unknown);
+        let config = ::sled::Config::new().path(database(folder.path()));
+        let db = config.segment_size(SLED_SEGMENT_BYTES).open().unwrap();
+        let read = |place: Place| log.read(place.offset, place.bytes).unwrap();
+        let found: Vec<_> = gathered
+            .log_values()
+            .map(|(id, place)| (log_key(id, VALUE_SLOT).to_vec(), read(place)))
+            .collect();
+        let there = |tree: &str| {
+            let items = db.open_tree(tree).unwrap().iter().map(Result::unwrap);
+            items.map(|(key, value)| (key.to_vec(), value.to_vec())).collect::<Vec<_>>()
+        };
+        let expected: Vec<_> =
+            there("log").into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        assert_eq!(found.len(), expected.len());
+        assert!(found == expected, "log");
+        let found: Vec<_> = (b'a'..=b'z')
+            .flat_map(|letter| gathered.state_values(letter))
+            .map(|(key, place)| (key.to_vec(), read(place)))
+            .collect();
+        let expected = there("state");
+        let keys = |items: &[(Vec<u8>, Vec<u8>)]| {
+            items.iter().map(|(key, _)| super::super::codec::hex(key)).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&found), keys(&expected));
+        assert!(found == expected, "state");
+    }
+}

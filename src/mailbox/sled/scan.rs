@@ -1,0 +1,384 @@
+//! Is a database whole? Asked before sled opens it, since sled cuts off what it can't read.
+//!
+//! Only what sled would replay is looked at: the log since its snapshot. It may end in a *torn tail*: what
+//! was being written when the process or the machine stopped, in any order and by halves. That is normal,
+//! and cut off. It is *damage* if something goes missing with it that had been synced; each commit says how
+//! far the store had been synced when it was written, so commits behind a bad place tell of those before.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::codec::{Reader, unseal};
+use super::layout::CHANGES;
+use super::raw::{Found, Item, Kind, LogFile, RawMessage, SegmentStart, Snapshot, Update};
+use super::segment::{Segment, synced_before};
+
+/// Segments that sled may have begun to write beyond the last one whose header is there, with room to spare.
+const SEGMENTS_AHEAD: u64 = 64;
+
+/// What a scan found.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) verdict: Verdict,
+    /// Every bad place, in the order of the log.
+    pub(super) bad: Vec<BadPlace>,
+}
+
+/// What may be done with a database.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// sled may open it.
+    Sound,
+    /// sled may open it: it cuts off what was never confirmed.
+    TornTail,
+    /// sled would lose something that was.
+    Damaged(String),
+    /// sled refuses this snapshot; without it, it replays its whole log.
+    DamagedSnapshot(PathBuf),
+}
+
+/// Bytes of the file that should be messages and aren't.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadPlace {
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+}
+
+impl Scan {
+    /// Looks at the database in `folder`, whose file `db` is there. Commits up to `synced` are known to have
+    /// been synced. Reads at most what sled would read to open it.
+    pub(super) fn of(folder: &Path, segment_bytes: usize, synced: u64) -> io::Result<Self> {
+        let snapshot = match Snapshot::find(folder)? {
+            Found::None => Snapshot::default(),
+            Found::Sound(snapshot) => snapshot,
+            Found::Damaged(path) => {
+                return Ok(Self { verdict: Verdict::DamagedSnapshot(path), bad: Vec::new() });
+            }
+        };
+        let log = &mut LogFile::open(folder, segment_bytes)?;
+        let last = snapshot.pages.iter().flatten().map(|&(_, offset)| offset).max();
+        if last.is_some_and(|last| last >= log.len()) {
+            let what = format!("its file ends at {} and should be longer", log.len());
+            return Ok(Self { verdict: Verdict::Damaged(what), bad: Vec::new() });
+        }
+        let order = Order::of(log.segments()?, snapshot.stable_lsn, log.segment_bytes());
+        let mut replay = Replay::new(&order, snapshot.stable_lsn, synced);
+        for (&lsn, &start) in &order.segments {
+            replay.begin(lsn);
+            log.walk(start, order.max_number, |item| replay.take(item))?;
+            replay.end();
+        }
+        for &start in &order.without_header {
+            replay.begin_lost();
+            log.walk(start, order.max_number, |item| replay.take(item))?;
+        }
+        if !replay.is_clean() && replay.synced > replay.seen {
+            // The commits that the snapshot covers count too.
+            for &start in &order.earlier {
+                log.walk(start, order.max_number, |item| replay.take_earlier(item))?;
+            }
+        }
+        Ok(Self { verdict: replay.verdict(&order), bad: replay.bad })
+    }
+}
+
+/// The segments that sled would replay.
+pub(super) struct Order {
+    segment_bytes: u64,
+    pub(super) segments: BTreeMap<u64, SegmentStart>,
+    /// Those that its snapshot covers wholly.
+    earlier: Vec<SegmentStart>,
+    /// Those whose header is bad: sled doesn't see them.
+    pub(super) without_header: Vec<SegmentStart>,
+    /// Messages of later segments are not believed.
+    pub(super) max_number: u64,
+    /// sled replays from here on.
+    first: u64,
+    /// From here on sled takes a bad place for the end.
+    tail: u64,
+    same_lsn: Option<u64>,
+}
+
+impl Order {
+    pub(super) fn of(starts: Vec<SegmentStart>, stable_lsn: u64, segment_bytes: u64) -> Self {
+        let first = stable_lsn / segment_bytes * segment_bytes;
+        let mut order = Self {
+            segment_bytes,
+            segments: BTreeMap::new(),
+            earlier: Vec::new(),
+            without_header: Vec::new(),
+            max_number: 0,
+            first,
+            tail: first,
+            same_lsn: None,
+        };
+        for start in starts {
+            let Some(header) = start.header else {
+                order.without_header.extend((!start.is_blank).then_some(start));
+                continue;
+            };
+            order.max_number = order.max_number.max(header.lsn / segment_bytes);
+            if header.lsn < first {
+                order.earlier.push(start);
+                continue;
+            }
+            order.tail = order.tail.max(header.stable_lsn / segment_bytes * segment_bytes);
+            if order.segments.insert(header.lsn, start).is_some() {
+                order.same_lsn = Some(header.lsn);
+            }
+        }
+        order.max_number += SEGMENTS_AHEAD;
+        order
+    }
+}
+
+/// Does what sled does when it replays, and looks at what that leaves out.
+struct Replay {
+    segment_bytes: u64,
+    first: u64,
+    tail: u64,
+    /// sled's snapshot has all before this.
+    stable_lsn: u64,
+    /// The number of the messages in the segment that is being read; `None`: its header is bad.
+    number: Option<u64>,
+    /// The next segment of the tail.
+    expected: u64,
+    /// sled has found the log's end.
+    is_over: bool,
+    /// Nothing was written behind the last message.
+    is_at_end: bool,
+    /// sled has left the segment that is being read.
+    is_left: bool,
+    /// Messages of a later use of the segment were met in it.
+    is_overwritten: bool,
+    damaged_middle: Option<u64>,
+    bad: Vec<BadPlace>,
+    prefixes: BTreeMap<u64, Vec<u8>>,
+    /// The newest commit that sled would see.
+    seen: u64,
+    /// The newest commit that is known to have been synced.
+    synced: u64,
+}
+
+impl Replay {
+    fn new(order: &Order, stable_lsn: u64, synced: u64) -> Self {
+        Self {
+            segment_bytes: order.segment_bytes,
+            first: order.first,
+            tail: order.tail,
+            stable_lsn,
+            number: None,
+            expected: order.tail,
+            is_over: false,
+            is_at_end: false,
+            is_left: false,
+            is_overwritten: false,
+            damaged_middle: None,
+            bad: Vec::new(),
+            prefixes: BTreeMap::new(),
+            seen: 0,
+            synced,
+        }
+    }
+
+    fn begin(&mut self, lsn: u64) {
+        self.number = Some(lsn / self.segment_bytes);
+        (self.is_left, self.is_overwritten) = (false, false);
+        if lsn >= self.tail {
+            self.is_over |= self.is_at_end || lsn != self.expected;
+            self.expected = lsn + self.segment_bytes;
+        }
+    }
+
+    /// A segment that sled doesn't see.
+    fn begin_lost(&mut self) {
+        self.number = None;
+        self.is_left = true;
+    }
+
+    fn end(&mut self) {
+        if self.is_left && !self.is_tail() && !self.is_overwritten {
+            self.damaged_middle = self.damaged_middle.or(self.number);
+        }
+    }
+
+    fn is_tail(&self) -> bool {
+        self.number.is_some_and(|number| number * self.segment_bytes >= self.tail)
+    }
+
+    fn leave(&mut self) {
+        self.is_left = true;
+        self.is_over |= self.is_tail();
+    }
+
+    fn take(&mut self, item: Item<'_>) {
+        match item {
+            Item::Message { offset, message } => {
+                if self.number.is_some_and(|own| own != message.number) {
+                    self.leave();
+                    self.is_overwritten |= self.number < Some(message.number);
+                }
+                let lsn = message.number.saturating_mul(self.segment_bytes);
+                if self.number.is_none() && (self.first..self.tail).contains(&lsn) {
+                    self.damaged_middle = self.damaged_middle.or(Some(message.number));
+                }
+                self.note(&message, offset);
+            }
+            Item::Bad { offset, bytes, .. } => {
+                self.bad.push(BadPlace { offset, bytes });
+                self.leave();
+            }
+            // In the tail it is the end of the log, else that of the segment.
+            Item::Blank { .. } => self.is_at_end = self.is_tail(),
+        }
+    }
+
+    /// Nothing is bad, and sled sees all of it.
+    fn is_clean(&self) -> bool {
+        self.bad.is_empty() && !self.is_left && !self.is_over
+    }
+
+    fn take_earlier(&mut self, item: Item<'_>) {
+        if let Item::Message { offset, message } = item {
+            self.note(&message, offset);
+        }
+    }
+
+    fn note(&mut self, message: &RawMessage<'_>, offset: u64) {
+        let place = offset % self.segment_bytes;
+        let lsn = message.number.saturating_mul(self.segment_bytes).saturating_add(place);
+        let is_seen = lsn < self.stable_lsn || (!self.is_over && !self.is_left);
+        match message.kind {
+            Kind::Node | Kind::Link => {}
+            Kind::Canceled
+            | Kind::Cap
+            | Kind::BatchManifest
+            | Kind::Free
+            | Kind::Counter
+            | Kind::Meta
+            | Kind::Blob => return,
+        }
+        match Update::decode(message) {
+            Some(Update::Page(page)) => {
+                self.prefixes.insert(message.page, page.prefix.to_vec());
+                for (key, value) in page.entries {
+                    self.note_value(&[page.prefix, key].concat(), value, is_seen);
+                }
+            }
+            Some(Update::Set(key, value)) => {
+                let prefix = self.prefixes.get(&message.page).map_or(&[][..], Vec::as_slice);
+                self.note_value(&[prefix, key].concat(), value, is_seen);
+            }
+            Some(Update::Del(_) | Update::Free | Update::Other) | None => {}
+        }
+    }
+
+    fn note_value(&mut self, key: &[u8], value: &[u8], is_seen: bool) {
+        let Some((commit, synced)) = commit_of(key, value) else { return };
+        if is_seen {
+            self.seen = self.seen.max(commit);
+        }
+        self.synced = self.synced.max(synced);
+    }
+
+    fn verdict(&self, order: &Order) -> Verdict {
+        if let Some(lsn) = order.same_lsn {
+            return Verdict::Damaged(format!(
+                "two segments say that they begin at {lsn} of the log"
+            ));
+        }
+        if let Some(number) = self.damaged_middle {
+            let lsn = number * self.segment_bytes;
+            let what = match order.segments.get(&lsn) {
+                Some(SegmentStart { offset, .. }) => {
+                    format!("the segment at offset {offset} is damaged, and others follow it")
+                }
+                None => format!("the header of the segment for {lsn} of the log is damaged"),
+            };
+            return Verdict::Damaged(what);
+        }
+        // Of a clean log it is known only once it was replayed whether it ends too early.
+        if !self.is_clean() && self.synced > self.seen {
+            let (seen, synced) = (self.seen, self.synced);
+            let what = format!("commits up to {synced} were synced, and only {seen} can be read");
+            return Verdict::Damaged(what);
+        }
+        if self.bad.is_empty() { Verdict::Sound } else { Verdict::TornTail }
+    }
+}
+
+/// The number of the commit that a value makes whole, and of the newest that was synced before it.
+fn commit_of(key: &[u8], value: &[u8]) -> Option<(u64, u64)> {
+    if key == CHANGES {
+        let mut reader = Reader::new(unseal(CHANGES, value).ok()?);
+        let commit = reader.number().ok()?;
+        return Some((commit, synced_before(reader.take(reader.left()).ok()?)));
+    }
+    let id = Segment::id_of(key, value)?;
+    let segment = Segment::decode(id, value.into()).ok()?;
+    let synced = synced_before(segment.inline_changes());
+    segment.frame.is_final.then_some((segment.frame.commit, synced))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::mailbox::conformance::sample::*;
+    use crate::mailbox::sled::layout::SLED_SEGMENT_BYTES;
+    use crate::mailbox::{Mailbox as _, SledMailbox, SledOptions};
+
+    pub(in crate::mailbox::sled) fn database(folder: &Path) -> PathBuf {
+        folder.join("store/gen-1")
+    }
+
+    fn scan(folder: &Path) -> Scan {
+        Scan::of(&database(folder), SLED_SEGMENT_BYTES, 0).unwrap()
+    }
+
+    /// A store of several of sled's segments, with commits of all kinds. sled's snapshot covers nothing.
+    pub(in crate::mailbox::sled) fn store(folder: &Path) {
+        let mailbox = SledMailbox::open(&folder.join("store"), SledOptions::default()).unwrap();
+        mailbox.append(&batch([put_queue(Q, 5)])).unwrap();
+        let mut next = 1;
+        for n in 1..=400u64 {
+            mailbox.append(&appends(Q, next..=next + 49)).unwrap();
+            next += 50;
+            match n % 4 {
+                0 => mailbox.append(&batch([append(Q, next, vec![b'x'; 120_000])])).unwrap(),
+                1 => mailbox.append(&batch([append(Q, next, vec![b'y'; 60_000])])).unwrap(),
+                2 => mailbox
+                    .append(&batch([append(Q, next, "z"), journal(n / 4 + 1, Q, None)]))
+                    .unwrap(),
+                _ => mailbox.append(&batch([append(Q, next, "")])).unwrap(),
+            }
+            next += 1;
+            if n > 200 {
+                mailbox.append(&batch((1..=30).map(|k| finish(Q, (n - 201) * 30 + k)))).unwrap();
+                mailbox
+                    .append(&batch([
+                        put_record(Q, next - 2, blocked(1)),
+                        revise(Q, next - 2, 1, "edited"),
+                    ]))
+                    .unwrap();
+                mailbox.maintain().unwrap();
+            }
+            mailbox.sync().unwrap();
+        }
+    }
+
+    fn bytes(folder: &Path) -> u64 {
+        fs::metadata(database(folder).join("db")).unwrap().len()
+    }
+
+    #[test]
+    fn a_store_that_was_closed_is_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        store(folder.path());
+        assert!(bytes(folder.path()) > 2 * SLED_SEGMENT_BYTES as u64);
+        let found = scan(folder.path());
+        assert_eq!((found.verdict, found.bad), (Verdict::Sound, Vec::new()));
+    }
+}
