@@ -457,6 +457,15 @@ impl Mender<'_> {
         for prefix in prefixes {
             let (Ok(queue), Ok(seq)) = (be(prefix, 1), be(prefix, 5)) else { continue };
             let (queue, seq) = (QueueId(u32::from_be_bytes(queue)), u64::from_be_bytes(seq));
+            let record = record_key(queue, Seq(seq));
+            // Out of damaged bytes a key may come that is none.
+            let is_key = match letter {
+                b'r' => prefix == record,
+                _ => prefix.len() == record.len() + size_of::<u32>(),
+            };
+            if !is_key {
+                continue;
+            }
             let is_unfinished =
                 |queue: &Queue| seq < queue.next && !queue.progress.is_finished(seq);
             if !self.queues.get(&queue).is_some_and(is_unfinished) {
@@ -502,7 +511,6 @@ impl Mender<'_> {
             }
             _ => lost_revision(),
         };
-        debug_assert!(letter != b'r' || prefix == record_key(queue, Seq(seq)));
         let key = chunk_key(prefix, 0);
         seal(&key, &mut value);
         self.mended.state.insert(key, Value::New(value));

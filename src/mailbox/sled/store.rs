@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -33,6 +34,8 @@ pub(super) struct Store {
     pub(super) rotation: Mutex<Rotation>,
     pub(super) options: SledOptions,
     pub(super) path: PathBuf,
+    /// Which folder `path` was when the store was opened.
+    identity: (u64, u64),
     broken: AtomicBool,
     /// The newest commit of this run that is written whole, and the newest that is synced; 0: none.
     written: AtomicU64,
@@ -85,6 +88,7 @@ impl Store {
             rotation: Mutex::default(),
             options: options.clone(),
             path: path.to_owned(),
+            identity: identity(path)?,
             broken: AtomicBool::new(false),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
@@ -132,6 +136,10 @@ impl Store {
     /// Says, durably, that all is written and synced up to commit `newest`.
     pub(super) fn end_with(&self, newest: u64) -> Result<(), MailboxError> {
         self.sync()?;
+        // Another store may have been put in its place, as a compaction does.
+        if identity(&self.path)? != self.identity {
+            return Ok(());
+        }
         closed::write(&self.path, newest)
     }
 
@@ -311,4 +319,12 @@ impl Store {
     pub(super) fn damaged(&self, Corrupt(what): Corrupt) -> MailboxError {
         MailboxError::Damaged { path: self.path.display().to_string(), what }
     }
+}
+
+/// Tells a folder from others, whatever its name is.
+fn identity(folder: &Path) -> Result<(u64, u64), MailboxError> {
+    let metadata = std::fs::metadata(folder);
+    let metadata =
+        metadata.map_err(|source| io_error("looking at the store's folder", folder, source))?;
+    Ok((metadata.dev(), metadata.ino()))
 }
