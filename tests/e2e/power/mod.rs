@@ -81,7 +81,20 @@ fn keep(session: &Session, losses: &[Loss]) {
     let _ = std::fs::remove_dir_all(&folder);
     if let Some(loss) = losses.first() {
         leave(session, &loss.cut, &folder);
+        std::fs::write(folder.join("trace.txt"), text(&session.trace)).expect("the trace as text");
     }
+}
+
+/// The calls of a trace, a line each.
+fn text(trace: &Trace) -> String {
+    let line = |(at, event): (usize, &Event)| match event {
+        Event::Written { inode, at: offset, bytes } => {
+            let start = &trace.bytes(bytes)[..bytes.len().min(32)];
+            format!("{at} Written {inode} at {offset}, {} bytes: {start:02x?}\n", bytes.len())
+        }
+        event => format!("{at} {event:?}\n"),
+    };
+    trace.events.iter().enumerate().map(line).collect()
 }
 
 fn describe(losses: &[Loss], of: usize, seed: u64) -> String {

@@ -34,6 +34,16 @@ impl Kind {
             _ => return None,
         })
     }
+
+    /// It is a page of sled's, or a change of one; sled keeps it until the page is written anew.
+    pub(in crate::mailbox::sled) fn is_of_page(self) -> bool {
+        self.is_whole_page() || self == Self::Link
+    }
+
+    /// It is all of a page: what was written of it before is out of date.
+    pub(in crate::mailbox::sled) fn is_whole_page(self) -> bool {
+        matches!(self, Self::Free | Self::Counter | Self::Meta | Self::Node)
+    }
 }
 
 /// A segment's header whose checksum is right.

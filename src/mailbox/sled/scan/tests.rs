@@ -1,0 +1,118 @@
+//! What is taken for a torn end, for bytes that nobody needs any more, and for damage.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+
+use super::*;
+use crate::mailbox::conformance::sample::*;
+use crate::mailbox::sled::generation::Generation;
+use crate::mailbox::sled::layout::SLED_SEGMENT_BYTES;
+use crate::mailbox::{Mailbox as _, SledMailbox, SledOptions};
+
+pub(in crate::mailbox::sled) fn database(folder: &Path) -> PathBuf {
+    folder.join("store/gen-1")
+}
+
+fn scan(folder: &Path) -> Scan {
+    Scan::of(&database(folder), SLED_SEGMENT_BYTES, 0).unwrap()
+}
+
+/// A store of several of sled's segments, with commits of all kinds. sled's snapshot covers nothing.
+pub(in crate::mailbox::sled) fn store(folder: &Path) {
+    let mailbox = SledMailbox::open(&folder.join("store"), SledOptions::default()).unwrap();
+    mailbox.append(&batch([put_queue(Q, 5)])).unwrap();
+    let mut next = 1;
+    for n in 1..=400u64 {
+        mailbox.append(&appends(Q, next..=next + 49)).unwrap();
+        next += 50;
+        match n % 4 {
+            0 => mailbox.append(&batch([append(Q, next, vec![b'x'; 120_000])])).unwrap(),
+            1 => mailbox.append(&batch([append(Q, next, vec![b'y'; 60_000])])).unwrap(),
+            2 => {
+                mailbox.append(&batch([append(Q, next, "z"), journal(n / 4 + 1, Q, None)])).unwrap()
+            }
+            _ => mailbox.append(&batch([append(Q, next, "")])).unwrap(),
+        }
+        next += 1;
+        if n > 200 {
+            mailbox.append(&batch((1..=30).map(|k| finish(Q, (n - 201) * 30 + k)))).unwrap();
+            mailbox
+                .append(&batch([
+                    put_record(Q, next - 2, blocked(1)),
+                    revise(Q, next - 2, 1, "edited"),
+                ]))
+                .unwrap();
+            mailbox.maintain().unwrap();
+        }
+        mailbox.sync().unwrap();
+    }
+}
+
+fn bytes(folder: &Path) -> u64 {
+    fs::metadata(database(folder).join("db")).unwrap().len()
+}
+
+#[test]
+fn a_store_that_was_closed_is_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    store(folder.path());
+    assert!(bytes(folder.path()) > 2 * SLED_SEGMENT_BYTES as u64);
+    let found = scan(folder.path());
+    assert_eq!((found.verdict, found.bad), (Verdict::Sound, Vec::new()));
+}
+
+/// Garbage in every other sector of a third of a segment.
+fn tear(log: &Path, offset: u64) {
+    const SECTOR: usize = 512;
+    let file = fs::File::options().write(true).open(log).unwrap();
+    let sectors = SLED_SEGMENT_BYTES / SECTOR;
+    for sector in (sectors / 3..sectors * 2 / 3).step_by(2) {
+        file.write_all_at(&[0xa5; SECTOR], offset + (sector * SECTOR) as u64).unwrap();
+    }
+}
+
+/// Few keys, written so often that sled has segments that nothing is needed of, not used again yet.
+fn rewritten(folder: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let generation = Generation::open(folder.to_owned(), 1, 1 << 20).unwrap();
+    let mut there = BTreeMap::new();
+    let mut random = fastrand::Rng::with_seed(7);
+    for n in 0..500u32 {
+        let key = random.u32(..if n < 100 { 100 } else { 20 }).to_be_bytes();
+        let value = [&n.to_be_bytes()[..], &[7; 60_000]].concat();
+        generation.insert(&generation.state, &key, value.as_slice()).unwrap();
+        there.insert(key.to_vec(), value);
+    }
+    generation.sync().unwrap();
+    there
+}
+
+#[test]
+fn a_segment_that_is_being_overwritten_is_no_damage_if_nothing_in_it_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = folder.path().join("original");
+    let expected = rewritten(&original);
+    let log = LogFile::open(&original, SLED_SEGMENT_BYTES).unwrap();
+    let order = Order::of(log.segments().unwrap(), 0, log.segment_bytes());
+    let middle = order.segments.range(..order.tail);
+    let (mut unneeded, mut damaged) = (0, 0);
+    for (lsn, start) in middle {
+        let torn = folder.path().join(lsn.to_string());
+        fs::create_dir(&torn).unwrap();
+        for name in ["db", "conf"] {
+            fs::copy(original.join(name), torn.join(name)).unwrap();
+        }
+        tear(&torn.join("db"), start.offset);
+        match Scan::of(&torn, SLED_SEGMENT_BYTES, 0).unwrap().verdict {
+            Verdict::TornTail => {
+                let generation = Generation::open(torn, 1, 1 << 20).unwrap();
+                let there = generation.state.iter().map(Result::unwrap);
+                let there = there.map(|(key, value)| (key.to_vec(), value.to_vec()));
+                assert!(there.collect::<BTreeMap<_, _>>() == expected, "without segment {lsn}");
+                unneeded += 1;
+            }
+            Verdict::Damaged(_) => damaged += 1,
+            verdict @ (Verdict::Sound | Verdict::DamagedSnapshot(_)) => panic!("{verdict:?}"),
+        }
+    }
+    assert!(unneeded > 0 && damaged > 0, "{unneeded} not needed, {damaged} damaged");
+}
