@@ -51,5 +51,20 @@ pub const HEARTBEAT_MS: u64 = 2_500;
 pub const HEARTBEAT_MISSES: u64 = 3;
 /// A repair hold in milliseconds; the console renews it while the editor is open.
 pub const MAX_HOLD_MS: u64 = 120_000;
+/// A filter's text in bytes: parsing and compiling it takes time and stack by its length.
+pub const MAX_FILTER_BYTES: usize = 4 * 1024;
+/// Steps that one evaluation of a filter may take: a millisecond or two.
+pub const MAX_FILTER_COST: u64 = 50_000;
+/// Steps that all filters of one publish may take together: the loop stands still meanwhile. 10,000 plain
+/// comparisons need about a tenth of it.
+pub const MAX_PUBLISH_COST: u64 = 1_000_000;
+/// A payload that filters look into, in bytes: it is parsed on the broker's loop.
+pub const MAX_FILTER_BODY_BYTES: usize = 1024 * 1024;
+/// Subscriptions of one topic: each matching one is a message of the publish's commit.
+pub const MAX_TOPIC_SUBSCRIPTIONS: usize = 10_000;
+/// Subscriptions made at run time, over all topics: each is kept in RAM with its compiled filter.
+pub const MAX_SUBSCRIPTIONS: usize = 100_000;
+/// The texts of their filters together, in bytes: compiled, each takes some ten times that in RAM.
+pub const MAX_FILTERS_BYTES: usize = 8 * 1024 * 1024;
 /// How much of a payload a list row shows, in bytes.
 pub const PREVIEW_BYTES: usize = 160;

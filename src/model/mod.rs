@@ -2,6 +2,7 @@
 
 mod answer;
 mod causes;
+mod filter;
 mod header;
 mod header_fields;
 mod ids;
@@ -20,6 +21,7 @@ mod view;
 
 pub use answer::{Accepted, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
 pub use causes::with_causes;
+pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterSubject};
 pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};
 pub use ids::{
