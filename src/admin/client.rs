@@ -5,6 +5,7 @@
 
 mod error;
 mod stream;
+mod topics;
 mod transport;
 
 use std::fmt;

@@ -7,9 +7,10 @@ pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
     Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, HoldView, IdempotencyKey,
     InFlightView, JournalEntry, JournalKind, JournalPage, MessageId, MessagePage, MessageState,
-    MessageSummary, MessageView, Notice, Overview, PauseRecord, Payload, QueueName, QueueSettings,
-    QueueState, QueueView, RepairOutcome, RepairRefusal, Revision, RevisionView, Seq, StoreHealth,
-    Timestamp, WorkError, WorkerState, WorkerView,
+    MessageSummary, MessageView, Notice, OnError, Overview, PauseRecord, Payload, QueueName,
+    QueueSettings, QueueState, QueueView, RepairOutcome, RepairRefusal, Revision, RevisionView,
+    Seq, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
+    TopicPage, TopicView, WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
@@ -72,6 +73,17 @@ pub struct SettingsRequest {
     pub reason: String,
 }
 
+/// `PUT /v1/topics/{topic}/subscriptions/{queue}`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubscriptionRequest {
+    /// Which events, in CEL; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// What if the filter fails.
+    pub on_error: OnError,
+}
+
 /// `POST /v1/store/backup`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,7 +129,7 @@ pub enum StreamEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
-    /// For programs: `no_such_queue`, `changed`, `state`, `held`, `invalid`, `key_reused`,
+    /// For programs: `no_such_queue`, `no_such_topic`, `changed`, `state`, `held`, `invalid`, `key_reused`,
     /// `store_unavailable`, `not_found`, `internal`.
     pub code: String,
     /// The HTTP status again.

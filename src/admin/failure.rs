@@ -36,6 +36,9 @@ impl From<OperatorError> for Failure {
         match error {
             OperatorError::Refused(refusal) => Self::from(refusal),
             OperatorError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            OperatorError::NoSuchTopic { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "no_such_topic", detail)
+            }
             OperatorError::Store(_) => Self::new(unavailable, "store_unavailable", detail),
             // What was under way may have become durable: `internal` says that nobody knows.
             OperatorError::StoreBroke => Self::new(unavailable, "internal", detail),

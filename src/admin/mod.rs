@@ -10,5 +10,6 @@ mod routes;
 mod server;
 mod socket;
 mod stream;
+mod topics;
 
 pub use server::{AdminServer, ServeError};

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 use crate::model::limits::{MAX_PAGE, MAX_PAYLOAD_BYTES};
-use crate::model::{IdempotencyKey, MessageId, QueueName, Seq};
+use crate::model::{IdempotencyKey, MessageId, QueueName, Seq, TopicName};
 
 /// A body in bytes: JSON may make six bytes of one of the payload, and the rest is small.
 pub(super) const MAX_BODY_BYTES: usize = 6 * MAX_PAYLOAD_BYTES + 1024 * 1024;
@@ -23,6 +23,10 @@ pub(super) struct Path(RawPathParams);
 impl Path {
     pub(super) fn queue(&self) -> Result<QueueName, Failure> {
         self.parse("queue")
+    }
+
+    pub(super) fn topic(&self) -> Result<TopicName, Failure> {
+        self.parse("topic")
     }
 
     pub(super) fn seq(&self) -> Result<Seq, Failure> {

@@ -40,6 +40,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/queues/{queue}/messages/{seq}/hold", post(hold))
         .route("/v1/repairs/{key}", get(repair_outcome))
         .route("/v1/messages/{id}", get(locate))
+        .merge(super::topics::routes())
         .route("/v1/workers", get(workers))
         .route("/v1/journal", get(journal))
         .route("/v1/store/backup", post(backup))

@@ -21,7 +21,7 @@ use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
     Actor, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal, Seq,
-    SettingChange, StoreHealth, Timestamp,
+    SettingChange, StoreHealth, Subscription, Timestamp, TopicName,
 };
 use crate::net::{Inbound, Outbound};
 use crate::wire::ClientReply;
@@ -49,6 +49,8 @@ pub(super) enum Request {
     SetPaused { actor: Actor, queue: QueueName, paused: bool, reason: String },
     Repair(Repair),
     Hold { actor: Actor, queue: QueueName, seq: Seq, for_ms: u64 },
+    Subscribe { actor: Actor, topic: TopicName, subscription: Subscription },
+    Unsubscribe { actor: Actor, topic: TopicName, queue: QueueName },
 }
 
 /// Tells who asked.
@@ -325,6 +327,12 @@ impl EventLoop {
             Request::SetPaused { actor, queue, paused, reason } => {
                 Event::SetPaused { origin, actor, queue, paused, reason }
             }
+            Request::Subscribe { actor, topic, subscription } => {
+                Event::Subscribe { origin, actor, topic, subscription }
+            }
+            Request::Unsubscribe { actor, topic, queue } => {
+                Event::Unsubscribe { origin, actor, topic, queue }
+            }
             Request::Repair(repair) => Event::Repair { origin, repair },
             Request::Hold { actor, queue, seq, for_ms } => {
                 Event::Hold { origin, actor, queue, seq, for_ms }
@@ -353,8 +361,16 @@ impl EventLoop {
 
     /// Refuses whoever stands behind `origin`.
     pub(super) fn reject(&mut self, origin: Origin, rejection: Rejection) {
-        if let Some(Waiting::Client { peer, form, .. }) = self.origins.take(origin) {
-            self.reply(peer, form, ClientReply::Rejected(rejection));
+        match self.origins.take(origin) {
+            Some(Waiting::Client { peer, form, .. }) => {
+                self.reply(peer, form, ClientReply::Rejected(rejection));
+            }
+            Some(Waiting::Operator(waiting)) => {
+                let refusal = RepairRefusal::Invalid { reason: rejection.reason };
+                // An operator may have gone away meanwhile.
+                let _ = waiting.send(OperatorAnswer::Refused(refusal));
+            }
+            None => {}
         }
     }
 

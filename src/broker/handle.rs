@@ -12,7 +12,8 @@ use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
     Actor, HoldView, IdempotencyKey, Overview, QueueId, QueueName, QueueSettings, QueueView,
-    Repair, RepairOutcome, RepairRefusal, Seq, SettingChange, StoreHealth, Timestamp, WorkerView,
+    Repair, RepairOutcome, RepairRefusal, Seq, SettingChange, StoreHealth, Timestamp, TopicName,
+    WorkerView,
 };
 
 /// Queues in one answer: a view takes about a microsecond, and the loop does nothing else meanwhile.
@@ -68,6 +69,12 @@ pub enum OperatorError {
     NotFound {
         /// The id asked for.
         id: String,
+    },
+    /// Neither the configuration nor a subscription names this topic.
+    #[error("there is no topic {topic}: neither the configuration nor a subscription names it")]
+    NoSuchTopic {
+        /// The name asked for.
+        topic: TopicName,
     },
     /// The store could not be read.
     #[error("the store can't be read")]
@@ -171,6 +178,7 @@ impl BrokerHandle {
             OperatorAnswer::Held(HoldAnswer::Released)
             | OperatorAnswer::Done
             | OperatorAnswer::Repaired(_)
+            | OperatorAnswer::Subscribed(_)
             | OperatorAnswer::Refused(_) => Ok(None),
         }
     }
@@ -198,13 +206,14 @@ impl BrokerHandle {
     pub(super) async fn submit(&self, repair: Repair) -> Result<RepairOutcome, OperatorError> {
         match self.act(Request::Repair(repair)).await? {
             OperatorAnswer::Repaired(outcome) => Ok(outcome),
-            OperatorAnswer::Done | OperatorAnswer::Held(_) | OperatorAnswer::Refused(_) => {
-                Err(OperatorError::StoreBroke)
-            }
+            OperatorAnswer::Done
+            | OperatorAnswer::Held(_)
+            | OperatorAnswer::Subscribed(_)
+            | OperatorAnswer::Refused(_) => Err(OperatorError::StoreBroke),
         }
     }
 
-    async fn act(&self, request: Request) -> Result<OperatorAnswer, OperatorError> {
+    pub(super) async fn act(&self, request: Request) -> Result<OperatorAnswer, OperatorError> {
         let (answer, done) = oneshot::channel();
         self.send(Command::Do(Box::new(request), answer)).await?;
         match done.await {

@@ -8,12 +8,15 @@ use crate::model::limits::{
     HEARTBEAT_MS, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_SENDMANY_MESSAGES,
     MAX_WIRE_MESSAGE_BYTES,
 };
-use crate::model::{Content, Origin, QueueName, RejectCode, Rejection};
+use crate::model::{Actor, Content, Origin, QueueName, RejectCode, Rejection};
 use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, WorkerMessage};
 
 /// When a client whose answers pile up should try again, in milliseconds.
 const BUSY_RETRY_MS: u64 = 250;
+/// What a client may do.
+const VERBS: [&str; 9] =
+    ["HELLO", "SEND", "SENDMANY", "CALL", "PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", "STATUS", "PING"];
 /// What a worker that must say READY again is told.
 const SAY_READY: &str = "not known here: say READY again";
 
@@ -59,6 +62,23 @@ impl EventLoop {
             ClientRequest::Call { send, timeout_ms } => {
                 let messages = vec![(send.queue, send.content)];
                 self.send(peer, form, Verb::Call, messages, Some(CallSpec { timeout_ms }));
+            }
+            ClientRequest::Publish { topic, content, mandatory } => {
+                if let Some(origin) = self.origin(peer, form, Verb::Publish) {
+                    self.feed(Event::Publish { origin, topic, content, mandatory });
+                }
+            }
+            ClientRequest::Subscribe { topic, subscription } => {
+                if let Some(origin) = self.origin(peer, form, Verb::Subscribe) {
+                    let actor = client();
+                    self.feed(Event::Subscribe { origin, actor, topic, subscription });
+                }
+            }
+            ClientRequest::Unsubscribe { topic, queue } => {
+                if let Some(origin) = self.origin(peer, form, Verb::Unsubscribe) {
+                    let actor = client();
+                    self.feed(Event::Unsubscribe { origin, actor, topic, queue });
+                }
             }
             ClientRequest::Status { id, queue } => {
                 if let Some(origin) = self.origin(peer, form, Verb::Status) {
@@ -176,6 +196,11 @@ impl EventLoop {
     }
 }
 
+/// Who subscribes by the clients' door: there are no names yet.
+fn client() -> Actor {
+    Actor { name: "client".to_owned(), via: "mub1".to_owned() }
+}
+
 fn welcome() -> Welcome {
     Welcome {
         server: "mubroker".to_owned(),
@@ -187,6 +212,6 @@ fn welcome() -> Welcome {
             max_sendmany: MAX_SENDMANY_MESSAGES,
             heartbeat_ms: HEARTBEAT_MS,
         },
-        may: ["HELLO", "SEND", "SENDMANY", "CALL", "STATUS", "PING"].map(str::to_owned).to_vec(),
+        may: VERBS.map(str::to_owned).to_vec(),
     }
 }

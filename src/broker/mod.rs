@@ -21,6 +21,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod time;
+mod topics;
 mod watch;
 
 pub use clock::Clock;

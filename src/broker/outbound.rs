@@ -9,7 +9,7 @@ use super::peers::{OperatorAnswer, Verb, Waiting, Workers};
 use super::pipeline::Release;
 use super::store::Load;
 use crate::engine::Effect;
-use crate::model::{Accepted, Notice, Origin};
+use crate::model::{Accepted, Notice, Origin, SubscriptionChange};
 use crate::net::Outbound;
 use crate::wire::{BrokerMessage, ClientReply, Delivery};
 
@@ -24,6 +24,10 @@ impl EventLoop {
     fn carry_out_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Accepted { origin, accepted } => self.accepted(origin, accepted),
+            Effect::Published { origin, published } => {
+                self.client(origin, ClientReply::Published(published));
+            }
+            Effect::Subscribed { origin, change } => self.subscribed(origin, change),
             Effect::Rejected { origin, rejection } => self.reject(origin, rejection),
             Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(reply)),
             Effect::Status { origin, report } => self.client(origin, ClientReply::Status(report)),
@@ -68,12 +72,42 @@ impl EventLoop {
         let Some(Waiting::Client { peer, form, verb }) = self.origins.take(origin) else { return };
         let reply = match (verb, accepted.len()) {
             (Verb::SendMany, _) => ClientReply::AcceptedMany(accepted),
-            (Verb::Send | Verb::Call | Verb::Status, 1) => {
-                ClientReply::Accepted(accepted.remove(0))
-            }
-            (Verb::Send | Verb::Call | Verb::Status, _) => ClientReply::AcceptedMany(accepted),
+            (
+                Verb::Send
+                | Verb::Call
+                | Verb::Publish
+                | Verb::Subscribe
+                | Verb::Unsubscribe
+                | Verb::Status,
+                1,
+            ) => ClientReply::Accepted(accepted.remove(0)),
+            (
+                Verb::Send
+                | Verb::Call
+                | Verb::Publish
+                | Verb::Subscribe
+                | Verb::Unsubscribe
+                | Verb::Status,
+                _,
+            ) => ClientReply::AcceptedMany(accepted),
         };
         self.reply(peer, form, reply);
+    }
+
+    fn subscribed(&mut self, origin: Origin, change: SubscriptionChange) {
+        match self.origins.take(origin) {
+            Some(Waiting::Client { peer, form, verb: Verb::Unsubscribe }) => {
+                self.reply(peer, form, ClientReply::Unsubscribed(change));
+            }
+            Some(Waiting::Client { peer, form, .. }) => {
+                self.reply(peer, form, ClientReply::Subscribed(change));
+            }
+            // An operator who went away meanwhile looks at the topic.
+            Some(Waiting::Operator(waiting)) => {
+                drop(waiting.send(OperatorAnswer::Subscribed(change)));
+            }
+            None => {}
+        }
     }
 
     fn client(&mut self, origin: Origin, reply: ClientReply) {
@@ -123,6 +157,10 @@ fn log(notice: &Notice) {
         Notice::WorkerAlert { name, alert, message } => {
             tracing::warn!(worker = name, alert, message, "a worker raises an alert");
         }
+        Notice::FilterFailed { topic, id, failed, queue, error, on_error } => tracing::warn!(
+            %topic, %id, failed, %queue, error, on_error = on_error.as_str(),
+            "filters of subscriptions fail on an event; this is the first of them"
+        ),
         Notice::Stale { name } => tracing::debug!(worker = name, "a late answer"),
         Notice::StoreDown { reason } => {
             tracing::error!(reason, "the store can't be written; publishing is refused");

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::HoldAnswer;
 use crate::model::limits::{HEARTBEAT_MS, MAX_WAITING_CALLS};
-use crate::model::{Origin, RepairOutcome, RepairRefusal, Timestamp, WorkerId};
+use crate::model::{Origin, RepairOutcome, RepairRefusal, SubscriptionChange, Timestamp, WorkerId};
 use crate::net::{PeerId, ReplyForm};
 
 /// Answers that may be outstanding in all: every call that may wait, and as many publishes again as
@@ -38,6 +38,9 @@ pub(super) enum Verb {
     Send,
     SendMany,
     Call,
+    Publish,
+    Subscribe,
+    Unsubscribe,
     Status,
 }
 
@@ -47,6 +50,7 @@ pub(super) enum OperatorAnswer {
     Done,
     Repaired(RepairOutcome),
     Held(HoldAnswer),
+    Subscribed(SubscriptionChange),
     Refused(RepairRefusal),
 }
 

@@ -124,6 +124,8 @@ fn size(op: &Op) -> u64 {
         | Op::PassEntry { .. }
         | Op::PutNote { .. }
         | Op::Finish { .. }
+        | Op::PutSubscription(_)
+        | Op::RemoveSubscription { .. }
         | Op::Journal(_)
         | Op::PutRepair(_) => 0,
     };

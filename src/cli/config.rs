@@ -37,6 +37,9 @@ pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
                 for template in &config.templates {
                     println!("queues {}*", template.prefix);
                 }
+                for topic in &config.topics {
+                    println!("topic {}: {} subscriptions", topic.name, topic.subscriptions.len());
+                }
                 Exit::Done
             }
             Err(error) => complain(&error, Exit::Config),

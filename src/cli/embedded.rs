@@ -136,6 +136,7 @@ fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
         engine: EngineOptions {
             templates: config.templates.clone(),
             configured: config.queues.clone(),
+            topics: config.topics.clone(),
             redis: !config.redis.url.is_empty(),
             seed: fastrand::u64(..),
             ..EngineOptions::default()

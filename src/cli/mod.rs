@@ -14,11 +14,13 @@ mod input;
 mod journal;
 mod message;
 mod output;
+mod publish;
 mod queue;
 mod send;
 mod serve;
 mod store;
 mod target;
+mod topic;
 mod worker;
 
 use std::process::ExitCode;
@@ -59,7 +61,9 @@ pub enum Command {
     Console(console::ConsoleArgs),
     Send(send::SendArgs),
     Call(call::CallArgs),
+    Publish(publish::PublishArgs),
     Queue(queue::QueueArgs),
+    Topic(topic::TopicArgs),
     Message(message::MessageArgs),
     Worker(worker::WorkerArgs),
     Journal(journal::JournalArgs),
@@ -78,7 +82,9 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Console(args) => console::attach(&args),
             Command::Send(args) => asked(send::run(args)),
             Command::Call(args) => asked(call::run(args)),
+            Command::Publish(args) => asked(publish::run(args)),
             Command::Queue(args) => asked(queue::run(args)),
+            Command::Topic(args) => asked(topic::run(args)),
             Command::Message(args) => asked(message::run(args)),
             Command::Worker(args) => asked(worker::run(args)),
             Command::Journal(args) => asked(journal::run(args)),

@@ -21,6 +21,7 @@ mod connection;
 mod error;
 mod message;
 mod pending;
+mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;

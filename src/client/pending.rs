@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use tokio::sync::oneshot;
 
 use super::{ClientError, Room};
-use crate::model::MessageId;
+use crate::model::{MessageId, QueueName, TopicName};
 use crate::wire::{ClientReply, ClientRequest};
 
 /// Who waits.
@@ -25,8 +25,25 @@ enum Key {
     /// By its first message.
     SendMany(MessageId),
     Call(MessageId),
+    Publish(MessageId),
+    Subscribe(TopicName, QueueName),
+    Unsubscribe(TopicName, QueueName),
     Status(MessageId),
     Ping,
+}
+
+impl Key {
+    /// Whether answers to it, refusals too, name a message.
+    fn has_id(&self) -> bool {
+        match self {
+            Self::Send(_)
+            | Self::SendMany(_)
+            | Self::Call(_)
+            | Self::Publish(_)
+            | Self::Status(_) => true,
+            Self::Hello | Self::Subscribe(..) | Self::Unsubscribe(..) | Self::Ping => false,
+        }
+    }
 }
 
 /// All requests under way; their number is the window's.
@@ -55,6 +72,13 @@ impl Pending {
                 Key::SendMany(first.clone())
             }
             ClientRequest::Call { send, .. } => Key::Call(send.content.id().clone()),
+            ClientRequest::Publish { content, .. } => Key::Publish(content.id().clone()),
+            ClientRequest::Subscribe { topic, subscription } => {
+                Key::Subscribe(topic.clone(), subscription.queue.clone())
+            }
+            ClientRequest::Unsubscribe { topic, queue } => {
+                Key::Unsubscribe(topic.clone(), queue.clone())
+            }
             ClientRequest::Status { id, .. } => Key::Status(id.clone()),
             ClientRequest::Ping => Key::Ping,
         };
@@ -74,6 +98,13 @@ impl Pending {
                 }
                 self.pop(&Key::SendMany(first))
             }
+            ClientReply::Published(published) => self.pop(&Key::Publish(published.id.clone())),
+            ClientReply::Subscribed(change) => {
+                self.pop(&Key::Subscribe(change.topic.clone(), change.queue.clone()))
+            }
+            ClientReply::Unsubscribed(change) => {
+                self.pop(&Key::Unsubscribe(change.topic.clone(), change.queue.clone()))
+            }
             ClientReply::Reply(reply) => self.pop(&Key::Call(reply.id.clone())),
             ClientReply::Status(report) => self.pop(&Key::Status(report.id.clone())),
             ClientReply::Pong => self.pop(&Key::Ping),
@@ -86,7 +117,7 @@ impl Pending {
 
     /// A refusal names a message, not a kind of request.
     fn rejected(&mut self, id: &MessageId) -> Option<Waiter> {
-        let kinds = [Key::Send, Key::Call, Key::SendMany, Key::Status];
+        let kinds = [Key::Send, Key::Call, Key::Publish, Key::SendMany, Key::Status];
         if let Some(waiter) = kinds.into_iter().find_map(|kind| self.pop(&kind(id.clone()))) {
             return Some(waiter);
         }
@@ -95,13 +126,17 @@ impl Pending {
         self.pop(&Key::SendMany(first))
     }
 
-    /// A refusal without an id can only be for the only request there is.
+    /// A refusal without an id can only be for the only request there is, or the only one without an id.
     fn only(&mut self) -> Option<Waiter> {
-        if self.count != 1 {
-            return None;
+        let mut without_id = self.waiters.iter().filter(|(key, _)| !key.has_id());
+        let key = match (without_id.next(), without_id.next()) {
+            (Some((key, waiters)), None) if waiters.len() == 1 => key.clone(),
+            _ if self.count == 1 => self.waiters.keys().next()?.clone(),
+            _ => return None,
+        };
+        if self.count == 1 {
+            self.first_of.clear();
         }
-        let key = self.waiters.keys().next()?.clone();
-        self.first_of.clear();
         self.pop(&key)
     }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::redis;
+use super::{redis, topics};
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -20,6 +20,8 @@ pub(super) struct File {
     pub(super) listen: Listen,
     #[serde(default)]
     pub(super) redis: redis::Table,
+    #[serde(default)]
+    pub(super) topics: topics::Tables,
     pub(super) queues: Option<BTreeMap<toml::Spanned<String>, toml::Spanned<QueueSettings>>>,
 }
 
@@ -37,8 +39,8 @@ struct Keys {
 }
 
 const ROOT: Keys = Keys {
-    known: &["data_dir", "listen", "redis", "queues"],
-    later: &["auth", "topics", "workers", "alerts", "proxy"],
+    known: &["data_dir", "listen", "redis", "queues", "topics"],
+    later: &["auth", "workers", "alerts", "proxy"],
 };
 const LISTEN: Keys =
     Keys { known: &["clients", "workers", "admin"], later: &["push", "live", "feed"] };
@@ -61,6 +63,8 @@ const QUEUE: Keys = Keys {
     ],
     later: &["ttl_ms", "resend", "schema", "priority"],
 };
+const TOPIC: Keys = Keys { known: topics::KEYS, later: &[] };
+const SUBSCRIPTION: Keys = Keys { known: topics::SUBSCRIPTION_KEYS, later: &[] };
 const RETRY: Keys =
     Keys { known: &["attempts", "backoff", "initial_ms", "max_ms", "jitter"], later: &[] };
 const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
@@ -121,6 +125,21 @@ impl Source<'_> {
                 self.check_keys(dedup, &format!("{path}dedup."), &DEDUP)?;
             }
             self.check_values(queue, &path)?;
+        }
+        self.check_topics(root)
+    }
+
+    fn check_topics(&self, root: &DeTable<'_>) -> Result<(), ConfigError> {
+        for (name, topic) in table(root, "topics").into_iter().flatten() {
+            let Some(topic) = topic.get_ref().as_table() else { continue };
+            let path = format!("topics.{:?}.", name.get_ref());
+            self.check_keys(topic, &path, &TOPIC)?;
+            let rows = topic.get("subscriptions").and_then(|rows| rows.get_ref().as_array());
+            for row in rows.into_iter().flat_map(|rows| rows.iter()) {
+                if let Some(row) = row.get_ref().as_table() {
+                    self.check_keys(row, &format!("{path}subscriptions."), &SUBSCRIPTION)?;
+                }
+            }
         }
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! Settings: the file, then the environment, then flags (design.md 7).
 
+mod dead_letters;
 mod error;
 mod file;
 mod redis;
+mod topics;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +17,7 @@ pub use error::{ConfigError, Place};
 use file::{File, Source};
 pub use redis::Redis;
 
-use crate::model::{MailboxKind, QueueName, QueueSettings, QueueTemplate};
+use crate::model::{ConfiguredTopic, MailboxKind, QueueName, QueueSettings, QueueTemplate};
 
 /// The file that shows every key with its default, and what the program starts from without one.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -43,6 +46,8 @@ pub struct Config {
     pub queues: Vec<(QueueName, QueueSettings)>,
     /// Settings for queues made on the fly.
     pub templates: Vec<QueueTemplate>,
+    /// Topics with their subscriptions.
+    pub topics: Vec<ConfiguredTopic>,
 }
 
 /// Where settings come from, the last one first.
@@ -119,7 +124,10 @@ impl Config {
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
-        let (queues, templates) = queues(&source, file, !redis.url.is_empty())?;
+        let topics = std::mem::take(&mut file.topics);
+        let queues = queues(&source, file, !redis.url.is_empty())?;
+        let topics = topics::check(topics, &source, &queues)?;
+        let (queues, templates) = queues;
         Ok(Self {
             clients: checked_bind(&clients, CLIENTS)?,
             workers: checked_bind(&workers, WORKERS)?,
@@ -128,6 +136,7 @@ impl Config {
             redis,
             queues,
             templates,
+            topics,
         })
     }
 
@@ -235,6 +244,7 @@ fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, Co
         ));
     };
     let (mut queues, mut templates) = (Vec::new(), Vec::new());
+    let mut places = BTreeMap::new();
     for (name, settings) in found {
         let place = source.place(name.span());
         let settings_place = source.place(settings.span());
@@ -262,9 +272,19 @@ fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, Co
                 settings
                     .dead_letter_of(&name)
                     .map_err(|reason| bad(&settings_place, format!("queues.{name:?}: {reason}")))?;
+                places.insert(name.clone(), settings_place);
                 queues.push((name, settings));
             }
         }
+    }
+    if let Some(circle) = dead_letters::circle(&queues) {
+        let names: Vec<&str> = circle.iter().map(QueueName::as_str).collect();
+        let place = circle.first().and_then(|name| places.get(name));
+        let reason = format!(
+            "dead_letter goes in a circle: {}; the last of them needs another one, or none of its own",
+            names.join(" → ")
+        );
+        return Err(bad(place.unwrap_or(&Place::Default("queues")), reason));
     }
     Ok((queues, templates))
 }

@@ -56,6 +56,36 @@ fn queues_and_templates_are_told_apart_by_the_star() {
     assert_eq!(config.queues[0].1.retry.max_ms, 60_000);
 }
 
+#[test]
+fn topics_have_subscriptions_in_their_order() {
+    let config = load(
+        "[topics.'order.created']\nmatch = 'first'\notherwise = 'rest'\nunroutable = 'dead-letter'\n\
+         subscriptions = [{ queue = 'z', filter = 'body.n > 1', on_error = 'skip' }, { queue = 'a' }]",
+    );
+    let topics = config.unwrap().topics;
+    assert_eq!(topics.len(), 1);
+    let ConfiguredTopic { settings, subscriptions, .. } = &topics[0];
+    assert_eq!(settings.matching, crate::model::Match::First);
+    assert_eq!(settings.otherwise.as_ref().unwrap().as_str(), "rest");
+    let queues: Vec<_> = subscriptions.iter().map(|it| it.queue.as_str()).collect();
+    assert_eq!(queues, ["z", "a"]);
+    assert_eq!(subscriptions[0].filter.as_ref().unwrap().text(), "body.n > 1");
+    assert_eq!(subscriptions[0].on_error, crate::model::OnError::Skip);
+}
+
+#[test]
+fn ten_thousand_subscriptions_are_taken_and_more_are_refused_with_the_place() {
+    let rows =
+        |n: usize| (0..n).map(|n| format!("{{ queue = 'q{n}' }}")).collect::<Vec<_>>().join(", ");
+    let topics =
+        |n| load(&format!("[topics.t]\nsubscriptions = [{}]", rows(n))).map(|it| it.topics);
+    assert_eq!(topics(10_000).unwrap()[0].subscriptions.len(), 10_000);
+    assert_eq!(
+        topics(10_001).unwrap_err().to_string(),
+        "mubroker.toml:1:9: topics.\"t\": 10001 subscriptions; at most 10000 are allowed"
+    );
+}
+
 /// Each line: what is wrong in the file, and what its user reads.
 #[test]
 fn errors_say_where_and_what_to_do() {
@@ -125,6 +155,52 @@ fn errors_say_where_and_what_to_do() {
             "[queues.a.retry]\nattempts = 0",
             "mubroker.toml:1:9: queues.\"a\": retry.attempts must be at least 1: the first delivery \
              counts",
+        ),
+        (
+            "[queues.a]\ndead_letter = 'b'\n[queues.b]\ndead_letter = 'c'\n[queues.c]\ndead_letter = 'b'",
+            "mubroker.toml:3:1: dead_letter goes in a circle: b → c → b; the last of them needs another one, \
+             or none of its own",
+        ),
+        (
+            "[topics.t]\nsubscription = []",
+            "mubroker.toml:2:1: unknown key `topics.\"t\".subscription`; did you mean \
+             `topics.\"t\".subscriptions`?",
+        ),
+        (
+            "[topics.t]\nsubscriptions = [{ queue = 'a', filters = '' }]",
+            "mubroker.toml:2:33: unknown key `topics.\"t\".subscriptions.filters`; did you mean \
+             `topics.\"t\".subscriptions.filter`?",
+        ),
+        (
+            "[topics.t]\nsubscriptions = [{ filter = 'true' }]",
+            "mubroker.toml:2:18: missing field `queue`",
+        ),
+        (
+            "[topics.t]\nmatch = 'some'",
+            "mubroker.toml:2:9: unknown variant `some`, expected `all` or `first`",
+        ),
+        (
+            "[topics.'a b']",
+            "mubroker.toml:1:9: topic has ' ' at byte 1; allowed: letters, digits, '.', '_', '-', ':'",
+        ),
+        (
+            "[queues.a]\n[topics.t]\nsubscriptions = [{ queue = 'a' }, { queue = 'b' }]",
+            "mubroker.toml:3:45: topics.\"t\": queue: there is no queue b; write [queues.\"b\"], or a \
+             template that makes it",
+        ),
+        (
+            "[topics.t]\nsubscriptions = [{ queue = 'a' }, { queue = 'a' }]",
+            "mubroker.toml:2:45: topics.\"t\": a is subscribed twice; join the filters with ||",
+        ),
+        (
+            "[topics.t]\nsubscriptions = [{ queue = 'a', filter = 'body.x >' }]",
+            "mubroker.toml:2:42: topics.\"t\": the filter is not CEL: mismatched input '<EOF>' expecting \
+             expression at line 1 column 9",
+        ),
+        (
+            "[topics.t]\nsubscriptions = [{ queue = 'a', filter = 'x == 1' }]",
+            "mubroker.toml:2:42: topics.\"t\": the filter uses the name `x`; there are header, body and \
+             topic",
         ),
         (
             "[listen]\nadmin = 'tcp://127.0.0.1:80'",

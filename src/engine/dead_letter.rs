@@ -275,8 +275,7 @@ impl Engine {
         true
     }
 
-    /// The message with where it comes from and why in its header. A header that has no room for that stays
-    /// as it is.
+    /// The message with where it comes from and why in its header.
     fn dead(&self, at: QueueIndex, entry: &Entry, reason: &str) -> Content {
         let queue = self.queue(at);
         let record = queue.records.get(&entry.seq);
@@ -294,11 +293,16 @@ impl Engine {
                 fields.insert("error".to_owned(), Value::String(text));
             }
         }
-        let header = &entry.content.header;
-        let mut fields = header.to_map();
-        fields.insert("dead_letter".to_owned(), came_from);
-        let header =
-            Header::from_map(fields, || header.id().clone()).unwrap_or_else(|_| header.clone());
-        Content { header, payload: entry.content.payload.clone() }
+        marked(&entry.content, came_from)
     }
+}
+
+/// The message with why it is a dead letter in its header. A header that has no room for that stays as it is.
+pub(super) fn marked(content: &Content, came_from: Value) -> Content {
+    let header = &content.header;
+    let mut fields = header.to_map();
+    fields.insert("dead_letter".to_owned(), came_from);
+    let header =
+        Header::from_map(fields, || header.id().clone()).unwrap_or_else(|_| header.clone());
+    Content { header, payload: content.payload.clone() }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Accepted, CallReply, Content, DeliveryId, HoldView, MessageId, Notice, Op, Origin, QueueId,
-    QueueName, Rejection, RepairOutcome, RepairRefusal, Seq, StatusReport, Timestamp, WorkerId,
+    Accepted, CallReply, Content, DeliveryId, HoldView, MessageId, Notice, Op, Origin, Published,
+    QueueId, QueueName, Rejection, RepairOutcome, RepairRefusal, Seq, StatusReport,
+    SubscriptionChange, Timestamp, WorkerId,
 };
 
 /// What one `Engine::handle` decided. The caller makes `ops` durable in order, in one atomic commit or as
@@ -27,6 +28,20 @@ pub enum Effect {
         origin: Origin,
         /// What to tell.
         accepted: Vec<Accepted>,
+    },
+    /// An event is durable in all its queues.
+    Published {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        published: Published,
+    },
+    /// A subscription was made, replaced or taken back, or was so already.
+    Subscribed {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        change: SubscriptionChange,
     },
     /// A producer, caller or STATUS is refused.
     Rejected {

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::model::Content;
 use crate::model::{
     Actor, Arrival, DeliveryId, MessageId, NackAction, Origin, QueueId, QueueName, QueueSettings,
-    Repair, Seq, SettingChange, StoredMessage, StreamId, WorkError, WorkerId, WorkerInfo,
+    Repair, Seq, SettingChange, StoredMessage, StreamId, Subscription, TopicName, WorkError,
+    WorkerId, WorkerInfo,
 };
 
 /// What may happen to the engine. Adding a variant breaks every match until it is handled.
@@ -20,6 +21,42 @@ pub enum Event {
         messages: Vec<(QueueName, Content)>,
         /// Set for a CALL, which has one message.
         call: Option<CallSpec>,
+    },
+    /// PUBLISH: a message for each queue that the topic's subscriptions say, all in one commit. Answered by
+    /// [`super::Effect::Published`] or [`super::Effect::Rejected`].
+    Publish {
+        /// Who waits.
+        origin: Origin,
+        /// The topic.
+        topic: TopicName,
+        /// The event.
+        content: Content,
+        /// Refuse it as `unroutable` if no subscription takes it, whatever the topic's settings say.
+        mandatory: bool,
+    },
+    /// A queue is to get a topic's events from now on; one subscription of the same topic and queue that was
+    /// made at run time is replaced. Answered by [`super::Effect::Subscribed`] or `Rejected`.
+    Subscribe {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// The topic.
+        topic: TopicName,
+        /// Queue, filter and what if that fails.
+        subscription: Subscription,
+    },
+    /// A queue is not to get a topic's events any more. Answered by [`super::Effect::Subscribed`] or
+    /// `Rejected`.
+    Unsubscribe {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// The topic.
+        topic: TopicName,
+        /// The queue.
+        queue: QueueName,
     },
     /// A caller went away: its calls are forgotten, their messages stay.
     OriginGone {

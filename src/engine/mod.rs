@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `event`, `effect` | every input, every output |
+//! | `topic` | publishing to the queues that subscriptions say; subscribing |
 //! | `send`, `dead_letter` | accepting messages, making queues; the oldest make room |
 //! | `arrive` | what comes by a Redis stream |
 //! | `queue`, `lane`, `window`, `dedup` | a queue: its places, what may go next, contents in RAM, known ids |
@@ -35,12 +36,14 @@ mod status;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timer;
+mod topic;
 mod unreadable;
 mod view;
 mod window;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::model::{
     Generation, QueueId, QueueName, QueueSettings, QueueTemplate, Recovered, Timestamp, WorkerId,
@@ -57,6 +60,7 @@ use queue::{Queue, QueueIndex};
 use repair::Repairs;
 use request::Calls;
 use timer::{Timer, Timers, shifted_back};
+use topic::Topics;
 use window::{Bounds, Budget};
 use worker::Worker;
 
@@ -95,6 +99,8 @@ pub struct Engine {
     /// Why nothing is accepted that must be written to disk; `None`: there is room.
     store_full: Option<String>,
     templates: Vec<QueueTemplate>,
+    /// Those of a queue that nothing is said of.
+    default_settings: Arc<QueueSettings>,
     max_queues: usize,
     heartbeat_timeout_ms: u64,
     bounds: Bounds,
@@ -122,6 +128,7 @@ pub struct Engine {
     redis: bool,
     /// What the configuration says of queues that it names.
     configured: HashMap<QueueName, QueueSettings>,
+    topics: Topics,
     repairs: Repairs,
     timers: Timers,
     last_journal: u64,
@@ -141,6 +148,7 @@ impl Engine {
             stopping: false,
             store_full: None,
             templates: options.templates,
+            default_settings: Arc::default(),
             max_queues: options.max_queues,
             heartbeat_timeout_ms: options.heartbeat_timeout_ms.max(1),
             bounds: Bounds {
@@ -164,6 +172,7 @@ impl Engine {
             redis_down: None,
             redis: options.redis,
             configured: options.configured.into_iter().collect(),
+            topics: Topics::new(options.topics, recovered.subscriptions),
             repairs: Repairs::default(),
             timers: Timers::default(),
             last_journal: recovered.last_journal,
@@ -186,6 +195,7 @@ impl Engine {
             }
             engine.touch(at);
         }
+        engine.note_topics_dead_letters();
         for (_, outcome) in recovered.repairs {
             engine.repairs.keep(outcome);
         }
@@ -197,6 +207,15 @@ impl Engine {
         self.set_time(now);
         match event {
             Event::Send { origin, messages, call } => self.handle_send(origin, messages, call, out),
+            Event::Publish { origin, topic, content, mandatory } => {
+                self.handle_publish(origin, topic, content, mandatory, out);
+            }
+            Event::Subscribe { origin, actor, topic, subscription } => {
+                self.handle_subscribe(origin, actor, topic, subscription, out);
+            }
+            Event::Unsubscribe { origin, actor, topic, queue } => {
+                self.handle_unsubscribe(origin, actor, &topic, &queue, out);
+            }
             Event::OriginGone { origin } => self.handle_origin_gone(origin),
             Event::Status { origin, id, queue } => self.handle_status(origin, id, queue, out),
             Event::Found { origin, id, place } => self.handle_found(origin, id, place, out),

@@ -1,6 +1,6 @@
 //! What the engine is told when it is made.
 
-use crate::model::{QueueName, QueueSettings, QueueTemplate, limits};
+use crate::model::{ConfiguredTopic, QueueName, QueueSettings, QueueTemplate, limits};
 
 /// The engine's options. Queues with settings of their own come by [`super::Event::PutQueue`].
 #[derive(Debug, Clone)]
@@ -9,6 +9,8 @@ pub struct EngineOptions {
     pub templates: Vec<QueueTemplate>,
     /// What the configuration says of queues that it names: what a setting goes back to.
     pub configured: Vec<(QueueName, QueueSettings)>,
+    /// The topics that the configuration names, with their subscriptions.
+    pub topics: Vec<ConfiguredTopic>,
     /// A Redis is configured: queues may keep payloads there.
     pub redis: bool,
     /// Queues in all; beyond, making one is refused as `full`.
@@ -31,6 +33,7 @@ impl Default for EngineOptions {
         Self {
             templates: Vec::new(),
             configured: Vec::new(),
+            topics: Vec::new(),
             redis: false,
             max_queues: limits::MAX_QUEUES,
             window_messages: 1024,

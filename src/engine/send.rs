@@ -34,14 +34,7 @@ impl Engine {
         }
         let mut accepted = Vec::with_capacity(messages.len());
         for (name, content) in messages {
-            let at = match self.by_name.get(&name) {
-                Some(&at) => at,
-                None => {
-                    let settings = Arc::clone(self.template(&name).expect("admitted"));
-                    self.make_queue(name, settings, broker(), out)
-                }
-            };
-            let one = self.accept(at, content, None, out);
+            let (at, one) = self.accept_into(name, content, out);
             match call {
                 Some(spec) => {
                     self.attach_call(origin, at, one.seq, one.id.clone(), spec, out);
@@ -54,6 +47,23 @@ impl Engine {
         if call.is_none() {
             out.effects.push(Effect::Accepted { origin, accepted });
         }
+    }
+
+    /// Puts a message that was admitted at the end of its queue, which is made if it isn't there.
+    pub(super) fn accept_into(
+        &mut self,
+        name: QueueName,
+        content: Content,
+        out: &mut Effects,
+    ) -> (QueueIndex, Accepted) {
+        let at = match self.by_name.get(&name) {
+            Some(&at) => at,
+            None => {
+                let settings = Arc::clone(self.settings_of_new(&name).expect("admitted"));
+                self.make_queue(name, settings, broker(), out)
+            }
+        };
+        (at, self.accept(at, content, None, out))
     }
 
     /// Puts a message at its queue's end, unless it is a duplicate. `entry` is set if it is in the queue's
@@ -110,7 +120,11 @@ impl Engine {
     }
 
     /// Whether all messages can be accepted. Nothing is changed.
-    fn admit(&self, messages: &[(QueueName, Content)], is_call: bool) -> Result<(), Rejection> {
+    pub(super) fn admit(
+        &self,
+        messages: &[(QueueName, Content)],
+        is_call: bool,
+    ) -> Result<(), Rejection> {
         if self.stopping {
             return Err(draining("the broker stops; send again when it is back"));
         }
@@ -123,7 +137,9 @@ impl Engine {
             let existing = self.by_name.get(name).map(|&at| self.queue(at));
             let settings = match existing {
                 Some(queue) => &queue.record.settings,
-                None => self.template(name).ok_or_else(|| no_such_queue(name, content.id()))?,
+                None => self
+                    .settings_of_new(name)
+                    .ok_or_else(|| no_such_queue(name).of(content.id().clone()))?,
             };
             self.refuse_unreachable(settings)
                 .map_err(|refused| refused.of(content.id().clone()))?;
@@ -158,6 +174,13 @@ impl Engine {
             .filter(|template| name.as_str().starts_with(&template.prefix))
             .max_by_key(|template| template.prefix.len())
             .map(|template| &template.settings)
+    }
+
+    /// Settings for a queue that isn't there yet and that a message goes to: a template's, and the default ones
+    /// for a dead-letter queue.
+    pub(super) fn settings_of_new(&self, name: &QueueName) -> Option<&Arc<QueueSettings>> {
+        let is_needed = || self.dead_letter_queues.contains(name);
+        self.template(name).or_else(|| is_needed().then_some(&self.default_settings))
     }
 
     /// Makes a queue. Workers that wait for it serve it from now on.
@@ -251,11 +274,11 @@ fn needs_disk(queue: Option<&Queue>, settings: &QueueSettings, content: &Content
     }
 }
 
-fn no_such_queue(name: &QueueName, id: &MessageId) -> Rejection {
+pub(super) fn no_such_queue(name: &QueueName) -> Rejection {
     let reason = format!(
         "there is no queue {name}, and none is made on the fly by this name; configure \
          [queues.\"{name}\"], or a template like [queues.\"{}*\"]",
         name.as_str().split_inclusive('.').next().unwrap_or_default()
     );
-    Rejection::new(RejectCode::NoSuchQueue, reason).of(id.clone())
+    Rejection::new(RejectCode::NoSuchQueue, reason)
 }

@@ -76,7 +76,7 @@ impl Changed {
                     None => Err(format!("there is no queue with id {queue}")),
                 }
             }
-            Op::PutRepair(_) => Ok(()),
+            Op::PutRepair(_) | Op::PutSubscription(_) | Op::RemoveSubscription { .. } => Ok(()),
         }
     }
 

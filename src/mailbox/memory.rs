@@ -11,8 +11,8 @@ use super::{JournalFilter, Mailbox, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
 use crate::model::{
     Batch, Content, Finish, Generation, JournalEntry, MessageId, MessageRecord, Op, QueueBacklog,
-    QueueId, QueueRecord, Recovered, RepairOutcome, Revision, RevisionRecord, Seq, StoredMessage,
-    StreamId, Timestamp,
+    QueueId, QueueName, QueueRecord, Recovered, RepairOutcome, Revision, RevisionRecord, Seq,
+    StoredMessage, StreamId, SubscriptionRecord, Timestamp, TopicName,
 };
 
 use bytes::Bytes;
@@ -33,6 +33,7 @@ struct Held {
     queues: BTreeMap<QueueId, Queue>,
     /// Queues that have moved to a durable store which has not been synced since, the oldest first.
     leaving: Vec<(QueueId, Queue)>,
+    subscriptions: BTreeMap<(TopicName, QueueName), SubscriptionRecord>,
     journal: VecDeque<JournalEntry>,
     last_journal: u64,
     repairs: VecDeque<RepairOutcome>,
@@ -197,6 +198,13 @@ impl Held {
             Op::PutNote { queue, note } => {
                 self.queues.get_mut(queue).expect("the batch was checked").note = note.clone();
             }
+            Op::PutSubscription(record) => {
+                let key = (record.topic.clone(), record.queue.clone());
+                self.subscriptions.insert(key, record.clone());
+            }
+            Op::RemoveSubscription { topic, queue } => {
+                self.subscriptions.remove(&(topic.clone(), queue.clone()));
+            }
             // Streams are Redis'.
             Op::PassEntry { .. } => {}
             Op::Journal(entry) => {
@@ -293,6 +301,7 @@ impl Mailbox for MemoryMailbox {
         Ok(Recovered {
             generation: Generation(held.generation),
             queues: held.queues.values().map(Queue::backlog).collect(),
+            subscriptions: held.subscriptions.values().cloned().collect(),
             last_journal: held.last_journal,
             repairs: held.repairs.iter().map(|done| (done.key.clone(), done.clone())).collect(),
         })

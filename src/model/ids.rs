@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{MAX_MESSAGE_ID_BYTES, MAX_QUEUE_NAME_BYTES};
+use super::limits::{MAX_MESSAGE_ID_BYTES, MAX_QUEUE_NAME_BYTES, MAX_TOPIC_NAME_BYTES};
 
 /// Why a string is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,6 +113,11 @@ macro_rules! text_id {
 text_id!(
     /// A queue's name, at most 128 bytes of letters, digits and `. _ - :`.
     QueueName, "queue", MAX_QUEUE_NAME_BYTES, "letters, digits, '.', '_', '-', ':'",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':')
+);
+text_id!(
+    /// A topic's name, at most 120 bytes of letters, digits and `. _ - :`.
+    TopicName, "topic", MAX_TOPIC_NAME_BYTES, "letters, digits, '.', '_', '-', ':'",
     |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':')
 );
 text_id!(

@@ -70,6 +70,10 @@ pub enum JournalKind {
     Restored,
     /// The last saved revision was taken back.
     RevisionUndone,
+    /// The queue gets events of a topic from now on, or others.
+    Subscribed,
+    /// The queue doesn't get a topic's events any more.
+    Unsubscribed,
 }
 
 impl JournalKind {
@@ -87,6 +91,8 @@ impl JournalKind {
             Self::Cancelled => "cancelled",
             Self::Restored => "restored",
             Self::RevisionUndone => "revision-undone",
+            Self::Subscribed => "subscribed",
+            Self::Unsubscribed => "unsubscribed",
         }
     }
 }

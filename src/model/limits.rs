@@ -2,6 +2,8 @@
 
 /// A queue's name in bytes: fits a table column and a metric label.
 pub const MAX_QUEUE_NAME_BYTES: usize = 128;
+/// A topic's name in bytes: `{topic}.dead` must be a queue's name.
+pub const MAX_TOPIC_NAME_BYTES: usize = 120;
 /// A message id in bytes: four UUIDs; ids are kept in RAM for the de-duplication window.
 pub const MAX_MESSAGE_ID_BYTES: usize = 256;
 /// A header's JSON in bytes: it is parsed on the sockets' thread, so it must stay quick.

@@ -17,6 +17,7 @@ mod settings;
 mod state;
 mod stream;
 mod time;
+mod topic;
 mod view;
 
 pub use answer::{Accepted, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
@@ -26,7 +27,7 @@ pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};
 pub use ids::{
     DeliveryId, Generation, IdError, IdempotencyKey, MessageId, Origin, QueueId, QueueName,
-    Revision, Seq, WorkerId,
+    Revision, Seq, TopicName, WorkerId,
 };
 pub use journal::{Actor, JournalEntry, JournalKind};
 pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
@@ -44,6 +45,11 @@ pub use settings::{
 pub use state::{MessageState, QueueState, WorkerState};
 pub use stream::{Arrival, StreamEntry, StreamId};
 pub use time::Timestamp;
+pub use topic::{
+    ConfiguredTopic, Match, OnError, Published, Subscription, SubscriptionChange,
+    SubscriptionRecord, SubscriptionView, TopicDetail, TopicPage, TopicSettings, TopicView,
+    Unroutable,
+};
 pub use view::{
     HeadView, HoldView, InFlightView, JournalPage, MessagePage, MessageSummary, MessageView,
     Overview, Payload, QueueView, RevisionView, StoreHealth, WorkerView,

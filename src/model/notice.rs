@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{MessageId, QueueName, Seq};
+use super::ids::{MessageId, QueueName, Seq, TopicName};
 use super::journal::JournalEntry;
 use super::message::WorkError;
+use super::topic::OnError;
 
 /// One event. Told after the commit that made it true.
 ///
@@ -71,6 +72,21 @@ pub enum Notice {
     Stale {
         /// The worker's name.
         name: String,
+    },
+    /// Filters of subscriptions couldn't tell whether an event passes. Once for an event.
+    FilterFailed {
+        /// The topic.
+        topic: TopicName,
+        /// The event's id.
+        id: MessageId,
+        /// How many subscriptions.
+        failed: u64,
+        /// The queue of the first of them.
+        queue: QueueName,
+        /// Why its filter failed.
+        error: String,
+        /// What happens to the event there.
+        on_error: OnError,
     },
     /// The store can't be written; publishing is refused.
     StoreDown {

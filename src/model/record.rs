@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{
-    DeliveryId, Generation, IdempotencyKey, MessageId, QueueId, QueueName, Revision, Seq,
+    DeliveryId, Generation, IdempotencyKey, MessageId, QueueId, QueueName, Revision, Seq, TopicName,
 };
 use super::journal::{Actor, JournalEntry};
 use super::message::{Content, WorkError};
@@ -16,6 +16,7 @@ use super::settings::QueueSettings;
 use super::state::MessageState;
 use super::stream::{StreamEntry, StreamId};
 use super::time::Timestamp;
+use super::topic::SubscriptionRecord;
 
 /// What one commit holds, in order. All of it is durable, or nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -84,6 +85,15 @@ pub enum Op {
         queue: QueueId,
         /// Bytes of the layer's own form; short: it is written in each commit that changes it.
         note: Bytes,
+    },
+    /// A subscription made at run time is new, or takes the place of the one of its topic and queue.
+    PutSubscription(SubscriptionRecord),
+    /// A subscription made at run time goes, if it is there.
+    RemoveSubscription {
+        /// Its topic.
+        topic: TopicName,
+        /// Its queue.
+        queue: QueueName,
     },
     /// A line of the journal.
     Journal(JournalEntry),
@@ -257,6 +267,8 @@ pub struct Recovered {
     pub generation: Generation,
     /// Every queue.
     pub queues: Vec<QueueBacklog>,
+    /// Subscriptions made at run time, in no order.
+    pub subscriptions: Vec<SubscriptionRecord>,
     /// The newest journal entry's number; 0: none.
     pub last_journal: u64,
     /// The repairs' outcomes kept, oldest first.

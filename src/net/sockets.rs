@@ -321,7 +321,13 @@ fn detach(request: ClientRequest) -> ClientRequest {
         ClientRequest::Call { send, timeout_ms } => {
             ClientRequest::Call { send: detach(send), timeout_ms }
         }
+        ClientRequest::Publish { topic, mut content, mandatory } => {
+            content.payload = own(content.payload);
+            ClientRequest::Publish { topic, content, mandatory }
+        }
         other @ (ClientRequest::Hello { .. }
+        | ClientRequest::Subscribe { .. }
+        | ClientRequest::Unsubscribe { .. }
         | ClientRequest::Status { .. }
         | ClientRequest::Ping) => other,
     }

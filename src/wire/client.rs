@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Accepted, CallReply, Content, MessageId, QueueName, Rejection, StatusReport};
+use crate::model::{
+    Accepted, CallReply, Content, MessageId, Published, QueueName, Rejection, StatusReport,
+    Subscription, SubscriptionChange, TopicName,
+};
 
 /// A client's request.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,29 @@ pub enum ClientRequest {
         send: SendRequest,
         /// How long the caller waits, in milliseconds.
         timeout_ms: u64,
+    },
+    /// `PUBLISH`
+    Publish {
+        /// The topic; in the message's header too.
+        topic: TopicName,
+        /// The event; an id has been made if the sender gave none.
+        content: Content,
+        /// Refuse it if no subscription takes it.
+        mandatory: bool,
+    },
+    /// `SUBSCRIBE`
+    Subscribe {
+        /// The topic.
+        topic: TopicName,
+        /// Queue, filter, and what if that fails.
+        subscription: Subscription,
+    },
+    /// `UNSUBSCRIBE`
+    Unsubscribe {
+        /// The topic.
+        topic: TopicName,
+        /// The queue.
+        queue: QueueName,
     },
     /// `STATUS`
     Status {
@@ -56,6 +82,12 @@ pub enum ClientReply {
     Accepted(Accepted),
     /// `ACCEPTED` to SENDMANY: header `{"accepted": [{id, queue, seq, duplicate}, …]}` in the same order.
     AcceptedMany(Vec<Accepted>),
+    /// `ACCEPTED` to PUBLISH.
+    Published(Published),
+    /// `SUBSCRIBED`
+    Subscribed(SubscriptionChange),
+    /// `UNSUBSCRIBED`
+    Unsubscribed(SubscriptionChange),
     /// `REPLY` to CALL.
     Reply(CallReply),
     /// `STATUS`

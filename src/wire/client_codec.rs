@@ -10,16 +10,18 @@ use super::frames::{
     Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly,
     header_or_none, join, json, later_verb, magic, malformed, open, typed, unknown_verb,
 };
+use super::topic_codec;
 use crate::model::limits::{
     DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS, MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES,
 };
 use crate::model::{
     Accepted, CallReply, CallStatus, Content, Header, MessageId, QueueName, RejectCode, Rejection,
-    WorkError, parse_object,
+    TopicName, WorkError, parse_object,
 };
 
-const KNOWN: &str = "HELLO, SEND, SENDMANY, CALL, STATUS, PING";
-const KNOWN_REPLIES: &str = "WELCOME, ACCEPTED, REPLY, STATUS, PONG, REJECTED";
+const KNOWN: &str = "HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, STATUS, PING";
+const KNOWN_REPLIES: &str =
+    "WELCOME, ACCEPTED, SUBSCRIBED, UNSUBSCRIBED, REPLY, STATUS, PONG, REJECTED";
 
 impl ClientRequest {
     /// The frames, magic first; no identity, no delimiter.
@@ -49,6 +51,13 @@ impl ClientRequest {
                 send_header(send, Some(*timeout_ms)),
                 send.content.payload.clone(),
             ),
+            Self::Publish { topic, content, mandatory } => {
+                topic_codec::publish(topic, content, *mandatory)
+            }
+            Self::Subscribe { topic, subscription } => topic_codec::subscribe(topic, subscription),
+            Self::Unsubscribe { topic, queue } => {
+                envelope("UNSUBSCRIBE", json(&UnsubscribeHeader { topic, queue }))
+            }
             Self::Status { id, queue } => {
                 envelope("STATUS", json(&StatusHeader { id: id.clone(), queue: queue.clone() }))
             }
@@ -90,7 +99,18 @@ impl ClientRequest {
                 Fields::parse(&header_or_none("PING", frames)?)?;
                 Ok(Self::Ping)
             }
-            b"PUBLISH" => Err(later_verb("PUBLISH")),
+            b"PUBLISH" => {
+                let [header, payload] = exactly("PUBLISH", "header, payload", frames)?;
+                topic_codec::publish_of(&header, payload, &mut new_id)
+            }
+            b"SUBSCRIBE" => {
+                let [header] = exactly("SUBSCRIBE", "header", frames)?;
+                topic_codec::subscribe_of(&header)
+            }
+            b"UNSUBSCRIBE" => {
+                let [header] = exactly("UNSUBSCRIBE", "header", frames)?;
+                topic_codec::unsubscribe_of(&header)
+            }
             b"GATHER" => Err(later_verb("GATHER")),
             b"START" => Err(later_verb("START")),
             b"READY" | b"ACK" | b"NACK" | b"PROGRESS" | b"HEARTBEAT" => {
@@ -111,6 +131,9 @@ impl ClientReply {
             Self::AcceptedMany(accepted) => {
                 envelope("ACCEPTED", json(&AcceptedManyHeader { accepted: accepted.clone() }))
             }
+            Self::Published(published) => envelope("ACCEPTED", json(published)),
+            Self::Subscribed(change) => envelope("SUBSCRIBED", json(change)),
+            Self::Unsubscribed(change) => envelope("UNSUBSCRIBED", json(change)),
             Self::Reply(reply) => envelope_with(
                 "REPLY",
                 json(&ReplyHeader {
@@ -133,11 +156,20 @@ impl ClientReply {
             b"ACCEPTED" => {
                 let [header] = exactly("ACCEPTED", "header", frames)?;
                 // Not through `Fields`: a SENDMANY's list may be longer than a header may be.
-                match typed::<Probe>(&header)?.accepted {
-                    None => typed(&header).map(Self::Accepted),
-                    Some(_) => typed(&header)
+                match typed(&header)? {
+                    Probe { accepted: Some(_), .. } => typed(&header)
                         .map(|AcceptedManyHeader { accepted }| Self::AcceptedMany(accepted)),
+                    Probe { topic: Some(_), .. } => typed(&header).map(Self::Published),
+                    Probe { accepted: None, topic: None } => typed(&header).map(Self::Accepted),
                 }
+            }
+            b"SUBSCRIBED" => {
+                let [header] = exactly("SUBSCRIBED", "header", frames)?;
+                typed(&header).map(Self::Subscribed)
+            }
+            b"UNSUBSCRIBED" => {
+                let [header] = exactly("UNSUBSCRIBED", "header", frames)?;
+                typed(&header).map(Self::Unsubscribed)
             }
             b"REPLY" => {
                 let [header, payload] = exactly("REPLY", "header, payload", frames)?;
@@ -171,16 +203,23 @@ struct HelloHeader {
 }
 
 #[derive(Serialize)]
+struct UnsubscribeHeader<'a> {
+    topic: &'a TopicName,
+    queue: &'a QueueName,
+}
+
+#[derive(Serialize)]
 struct StatusHeader {
     id: MessageId,
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<QueueName>,
 }
 
-/// Tells an answer to SENDMANY from one to SEND.
+/// Tells answers to SENDMANY and PUBLISH from one to SEND.
 #[derive(Deserialize)]
 struct Probe {
     accepted: Option<IgnoredAny>,
+    topic: Option<IgnoredAny>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -271,7 +310,7 @@ fn many_of(
     Ok(ClientRequest::SendMany(sends))
 }
 
-fn content_of<const N: usize>(
+pub(super) fn content_of<const N: usize>(
     header: &Bytes,
     payload: Bytes,
     own: [&'static str; N],

@@ -10,6 +10,7 @@
 mod client;
 mod client_codec;
 mod frames;
+mod topic_codec;
 mod worker;
 mod worker_codec;
 

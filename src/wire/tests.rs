@@ -14,9 +14,9 @@ use crate::model::limits::{
     MAX_CREDIT, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_QUEUE_NAME_BYTES, MAX_SENDMANY_MESSAGES,
 };
 use crate::model::{
-    Accepted, CallReply, CallStatus, Content, DeliveryId, Generation, Header, MessageId,
-    MessageState, NackAction, QueueName, RejectCode, Rejection, Seq, StatusReport, WorkError,
-    WorkerInfo,
+    Accepted, CallReply, CallStatus, Content, DeliveryId, Filter, Generation, Header, MessageId,
+    MessageState, NackAction, OnError, Published, QueueName, RejectCode, Rejection, Seq,
+    StatusReport, Subscription, SubscriptionChange, TopicName, WorkError, WorkerInfo,
 };
 
 fn made() -> MessageId {
@@ -130,6 +130,10 @@ fn accepted() -> impl Strategy<Value = Accepted> {
     })
 }
 
+fn topic() -> TopicName {
+    TopicName::new("order.created").expect("a topic")
+}
+
 fn client_request() -> impl Strategy<Value = ClientRequest> {
     prop_oneof![
         (prop::option::of(text()), text(), text())
@@ -138,6 +142,20 @@ fn client_request() -> impl Strategy<Value = ClientRequest> {
         prop::collection::vec(send_request(), 1..4).prop_map(ClientRequest::SendMany),
         (send_request(), 1..86_400_000_u64)
             .prop_map(|(send, timeout_ms)| ClientRequest::Call { send, timeout_ms }),
+        (content(), any::<bool>()).prop_map(|(content, mandatory)| {
+            let mut header = content.header.to_map();
+            header.shift_remove("topic");
+            header.insert("topic".to_owned(), "order.created".into());
+            let header = Header::from_map(header, || content.id().clone()).expect("it was valid");
+            let content = Content { header, payload: content.payload };
+            ClientRequest::Publish { topic: topic(), content, mandatory }
+        }),
+        (queue(), any::<bool>()).prop_map(|(queue, has_filter)| {
+            let filter = has_filter.then(|| Filter::new("body.total > 1").expect("a filter"));
+            let subscription = Subscription { queue, filter, on_error: OnError::Reject };
+            ClientRequest::Subscribe { topic: topic(), subscription }
+        }),
+        queue().prop_map(|queue| ClientRequest::Unsubscribe { topic: topic(), queue }),
         (id(), prop::option::of(queue()))
             .prop_map(|(id, queue)| ClientRequest::Status { id, queue }),
         Just(ClientRequest::Ping),
@@ -172,6 +190,16 @@ fn client_reply() -> impl Strategy<Value = ClientReply> {
         ),
         accepted().prop_map(ClientReply::Accepted),
         prop::collection::vec(accepted(), 0..4).prop_map(ClientReply::AcceptedMany),
+        (id(), any::<(u64, bool)>()).prop_map(|(id, (queues, duplicate))| {
+            ClientReply::Published(Published { id, topic: topic(), queues, duplicate })
+        }),
+        (queue(), any::<bool>()).prop_map(|(queue, changed)| {
+            ClientReply::Subscribed(SubscriptionChange { topic: topic(), queue, changed })
+        }),
+        queue().prop_map(|queue| {
+            let change = SubscriptionChange { topic: topic(), queue, changed: true };
+            ClientReply::Unsubscribed(change)
+        }),
         (id(), prop::option::of(work_error()), payload()).prop_map(|(id, error, payload)| {
             ClientReply::Reply(CallReply { id, status: CallStatus::Failed, error, payload })
         }),
@@ -239,6 +267,10 @@ fn random_frames() -> impl Strategy<Value = Vec<Bytes>> {
         "STATUS",
         "PING",
         "PUBLISH",
+        "SUBSCRIBE",
+        "UNSUBSCRIBE",
+        "SUBSCRIBED",
+        "UNSUBSCRIBED",
         "READY",
         "ACK",
         "NACK",
@@ -387,7 +419,7 @@ fn refusals_of_envelopes_say_what_is_needed() {
         (
             &[MAGIC, b"FLY"],
             Unsupported,
-            r#"the verb "FLY" is not known here; known: HELLO, SEND, SENDMANY, CALL, STATUS, PING"#,
+            r#"the verb "FLY" is not known here; known: HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, STATUS, PING"#,
         ),
         (&[MAGIC, b"GATHER"], Unsupported, "GATHER is not in this version of the broker"),
         (

@@ -122,7 +122,14 @@ REFUSED = [
     ("SENDMANY", {"queue": "q"}, [], "malformed", "payload"),
     ("CALL", {"queue": "q", "timeout_ms": "soon"}, [b"x"], "malformed", "timeout_ms"),
     ("STATUS", {}, [], "malformed", "id"),
-    ("PUBLISH", {"topic": "t"}, [b"x"], "unsupported", "PUBLISH"),
+    ("PUBLISH", {}, [b"x"], "malformed", "topic"),
+    ("PUBLISH", {"topic": "a b"}, [b"x"], "malformed", "topic"),
+    ("PUBLISH", {"topic": "t", "mandatory": 1}, [b"x"], "malformed", "mandatory"),
+    ("SUBSCRIBE", {"topic": "t"}, [], "malformed", "queue"),
+    ("SUBSCRIBE", {"topic": "t", "queue": "q", "filter": "body.x >"}, [], "malformed", "line 1 column"),
+    ("SUBSCRIBE", {"topic": "t", "queue": "q", "on_error": "no"}, [], "malformed", "on_error"),
+    ("UNSUBSCRIBE", {"queue": "q"}, [], "malformed", "topic"),
+    ("GATHER", {"gather": "g"}, [b"x"], "unsupported", "GATHER"),
     ("EXPLODE", {}, [], "unsupported", "EXPLODE"),
 ]
 

@@ -163,6 +163,8 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | JournalKind::Paused
         | JournalKind::Resumed
         | JournalKind::Blocked
+        | JournalKind::Subscribed
+        | JournalKind::Unsubscribed
         | JournalKind::Restored => return,
     };
     let who = &entry.actor;

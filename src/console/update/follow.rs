@@ -53,7 +53,8 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
                 read_again(model, &message);
             }
         }
-        Notice::WorkerReady { .. }
+        Notice::FilterFailed { .. }
+        | Notice::WorkerReady { .. }
         | Notice::WorkerGone { .. }
         | Notice::WorkerAlert { .. }
         | Notice::Stale { .. }

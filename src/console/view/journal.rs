@@ -56,6 +56,8 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
         JournalKind::QueueCreated
         | JournalKind::SettingsChanged
         | JournalKind::Saved
+        | JournalKind::Subscribed
+        | JournalKind::Unsubscribed
         | JournalKind::Restored
         | JournalKind::RevisionUndone => Role::Text,
     };

@@ -111,6 +111,8 @@ impl World {
             Op::PutQueue(_)
             | Op::PassEntry { .. }
             | Op::PutNote { .. }
+            | Op::PutSubscription(_)
+            | Op::RemoveSubscription { .. }
             | Op::Journal(_)
             | Op::PutRepair(_) => {}
         }

@@ -21,6 +21,7 @@ pub(crate) mod rig;
 mod settings;
 pub(crate) mod store;
 mod streams;
+mod topics;
 mod world;
 
 use super::Engine;

@@ -53,6 +53,12 @@ impl Rig {
         self.engine = Engine::new(self.options.clone(), self.store.recover(), self.now);
     }
 
+    /// The same, with another configuration.
+    pub(crate) fn restart_with(&mut self, options: EngineOptions) {
+        self.options = options;
+        self.restart();
+    }
+
     /// Hands the engine an event and commits; loads are answered until there are none.
     pub(crate) fn run(&mut self, event: Event) -> Vec<Effect> {
         let mut told = Vec::new();

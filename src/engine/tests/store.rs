@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::model::{
     Content, Finish, Generation, IdempotencyKey, JournalEntry, MessageId, MessageRecord, Op,
-    QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Revision, Seq, StoredMessage,
-    StreamId, Timestamp, WorkError,
+    QueueBacklog, QueueId, QueueName, QueueRecord, Recovered, RepairOutcome, Revision, Seq,
+    StoredMessage, StreamId, SubscriptionRecord, Timestamp, TopicName, WorkError,
 };
 
 /// A store that is always durable. Panics on operations that break `Op`'s contract.
@@ -16,6 +16,7 @@ use crate::model::{
 pub(crate) struct FakeStore {
     generation: u64,
     queues: BTreeMap<QueueId, Kept>,
+    pub(crate) subscriptions: BTreeMap<(TopicName, QueueName), SubscriptionRecord>,
     /// The whole journal.
     pub(crate) journal: Vec<JournalEntry>,
     /// Every repair ever committed, in order.
@@ -110,6 +111,13 @@ impl FakeStore {
                 assert_eq!(entry.number, self.journal.len() as u64 + 1, "no gaps in the journal");
                 self.journal.push(entry);
             }
+            Op::PutSubscription(record) => {
+                let key = (record.topic.clone(), record.queue.clone());
+                self.subscriptions.insert(key, record);
+            }
+            Op::RemoveSubscription { topic, queue } => {
+                assert!(self.subscriptions.remove(&(topic, queue)).is_some(), "it was there");
+            }
             Op::PutRepair(outcome) => {
                 let twice = self.repairs.iter().any(|(key, _)| *key == outcome.key);
                 assert!(!twice, "a repair acts once");
@@ -124,6 +132,7 @@ impl FakeStore {
         Recovered {
             generation: Generation(self.generation),
             queues: self.queues.values().map(Kept::backlog).collect(),
+            subscriptions: self.subscriptions.values().cloned().collect(),
             last_journal: self.journal.len() as u64,
             repairs: self.repairs.clone(),
         }

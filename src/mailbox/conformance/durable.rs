@@ -3,7 +3,9 @@
 use super::live::Open;
 use super::sample::*;
 use crate::mailbox::{JournalFilter, Mailbox};
-use crate::model::{Batch, Op, QueueBacklog, QueueId, Recovered, Revision, Seq, Timestamp};
+use crate::model::{
+    Batch, Op, QueueBacklog, QueueId, Recovered, Revision, Seq, SubscriptionRecord, Timestamp,
+};
 
 /// Opens, recovers, does the batches in one commit each, syncs, and closes.
 fn session<M: Mailbox>(open: Open<'_, M>, batches: &[Batch]) -> Recovered {
@@ -89,6 +91,31 @@ pub(crate) fn a_restart_keeps_the_last_note_of_each_queue<M: Mailbox>(open: Open
     let recovered = session(open, &[]);
     assert_eq!(backlog(&recovered, Q).note, "last");
     assert_eq!(backlog(&recovered, QueueId(2)).note, "");
+}
+
+pub(crate) fn a_restart_keeps_subscriptions<M: Mailbox>(open: Open<'_, M>) {
+    let put = |number, topic, queue| Op::PutSubscription(subscription(number, topic, queue));
+    let second = QueueId(2);
+    let remove = |topic: &str, queue| {
+        let SubscriptionRecord { topic, queue, .. } = subscription(0, topic, queue);
+        Op::RemoveSubscription { topic, queue }
+    };
+    session(
+        open,
+        &[
+            batch([put_queue(Q, 0), put_queue(second, 0), put(1, "a", Q), put(2, "a", second)]),
+            batch([put(3, "ab", Q), put(4, "b", Q), remove("a", second), put(5, "a", Q)]),
+            batch([remove("b", Q), remove("b", second)]),
+        ],
+    );
+    for _ in 0..2 {
+        let mailbox = open();
+        let mut subscriptions = mailbox.recover().unwrap().subscriptions;
+        subscriptions.sort_by_key(|record| record.number);
+        assert_eq!(subscriptions, [subscription(3, "ab", Q), subscription(5, "a", Q)]);
+        while mailbox.maintain().unwrap() {}
+        mailbox.sync().unwrap();
+    }
 }
 
 pub(crate) fn a_restart_keeps_revisions_journal_and_repairs<M: Mailbox>(open: Open<'_, M>) {

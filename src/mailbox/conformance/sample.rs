@@ -7,8 +7,9 @@ use bytes::Bytes;
 use crate::mailbox::Mailbox;
 use crate::model::{
     Actor, Batch, Content, Dedup, Finish, Header, IdempotencyKey, JournalEntry, JournalKind,
-    MailboxKind, MessageId, MessageRecord, MessageState, Op, QueueId, QueueName, QueueRecord,
-    QueueSettings, RepairOutcome, Revision, RevisionRecord, Seq, Timestamp, WorkError,
+    MailboxKind, MessageId, MessageRecord, MessageState, OnError, Op, QueueId, QueueName,
+    QueueRecord, QueueSettings, RepairOutcome, Revision, RevisionRecord, Seq, SubscriptionRecord,
+    Timestamp, TopicName, WorkError,
 };
 
 pub(crate) const Q: QueueId = QueueId(1);
@@ -125,6 +126,18 @@ pub(crate) fn repair(number: usize) -> Op {
         journal: 1,
         repeated: false,
     })
+}
+
+pub(crate) fn subscription(number: u64, topic: &str, queue: QueueId) -> SubscriptionRecord {
+    SubscriptionRecord {
+        number,
+        topic: TopicName::new(topic).unwrap(),
+        queue: name(queue),
+        filter: Some("body.total > 1".to_owned()),
+        on_error: OnError::Skip,
+        by: actor(),
+        at: Timestamp(7),
+    }
 }
 
 /// Reads a whole queue in pages and returns the places.

@@ -24,7 +24,12 @@ pub(super) fn touches(batch: &Batch, streams: &Streams) -> bool {
             state.queues.contains_key(queue) || needs_escape(&content.payload)
         }
         Op::Finish { queue, .. } | Op::PassEntry { queue, .. } => state.queues.contains_key(queue),
-        Op::PutRecord { .. } | Op::PutNote { .. } | Op::Journal(_) | Op::PutRepair(_) => false,
+        Op::PutRecord { .. }
+        | Op::PutNote { .. }
+        | Op::PutSubscription(_)
+        | Op::RemoveSubscription { .. }
+        | Op::Journal(_)
+        | Op::PutRepair(_) => false,
     })
 }
 
@@ -110,7 +115,10 @@ fn touched(batch: &Batch, streams: &Streams) -> (Generation, BTreeMap<QueueId, T
         | Op::PassEntry { queue, .. }
         | Op::Finish { queue, .. }
         | Op::PutNote { queue, .. } => Some(*queue),
-        Op::Journal(_) | Op::PutRepair(_) => None,
+        Op::PutSubscription(_)
+        | Op::RemoveSubscription { .. }
+        | Op::Journal(_)
+        | Op::PutRepair(_) => None,
     };
     let ids: BTreeSet<QueueId> = batch.ops.iter().filter_map(of).collect();
     let known = ids.into_iter().filter_map(|id| {
@@ -151,6 +159,8 @@ fn add(
             | Op::PassEntry { .. }
             | Op::Finish { .. }
             | Op::PutNote { .. }
+            | Op::PutSubscription(_)
+            | Op::RemoveSubscription { .. }
             | Op::Journal(_)
             | Op::PutRepair(_) => None,
         })
@@ -198,6 +208,8 @@ impl Building<'_> {
             Op::PutQueue(_)
             | Op::PutRecord { .. }
             | Op::PutNote { .. }
+            | Op::PutSubscription(_)
+            | Op::RemoveSubscription { .. }
             | Op::Journal(_)
             | Op::PutRepair(_) => op.clone(),
         };

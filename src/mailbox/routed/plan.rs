@@ -185,7 +185,10 @@ impl<'a> Planner<'a> {
             Op::PassEntry { queue, .. } | Op::PutNote { queue, .. } => {
                 self.push_durable(*queue, op);
             }
-            Op::Journal(_) | Op::PutRepair(_) => self.plan.durable.ops.push(op.clone()),
+            Op::Journal(_)
+            | Op::PutRepair(_)
+            | Op::PutSubscription(_)
+            | Op::RemoveSubscription { .. } => self.plan.durable.ops.push(op.clone()),
         }
     }
 

@@ -10,7 +10,7 @@ use super::codec::{put_bytes, put_number, seal};
 use super::index::{Advance, Extra, Index, Progress, Queue, Run, chunk_bytes};
 use super::layout::{
     PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
-    queue_key, record_key, repair_key, revision_key,
+    queue_key, record_key, repair_key, revision_key, subscription_key,
 };
 use super::segment::{Change, Directory, Entry};
 use crate::mailbox::{Elsewhere, MailboxError};
@@ -86,6 +86,12 @@ impl Changes {
                 let mut value = note.to_vec();
                 seal(&key, &mut value);
                 self.keys.insert(key, Some(value));
+            }
+            Op::PutSubscription(record) => {
+                self.put_json(subscription_key(&record.topic, &record.queue), record)?;
+            }
+            Op::RemoveSubscription { topic, queue } => {
+                self.keys.insert(subscription_key(topic, queue), None);
             }
             // Kept by the layer above, which knows the streams.
             Op::PassEntry { .. } => {}

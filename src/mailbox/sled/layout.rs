@@ -1,6 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 
-use crate::model::{QueueId, QueueName, Seq};
+use crate::model::{QueueId, QueueName, Seq, TopicName};
 
 /// The newest format known.
 pub(super) const FORMAT: u32 = 2;
@@ -91,6 +91,13 @@ pub(super) fn chunk_key(prefix: &[u8], chunk: u16) -> Vec<u8> {
 
 pub(super) fn directory_key(segment: u64) -> Vec<u8> {
     key(b's', &[&segment.to_be_bytes()])
+}
+
+/// The topic's length first: no topic's are among another's.
+pub(super) fn subscription_key(topic: &TopicName, queue: &QueueName) -> Vec<u8> {
+    let topic = topic.as_str().as_bytes();
+    let len = u8::try_from(topic.len()).expect("a topic's name is at most 120 bytes long");
+    key(b't', &[&[len], topic, queue.as_str().as_bytes()])
 }
 
 /// The name's length first: no name's entries are among another's.

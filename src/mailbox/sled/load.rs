@@ -16,7 +16,7 @@ use super::unreadable::stand_ins;
 use crate::mailbox::MailboxError;
 use crate::model::{
     Generation, MessageRecord, QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Seq,
-    SharedSettings, StreamId,
+    SharedSettings, StreamId, SubscriptionRecord,
 };
 
 /// Decodes what is under one key.
@@ -85,6 +85,7 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     // Read when the broker recovers: what is damaged of it must be found now.
     store.each(b'p', |key, value| decode::<RepairOutcome>(key, &value).map(drop))?;
     store.each(b'n', |key, value| unseal(key, &value).map(drop))?;
+    store.each(b't', |key, value| decode::<SubscriptionRecord>(key, &value).map(drop))?;
     let last = last_number(store, b'p')?;
     index.repairs = first.unwrap_or(last + 1)..last + 1;
     Ok(index)
@@ -201,6 +202,11 @@ pub(super) fn recovered(
         }
         Ok(())
     })?;
+    let mut subscriptions = Vec::new();
+    store.each(b't', |key, value| {
+        subscriptions.push(decode(key, &value)?);
+        Ok(())
+    })?;
     let mut repairs = VecDeque::new();
     store.each(b'p', |key, value| {
         let outcome: RepairOutcome = decode(key, &value)?;
@@ -210,6 +216,7 @@ pub(super) fn recovered(
     Ok(Recovered {
         generation: Generation(generation),
         queues: backlogs.into_values().collect(),
+        subscriptions,
         last_journal: index.last_journal,
         repairs,
     })

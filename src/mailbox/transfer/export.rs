@@ -35,6 +35,10 @@ pub fn export(
         out.put(Line::Queue(Box::new(line)))?;
         out.messages(backlog)?;
     }
+    recovered
+        .subscriptions
+        .into_iter()
+        .try_for_each(|record| out.put(Line::Subscription(record)))?;
     out.journal(recovered.last_journal)?;
     recovered.repairs.into_iter().try_for_each(|(_, outcome)| out.put(Line::Repair(outcome)))?;
     out.put(Line::End(out.counts))?;

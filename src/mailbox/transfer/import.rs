@@ -64,6 +64,7 @@ impl<'a, S: Durable> Import<'a, S> {
             Line::Message(message) => self.take_message(*message)?,
             Line::Finished(finished) => self.take_finished(finished)?,
             Line::Unreadable(line) => drop(self.place(&line.queue, line.seq)?),
+            Line::Subscription(record) => self.put(Op::PutSubscription(record), 512)?,
             Line::Journal(entry) => self.put(Op::Journal(entry), 256)?,
             Line::Repair(outcome) => self.put(Op::PutRepair(outcome), 256)?,
             Line::End(expected) if expected == counts => {

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Generation, JournalEntry, MessageId, MessageRecord, Payload, QueueName, QueueRecord,
-    RepairOutcome, RevisionRecord, Seq, Timestamp, WorkError,
+    RepairOutcome, RevisionRecord, Seq, SubscriptionRecord, Timestamp, WorkError,
 };
 
 /// The newest version of the form.
 pub(super) const VERSION: u32 = 1;
 
 /// One line of an export: an object with one field, which names it. In this order: `export`, then each
-/// `queue` with its messages in the order of their places, then `journal`, `repair`, and `end`.
+/// `queue` with its messages in the order of their places, then `subscription`, `journal`, `repair`, and `end`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
@@ -25,6 +25,8 @@ pub enum Line {
     Finished(FinishedLine),
     /// A message that waits and can't be read. It is not brought in again.
     Unreadable(UnreadableLine),
+    /// A subscription that was made at run time.
+    Subscription(SubscriptionRecord),
     /// A journal entry, oldest first.
     Journal(JournalEntry),
     /// A repair's outcome under its key, oldest first.
@@ -128,10 +130,17 @@ pub struct Counts {
     pub finished: u64,
     /// Messages that can't be read.
     pub unreadable: u64,
+    /// Subscriptions made at run time. Not said of none: earlier versions don't know them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub subscriptions: u64,
     /// Journal entries.
     pub journal: u64,
     /// Repairs' outcomes.
     pub repairs: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counts {
@@ -142,6 +151,7 @@ impl Counts {
             Line::Message(_) => self.messages += 1,
             Line::Finished(_) => self.finished += 1,
             Line::Unreadable(_) => self.unreadable += 1,
+            Line::Subscription(_) => self.subscriptions += 1,
             Line::Journal(_) => self.journal += 1,
             Line::Repair(_) => self.repairs += 1,
         }

@@ -55,7 +55,8 @@ fn fill(mailbox: &SledMailbox) {
     let ops = [append(P, 40, "forty"), append(P, 41, "forty-one"), finish(P, 41)];
     mailbox.append_with_gaps(&batch(ops), &elsewhere).unwrap();
     let note = Op::PutNote { queue: P, note: Bytes::from_static(b"\xffnote") };
-    mailbox.append(&batch([note, repair(1), repair(2)])).unwrap();
+    let subscribed = Op::PutSubscription(subscription(1, "t", P));
+    mailbox.append(&batch([note, repair(1), repair(2), subscribed])).unwrap();
     mailbox.append(&batch((2..=1_100).map(|number| journal(number, P, None)))).unwrap();
     mailbox.append(&batch([put_record(P, 40, MessageRecord::default())])).unwrap();
     mailbox.sync().unwrap();
@@ -72,7 +73,7 @@ fn an_import_holds_what_was_exported_byte_for_byte() {
     let counts = import(&second, &exported).unwrap();
     assert_eq!(serde_json::to_string(&Line::End(counts)).unwrap(), *exported.last().unwrap());
     assert_eq!((counts.queues, counts.messages, counts.unreadable), (3, 5, 0));
-    assert_eq!((counts.journal, counts.repairs), (1_100, 2));
+    assert_eq!((counts.subscriptions, counts.journal, counts.repairs), (1, 1_100, 2));
     assert!(counts.finished > 0);
     for (queue, seq, revision) in [(Q, 2, 0), (Q, 2, 1), (Q, 3, 0), (Q, 5, 0), (P, 40, 0)] {
         let content = |mailbox: &SledMailbox| {

@@ -266,7 +266,7 @@ fn binary(name: &str, nodes: &mut Vec<Node>) -> Option<Node> {
 fn literal_node(literal: &LiteralValue) -> Result<Node, FilterError> {
     Ok(match literal {
         LiteralValue::Null => Node::Null,
-        LiteralValue::Boolean(value) => Node::Bool(value.clone().into_inner()),
+        LiteralValue::Boolean(value) => Node::Bool((*value).into_inner()),
         LiteralValue::Int(value) => Node::Int((*value.inner()).into()),
         LiteralValue::UInt(value) => Node::Int((*value.inner()).into()),
         LiteralValue::Double(value) => Node::Double(*value.inner()),

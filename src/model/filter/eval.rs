@@ -39,7 +39,11 @@ pub(super) fn evaluate<'a>(
     let outcome = evaluation.value(node);
     budget.left = budget.left.saturating_sub(left.saturating_sub(evaluation.left));
     if evaluation.exhausted {
-        return Err(format!("it costs more than the {left} steps that it may take"));
+        return Err(if left < limit {
+            "the filters of this event cost more than they may together".to_owned()
+        } else {
+            format!("it costs more than the {limit} steps that it may take")
+        });
     }
     outcome
 }
@@ -112,7 +116,9 @@ impl<'a> Evaluation<'a, '_> {
             Node::Compare(comparison, pair) => self.compare(*comparison, pair),
             Node::Arithmetic(arithmetic, pair) => self.compute(*arithmetic, pair),
             Node::In(pair) => self.is_in(pair),
-            Node::NotFalse(of) => Ok(Value::Bool(!matches!(self.value(of), Ok(Value::Bool(false))))),
+            Node::NotFalse(of) => {
+                Ok(Value::Bool(!matches!(self.value(of), Ok(Value::Bool(false)))))
+            }
             Node::Call(function, arguments) => self.call(*function, arguments),
             Node::Fold(fold) => self.fold(fold),
         }
@@ -161,7 +167,9 @@ impl<'a> Evaluation<'a, '_> {
         let (left, right) = (self.value(left)?, self.value(right)?);
         let is: fn(Ordering) -> bool = match comparison {
             Comparison::Equal => return self.equal(&left, &right).map(Value::Bool),
-            Comparison::NotEqual => return self.equal(&left, &right).map(|same| Value::Bool(!same)),
+            Comparison::NotEqual => {
+                return self.equal(&left, &right).map(|same| Value::Bool(!same));
+            }
             Comparison::Less => Ordering::is_lt,
             Comparison::LessOrEqual => Ordering::is_le,
             Comparison::Greater => Ordering::is_gt,

@@ -40,7 +40,8 @@ impl<'a> Subject<'a> {
                     payload.len()
                 ));
             }
-            serde_json::from_slice(payload).map_err(|error| format!("the body is not JSON: {error}"))
+            serde_json::from_slice(payload)
+                .map_err(|error| format!("the body is not JSON: {error}"))
         });
         body.as_ref().map_err(Clone::clone)
     }

@@ -177,8 +177,9 @@ fn filters_of_one_publish_share_their_budget() {
     let subject = Subject::new("t", &list);
     let mut budget = Budget::new(60);
     assert_eq!(filter.matches(&subject, &mut budget), Ok(true));
-    let error = filter.matches(&subject, &mut budget).and_then(|_| filter.matches(&subject, &mut budget));
-    assert!(error.is_err_and(|error| error.contains("costs more")));
+    let error =
+        filter.matches(&subject, &mut budget).and_then(|_| filter.matches(&subject, &mut budget));
+    assert!(error.is_err_and(|error| error.contains("cost more than they may together")));
 }
 
 proptest! {

@@ -115,5 +115,9 @@ fn order_mixed(whole: i128, other: f64) -> Option<Ordering> {
     }
     // A cast is exact within these bounds but for the fraction, and beyond them stops at the end.
     let floor = other.floor() as i128;
-    Some(whole.cmp(&floor).then(if other > other.floor() { Ordering::Less } else { Ordering::Equal }))
+    Some(whole.cmp(&floor).then(if other > other.floor() {
+        Ordering::Less
+    } else {
+        Ordering::Equal
+    }))
 }

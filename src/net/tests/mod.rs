@@ -101,9 +101,12 @@ fn answers(request: ClientRequest) -> Vec<ClientReply> {
         duplicate: false,
     };
     match request {
-        ClientRequest::Ping | ClientRequest::Hello { .. } | ClientRequest::Status { .. } => {
-            vec![ClientReply::Pong]
-        }
+        ClientRequest::Ping
+        | ClientRequest::Hello { .. }
+        | ClientRequest::Publish { .. }
+        | ClientRequest::Subscribe { .. }
+        | ClientRequest::Unsubscribe { .. }
+        | ClientRequest::Status { .. } => vec![ClientReply::Pong],
         ClientRequest::Send(send) => vec![ClientReply::Accepted(accepted(&send))],
         ClientRequest::SendMany(sends) => {
             vec![ClientReply::AcceptedMany(sends.iter().map(accepted).collect())]
