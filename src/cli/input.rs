@@ -24,6 +24,9 @@ pub(super) struct HeaderArgs {
     /// Its order key
     #[arg(long)]
     key: Option<String>,
+    /// How urgent it is, 0 to 9; for a queue with priorities
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+    priority: Option<u8>,
     /// Its payload's media type [default: application/json]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
@@ -49,6 +52,9 @@ impl HeaderArgs {
         }
         if let Some(key) = &self.key {
             message = message.key(key);
+        }
+        if let Some(priority) = self.priority {
+            message = message.field("priority", priority);
         }
         if let Some(content_type) = &self.content_type {
             message = message.field("content_type", content_type.as_str());

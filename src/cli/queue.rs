@@ -6,11 +6,9 @@ use super::Exit;
 use super::failure::Failure;
 use super::output::{Column, age, json, print, table};
 use super::target::Target;
-use crate::admin::dto::{
-    QueueName, QueueSettings, QueueState, QueueView, SettingsRequest, Timestamp,
-};
+use crate::admin::dto::{QueueName, QueueSettings, QueueView, SettingsRequest, Timestamp};
 use crate::console::text::clean::clean;
-use crate::model::{MailboxKind, Overflow, SettingChange};
+use crate::model::{MailboxKind, Ordering, Overflow, SettingChange};
 
 /// See queues, stop and start their delivery
 #[derive(Debug, Args)]
@@ -80,7 +78,7 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
     match args.command {
         QueueCommand::Ls { json: as_json } => {
             let mut queues = client.queues().await?;
-            queues.sort_by_key(|queue| (queue.state != QueueState::Blocked, queue.name.clone()));
+            queues.sort_by_key(|queue| (!queue.is_hurt(), queue.name.clone()));
             if as_json {
                 json(&queues)?;
             } else {
@@ -142,6 +140,13 @@ fn settings(queue: &QueueView) -> String {
         MailboxKind::Memory | MailboxKind::File | MailboxKind::Redis => mailbox.as_str().to_owned(),
     };
     let mut text = format!("mailbox {mailbox}, lease {lease_ms} ms, {} attempts", retry.attempts);
+    match (queue.settings.ordering, queue.settings.priority) {
+        (Ordering::Queue, _) => {}
+        (ordering, true) => {
+            text.push_str(&format!(", ordering {}, by priority", ordering.as_str()))
+        }
+        (ordering, false) => text.push_str(&format!(", ordering {}", ordering.as_str())),
+    }
     if !queue.overrides.is_empty() {
         text.push_str(&format!("; set by an operator: {}", queue.overrides.join(", ")));
     }
@@ -183,6 +188,10 @@ fn list(queues: &[QueueView], now: Timestamp) -> String {
 fn head(queue: &QueueView) -> String {
     let Some(head) = &queue.head else { return String::new() };
     match &head.error {
+        Some(error) if queue.more_blocked() > 0 => {
+            let more = queue.more_blocked();
+            format!("{} {} (+{more}): {}", head.seq, head.state, error.message)
+        }
         Some(error) => format!("{} {}: {}", head.seq, head.state, error.message),
         None => format!("{} {}", head.seq, head.state),
     }

@@ -51,6 +51,7 @@ const QUEUE: Keys = Keys {
         "memory_messages",
         "spill",
         "ordering",
+        "priority",
         "on_failure",
         "retry",
         "lease_ms",
@@ -61,7 +62,7 @@ const QUEUE: Keys = Keys {
         "dedup",
         "dead_letter",
     ],
-    later: &["ttl_ms", "resend", "schema", "priority"],
+    later: &["ttl_ms", "resend", "schema"],
 };
 const TOPIC: Keys = Keys { known: topics::KEYS, later: &[] };
 const SUBSCRIPTION: Keys = Keys { known: topics::SUBSCRIPTION_KEYS, later: &[] };
@@ -72,7 +73,7 @@ const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
 /// Values of design.md 7 that come later.
 const LATER_VALUES: [(&str, &[&str]); 3] = [
     ("mailbox", &["replicated"]),
-    ("ordering", &["key", "none"]),
+    ("ordering", &["key"]),
     ("on_failure", &["dead-letter", "drop"]),
 ];
 

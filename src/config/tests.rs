@@ -104,6 +104,15 @@ fn errors_say_where_and_what_to_do() {
             "mubroker.toml:2:12: `queues.\"a\".ordering = \"key\"` is not in this version",
         ),
         (
+            "[queues.a]\nordering = 'no'",
+            "mubroker.toml:2:12: unknown variant `no`, expected one of `queue`, `key`, `none`",
+        ),
+        (
+            "[queues.a]\npriority = true",
+            "mubroker.toml:1:1: queues.\"a\": priority = true lets messages overtake others, and ordering = \
+             \"queue\" lets none; set ordering = \"none\", or leave priority out",
+        ),
+        (
             "[queues.a]\nlease = 5",
             "mubroker.toml:2:1: unknown key `queues.\"a\".lease`; did you mean `queues.\"a\".lease_ms`?",
         ),

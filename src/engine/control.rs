@@ -29,6 +29,11 @@ impl Engine {
                 let QueueRecord { settings, overrides, .. } = &self.queue(at).record;
                 let kept = configured.with_keys_of(settings, overrides);
                 if **settings != kept {
+                    if let Err(reason) = self.check_reorder(at, &kept) {
+                        return out
+                            .effects
+                            .push(refused(origin, RepairRefusal::Invalid { reason }));
+                    }
                     self.put_settings(at, kept, out);
                 }
             }
@@ -103,16 +108,47 @@ impl Engine {
                 name = queue.record.name,
             ));
         }
+        let reorders = is_reordered(old, &settings);
+        if reorders && queue.has_unfinished() && queue.record.paused.is_none() {
+            return Err(format!(
+                "{name} can't change its ordering while it runs with {} messages; pause it first \
+                 (mubroker queue pause {name}), and resume it after",
+                queue.depth(),
+                name = queue.record.name,
+            ));
+        }
+        self.check_reorder(at, &settings)?;
         Ok(settings)
     }
 
+    /// What workers have was handed out by the order that was; so it must be done before there is another.
+    fn check_reorder(&self, at: QueueIndex, settings: &QueueSettings) -> Result<(), String> {
+        let queue = self.queue(at);
+        if !is_reordered(&queue.record.settings, settings) || queue.in_flight.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "{name} can't change its ordering while workers have messages of it; pause it (mubroker queue pause \
+             {name}), and try again when they are done",
+            name = queue.record.name,
+        ))
+    }
+
     fn put_settings(&mut self, at: QueueIndex, settings: QueueSettings, out: &mut Effects) {
-        let queue = self.queue_mut(at);
+        let now = self.now;
+        let Self { queues, budget, .. } = self;
+        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         queue.dedup.resize(settings.dedup.last());
+        let reorders = is_reordered(&queue.record.settings, &settings);
         queue.record.settings = Arc::new(settings);
+        if reorders {
+            queue.window.drop_contents(queue.floor, None, budget);
+            queue.begin_order(now);
+        }
         out.ops.push(Op::PutQueue(queue.record.clone()));
         self.note_dead_letters(at);
         self.touch(at);
+        self.offer(at, out);
     }
 
     /// Stops or lets go on. What a queue does already isn't done again: the first pause is the one shown.
@@ -144,6 +180,10 @@ impl Engine {
         }
         out.effects.push(Effect::Done { origin });
     }
+}
+
+fn is_reordered(before: &QueueSettings, after: &QueueSettings) -> bool {
+    (before.ordering, before.priority) != (after.ordering, after.priority)
 }
 
 /// The keys that are an operator's after `changes`.

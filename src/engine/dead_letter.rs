@@ -181,7 +181,7 @@ impl Engine {
             if !stays {
                 return Some(seq);
             }
-            seq = seq.next();
+            seq = queue.first_unfinished(seq.next());
         }
         None
     }

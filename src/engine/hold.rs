@@ -46,6 +46,7 @@ impl Engine {
             return Ok(HoldAnswer::Released);
         }
         let until = self.now.plus_ms(for_ms.min(limits::MAX_HOLD_MS));
+        let now = self.now;
         let queue = self.queue_mut(at);
         if queue.holds.len() >= MAX_HOLDS && !queue.holds.contains_key(&seq) {
             let reason = format!("{MAX_HOLDS} messages of {name} are being edited already");
@@ -53,6 +54,7 @@ impl Engine {
         }
         let hold = HoldView { by: actor, until };
         queue.holds.insert(seq, hold.clone());
+        queue.review(seq, now);
         self.timers.set(until, Timer::HoldOver(at, seq));
         self.touch(at);
         self.offer(at, out);
@@ -76,7 +78,10 @@ impl Engine {
 
     /// Nobody edits a message any more: what was due meanwhile happens now.
     pub(super) fn release_hold(&mut self, at: QueueIndex, seq: Seq, out: &mut Effects) {
-        if self.queue_mut(at).holds.remove(&seq).is_some() {
+        let now = self.now;
+        let queue = self.queue_mut(at);
+        if queue.holds.remove(&seq).is_some() {
+            queue.review(seq, now);
             self.touch(at);
             self.offer(at, out);
         }

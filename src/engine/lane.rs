@@ -1,46 +1,54 @@
-//! What may go next in a queue (design.md rules 1 to 3).
+//! What workers have of a queue, and what may go next in it (design.md rules 1 to 3).
+
+use std::collections::BTreeMap;
 
 use crate::model::Seq;
 
-/// One line of messages that are delivered one after the other. `ordering = "queue"`: a queue is one
-/// lane. `key` will have one for each order key and `none` one for each message; what a lane decides
-/// stays the same: whether the message at its front may go now.
+/// The messages of one queue that are in workers' hands, with their leases' numbers: one at most in a queue
+/// that is in order. One that was done on delivery is among them until its lease ends.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
-    in_flight: Option<InFlight>,
-}
-
-/// What a worker has of a lane.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct InFlight {
-    /// The lease's number.
-    pub(super) delivery: u64,
-    /// The message's place.
-    pub(super) seq: Seq,
-}
+pub(super) struct InFlight(BTreeMap<Seq, u64>);
 
 /// What to do next in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Hand out this message.
     Deliver(Seq),
-    /// Read the front from the store first.
+    /// Read what may go from the store first.
     Load,
     /// Nothing, until something happens.
     Wait,
 }
 
-impl Lane {
-    pub(super) fn in_flight(&self) -> Option<InFlight> {
-        self.in_flight
+impl InFlight {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    pub(super) fn take(&mut self, in_flight: InFlight) {
-        debug_assert!(self.in_flight.is_none(), "one in flight at a time");
-        self.in_flight = Some(in_flight);
+    /// The number of the lease on a message.
+    pub(super) fn lease_of(&self, seq: Seq) -> Option<u64> {
+        self.0.get(&seq).copied()
     }
 
-    pub(super) fn free(&mut self) {
-        self.in_flight = None;
+    pub(super) fn has(&self, seq: Seq) -> bool {
+        self.0.contains_key(&seq)
+    }
+
+    /// Ascending.
+    pub(super) fn places(&self) -> impl Iterator<Item = Seq> {
+        self.0.keys().copied()
+    }
+
+    pub(super) fn take(&mut self, seq: Seq, lease: u64) {
+        let before = self.0.insert(seq, lease);
+        debug_assert!(before.is_none(), "a message has one lease at a time");
+    }
+
+    pub(super) fn free(&mut self, seq: Seq) {
+        self.0.remove(&seq);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 }

@@ -10,11 +10,12 @@ use crate::model::{
     WorkerId, limits,
 };
 
-use super::journal::Entry;
+use super::journal;
 use super::queue::QueueIndex;
 use super::request::CallEnd;
 use super::retry::{self, Failure, Verdict, clip};
 use super::timer::Timer;
+use super::window::Entry;
 use super::worker::broker;
 use super::{Effect, Effects, Engine};
 
@@ -36,10 +37,19 @@ pub(super) struct Lease {
     pub(super) deadline: Timestamp,
     /// The deadline that PROGRESS can't move.
     pub(super) latest: Option<Timestamp>,
+    pub(super) accepted_at: Timestamp,
     pub(super) content: Arc<Content>,
     /// The message is at its end already (`ack = "on-delivery"`); the lease only keeps the order and the
     /// worker's credit.
     pub(super) finished: bool,
+}
+
+impl Lease {
+    /// The message as the window had it.
+    pub(super) fn entry(&self) -> Entry {
+        let Self { seq, accepted_at, .. } = *self;
+        Entry { seq, accepted_at, content: Arc::clone(&self.content), unreadable: false }
+    }
 }
 
 impl Engine {
@@ -55,7 +65,8 @@ impl Engine {
             worker.acked = worker.acked.saturating_add(1);
         }
         let Lease { queue: at, seq, .. } = lease;
-        let retried = !lease.finished && self.retire(at, seq, Finish::Done, out);
+        let retried = !lease.finished && self.retire_entry(at, lease.entry(), Finish::Done, out);
+        self.free_line(&lease);
         if retried {
             out.effects.push(Effect::Notice(Notice::Recovered {
                 queue: self.queue(at).record.name.clone(),
@@ -160,7 +171,7 @@ impl Engine {
     pub(super) fn end_lease(&mut self, number: u64) -> Option<Lease> {
         let lease = self.leases.remove(&number)?;
         self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
-        self.queue_mut(lease.queue).lane.free();
+        self.queue_mut(lease.queue).in_flight.free(lease.seq);
         self.touch(lease.queue);
         Some(lease)
     }
@@ -204,10 +215,12 @@ impl Engine {
         let queue = self.queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         queue.counters.failed = queue.counters.failed.saturating_add(1);
         if lease.finished {
+            self.free_line(&lease);
             self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Failed, error), out);
             return self.offer(at, out);
         }
         let mut record = queue.records.get(&seq).cloned().unwrap_or_default();
+        queue.note_order(&mut record, &lease.content.header);
         let attempt = Attempt {
             number: lease.attempt,
             delivery: DeliveryId { generation: self.generation, number: lease.number },
@@ -224,11 +237,14 @@ impl Engine {
         let retry_in_ms = match retry::decide(policy, attempts, &record, failure, &mut self.rng) {
             Verdict::Block(why) => {
                 let id = lease.content.id().clone();
-                return self.block(at, (seq, id), record, why, out);
+                self.block(at, (seq, id), record, why, out);
+                self.free_line(&lease);
+                return self.offer(at, out);
             }
             Verdict::Again => {
                 record.state = MessageState::Ready;
                 record.due = None;
+                queue.take_back(lease.entry(), self.bounds, &mut self.budget);
                 0
             }
             Verdict::After(ms) => {
@@ -248,10 +264,17 @@ impl Engine {
             retry_in_ms,
         }));
         self.put_record(at, seq, record, out);
+        self.free_line(&lease);
         self.offer(at, out);
     }
 
-    /// A message failed for good: its queue stops, its callers are told.
+    /// What comes of a lease is decided: where messages may overtake, others of its order key may go.
+    fn free_line(&mut self, lease: &Lease) {
+        let now = self.now;
+        self.queue_mut(lease.queue).free_line(lease.seq, &lease.content.header, now);
+    }
+
+    /// A message failed for good: its queue, or its order key, stops, its callers are told.
     pub(super) fn block(
         &mut self,
         at: QueueIndex,
@@ -275,11 +298,11 @@ impl Engine {
         self.put_record(at, seq, record, out);
         self.write_journal(
             at,
-            Entry {
+            journal::Entry {
                 message: Some((seq, id)),
                 revision: Some(revision),
                 reason,
-                ..Entry::new(JournalKind::Blocked, broker())
+                ..journal::Entry::new(JournalKind::Blocked, broker())
             },
             out,
         );
@@ -295,9 +318,12 @@ impl Engine {
         record: MessageRecord,
         out: &mut Effects,
     ) {
-        let queue = self.queue_mut(at);
+        let now = self.now;
+        let Self { queues, budget, .. } = self;
+        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         out.ops.push(Op::PutRecord { queue: queue.record.id, seq, record: record.clone() });
         queue.put_record(seq, record);
+        queue.settle_record(seq, now, budget);
         self.touch(at);
     }
 

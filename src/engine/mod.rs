@@ -6,8 +6,9 @@
 //! | `topic` | publishing to the queues that subscriptions say; subscribing |
 //! | `send`, `dead_letter` | accepting messages, making queues; the oldest make room |
 //! | `arrive` | what comes by a Redis stream |
-//! | `queue`, `lane`, `window`, `dedup` | a queue: its places, what may go next, contents in RAM, known ids |
-//! | `dispatch` | which queue is served by which worker next; loads |
+//! | `queue`, `places`, `window`, `dedup` | a queue: its places, contents in RAM, known ids |
+//! | `lane`, `convoy` | what is in workers' hands, and what may go next: in order, by key, or as it comes |
+//! | `dispatch`, `load` | which queue is served by which worker next; contents from the store |
 //! | `worker`, `lease`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
 //! | `unreadable` | messages whose content the store has lost |
 //! | `request` | callers that wait |
@@ -17,6 +18,7 @@
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
 mod arrive;
 mod control;
+mod convoy;
 mod dead_letter;
 mod dedup;
 mod dispatch;
@@ -26,7 +28,9 @@ mod hold;
 mod journal;
 mod lane;
 mod lease;
+mod load;
 mod options;
+mod places;
 mod queue;
 mod repair;
 mod request;
@@ -182,7 +186,7 @@ impl Engine {
             workers_changed: true,
         };
         for backlog in recovered.queues {
-            let queue = Queue::recovered(backlog, engine.seed);
+            let queue = Queue::recovered(backlog, engine.seed, now);
             let dues: Vec<Timestamp> =
                 queue.records.values().filter_map(|record| record.due).collect();
             let at = engine.add_queue(queue);
@@ -280,6 +284,8 @@ impl Engine {
             Timer::Silent(worker) => self.check_silence(worker, out),
             Timer::LeaseOver(number) => self.lease_over(number, out),
             Timer::Due(at) => {
+                let now = self.now;
+                self.queue_mut(at).wake(now);
                 self.touch(at);
                 self.offer(at, out);
             }
@@ -316,6 +322,9 @@ impl Engine {
             }
             for due in queue.records.values_mut().filter_map(|record| record.due.as_mut()) {
                 *due = shifted_back(*due, ms);
+            }
+            if let Some(convoy) = &mut queue.convoy {
+                convoy.shift_back(|at| shifted_back(at, ms));
             }
         }
     }

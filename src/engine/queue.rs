@@ -9,8 +9,10 @@ use crate::model::{
     StreamId, Timestamp, WorkerId,
 };
 
+use super::convoy::Convoy;
 use super::dedup::DedupWindow;
-use super::lane::{Lane, Next};
+use super::lane::{InFlight, Next};
+use super::places::Places;
 use super::window::{Entry, Window};
 
 /// A queue's index in the engine; queues are never removed.
@@ -37,9 +39,9 @@ pub(super) struct Counters {
 /// place     1 … floor … cursor … next_seq
 ///           finished│ cancelled │ head, then what waits
 /// ```
-/// `records` has an entry for each unfinished message that is not plainly ready: in FIFO that is the head
+/// `records` has an entry for each unfinished message that is not plainly ready: in order that is the head
 /// once it has failed, and those that operators edited or cancelled. So its size is bounded by what
-/// people do, not by the backlog.
+/// people do, not by the backlog; where messages may overtake, by `convoy::MAX_ASIDE` too.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) record: QueueRecord,
@@ -50,16 +52,20 @@ pub(super) struct Queue {
     /// The place that the next message gets.
     pub(super) next_seq: Seq,
     /// Finished places at or after the floor.
-    finished: BTreeSet<Seq>,
+    finished: Places,
     pub(super) records: BTreeMap<Seq, MessageRecord>,
     /// Of `records`, how many are cancelled.
     cancelled: u64,
+    /// Of `records`, how many are blocked.
+    pub(super) blocked: u64,
     /// Cancelled places before the floor, the newest.
     past_restoring: BTreeSet<Seq>,
     pub(super) holds: BTreeMap<Seq, HoldView>,
     pub(super) window: Window,
     pub(super) dedup: DedupWindow,
-    pub(super) lane: Lane,
+    pub(super) in_flight: InFlight,
+    /// What may go next; absent if the queue is in order.
+    pub(super) convoy: Option<Box<Convoy>>,
     /// Its turn among the queues that wait for a free worker.
     pub(super) ticket: Option<u64>,
     /// The ticket that it had before it was loaded for a free worker: it keeps its turn.
@@ -96,30 +102,33 @@ impl Queue {
                 note: Bytes::new(),
             },
             seed,
+            Timestamp(0),
         )
     }
 
     /// A queue as the store has it. Leases are not stored, so a message that was leased is ready again.
-    pub(super) fn recovered(backlog: QueueBacklog, seed: u64) -> Self {
+    pub(super) fn recovered(backlog: QueueBacklog, seed: u64, now: Timestamp) -> Self {
         let mut dedup = DedupWindow::new(backlog.record.settings.dedup.last(), seed);
         for (id, seq) in &backlog.window {
             dedup.insert(id, *seq);
         }
         let records: BTreeMap<_, _> = backlog.records.into_iter().collect();
-        let cancelled =
-            records.values().filter(|record| record.state == MessageState::Cancelled).count();
+        let count = |state| records.values().filter(|record| record.state == state).count() as u64;
+        let (cancelled, blocked) = (count(MessageState::Cancelled), count(MessageState::Blocked));
         let mut queue = Self {
             floor: backlog.floor,
             cursor: backlog.floor,
             next_seq: backlog.next_seq,
             finished: backlog.finished.into_iter().collect(),
             records,
-            cancelled: cancelled as u64,
+            cancelled,
+            blocked,
             past_restoring: BTreeSet::new(),
             holds: BTreeMap::new(),
             window: Window::new(backlog.floor),
             dedup,
-            lane: Lane::default(),
+            in_flight: InFlight::default(),
+            convoy: None,
             ticket: None,
             kept_turn: None,
             shedding: None,
@@ -132,7 +141,30 @@ impl Queue {
             record: backlog.record,
         };
         queue.settle();
+        queue.begin_order(now);
         queue
+    }
+
+    /// Begins to look at the messages from the floor on, by the order that the settings name. Nothing is in flight.
+    pub(super) fn begin_order(&mut self, now: Timestamp) {
+        self.convoy = Convoy::of(&self.record.settings);
+        if let Some(convoy) = self.convoy.as_deref_mut() {
+            for (&seq, record) in &self.records {
+                match (record.state, record.due) {
+                    (MessageState::Cancelled, _) => convoy.note_cancelled(seq, 0),
+                    (MessageState::Waiting, Some(due)) => convoy.wait_until(due, seq),
+                    (
+                        MessageState::Waiting
+                        | MessageState::Ready
+                        | MessageState::Leased
+                        | MessageState::Blocked
+                        | MessageState::Done,
+                        _,
+                    ) => {}
+                }
+            }
+            self.list_urgent(now);
+        }
     }
 
     /// Messages not at their end, cancelled ones not counted.
@@ -146,24 +178,28 @@ impl Queue {
     }
 
     fn unfinished(&self) -> u64 {
-        self.next_seq.0.saturating_sub(self.floor.0).saturating_sub(self.finished.len() as u64)
+        self.next_seq.0.saturating_sub(self.floor.0).saturating_sub(self.finished.len())
     }
 
     /// Messages that a worker has or an operator edits.
     pub(super) fn staying(&self) -> u64 {
-        let leased = self.lane.in_flight().map(|in_flight| in_flight.seq);
-        let held = self.holds.keys().filter(|&&seq| Some(seq) != leased).count() as u64;
-        held.saturating_add(u64::from(leased.is_some_and(|seq| self.is_unfinished(seq))))
+        let held = self.holds.keys().filter(|&&seq| !self.in_flight.has(seq)).count() as u64;
+        held.saturating_add(self.leased())
     }
 
-    /// Finished places behind one that is not.
+    /// Messages that a worker has; what was done on delivery is not counted.
+    pub(super) fn leased(&self) -> u64 {
+        self.in_flight.places().filter(|&seq| self.is_unfinished(seq)).count() as u64
+    }
+
+    /// Stretches of finished places behind a message that is not.
     pub(super) fn finished_ahead(&self) -> usize {
-        self.finished.len()
+        self.finished.ranges()
     }
 
     /// Whether the place holds a message that is not finished; a cancelled one that can be restored isn't.
     pub(super) fn is_unfinished(&self, seq: Seq) -> bool {
-        seq >= self.floor && seq < self.next_seq && !self.finished.contains(&seq)
+        seq >= self.floor && seq < self.next_seq && !self.finished.contains(seq)
     }
 
     /// Whether the place held a message that was cancelled and is past restoring, as far as is remembered.
@@ -174,7 +210,7 @@ impl Queue {
     /// Messages behind a place that are not at their end.
     pub(super) fn behind(&self, seq: Seq) -> u64 {
         let from = seq.next().max(self.floor);
-        let finished = self.finished.range(from..).count() as u64;
+        let finished = self.finished.count_from(from);
         let cancelled = self
             .records
             .range(from..)
@@ -185,7 +221,7 @@ impl Queue {
 
     /// The state of an unfinished message at `now`.
     pub(super) fn state_of(&self, seq: Seq, now: Timestamp) -> MessageState {
-        if self.lane.in_flight().is_some_and(|in_flight| in_flight.seq == seq) {
+        if self.in_flight.has(seq) {
             return MessageState::Leased;
         }
         let Some(record) = self.records.get(&seq) else { return MessageState::Ready };
@@ -212,8 +248,23 @@ impl Queue {
         (self.cursor < self.next_seq).then_some(self.cursor)
     }
 
-    /// Whether the head failed for good.
+    /// The message that an operator is shown first: the first blocked one where messages may overtake, else the head.
+    pub(super) fn shown_head(&self) -> Option<Seq> {
+        let first_blocked = || {
+            let mut records = self.records.iter();
+            records.find(|(_, record)| record.state == MessageState::Blocked).map(|(&seq, _)| seq)
+        };
+        let blocked =
+            if self.convoy.is_some() && self.blocked > 0 { first_blocked() } else { None };
+        blocked.or_else(|| self.head())
+    }
+
+    /// Whether nothing goes before an operator has repaired something: the head failed for good, or too many are set
+    /// aside.
     pub(super) fn is_blocked(&self) -> bool {
+        if self.convoy.is_some() {
+            return self.is_stuck();
+        }
         self.records.get(&self.cursor).is_some_and(|record| record.state == MessageState::Blocked)
     }
 
@@ -232,8 +283,11 @@ impl Queue {
 
     /// What to do next.
     pub(super) fn next(&self, now: Timestamp) -> Next {
+        if let Some(convoy) = &self.convoy {
+            return self.next_of(convoy);
+        }
         let Some(head) = self.head() else { return Next::Wait };
-        let held_back = self.lane.in_flight().is_some()
+        let held_back = !self.in_flight.is_empty()
             || self.record.paused.is_some()
             || self.holds.contains_key(&head)
             || self.state_of(head, now) != MessageState::Ready;
@@ -244,6 +298,11 @@ impl Queue {
         } else {
             Next::Load
         }
+    }
+
+    /// Whether a read for it is under way.
+    pub(super) fn is_loading(&self) -> bool {
+        self.window.is_loading() || self.convoy.as_deref().is_some_and(Convoy::is_reading)
     }
 
     /// Whether contents are of use in RAM: somebody may be served from them soon.
@@ -271,11 +330,16 @@ impl Queue {
         seq
     }
 
-    /// A message is at its end. `entry` is what the window had of it. Returns its record.
-    pub(super) fn finish(&mut self, seq: Seq, entry: Option<&Entry>) -> Option<MessageRecord> {
+    /// A message is at its end. `entry` is what is known of it. Returns its record.
+    pub(super) fn finish(
+        &mut self,
+        seq: Seq,
+        entry: Option<&Entry>,
+        now: Timestamp,
+    ) -> Option<MessageRecord> {
         let record = self.records.remove(&seq);
+        self.uncount(record.as_ref());
         if record.as_ref().is_some_and(|record| record.state == MessageState::Cancelled) {
-            self.cancelled = self.cancelled.saturating_sub(1);
             self.past_restoring.insert(seq);
             if self.past_restoring.len() > MAX_CANCELLED_REMEMBERED {
                 self.past_restoring.pop_first();
@@ -283,10 +347,12 @@ impl Queue {
         }
         self.holds.remove(&seq);
         self.finished.insert(seq);
-        if let Some(entry) = entry {
-            self.bytes = self.bytes.saturating_sub(entry.content.size_bytes());
+        let size = entry.map_or_else(|| self.cancelled_bytes(seq), |it| it.content.size_bytes());
+        self.bytes = self.bytes.saturating_sub(size);
+        if let Some(entry) = entry.filter(|_| self.convoy.is_none() || seq == self.cursor) {
             self.oldest_at = Some(entry.accepted_at);
         }
+        self.leave_convoy(seq, entry.map(|entry| &entry.content.header), now);
         self.settle();
         if self.unfinished() == 0 {
             self.bytes = 0;
@@ -294,49 +360,60 @@ impl Queue {
         record
     }
 
-    /// Cancelled messages before the head, whose turn to be restored ends when the head is delivered.
-    pub(super) fn first_passed(&self) -> Option<Seq> {
+    /// A cancelled message whose turn to be restored ends when the one at `seq` is delivered.
+    pub(super) fn first_passed(&self, seq: Seq) -> Option<Seq> {
+        if self.convoy.is_some() {
+            return self.passed_by(seq);
+        }
         (self.floor < self.cursor).then_some(self.floor)
     }
 
     /// Keeps a record; the head may be another one then.
     pub(super) fn put_record(&mut self, seq: Seq, record: MessageRecord) {
-        let cancelled = record.state == MessageState::Cancelled;
+        let (is_cancelled, is_blocked) =
+            (record.state == MessageState::Cancelled, record.state == MessageState::Blocked);
         let before = self.records.insert(seq, record);
-        let was_cancelled = before.is_some_and(|record| record.state == MessageState::Cancelled);
-        match (was_cancelled, cancelled) {
-            (false, true) => self.cancelled = self.cancelled.saturating_add(1),
-            (true, false) => {
-                self.cancelled = self.cancelled.saturating_sub(1);
-                self.cursor = self.cursor.min(seq);
-            }
-            (false, false) | (true, true) => {}
+        self.uncount(before.as_ref());
+        self.cancelled = self.cancelled.saturating_add(u64::from(is_cancelled));
+        self.blocked = self.blocked.saturating_add(u64::from(is_blocked));
+        if !is_cancelled && before.is_some_and(|it| it.state == MessageState::Cancelled) {
+            self.cursor = self.cursor.min(seq);
         }
         self.settle();
     }
 
-    /// Moves floor and cursor over what is finished or cancelled.
-    fn settle(&mut self) {
-        while self.finished.remove(&self.floor) {
-            self.floor = self.floor.next();
-        }
-        self.cursor = self.cursor.max(self.floor);
-        while self.cursor < self.next_seq && self.is_passed(self.cursor) {
-            self.cursor = self.cursor.next();
+    /// A record goes, or another comes in its place.
+    fn uncount(&mut self, record: Option<&MessageRecord>) {
+        match record.map(|record| record.state) {
+            Some(MessageState::Cancelled) => self.cancelled = self.cancelled.saturating_sub(1),
+            Some(MessageState::Blocked) => self.blocked = self.blocked.saturating_sub(1),
+            Some(
+                MessageState::Ready
+                | MessageState::Leased
+                | MessageState::Waiting
+                | MessageState::Done,
+            )
+            | None => {}
         }
     }
 
-    fn is_passed(&self, seq: Seq) -> bool {
-        self.finished.contains(&seq)
-            || self.records.get(&seq).is_some_and(|record| record.state == MessageState::Cancelled)
+    /// Moves floor and cursor over what is finished or cancelled.
+    fn settle(&mut self) {
+        if let Some(end) = self.finished.take_range(self.floor) {
+            self.floor = end;
+        }
+        self.cursor = self.finished.first_absent(self.cursor.max(self.floor));
+        while self.cursor < self.next_seq && self.is_cancelled(self.cursor) {
+            self.cursor = self.finished.first_absent(self.cursor.next());
+        }
+    }
+
+    fn is_cancelled(&self, seq: Seq) -> bool {
+        self.records.get(&seq).is_some_and(|record| record.state == MessageState::Cancelled)
     }
 
     /// The first place from `seq` on whose message is not finished, cancelled ones included.
     pub(super) fn first_unfinished(&self, seq: Seq) -> Seq {
-        let mut seq = seq.max(self.floor);
-        while self.finished.contains(&seq) {
-            seq = seq.next();
-        }
-        seq
+        self.finished.first_absent(seq.max(self.floor))
     }
 }

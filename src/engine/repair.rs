@@ -83,6 +83,7 @@ impl Engine {
         let record = self.queue(at).records.get(&seq).cloned().unwrap_or_default();
         let state = self.queue(at).state_of(seq, self.now);
         let change = change(&repair, record, state, &before)?;
+        self.check_key(at, &before, change.content.as_deref())?;
         Ok(self.apply(at, repair, &before, change, out))
     }
 
@@ -115,6 +116,25 @@ impl Engine {
             });
         }
         Ok(at)
+    }
+
+    /// An edit may not take a message out of its order key: others of the new key may have gone before it.
+    fn check_key(
+        &self,
+        at: QueueIndex,
+        before: &Content,
+        after: Option<&Content>,
+    ) -> Result<(), RepairRefusal> {
+        let (Some(convoy), Some(after)) = (&self.queue(at).convoy, after) else { return Ok(()) };
+        let key = convoy.key_of(&before.header);
+        if convoy.key_of(&after.header) == key {
+            return Ok(());
+        }
+        let stay = key.map_or("absent".to_owned(), |key| format!("{key:?}"));
+        Err(invalid(format!(
+            "header field `key` must stay {stay}: the queue is ordered by it; to give the message another place, \
+             cancel it and send a new one"
+        )))
     }
 
     /// The message's content now: from RAM, or as the asker has read it.
@@ -158,8 +178,16 @@ impl Engine {
             },
             out,
         );
-        self.queue_mut(at).holds.remove(&seq);
-        let state = self.queue(at).state_of(seq, self.now);
+        let now = self.now;
+        let queue = self.queue_mut(at);
+        queue.holds.remove(&seq);
+        queue.review(seq, now);
+        let state = queue.state_of(seq, now);
+        if state == MessageState::Cancelled
+            && let Some(convoy) = &mut queue.convoy
+        {
+            convoy.note_cancelled(seq, before.size_bytes());
+        }
         if state == MessageState::Ready {
             self.read_again(at, seq);
         }

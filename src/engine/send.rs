@@ -106,16 +106,21 @@ impl Engine {
         let content = Arc::new(content);
         // One that was refused goes through the store like others that can't be delivered.
         let deliverable = entry.as_ref().is_none_or(|entry| entry.refused.is_none());
-        if deliverable
+        let taken = deliverable
             && queue.is_warm()
-            && queue.window.takes(seq, &content, bounds, budget.room())
-        {
-            let content = Arc::clone(&content);
-            queue
-                .window
-                .push(window::Entry { seq, accepted_at: now, content, unreadable: false }, budget);
-        }
+            && queue.window.takes(seq, &content, bounds, budget.room());
+        let known = window::Entry {
+            seq,
+            accepted_at: now,
+            content: Arc::clone(&content),
+            unreadable: false,
+        };
         out.ops.push(Op::Append { queue: queue.record.id, seq, at: now, content, entry });
+        if taken {
+            queue.take_in(known, now, bounds, budget);
+        } else if deliverable && let Some(record) = queue.take_urgent(known, now, bounds, budget) {
+            self.put_record(at, seq, record, out);
+        }
         seq
     }
 
@@ -141,6 +146,9 @@ impl Engine {
                     .settings_of_new(name)
                     .ok_or_else(|| no_such_queue(name).of(content.id().clone()))?,
             };
+            if content.header.priority() > 0 && !settings.priority {
+                return Err(no_priority(name, content.id()));
+            }
             self.refuse_unreachable(settings)
                 .map_err(|refused| refused.of(content.id().clone()))?;
             if let Some(reason) = &self.store_full
@@ -272,6 +280,14 @@ fn needs_disk(queue: Option<&Queue>, settings: &QueueSettings, content: &Content
         }
         None => true,
     }
+}
+
+fn no_priority(name: &QueueName, id: &MessageId) -> Rejection {
+    let reason = format!(
+        "header field `priority`: queue {name} has no priorities; leave it out, or configure the queue with \
+         ordering = \"none\" and priority = true"
+    );
+    Rejection::new(RejectCode::Unsupported, reason).of(id.clone())
 }
 
 pub(super) fn no_such_queue(name: &QueueName) -> Rejection {

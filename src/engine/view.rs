@@ -14,7 +14,7 @@ use super::worker::Worker;
 pub struct Counts {
     /// Queues in all.
     pub queues: u64,
-    /// Of these, with a head that failed for good.
+    /// Of these, with a message that failed for good.
     pub blocked: u64,
     /// Workers connected.
     pub workers: u64,
@@ -61,7 +61,7 @@ impl Engine {
 
     /// How many there are of what.
     pub fn counts(&self) -> Counts {
-        let blocked = self.queues.iter().filter(|queue| queue.is_blocked()).count();
+        let blocked = self.queues.iter().filter(|queue| queue.blocked > 0).count();
         Counts {
             queues: self.queues.len() as u64,
             blocked: blocked as u64,
@@ -78,8 +78,7 @@ impl Engine {
         if !queue.is_unfinished(seq) {
             return None;
         }
-        let lease = queue.lane.in_flight().filter(|in_flight| in_flight.seq == seq);
-        let lease = lease.and_then(|in_flight| self.leases.get(&in_flight.delivery));
+        let lease = queue.in_flight.lease_of(seq).and_then(|number| self.leases.get(&number));
         let state = queue.state_of(seq, self.now);
         let record = queue.records.get(&seq).cloned();
         Some(MessageOverlay {
@@ -124,8 +123,7 @@ impl Engine {
     /// Deliveries of an unfinished message so far, the one under way included.
     pub(super) fn attempt_of(&self, at: QueueIndex, seq: Seq) -> u32 {
         let queue = self.queue(at);
-        let lease = queue.lane.in_flight().filter(|in_flight| in_flight.seq == seq);
-        match lease.and_then(|in_flight| self.leases.get(&in_flight.delivery)) {
+        match queue.in_flight.lease_of(seq).and_then(|number| self.leases.get(&number)) {
             Some(lease) => lease.attempt,
             None => queue.records.get(&seq).map_or(0, |record| record.attempts),
         }
@@ -136,22 +134,20 @@ impl Engine {
     }
 
     fn view(&self, queue: &Queue) -> QueueView {
-        let count = |state| {
-            let places = queue.records.keys();
-            places.filter(|&&seq| queue.state_of(seq, self.now) == state).count() as u64
-        };
-        let leased = queue.lane.in_flight().filter(|lease| queue.is_unfinished(lease.seq));
+        let has_state = |seq, state| queue.state_of(seq, self.now) == state;
+        let waiting =
+            queue.records.keys().filter(|&&seq| has_state(seq, MessageState::Waiting)).count();
         let counters = &queue.counters;
         QueueView {
             name: queue.record.name.clone(),
             state: queue.state(self.stopping),
             depth: queue.depth(),
-            leased: u64::from(leased.is_some()),
-            waiting: count(MessageState::Waiting),
-            blocked: count(MessageState::Blocked),
+            leased: queue.leased(),
+            waiting: waiting as u64,
+            blocked: queue.blocked,
             bytes: queue.bytes,
             oldest_at: queue.oldest_at(),
-            head: queue.head().map(|seq| self.head_view(queue, seq)),
+            head: queue.shown_head().map(|seq| self.head_view(queue, seq)),
             paused: queue.record.paused.as_deref().cloned(),
             workers: queue.workers.len() as u64,
             accepted: counters.accepted,

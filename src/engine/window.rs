@@ -59,8 +59,9 @@ struct Loading {
     reserved: usize,
 }
 
-/// One queue's contents in RAM: **every** unfinished message from the queue's floor up to, not
-/// including, `end`. A queue that nobody works on holds none and takes next to no RAM.
+/// One queue's contents in RAM. Of a queue in order, **every** unfinished message from the queue's floor up to,
+/// not including, `end`; of another one, some of these. A queue that nobody works on holds none and takes next
+/// to no RAM.
 #[derive(Debug)]
 pub(super) struct Window {
     end: Seq,
@@ -94,6 +95,12 @@ impl Window {
         self.held.as_ref().map_or(0, |held| held.cost)
     }
 
+    /// Whether what goes before others may come into RAM beside them: so much that a full window doesn't hold it up.
+    pub(super) fn has_room_for_more(&self, bounds: Bounds) -> bool {
+        self.len() < bounds.messages.saturating_mul(2)
+            && self.cost() < bounds.bytes.saturating_mul(2)
+    }
+
     pub(super) fn is_loading(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.loading.is_some())
     }
@@ -123,6 +130,14 @@ impl Window {
         let held = self.held.get_or_insert_default();
         held.take(entry.cost(), budget);
         held.entries.push_back(entry);
+    }
+
+    /// Puts a message before `end` in, or one known before the window comes to it; it isn't there yet.
+    pub(super) fn insert(&mut self, entry: Entry, budget: &mut Budget) {
+        let held = self.held.get_or_insert_default();
+        held.take(entry.cost(), budget);
+        let at = held.entries.partition_point(|other| other.seq < entry.seq);
+        held.entries.insert(at, entry);
     }
 
     /// Covers the places before `end` that turned out to hold nothing unfinished.
@@ -177,10 +192,19 @@ impl Window {
         self.let_go_if_empty();
     }
 
-    /// Begins a load from `end` on and says how many messages and bytes to ask for; at most one message
+    /// Drops all contents; what is covered stays so.
+    pub(super) fn drop_all(&mut self, budget: &mut Budget) {
+        let Some(held) = self.held.as_mut() else { return };
+        held.release(held.cost, budget);
+        held.entries = VecDeque::new();
+        self.let_go_if_empty();
+    }
+
+    /// Begins a load from `from` on and says how many messages and bytes to ask for; at most one message
     /// when there is no room. `next_seq` is the place after the newest message now.
     pub(super) fn begin_load(
         &mut self,
+        from: Seq,
         next_seq: Seq,
         bounds: Bounds,
         budget: &mut Budget,
@@ -189,8 +213,7 @@ impl Window {
         let reserved = bounds.bytes.saturating_sub(self.cost()).min(budget.room());
         let fit = reserved.checked_div(ENTRY_BYTES).unwrap_or(0).max(1);
         budget.take(reserved);
-        self.held.get_or_insert_default().loading =
-            Some(Loading { from: self.end, next_seq, reserved });
+        self.held.get_or_insert_default().loading = Some(Loading { from, next_seq, reserved });
         (messages.min(fit), reserved.max(1))
     }
 

@@ -263,7 +263,7 @@ impl Engine {
         }
         self.leases.clear();
         for at in (0..self.queues.len()).map(QueueIndex) {
-            self.queue_mut(at).lane.free();
+            self.queue_mut(at).in_flight.clear();
             self.unticket(at);
             self.touch(at);
         }

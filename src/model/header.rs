@@ -16,6 +16,7 @@ use super::limits::{MAX_HEADER_BYTES, MAX_VERB_FIELDS_BYTES};
 pub struct Header {
     id: MessageId,
     key: Option<String>,
+    priority: u8,
     max_attempts: Option<u32>,
     max_execution_ms: Option<u64>,
     json: Bytes,
@@ -74,7 +75,9 @@ const TEXT_FIELDS: [&str; 8] = [
     "traceparent",
 ];
 /// Fields whose meaning comes in a later version.
-const LATER_FIELDS: [&str; 4] = ["ttl_ms", "delay_ms", "deliver_at", "priority"];
+const LATER_FIELDS: [&str; 3] = ["ttl_ms", "delay_ms", "deliver_at"];
+/// The highest priority; 0 is the lowest, and that of a message that names none.
+const MAX_PRIORITY: u8 = 9;
 
 /// Fields that the verbs put beside a message's own (SEND, CALL and DELIVER): a message header that had
 /// them too would say two things at once. Refused at the door, so that DELIVER can be made by joining
@@ -161,8 +164,14 @@ impl Header {
         if json.len() > MAX_HEADER_BYTES {
             return Err(HeaderError::TooLong { len: json.len() });
         }
+        let priority = number(fields, "priority")?.unwrap_or(0);
+        let priority = u8::try_from(priority).ok().filter(|&priority| priority <= MAX_PRIORITY);
         Ok(Self {
             id,
+            priority: priority.ok_or_else(|| HeaderError::Field {
+                field: "priority",
+                reason: format!("must be from 0 to {MAX_PRIORITY}, the most urgent"),
+            })?,
             key: text(fields, "key")?.map(str::to_owned),
             max_attempts,
             max_execution_ms: number(fields, "max_execution_ms")?,
@@ -178,6 +187,11 @@ impl Header {
     /// The order key.
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
+    }
+
+    /// From 0 to 9, the most urgent.
+    pub fn priority(&self) -> u8 {
+        self.priority
     }
 
     /// The producer's own bound on attempts, at least 1.

@@ -162,6 +162,12 @@ pub struct MessageRecord {
     /// What a cancelled message was before: where a restore puts it back to.
     #[serde(default)]
     pub cancelled_from: Option<MessageState>,
+    /// Its order key, in a queue that is ordered by key; not known of one that never failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Its priority, in a queue that has priorities.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u8,
     /// When a waiting message is ready again.
     pub due: Option<Timestamp>,
     /// The newest revision.
@@ -187,6 +193,8 @@ impl Default for MessageRecord {
             lost_in_a_row: 0,
             retried: false,
             cancelled_from: None,
+            key: None,
+            priority: 0,
             due: None,
             revision: Revision(0),
             revised_by: None,
@@ -195,6 +203,11 @@ impl Default for MessageRecord {
             failures: VecDeque::new(),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(n: &u8) -> bool {
+    *n == 0
 }
 
 /// One delivery and how it ended.

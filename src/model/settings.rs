@@ -19,6 +19,8 @@ pub struct QueueSettings {
     pub spill: Spill,
     /// What may overtake what.
     pub ordering: Ordering,
+    /// Whether the header's `priority` counts; only where there is no order.
+    pub priority: bool,
     /// What happens when attempts are used up.
     pub on_failure: OnFailure,
     /// Attempts and back-off.
@@ -46,6 +48,7 @@ impl Default for QueueSettings {
             memory_messages: 1_000,
             spill: Spill::File,
             ordering: Ordering::Queue,
+            priority: false,
             on_failure: OnFailure::Block,
             retry: Retry::default(),
             lease_ms: 30_000,
@@ -121,6 +124,13 @@ impl QueueSettings {
         }
         QueueName::new(&self.dead_letter.replace("{queue}", "x"))
             .map_err(|error| format!("dead_letter: {error}"))?;
+        if self.priority && self.ordering != Ordering::None {
+            return Err(format!(
+                "priority = true lets messages overtake others, and ordering = {:?} lets none; set ordering = \
+                 \"none\", or leave priority out",
+                self.ordering.as_str()
+            ));
+        }
         if self.lease_ms < MIN_LEASE_MS {
             return Err(format!("lease_ms is {}; at least {MIN_LEASE_MS}", self.lease_ms));
         }
@@ -175,14 +185,28 @@ pub enum Spill {
     Redis,
 }
 
-/// What may overtake what (design.md rules 1 to 3). `key` and `none` come in a later version; a
-/// configuration that asks for them is refused.
+/// What may overtake what (design.md rules 1 to 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ordering {
     /// Strictly first in, first out, one in flight.
     #[default]
     Queue,
+    /// The same for each order key by itself; messages without a key have no order.
+    Key,
+    /// Competing consumers: nothing waits for anything.
+    None,
+}
+
+impl Ordering {
+    /// The word used in the configuration, in JSON and on screens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Key => "key",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What happens when attempts are used up. `dead-letter` and `drop` come in a later version.

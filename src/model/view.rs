@@ -38,7 +38,7 @@ pub struct Overview {
     pub store: StoreHealth,
     /// Queues in all.
     pub queue_count: u64,
-    /// Queues that are blocked.
+    /// Queues with something blocked.
     pub blocked_count: u64,
     /// Workers connected.
     pub worker_count: u64,
@@ -82,7 +82,7 @@ pub struct QueueView {
     pub bytes: u64,
     /// When the oldest of them was accepted.
     pub oldest_at: Option<Timestamp>,
-    /// The message that holds the queue: its first unfinished one.
+    /// The message to look at first.
     pub head: Option<HeadView>,
     /// Who paused it.
     pub paused: Option<PauseRecord>,
@@ -109,7 +109,21 @@ pub struct QueueView {
     pub unreachable: Option<String>,
 }
 
-/// A queue's first unfinished message.
+impl QueueView {
+    /// Whether an operator has to repair something: the queue stands, or goes on without what is blocked.
+    pub fn is_hurt(&self) -> bool {
+        self.blocked > 0 || self.state == QueueState::Blocked
+    }
+
+    /// Blocked messages beside the head that is shown.
+    pub fn more_blocked(&self) -> u64 {
+        let shown = self.head.as_ref().is_some_and(|head| head.state == MessageState::Blocked);
+        self.blocked.saturating_sub(u64::from(shown))
+    }
+}
+
+/// A queue's first unfinished message; where messages may overtake one another, the first blocked one if there is
+/// one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadView {
     /// Its place.

@@ -9,6 +9,7 @@ mod demo;
 mod harness;
 mod layers;
 mod mailboxes;
+mod ordering;
 mod picture;
 mod power;
 mod readme;

@@ -28,7 +28,7 @@ use super::effect::{Effect, Request, RequestId};
 use super::filter::Filter;
 use super::layout;
 use super::theme::Theme;
-use crate::admin::dto::{IdempotencyKey, Notice, QueueName, QueueState, Revision, Seq, Timestamp};
+use crate::admin::dto::{IdempotencyKey, Notice, QueueName, Revision, Seq, Timestamp};
 
 /// Milliseconds on the console's own clock, since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -322,7 +322,7 @@ impl Model {
 
     /// The line above the queues: it tells what to do with a blocked queue, while there is one.
     pub fn banner(&self) -> Option<&str> {
-        let blocked = |row: &QueueRow| row.view.state == QueueState::Blocked;
+        let blocked = |row: &QueueRow| row.view.is_hurt();
         self.setup.banner.as_deref().filter(|_| self.queues.rows.values().any(blocked))
     }
 

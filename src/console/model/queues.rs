@@ -80,6 +80,7 @@ impl QueueList {
             })
             .collect();
         shown.sort_by_key(|row| match row.view.state {
+            _ if row.view.is_hurt() => 0,
             QueueState::Blocked => 0,
             QueueState::Paused => 1,
             QueueState::Draining => 2,

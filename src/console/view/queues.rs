@@ -84,7 +84,12 @@ fn head(theme: Theme, view: &QueueView) -> Cell {
     let Some(head) = &view.head else { return Cell::new("", theme.style(Role::Dim)) };
     match &head.error {
         Some(error) => {
-            let text = format!("#{} {}: {}", head.seq, clean(&error.code), clean(&error.message));
+            let more = match view.more_blocked() {
+                0 => String::new(),
+                more => format!("+{more} "),
+            };
+            let text =
+                format!("{more}#{} {}: {}", head.seq, clean(&error.code), clean(&error.message));
             let (_, role) = theme.message(head.state);
             Cell::new(text, theme.style(role))
         }

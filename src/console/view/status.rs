@@ -6,7 +6,7 @@ use ratatui::style::Style;
 
 use super::table::put;
 use super::words;
-use crate::admin::dto::{QueueState, StoreHealth, WorkError};
+use crate::admin::dto::{StoreHealth, WorkError};
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::keymap;
 use crate::console::model::{Model, Overlay, Stage, Status, Undoable};
@@ -54,8 +54,7 @@ pub(super) fn header(model: &Model, buffer: &mut Buffer, row: Rect) {
 fn header_tail(model: &Model, theme: Theme) -> Vec<(String, Style)> {
     let rights = if model.setup.read_only { "  RO" } else { "  RW" };
     let mut parts = vec![(rights.to_owned(), theme.style(Role::Text))];
-    let blocked =
-        model.queues.rows.values().filter(|row| row.view.state == QueueState::Blocked).count();
+    let blocked = model.queues.rows.values().filter(|row| row.view.is_hurt()).count();
     if blocked > 0 {
         parts.push((format!("  BLOCKED {blocked}"), theme.style(Role::Bad)));
     } else if model.queues.loaded {

@@ -11,6 +11,8 @@ mod accepting;
 mod arriving;
 mod calls;
 mod compare;
+mod competing;
+mod convoys;
 mod dead_letters;
 mod delivery;
 mod loading;

@@ -44,24 +44,28 @@ impl Broker {
              workers = \"tcp://127.0.0.1:0\"\n{settings}"
         );
         std::fs::write(folder.path().join("mubroker.toml"), config).expect("the configuration");
-        let output = std::fs::File::create(folder.path().join("output.log")).expect("the output");
-        let child = Command::new(MUBROKER)
-            .args(["serve", "--config"])
-            .arg(folder.path().join("mubroker.toml"))
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a second handle"))
-            .stderr(output)
-            .spawn()
-            .expect("mubroker starts");
+        let child = serve(folder.path());
         let mut broker = Self { folder, child, clients: String::new(), workers: String::new() };
-        let overview = broker.until("the admin API answers", |broker| {
+        broker.wait_until_it_answers();
+        broker
+    }
+
+    /// Ends it by this signal and starts it again on the same folder.
+    pub(crate) fn restart(&mut self, by: Signal) {
+        signal(self.child.id(), by);
+        wait_for_end(&mut self.child);
+        self.child = serve(self.folder.path());
+        self.wait_until_it_answers();
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let overview = self.until("the admin API answers", |broker| {
             let ended = broker.child.try_wait().expect("the child can be asked");
             assert!(ended.is_none(), "serve ended with {ended:?}\n{}", broker.log());
             broker.get("/v1/overview").filter(|o| o["pid"] == broker.child.id())
         });
         let address = |key: &str| overview[key].as_str().expect("an address").to_owned();
-        (broker.clients, broker.workers) = (address("clients"), address("workers"));
-        broker
+        (self.clients, self.workers) = (address("clients"), address("workers"));
     }
 
     /// Its data folder.
@@ -153,6 +157,18 @@ impl Broker {
         signal(self.child.id(), Signal::SIGTERM);
         wait_for_end(&mut self.child)
     }
+}
+
+fn serve(folder: &Path) -> Child {
+    let output = std::fs::File::create(folder.join("output.log")).expect("the output");
+    Command::new(MUBROKER)
+        .args(["serve", "--config"])
+        .arg(folder.join("mubroker.toml"))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().expect("a second handle"))
+        .stderr(output)
+        .spawn()
+        .expect("mubroker starts")
 }
 
 impl Drop for Broker {
