@@ -4,6 +4,7 @@
 //! a connection costs less than the request.
 
 mod error;
+mod keys;
 mod stream;
 mod topics;
 mod transport;

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
     Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, HoldView, IdempotencyKey,
-    InFlightView, JournalEntry, JournalKind, JournalPage, MessageId, MessagePage, MessageState,
-    MessageSummary, MessageView, Notice, OnError, Overview, PauseRecord, Payload, QueueName,
-    QueueSettings, QueueState, QueueView, RepairOutcome, RepairRefusal, Revision, RevisionView,
-    Seq, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
-    TopicPage, TopicView, WorkError, WorkerState, WorkerView,
+    InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, KeyView, MessageId, MessagePage,
+    MessageState, MessageSummary, MessageView, Notice, OnError, Overview, PauseRecord, Payload,
+    QueueName, QueueSettings, QueueState, QueueView, RepairOutcome, RepairRefusal, Revision,
+    RevisionView, Seq, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail,
+    TopicName, TopicPage, TopicView, WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`

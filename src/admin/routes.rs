@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::dto::{
-    BackupRequest, HoldRequest, JournalPage, Located, MessagePage, MessageView, Overview,
+    BackupRequest, HoldRequest, JournalPage, KeyPage, Located, MessagePage, MessageView, Overview,
     PauseRequest, QueueView, RepairOutcome, RepairRequest, RepairVerb, SettingsRequest, WorkerView,
 };
 use super::failure::Failure;
@@ -33,6 +33,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/queues/{queue}/pause", post(pause))
         .route("/v1/queues/{queue}/resume", post(resume))
         .route("/v1/queues/{queue}/settings", post(settings))
+        .route("/v1/queues/{queue}/keys", get(keys))
         .route("/v1/queues/{queue}/messages", get(messages))
         .route("/v1/queues/{queue}/messages/{seq}", get(message))
         .route("/v1/queues/{queue}/messages/{seq}/payload", get(payload))
@@ -118,6 +119,23 @@ async fn backup(
     tracing::info!(to = %to.display(), by = %actor.name, "a backup is made");
     broker.backup(to).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysAsked {
+    from: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// The order keys that stand.
+async fn keys(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Asked(asked): Asked<KeysAsked>,
+) -> Answer<Json<KeyPage>> {
+    let (queue, limit) = (path.queue()?, page(asked.limit)?);
+    Ok(Json(broker.keys(&queue, Seq(asked.from.unwrap_or(1)), limit).await?))
 }
 
 #[derive(Deserialize)]

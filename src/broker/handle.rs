@@ -11,9 +11,9 @@ use super::watch::Watch;
 use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
-    Actor, HoldView, IdempotencyKey, Overview, QueueId, QueueName, QueueSettings, QueueView,
-    Repair, RepairOutcome, RepairRefusal, Seq, SettingChange, StoreHealth, Timestamp, TopicName,
-    WorkerView,
+    Actor, HoldView, IdempotencyKey, KeyPage, Overview, QueueId, QueueName, QueueSettings,
+    QueueView, Repair, RepairOutcome, RepairRefusal, Seq, SettingChange, StoreHealth, Timestamp,
+    TopicName, WorkerView, limits,
 };
 
 /// Queues in one answer: a view takes about a microsecond, and the loop does nothing else meanwhile.
@@ -125,6 +125,18 @@ impl BrokerHandle {
         let name = queue.clone();
         let view = self.ask(move |view| view.engine.queue_view(&name)).await?;
         view.ok_or_else(|| no_such_queue(queue))
+    }
+
+    /// Order keys of a queue that stand, from the message at `from` on; at most `limits::MAX_PAGE`.
+    pub async fn keys(
+        &self,
+        queue: &QueueName,
+        from: Seq,
+        limit: usize,
+    ) -> Result<KeyPage, OperatorError> {
+        let (name, limit) = (queue.clone(), limit.clamp(1, limits::MAX_PAGE));
+        let page = self.ask(move |view| view.engine.key_page(&name, from, limit)).await?;
+        page.ok_or_else(|| no_such_queue(queue))
     }
 
     /// Every worker, by connection.

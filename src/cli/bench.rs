@@ -5,6 +5,7 @@
 mod disk;
 mod folder;
 mod host;
+mod keys;
 mod limits;
 mod load;
 mod report;
@@ -40,7 +41,7 @@ const PUBLISH_QUEUES: usize = 64;
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
     /// Measure the broker that runs (its admin socket), not one started for it. What needs a fresh store or
-    /// a restart (queues, depth, steady, drain) is left out then.
+    /// a restart (queues, depth, steady, keys, drain) is left out then.
     #[arg(long, value_name = "SOCKET")]
     broker: Option<PathBuf>,
     /// Where the temporary folder is made: the disk that is measured.
@@ -89,6 +90,8 @@ enum What {
     Depth,
     /// Many messages through a queue that stays short, in the store alone: its disk.
     Steady,
+    /// A queue that is ordered by key: delivery beside blocked keys.
+    Keys,
     /// A backlog that is worked off: the disk that is given back.
     Drain,
 }

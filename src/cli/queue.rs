@@ -6,7 +6,9 @@ use super::Exit;
 use super::failure::Failure;
 use super::output::{Column, age, json, print, table};
 use super::target::Target;
-use crate::admin::dto::{QueueName, QueueSettings, QueueView, SettingsRequest, Timestamp};
+use crate::admin::dto::{
+    KeyPage, QueueName, QueueSettings, QueueView, Seq, SettingsRequest, Timestamp,
+};
 use crate::console::text::clean::clean;
 use crate::model::{MailboxKind, Ordering, Overflow, SettingChange};
 
@@ -31,6 +33,20 @@ enum QueueCommand {
     Show {
         /// The queue
         queue: QueueName,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the order keys of a queue that stand, and how many messages wait behind each
+    Keys {
+        /// The queue
+        queue: QueueName,
+        /// From this message on
+        #[arg(long, value_name = "SEQ", default_value_t = 1)]
+        from: u64,
+        /// How many at most
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
         /// As a JSON object
         #[arg(long)]
         json: bool,
@@ -92,6 +108,10 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
             } else {
                 print(&show(&queue, client.overview().await?.now))?;
             }
+        }
+        QueueCommand::Keys { queue, from, limit, json: as_json } => {
+            let page = client.keys(&queue, Some(Seq(from)), Some(limit)).await?;
+            if as_json { json(&page)? } else { print(&keys(&page))? }
         }
         QueueCommand::Pause(act) => {
             client.pause(&act.queue, &act.reason).await?;
@@ -195,6 +215,33 @@ fn head(queue: &QueueView) -> String {
         Some(error) => format!("{} {}: {}", head.seq, head.state, error.message),
         None => format!("{} {}", head.seq, head.state),
     }
+}
+
+fn keys(page: &KeyPage) -> String {
+    let columns =
+        [Column("KEY", 28), Column("HELD BY", 24), Column("BEHIND", 8), Column("ERROR", 80)];
+    let rows: Vec<_> = page
+        .keys
+        .iter()
+        .map(|key| {
+            vec![
+                key.key.clone().unwrap_or_else(|| "(no key)".to_owned()),
+                format!("{} {}", key.seq, key.state),
+                key.behind.to_string(),
+                key.error.as_ref().map_or(String::new(), |error| error.message.clone()),
+            ]
+        })
+        .collect();
+    let mut text =
+        if rows.is_empty() { "no order key stands\n".to_owned() } else { table(&columns, &rows) };
+    if page.unseen > 0 {
+        let unseen = page.unseen;
+        text.push_str(&format!("{unseen} messages at the end have not been looked at yet\n"));
+    }
+    if let Some(next) = page.next {
+        text.push_str(&format!("more: --from {next}\n"));
+    }
+    text
 }
 
 fn show(queue: &QueueView, now: Timestamp) -> String {

@@ -130,6 +130,24 @@ impl Convoy {
         if self.has_priority { header.priority() } else { 0 }
     }
 
+    /// Messages known of an order key that stand behind its first one.
+    pub(super) fn behind(&self, key: &str) -> u64 {
+        self.lines.get(key).map_or(0, |line| {
+            let listed = line.places.iter().filter(|seq| !self.cancelled.contains_key(seq)).count();
+            (listed as u64).saturating_sub(1).saturating_add(line.beyond)
+        })
+    }
+
+    /// Whether a message holds those behind it, as far as is known; one without a key holds nobody, and is its own.
+    pub(super) fn is_front(&self, key: Option<&str>, seq: Seq) -> bool {
+        self.is_keyed && key.and_then(|key| self.front(key)).is_none_or(|front| front == seq)
+    }
+
+    /// The order key of a message that has been looked at.
+    pub(super) fn key_at(&self, seq: Seq) -> Option<&str> {
+        self.listed.get(&seq)?.key.as_deref()
+    }
+
     /// A message waits until then.
     pub(super) fn wait_until(&mut self, due: Timestamp, seq: Seq) {
         self.due.insert((due, seq));

@@ -52,7 +52,7 @@ pub(super) struct Queue {
     /// The place that the next message gets.
     pub(super) next_seq: Seq,
     /// Finished places at or after the floor.
-    finished: Places,
+    pub(super) finished: Places,
     pub(super) records: BTreeMap<Seq, MessageRecord>,
     /// Of `records`, how many are cancelled.
     cancelled: u64,

@@ -1,8 +1,8 @@
 //! What can be seen of the engine without changing it.
 
 use crate::model::{
-    HeadView, HoldView, InFlightView, MessageRecord, MessageState, QueueId, QueueName,
-    QueueSettings, QueueView, Seq, WorkerView,
+    HeadView, HoldView, InFlightView, KeyPage, KeyView, MessageRecord, MessageState, QueueId,
+    QueueName, QueueSettings, QueueView, Seq, WorkerView,
 };
 
 use super::Engine;
@@ -90,6 +90,41 @@ impl Engine {
             hold: queue.holds.get(&seq).cloned(),
             behind: queue.behind(seq),
         })
+    }
+
+    /// Order keys of a queue that stand, by the places of the messages that hold them, from one place on; at most
+    /// `max`. `None` if there is no such queue; nothing in one that isn't ordered by key.
+    pub fn key_page(&self, name: &QueueName, from: Seq, max: usize) -> Option<KeyPage> {
+        let queue = self.find_queue(name)?;
+        let mut page = KeyPage { keys: Vec::new(), unseen: queue.unseen(), next: None };
+        let Some(convoy) = queue.convoy.as_deref() else { return Some(page) };
+        for (&seq, record) in queue.records.range(from..) {
+            let state = queue.state_of(seq, self.now);
+            let is_aside = match state {
+                MessageState::Blocked | MessageState::Waiting => true,
+                MessageState::Ready
+                | MessageState::Leased
+                | MessageState::Cancelled
+                | MessageState::Done => false,
+            };
+            let key = convoy.key_at(seq).or(record.key.as_deref());
+            if !is_aside || !convoy.is_front(key, seq) {
+                continue;
+            }
+            if page.keys.len() >= max {
+                page.next = Some(seq);
+                break;
+            }
+            page.keys.push(KeyView {
+                key: key.map(str::to_owned),
+                seq,
+                state,
+                due: record.due.filter(|_| state == MessageState::Waiting),
+                error: record.last_error.clone(),
+                behind: key.map_or(0, |key| convoy.behind(key)),
+            });
+        }
+        Some(page)
     }
 
     /// A queue's id.

@@ -51,6 +51,6 @@ pub use topic::{
     Unroutable,
 };
 pub use view::{
-    HeadView, HoldView, InFlightView, JournalPage, MessagePage, MessageSummary, MessageView,
-    Overview, Payload, QueueView, RevisionView, StoreHealth, WorkerView,
+    HeadView, HoldView, InFlightView, JournalPage, KeyPage, KeyView, MessagePage, MessageSummary,
+    MessageView, Overview, Payload, QueueView, RevisionView, StoreHealth, WorkerView,
 };

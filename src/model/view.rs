@@ -140,6 +140,35 @@ pub struct HeadView {
     pub due: Option<Timestamp>,
 }
 
+/// An order key that stands: its first message is blocked or waits for its next attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// The key; absent for a message without one, which holds nobody.
+    pub key: Option<String>,
+    /// The place of the message that holds it.
+    pub seq: Seq,
+    /// That message's state: blocked, or waiting.
+    pub state: MessageState,
+    /// When a waiting one is tried again.
+    pub due: Option<Timestamp>,
+    /// Why it failed last.
+    pub error: Option<WorkError>,
+    /// Messages of the key that wait behind it, as far as they have been looked at.
+    pub behind: u64,
+}
+
+/// A page of the order keys of a queue that stand, by the places of the messages that hold them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyPage {
+    /// The keys.
+    pub keys: Vec<KeyView>,
+    /// Messages at the queue's end that have not been looked at, so that nobody knows their keys yet: they are
+    /// when workers come to them.
+    pub unseen: u64,
+    /// Where the next page starts; absent at the end.
+    pub next: Option<Seq>,
+}
+
 /// A message as a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MessageSummary {

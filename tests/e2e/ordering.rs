@@ -67,3 +67,43 @@ fn a_priority_is_refused_where_messages_are_in_order() {
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && text.contains("queue jobs has no priorities"), "{text}");
 }
+
+#[test]
+fn a_blocked_order_key_holds_its_own_messages_only_and_is_listed() {
+    let mut broker = Broker::start("[queues.orders]\nordering = \"key\"\n");
+    send(&broker, "orders", &["--key", "anna"], "bad");
+    for n in 0..6 {
+        send(&broker, "orders", &["--key", "anna"], &format!("anna {n}"));
+        send(&broker, "orders", &["--key", "bert"], &format!("bert {n}"));
+        send(&broker, "orders", &[], &format!("nobody {n}"));
+    }
+    let first = worker(&broker, "orders", "8");
+    settled(&mut broker, "orders", 7, 1);
+    let page = broker.get("/v1/queues/orders/keys").expect("a page");
+    assert_eq!(page["keys"].as_array().map(Vec::len), Some(1), "{page}");
+    let key = &page["keys"][0];
+    assert_eq!((&key["key"], &key["seq"], &key["behind"]), (&"anna".into(), &1.into(), &6.into()));
+    let listed = broker.run(&["queue", "keys", "orders"], b"");
+    assert!(listed.contains("anna") && listed.contains("it is bad"), "{listed}");
+    let moved = r#"{"job": "good"}"#;
+    std::fs::write(broker.folder().join("good.json"), moved).expect("a file");
+    drop(first);
+
+    broker.restart(Signal::SIGKILL);
+    let after = broker.get("/v1/queues/orders/keys").expect("a page");
+    assert_eq!((&after["keys"][0]["key"], &after["unseen"]), (&"anna".into(), &7.into()));
+    let _second = worker(&broker, "orders", "8");
+    send(&broker, "orders", &["--key", "bert"], "bert 7");
+    settled(&mut broker, "orders", 7, 1);
+    let page = broker.get("/v1/queues/orders/keys").expect("a page");
+    assert_eq!((&page["keys"][0]["behind"], &page["unseen"]), (&6.into(), &0.into()));
+    let file = broker.folder().join("good.json");
+    let file = file.to_str().expect("a path");
+    broker.run(
+        &["message", "edit", "orders", "1", "--file", file, "--retry", "--reason", "mended"],
+        b"",
+    );
+    settled(&mut broker, "orders", 0, 0);
+    let none = broker.run(&["queue", "keys", "orders"], b"");
+    assert_eq!(none, "no order key stands\n");
+}

@@ -55,11 +55,16 @@ pub(super) struct Usage {
 impl Host {
     /// Starts a broker of this binary in a temporary folder below `at`.
     pub(super) async fn start(at: &Path) -> Result<Self, BenchError> {
+        Self::start_with(at, "").await
+    }
+
+    /// The same, with settings beside its folder and ports.
+    pub(super) async fn start_with(at: &Path, settings: &str) -> Result<Self, BenchError> {
         let folder = super::scratch(at)?;
         let data = folder.path().join("data");
         let text = format!(
             "data_dir = {data:?}\n[listen]\nclients = \"tcp://127.0.0.1:0\"\n\
-             workers = \"tcp://127.0.0.1:0\"\n"
+             workers = \"tcp://127.0.0.1:0\"\n{settings}"
         );
         std::fs::write(folder.path().join(CONFIG), text)
             .map_err(|source| BenchError::io("the configuration", source))?;

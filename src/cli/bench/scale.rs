@@ -44,9 +44,12 @@ pub(super) struct SizeArgs {
     /// Payload of `drain`'s backlog, in MB.
     #[arg(long, value_name = "MB", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     drain_mb: u64,
+    /// Order keys of `keys`' queue, a message each; a hundredth of them is blocked.
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    keys: u64,
     /// The sizes that the project's bars are about: 100,000 queues, 10 million messages deep, 20 million
-    /// through a queue, 2 GB drained. Takes 12 GB of disk and some minutes
-    #[arg(long, conflicts_with_all = ["make_queues", "depth", "steady", "steady_depth", "drain_mb"])]
+    /// through a queue, a million order keys, 2 GB drained. Takes 12 GB of disk and some minutes
+    #[arg(long, conflicts_with_all = ["make_queues", "depth", "steady", "steady_depth", "drain_mb", "keys"])]
     full: bool,
 }
 
@@ -61,6 +64,10 @@ impl SizeArgs {
 
     fn steady(&self) -> u64 {
         if self.full { 20_000_000 } else { self.steady }
+    }
+
+    fn keys(&self) -> u64 {
+        if self.full { 1_000_000 } else { self.keys }
     }
 
     fn drain_mb(&self) -> u64 {
@@ -92,6 +99,9 @@ pub(super) async fn measure(
             "MB",
             Bar::Below(256.0),
         ));
+    }
+    if plan.has(What::Keys) {
+        super::keys::measure(plan, at, plan.sizes.keys(), rows, figures).await?;
     }
     if plan.has(What::Drain) {
         drain(plan, at, rows, figures).await?;
@@ -227,6 +237,7 @@ mod tests {
             (full.steady(), full.steady_depth, full.drain_mb()),
             (20_000_000, 10_000, 2_000)
         );
+        assert_eq!(full.keys(), 1_000_000);
         assert!(sizes(&["--full", "--depth", "5"]).is_err());
         assert_eq!(sizes(&["--depth", "5"]).unwrap().depth(), 5);
         assert!(sizes(&["--make-queues", "200001"]).is_err(), "bounded");

@@ -23,6 +23,13 @@ impl Queue {
         }
     }
 
+    /// Messages that have not been looked at.
+    pub(in crate::engine) fn unseen(&self) -> u64 {
+        let from = self.window.end().max(self.floor);
+        let places = self.next_seq.0.saturating_sub(from.0);
+        places.saturating_sub(self.finished.count_from(from))
+    }
+
     /// Whether something that was looked at must be read again.
     pub(in crate::engine) fn wants_reading(&self) -> bool {
         let convoy = self.convoy.as_deref();

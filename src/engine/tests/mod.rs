@@ -15,6 +15,7 @@ mod competing;
 mod convoys;
 mod dead_letters;
 mod delivery;
+mod keyed;
 mod loading;
 mod model;
 mod random;
