@@ -6,18 +6,25 @@
 //! small commits that hold them a second time. Removals count as far as they are found; what comes back for
 //! want of one is told apart by the floors, which only rise.
 
+mod changes;
+mod prefixes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use self::changes::{Changes, Leaf};
+use self::prefixes::Prefixes;
 use super::codec::{Decoded, Reader, be, unseal};
 use super::layout::{CHANGES, VALUE_SLOT};
 use super::raw::{Item, Kind, LogFile, Page, PageParts, RawMessage, Snapshot, Update};
 use super::scan::{BadPlace, Order};
-use super::segment::{Segment, change_at};
 use crate::model::QueueId;
 
-/// Prefixes that are tried for a key whose page's own is lost.
-const MAX_PREFIXES_TRIED: usize = 4096;
+/// Places from here on are not in the file, but in what was put together out of parts.
+const PUT_TOGETHER: u64 = 1 << 62;
+
+/// Of values that are not known by a page.
+const NO_PAGE: u64 = u64::MAX;
 
 /// sled's pages before this hold nothing of a tree's.
 const FIRST_TREE_PAGE: u64 = 2;
@@ -53,12 +60,14 @@ pub(super) struct Gathered {
     lost: BTreeMap<Vec<u8>, u64>,
     /// Some bad bytes may have held anything.
     pub(super) has_unknown: bool,
+    /// What stands in the file in parts only.
+    put_together: Vec<u8>,
 }
 
 impl Gathered {
     /// Reads the whole file, twice. With sled's snapshot it is known of what is before it whether anything
-    /// is missing.
-    pub(super) fn of(log: &mut LogFile, snapshot: Option<&Snapshot>) -> io::Result<Self> {
+    /// is missing. What stands in the log from `end` on is left out.
+    pub(super) fn of(log: &mut LogFile, snapshot: Option<&Snapshot>, end: u64) -> io::Result<Self> {
         let order = Order::of(log.segments()?, 0, log.segment_bytes());
         let starts: Vec<_> =
             order.segments.values().chain(&order.without_header).copied().collect();
@@ -71,9 +80,12 @@ impl Gathered {
         let newest = order.segments.last_key_value().map(|(_, start)| start.offset);
         let mut gather = Gather {
             segment_bytes,
+            end,
             stable_lsn: snapshot.map_or(0, |snapshot| snapshot.stable_lsn),
             prefixes,
             found: Self::default(),
+            commits: BTreeMap::new(),
+            leaves: BTreeMap::new(),
             read: BTreeSet::new(),
             anew: BTreeMap::new(),
             number: None,
@@ -84,6 +96,8 @@ impl Gathered {
             log.walk(start, order.max_number, |item| gather.take(item))?;
             gather.end_segment(Some(start.offset) == newest);
         }
+        gather.put_together(log)?;
+        gather.put_changes();
         let pages = snapshot.map_or(&[][..], |snapshot| &snapshot.pages);
         gather.found.has_unknown |= gather.is_any_missing(pages);
         Ok(gather.found)
@@ -99,6 +113,16 @@ impl Gathered {
     pub(super) fn state_values(&self, letter: u8) -> impl Iterator<Item = (&[u8], Place)> + '_ {
         let keys = self.keys.range(vec![letter]..vec![letter + 1]);
         keys.filter_map(|(key, newest)| Some((key.as_slice(), newest.place?)))
+    }
+
+    /// The bytes at a place that was found in `log`.
+    pub(super) fn read(&self, log: &LogFile, place: Place) -> io::Result<Vec<u8>> {
+        let Some(start) = place.offset.checked_sub(PUT_TOGETHER) else {
+            return log.read(place.offset, place.bytes);
+        };
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let bytes = self.put_together.get(start..start.saturating_add(place.bytes));
+        bytes.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     pub(super) fn value(&self, key: &[u8]) -> Option<Place> {
@@ -127,44 +151,6 @@ fn is_filler(key: &[u8]) -> bool {
     key.len() == 9 && key[0] < LETTERS[0] && key[8] != VALUE_SLOT
 }
 
-/// Each page's prefix over time: keys in changes are without it.
-#[derive(Debug, Default)]
-struct Prefixes {
-    by_page: BTreeMap<u64, Vec<(u64, Vec<u8>)>>,
-    all: Vec<Vec<u8>>,
-}
-
-impl Prefixes {
-    fn take(&mut self, item: Item<'_>, segment_bytes: u64) {
-        let Item::Message { offset, message } = item else { return };
-        if let Some(Update::Page(page)) = Update::decode(&message) {
-            let times = self.by_page.entry(message.page).or_default();
-            if times.last().is_none_or(|(_, last)| last != page.prefix) {
-                times.push((lsn_of(&message, offset, segment_bytes), page.prefix.to_vec()));
-            }
-        }
-    }
-
-    fn settle(&mut self) {
-        for times in self.by_page.values_mut() {
-            times.sort_by_key(|&(lsn, _)| lsn);
-            self.all.extend(times.iter().map(|(_, prefix)| prefix.clone()));
-        }
-        self.all.push(Vec::new());
-        self.all.sort_unstable();
-        self.all.dedup();
-        self.all.truncate(MAX_PREFIXES_TRIED);
-    }
-
-    /// The one that is most likely, then all others.
-    fn candidates(&self, page: u64, lsn: u64) -> impl Iterator<Item = &[u8]> {
-        let times = self.by_page.get(&page).map_or(&[][..], Vec::as_slice);
-        let at = times.partition_point(|&(then, _)| then <= lsn);
-        let own = times[..at].iter().rev().chain(&times[at..]).map(|(_, prefix)| prefix);
-        own.chain(&self.all).map(Vec::as_slice)
-    }
-}
-
 fn lsn_of(message: &RawMessage<'_>, offset: u64, segment_bytes: u64) -> u64 {
     message.number * segment_bytes + offset % segment_bytes
 }
@@ -173,6 +159,11 @@ struct Gather {
     segment_bytes: u64,
     prefixes: Prefixes,
     found: Gathered,
+    commits: BTreeMap<u64, Changes>,
+    /// The leaves of `state`, by page.
+    leaves: BTreeMap<u64, Leaf>,
+    /// What is at or behind this place in the log is not looked at.
+    end: u64,
     /// sled's snapshot has all before this; 0 without one.
     stable_lsn: u64,
     /// Where messages were read whole.
@@ -198,6 +189,10 @@ impl Seen<'_> {
         let start = value.as_ptr() as usize - self.message.body.as_ptr() as usize;
         Place { offset: self.body_offset + start as u64, bytes: value.len() }
     }
+
+    fn newest(&self, place: Option<Place>) -> Newest {
+        Newest { lsn: self.lsn, page: self.message.page, place }
+    }
 }
 
 impl Gather {
@@ -218,7 +213,7 @@ impl Gather {
                 let lsn = self
                     .number
                     .map(|number| number * self.segment_bytes + offset % self.segment_bytes);
-                let is_known = lsn.is_some_and(|lsn| lsn < self.stable_lsn);
+                let is_known = lsn.is_some_and(|lsn| lsn < self.stable_lsn || lsn >= self.end);
                 self.is_unknown |= !is_read && !is_known;
             }
             Item::Blank { .. } => {}
@@ -242,6 +237,9 @@ impl Gather {
     /// Whether all of it made sense.
     fn take_message(&mut self, offset: u64, message: RawMessage<'_>) -> bool {
         let lsn = lsn_of(&message, offset, self.segment_bytes);
+        if lsn >= self.end {
+            return true;
+        }
         let body_offset = offset + (message.bytes - message.body.len()) as u64;
         let seen = Seen { message, body_offset, lsn };
         match Update::decode(&message) {
@@ -261,7 +259,7 @@ impl Gather {
                 let prefix = self.prefixes.candidates(message.page, lsn).next();
                 let key = [prefix.unwrap_or_default(), suffix].concat();
                 if message.is_sound {
-                    self.put(&seen, &key, None);
+                    self.put(seen.newest(None), &key);
                 }
             }
             // Whatever else a page may say, no key or value of ours is in it.
@@ -296,7 +294,7 @@ impl Gather {
         if is_unsealed {
             if seen.message.is_sound {
                 let place = (key.first() == Some(&b'x')).then(|| seen.place(value));
-                self.put(seen, key, place);
+                self.put(seen.newest(place), key);
             }
             return;
         }
@@ -310,7 +308,7 @@ impl Gather {
             *lost = seen.lsn.max(*lost);
             return;
         };
-        self.put(seen, key, Some(seen.place(value)));
+        self.put(seen.newest(Some(seen.place(value))), key);
         // What doesn't decode has been written so: nothing more to be got out of it.
         let _ = match (log_id(key), key) {
             (Some(id), _) => self.take_segment(seen, id, value),
@@ -318,42 +316,6 @@ impl Gather {
             (None, [b'f', ..]) => self.take_floor(key, body),
             (None, _) => Ok(()),
         };
-    }
-
-    fn take_segment(&mut self, seen: &Seen<'_>, id: u64, value: &[u8]) -> Decoded<()> {
-        if !Segment::is_segment(value) {
-            return Ok(());
-        }
-        let segment = Segment::decode(id, value.into())?;
-        if segment.frame.is_final {
-            self.found.commit = self.found.commit.max(segment.frame.commit);
-        }
-        let changes = value.get(segment.changes_range()).unwrap_or_default();
-        self.take_changes(seen, changes)
-    }
-
-    fn take_small_commit(&mut self, seen: &Seen<'_>, body: &[u8]) -> Decoded<()> {
-        let mut reader = Reader::new(body);
-        self.found.commit = self.found.commit.max(reader.number()?);
-        self.take_changes(seen, reader.take(reader.left())?)
-    }
-
-    fn take_changes(&mut self, seen: &Seen<'_>, changes: &[u8]) -> Decoded<()> {
-        let mut reader = Reader::new(changes);
-        while !reader.is_empty() {
-            let (key, value) = change_at(&mut reader)?;
-            match value {
-                _ if key.is_empty() => {}
-                None => self.put(seen, key, None),
-                Some(value) => {
-                    self.put(seen, key, Some(seen.place(value)));
-                    if let (b'f', Ok(body)) = (key[0], unseal(key, value)) {
-                        self.take_floor(key, body)?;
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     fn take_floor(&mut self, key: &[u8], body: &[u8]) -> Decoded<()> {
@@ -374,6 +336,13 @@ impl Gather {
         let Some(any) = any.into_iter().find_map(|key| key.first()) else { return };
         let is_log = *any < LETTERS[0];
         let low = if is_log { page.low } else { page.low.max(LETTERS) };
+        if !is_log {
+            let leaf = Leaf { lsn: seen.lsn, low: low.to_vec(), high: page.high.to_vec() };
+            let newest = self.leaves.entry(seen.message.page).or_default();
+            if newest.lsn <= leaf.lsn {
+                *newest = leaf;
+            }
+        }
         let keys = match (page.high, is_log) {
             ([], true) => self.found.keys.range_mut(low.to_vec()..LETTERS.to_vec()),
             ([], false) => self.found.keys.range_mut(low.to_vec()..),
@@ -391,8 +360,7 @@ impl Gather {
         }
     }
 
-    fn put(&mut self, seen: &Seen<'_>, key: &[u8], place: Option<Place>) {
-        let newest = Newest { lsn: seen.lsn, page: seen.message.page, place };
+    fn put(&mut self, newest: Newest, key: &[u8]) {
         let known = self.found.keys.entry(key.to_vec()).or_insert(newest);
         if known.lsn <= newest.lsn {
             *known = newest;
@@ -411,7 +379,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         store(folder.path());
         let mut log = LogFile::open(&database(folder.path()), SLED_SEGMENT_BYTES).unwrap();
-        let gathered = Gathered::of(&mut log, None).unwrap();
+        let gathered = Gathered::of(&mut log, None, u64::MAX).unwrap();
         assert!(!gathered.has_unknown);
         let config = ::sled::Config::new().path(database(folder.path()));
         let db = config.segment_size(SLED_SEGMENT_BYTES).open().unwrap();

@@ -147,13 +147,13 @@ impl StoreCheck {
                 None
             }
         };
-        let gathered = Gathered::of(&mut file, snapshot.as_ref()).map_err(at)?;
-        let (state, why) =
-            match Scan::of(&folder, SLED_SEGMENT_BYTES, closed_at).map_err(at)?.verdict {
-                Verdict::Sound | Verdict::DamagedSnapshot(_) => ("sound", None),
-                Verdict::TornTail => ("torn", None),
-                Verdict::Damaged(why) => ("damaged", Some(why)),
-            };
+        let scan = Scan::of(&folder, SLED_SEGMENT_BYTES, closed_at).map_err(at)?;
+        let gathered = Gathered::of(&mut file, snapshot.as_ref(), scan.end).map_err(at)?;
+        let (state, why) = match scan.verdict {
+            Verdict::Sound | Verdict::DamagedSnapshot(_) => ("sound", None),
+            Verdict::TornTail => ("torn", None),
+            Verdict::Damaged(why) => ("damaged", Some(why)),
+        };
         self.problems.extend(why.map(|why| format!("{}: {why}", entry.folder)));
         let bad = gathered.bad.iter();
         self.parts.push(PartCheck {

@@ -7,28 +7,21 @@
 //! * What is lost of a record or a revision blocks its message.
 //! * If something is lost and nothing tells what, every queue with messages is paused: an operator looks first.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod directories;
+mod messages;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
-use super::codec::{Decoded, Reader, be, hex, put_bytes, put_number, seal, unseal};
+use super::codec::{Decoded, be, hex, put_number, seal, unseal};
 use super::gather::{Gathered, Place, log_id};
 use super::index::{Queue, chunk_from};
-use super::layout::{
-    CHANGES, CHUNK_PLACES, VALUE_SLOT, chunk_key, directory_key, floor_key, ids_key, log_key,
-    queue_key, record_key,
-};
-use super::load::{decode, from_json};
+use super::layout::{CHANGES, CHUNK_PLACES, directory_key, floor_key, queue_key};
+use super::load::decode;
 use super::raw::LogFile;
-use super::segment::{
-    Directory, DirectoryRun, Frame, IdEntry, Segment, decode_directory, decode_ids, decode_part,
-    encode_directory, encode_ids, encode_segment,
-};
-use super::unreadable::{CODE, stand_ins};
-use crate::model::{
-    Actor, MessageRecord, MessageState, PauseRecord, QueueId, QueueName, QueueRecord,
-    QueueSettings, Seq, Timestamp, WorkError,
-};
+use super::segment::{Directory, DirectoryRun, Frame, Segment, encode_segment};
+use crate::model::{Actor, PauseRecord, QueueId, QueueName, QueueRecord, QueueSettings, Timestamp};
 
 /// Places in one run of a directory that stands for messages of which nothing is left: their ids are in one
 /// value.
@@ -127,7 +120,7 @@ struct Mender<'a> {
 
 impl Mender<'_> {
     fn read(&self, place: Place) -> io::Result<Vec<u8>> {
-        self.file.read(place.offset, place.bytes)
+        self.gathered.read(self.file, place)
     }
 
     fn note(&mut self, text: String) {
@@ -186,28 +179,6 @@ impl Mender<'_> {
         Ok(())
     }
 
-    fn take_directories(&mut self) -> io::Result<()> {
-        for (key, place) in self.gathered.state_values(b's') {
-            let value = self.read(place)?;
-            let id = be(key, 1).map(u64::from_be_bytes);
-            match (id, decode_directory(key, &value)) {
-                (Ok(id), Ok(directory)) => drop(self.directories.insert(id, directory)),
-                (_, Err(error)) | (Err(error), _) => self.note(format!("a directory: {}", error.0)),
-            }
-        }
-        let runs: Vec<(QueueId, u64)> = self
-            .directories
-            .values()
-            .flat_map(|d| &d.runs)
-            .map(|run| (run.queue, end(run)))
-            .collect();
-        for (id, end) in runs {
-            let queue = self.queue(id);
-            queue.next = queue.next.max(end);
-        }
-        Ok(())
-    }
-
     /// Keeps the sound values, and makes directories for those that have none and hold messages that wait.
     fn take_log(&mut self) -> io::Result<()> {
         for (id, place) in self.gathered.log_values() {
@@ -228,292 +199,6 @@ impl Mender<'_> {
             }
         }
         Ok(())
-    }
-
-    fn add_directory(&mut self, id: u64, segment: &Segment) {
-        let Directory { parts, runs } = segment.directory();
-        let Ok(ids) = segment.ids() else { return };
-        let (mut wanted, mut entries) = (Vec::new(), Vec::new());
-        let mut before = 0;
-        for run in runs {
-            let queue = self.queue(run.queue);
-            queue.next = queue.next.max(end(&run));
-            for places in self.uncovered(run.queue, run.first.0..end(&run)) {
-                let start = before + (places.start - run.first.0) as usize;
-                let ids = &ids[start..start + (places.end - places.start) as usize];
-                entries.extend_from_slice(ids);
-                wanted.push(DirectoryRun {
-                    first: Seq(places.start),
-                    count: ids.len() as u32,
-                    bytes: ids.iter().map(|entry| entry.bytes).sum(),
-                    first_at: ids.first().map(|entry| entry.at),
-                    ..run
-                });
-            }
-            before += run.count as usize;
-        }
-        if !wanted.is_empty() {
-            self.directories.insert(id, Directory { parts, runs: wanted });
-            self.put_ids(id, entries);
-        }
-    }
-
-    fn put_ids(&mut self, id: u64, entries: Vec<IdEntry>) {
-        let key = ids_key(id);
-        let value = encode_ids(&key, entries);
-        self.mended.state.insert(key, Value::New(value));
-    }
-
-    /// Of these places, those that are unfinished and in no directory.
-    fn uncovered(&self, queue: QueueId, places: Range<u64>) -> Vec<Range<u64>> {
-        let covered: Vec<Range<u64>> = self
-            .directories
-            .values()
-            .flat_map(|directory| &directory.runs)
-            .filter(|run| run.queue == queue && run.first.0 < places.end && end(run) > places.start)
-            .map(|run| run.first.0..end(run))
-            .collect();
-        let progress = &self.queues[&queue].progress;
-        let is_free = |place: &u64| {
-            !progress.is_finished(*place) && !covered.iter().any(|range| range.contains(place))
-        };
-        ranges((places.start.max(progress.floor)..places.end).filter(is_free))
-    }
-
-    /// Places that nothing tells of get directories without values.
-    fn fill_gaps(&mut self) {
-        let mut id = self.end_of_log();
-        for (queue, places) in self.gaps() {
-            for start in places.clone().step_by(MAX_STAND_INS as usize) {
-                let places = start..places.end.min(start + MAX_STAND_INS);
-                let count = (places.end - places.start) as u32;
-                let first_at = Some(Timestamp(0));
-                let run = DirectoryRun { queue, first: Seq(start), count, bytes: 0, first_at };
-                self.directories.insert(id, Directory { parts: 0, runs: vec![run] });
-                self.put_ids(id, stand_ins(queue, places));
-                id += 1;
-            }
-        }
-    }
-
-    fn gaps(&self) -> Vec<(QueueId, Range<u64>)> {
-        let mut runs: BTreeMap<QueueId, Vec<Range<u64>>> = BTreeMap::new();
-        for run in self.directories.values().flat_map(|directory| &directory.runs) {
-            runs.entry(run.queue).or_default().push(run.first.0..end(run));
-        }
-        let mut gaps = Vec::new();
-        for (&id, queue) in &self.queues {
-            // In the others, places that are not here may have been in memory.
-            if queue.record.settings.mailbox != crate::model::MailboxKind::File {
-                continue;
-            }
-            let runs = runs.entry(id).or_default();
-            runs.sort_by_key(|run| run.start);
-            let mut from = queue.progress.floor;
-            for run in runs.iter().chain([&(queue.next..queue.next)]) {
-                gaps.extend(unfinished(queue, from..run.start).map(|places| (id, places)));
-                from = from.max(run.end);
-            }
-        }
-        gaps
-    }
-
-    /// The first id that nothing has.
-    fn end_of_log(&self) -> u64 {
-        let values = self.mended.log.last_key_value().map_or(0, |(&id, _)| id);
-        let directory = self.directories.last_key_value();
-        let directories = directory.map_or(0, |(&id, d)| id + u64::from(d.parts));
-        self.first_id.max(values + 1).max(directories + 1)
-    }
-
-    /// Writes directories and ids, and finds out which messages are lost.
-    fn write_directories(&mut self) -> io::Result<()> {
-        self.count_waiting();
-        let mut later = std::mem::take(&mut self.directories);
-        while let Some((id, directory)) = later.pop_first() {
-            let key = directory_key(id);
-            let value = Value::New(encode_directory(&key, &directory));
-            self.mended.state.insert(key, value);
-            if directory.runs.is_empty() {
-                continue;
-            }
-            let ids = self.ids_of(id, &directory)?;
-            let is_readable = self.is_readable(id, directory.parts)?;
-            let mut before = 0;
-            for run in &directory.runs {
-                let ids = ids.get(before..before + run.count as usize).unwrap_or_default();
-                before += run.count as usize;
-                let queue = &self.queues[&run.queue];
-                if is_readable {
-                    continue;
-                }
-                let places = unfinished(queue, run.first.0..end(run));
-                // What has been written again is read from there.
-                let places = places.flat_map(|places| not_in_later(&later, run.queue, places));
-                for places in places {
-                    let known = ids.iter().zip(run.first.0..);
-                    let known = known.filter(|(_, place)| places.contains(place));
-                    let ids = known.map(|(entry, place)| (place, entry.id.to_string())).collect();
-                    self.mended.lost.push(LostMessages {
-                        queue: run.queue,
-                        name: queue.record.name.to_string(),
-                        places,
-                        log_value: self
-                            .gathered
-                            .value(&log_key(id, VALUE_SLOT))
-                            .is_none()
-                            .then_some(id),
-                        ids,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn count_waiting(&mut self) {
-        let mut runs: BTreeMap<QueueId, Vec<Range<u64>>> = BTreeMap::new();
-        for run in self.directories.values().flat_map(|directory| &directory.runs) {
-            runs.entry(run.queue).or_default().push(run.first.0..end(run));
-        }
-        for (id, queue) in &self.queues {
-            let runs = runs.entry(*id).or_default();
-            runs.sort_by_key(|run| run.start);
-            let (mut from, mut waiting) = (0, 0);
-            for run in runs {
-                let places = unfinished(queue, run.start.max(from)..run.end);
-                waiting += places.map(|places| places.end - places.start).sum::<u64>();
-                from = from.max(run.end);
-            }
-            self.mended.waiting.insert(queue.record.name.to_string(), waiting);
-        }
-    }
-
-    /// The ids of a segment: those that are there, else out of its value, else made up.
-    fn ids_of(&mut self, id: u64, directory: &Directory) -> io::Result<Vec<IdEntry>> {
-        let key = ids_key(id);
-        let count: usize = directory.runs.iter().map(|run| run.count as usize).sum();
-        if let Some(Value::New(value)) = self.mended.state.get(&key) {
-            return Ok(decode_ids(&key, value).unwrap_or_default());
-        }
-        if let Some(place) = self.gathered.value(&key) {
-            let ids = decode_ids(&key, &self.read(place)?).unwrap_or_default();
-            if ids.len() == count {
-                self.mended.state.insert(key, Value::Kept(place));
-                return Ok(ids);
-            }
-        }
-        if id < self.first_id {
-            return Ok(Vec::new());
-        }
-        let mut ids = Vec::new();
-        if let Some(place) = self.gathered.value(&log_key(id, VALUE_SLOT))
-            && let Ok(segment) = Segment::decode(id, self.read(place)?.into())
-        {
-            ids = segment.ids().unwrap_or_default();
-        }
-        if ids.len() != count {
-            let places = directory.runs.iter();
-            ids = places.flat_map(|run| stand_ins(run.queue, run.first.0..end(run))).collect();
-            self.note(format!("the ids of log value {id} are lost"));
-        }
-        self.put_ids(id, ids.clone());
-        Ok(ids)
-    }
-
-    fn is_readable(&self, id: u64, parts: u32) -> io::Result<bool> {
-        if id < self.first_id {
-            return Ok((id..=id + u64::from(parts)).all(self.is_elsewhere));
-        }
-        if !self.mended.log.contains_key(&id) {
-            return Ok(false);
-        }
-        for part in id + 1..=id + u64::from(parts) {
-            let Some(place) = self.gathered.value(&log_key(part, VALUE_SLOT)) else {
-                return Ok(false);
-            };
-            if decode_part(part, id, &self.read(place)?).is_err() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Records (`r`) or revisions (`v`) of messages that wait, each with all of its chunks.
-    fn take_messages(&mut self, letter: u8) -> io::Result<()> {
-        let mut things: BTreeMap<&[u8], Vec<(&[u8], Place)>> = BTreeMap::new();
-        for (key, place) in self.gathered.state_values(letter) {
-            let Some((prefix, _)) = key.split_last_chunk::<2>() else { continue };
-            things.entry(prefix).or_default().push((key, place));
-        }
-        let damaged: BTreeSet<Vec<u8>> = self
-            .gathered
-            .lost()
-            .filter(|key| key.first() == Some(&letter))
-            .filter_map(|key| Some(key.split_last_chunk::<2>()?.0.to_vec()))
-            .collect();
-        let prefixes: BTreeSet<&[u8]> =
-            things.keys().copied().chain(damaged.iter().map(Vec::as_slice)).collect();
-        for prefix in prefixes {
-            let (Ok(queue), Ok(seq)) = (be(prefix, 1), be(prefix, 5)) else { continue };
-            let (queue, seq) = (QueueId(u32::from_be_bytes(queue)), u64::from_be_bytes(seq));
-            let record = record_key(queue, Seq(seq));
-            // Out of damaged bytes a key may come that is none.
-            let is_key = match letter {
-                b'r' => prefix == record,
-                _ => prefix.len() == record.len() + size_of::<u32>(),
-            };
-            if !is_key {
-                continue;
-            }
-            let is_unfinished =
-                |queue: &Queue| seq < queue.next && !queue.progress.is_finished(seq);
-            if !self.queues.get(&queue).is_some_and(is_unfinished) {
-                continue;
-            }
-            let chunks = things.get(prefix).map_or(&[][..], Vec::as_slice);
-            let mut bytes = Vec::new();
-            let mut is_whole = !damaged.contains(prefix) && !chunks.is_empty();
-            for (number, (key, place)) in (0u16..).zip(chunks) {
-                is_whole &= **key == chunk_key(prefix, number);
-                bytes.extend_from_slice(unseal(key, &self.read(*place)?).unwrap_or_default());
-            }
-            is_whole &= match letter {
-                b'r' => from_json::<MessageRecord>(prefix, &bytes).is_ok(),
-                _ => is_revision(&bytes),
-            };
-            if is_whole {
-                let kept = chunks.iter().map(|(key, place)| (key.to_vec(), Value::Kept(*place)));
-                self.mended.state.extend(kept);
-            } else {
-                self.stand_in(letter, prefix, queue, seq);
-            }
-        }
-        Ok(())
-    }
-
-    /// Something that blocks the message in the place of its record, or that can't be read in the place of
-    /// its revision.
-    fn stand_in(&mut self, letter: u8, prefix: &[u8], queue: QueueId, seq: u64) {
-        let what = if letter == b'r' { "record" } else { "revision" };
-        self.note(format!("a {what} of message {seq} of queue {queue} is lost"));
-        let mut value = match letter {
-            b'r' => {
-                let error = WorkError {
-                    code: CODE.to_owned(),
-                    message: "what was known of its state was damaged in the store".to_owned(),
-                    detail: String::new(),
-                };
-                let state = MessageState::Blocked;
-                let record =
-                    MessageRecord { state, last_error: Some(error), ..MessageRecord::default() };
-                serde_json::to_vec(&record).expect("a record has JSON")
-            }
-            _ => lost_revision(),
-        };
-        let key = chunk_key(prefix, 0);
-        seal(&key, &mut value);
-        self.mended.state.insert(key, Value::New(value));
     }
 
     /// What needs no second look: journal, its index, notes, repairs' outcomes, the run's number.
@@ -590,20 +275,6 @@ fn end(run: &DirectoryRun) -> u64 {
     run.first.0 + u64::from(run.count)
 }
 
-/// Of these places, those that no later directory has.
-fn not_in_later(
-    later: &BTreeMap<u64, Directory>,
-    queue: QueueId,
-    places: Range<u64>,
-) -> Vec<Range<u64>> {
-    let runs = later.values().flat_map(|directory| &directory.runs);
-    let runs: Vec<Range<u64>> = runs
-        .filter(|run| run.queue == queue && run.first.0 < places.end && end(run) > places.start)
-        .map(|run| run.first.0..end(run))
-        .collect();
-    ranges(places.filter(|place| !runs.iter().any(|run| run.contains(place))))
-}
-
 /// Consecutive places, ascending ones put together.
 fn ranges(places: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
     let mut found: Vec<Range<u64>> = Vec::new();
@@ -624,24 +295,4 @@ fn unfinished(queue: &Queue, places: Range<u64>) -> impl Iterator<Item = Range<u
 fn pause(at: Timestamp, reason: &str) -> Box<PauseRecord> {
     let by = Actor { name: "mubroker".to_owned(), via: "store".to_owned() };
     Box::new(PauseRecord { by, at, reason: reason.to_owned() })
-}
-
-/// Opening can skip over it, and reading finds no record in it.
-fn lost_revision() -> Vec<u8> {
-    let mut value = Vec::new();
-    put_number(&mut value, 0);
-    put_bytes(&mut value, b"");
-    put_bytes(&mut value, b"");
-    value
-}
-
-fn is_revision(bytes: &[u8]) -> bool {
-    let read = || -> Decoded<bool> {
-        let mut reader = Reader::new(bytes);
-        let payload = reader.size()?;
-        let record = reader.bytes()?;
-        reader.bytes()?;
-        Ok(!record.is_empty() && reader.left() == payload)
-    };
-    read().unwrap_or(false)
 }

@@ -10,10 +10,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::folder::{io_error, sync_folder};
-use super::gather::Gathered;
+use super::gather::{Gathered, Place};
 use super::generation::guard;
 use super::layout::{FILLER_SLOTS, SLED_SEGMENT_BYTES, VALUE_SLOT, log_key};
 use super::mend::{Mended, Value, mend, mend_sealed};
@@ -108,7 +109,8 @@ impl Unopened<'_> {
             Found::Sound(snapshot) => Some(snapshot),
             Found::None | Found::Damaged(_) => None,
         };
-        let gathered = Gathered::of(&mut file, snapshot.as_ref()).map_err(reading)?;
+        let end = self.scan()?.end;
+        let gathered = Gathered::of(&mut file, snapshot.as_ref(), end).map_err(reading)?;
         let mended = match self.role {
             Role::Active { first_id, closed_at } => {
                 mend(&file, &gathered, first_id, closed_at.unwrap_or(0), now(), &|_| true)
@@ -116,7 +118,7 @@ impl Unopened<'_> {
             }
             Role::Sealed => mend_sealed(&gathered),
         };
-        self.write(&file, &mended)?;
+        self.write(&mended, |place| gathered.read(&file, place))?;
         let report = report(self, why, &gathered, &mended);
         let aside = self.set_aside(self.folder, &report)?;
         finish_swaps(self.store())?;
@@ -150,7 +152,11 @@ impl Unopened<'_> {
     }
 
     /// Writes the sound database, durably.
-    fn write(&self, file: &LogFile, mended: &Mended) -> Result<(), MailboxError> {
+    fn write(
+        &self,
+        mended: &Mended,
+        read: impl Fn(Place) -> io::Result<Vec<u8>>,
+    ) -> Result<(), MailboxError> {
         let folder = PathBuf::from(format!("{}{NEW}", self.folder.display()));
         let failed = |source| io_error("writing the sound database", &folder, source);
         if folder.exists() {
@@ -175,7 +181,7 @@ impl Unopened<'_> {
         let state_items = mended.state.iter().map(|(key, value)| (&state, key.clone(), value));
         for (at, (tree, key, value)) in log_items.chain(state_items).enumerate() {
             let value = match value {
-                Value::Kept(place) => file.read(place.offset, place.bytes).map_err(failed)?,
+                Value::Kept(place) => read(*place).map_err(failed)?,
                 Value::New(bytes) => bytes.clone(),
             };
             guard(&folder, action, || tree.insert(key, value))?;

@@ -28,6 +28,8 @@ pub(super) struct Scan {
     pub(super) verdict: Verdict,
     /// Every bad place, in the order of the log.
     pub(super) bad: Vec<BadPlace>,
+    /// What stands in the log from here on was never confirmed, and not all of it may be there.
+    pub(super) end: u64,
 }
 
 /// What may be done with a database.
@@ -58,14 +60,14 @@ impl Scan {
             Found::None => Snapshot::default(),
             Found::Sound(snapshot) => snapshot,
             Found::Damaged(path) => {
-                return Ok(Self { verdict: Verdict::DamagedSnapshot(path), bad: Vec::new() });
+                return Ok(Self::unread(Verdict::DamagedSnapshot(path)));
             }
         };
         let log = &mut LogFile::open(folder, segment_bytes)?;
         let last = snapshot.pages.iter().flatten().map(|&(_, offset)| offset).max();
         if last.is_some_and(|last| last >= log.len()) {
             let what = format!("its file ends at {} and should be longer", log.len());
-            return Ok(Self { verdict: Verdict::Damaged(what), bad: Vec::new() });
+            return Ok(Self::unread(Verdict::Damaged(what)));
         }
         let order = Order::of(log.segments()?, snapshot.stable_lsn, log.segment_bytes());
         let mut replay = Replay::new(&order, snapshot.stable_lsn, synced);
@@ -93,7 +95,12 @@ impl Scan {
                 log.walk(start, order.max_number, |item| replay.take_earlier(item))?;
             }
         }
-        Ok(Self { verdict: replay.verdict(&order), bad: replay.bad })
+        let end = if replay.synced > replay.seen { u64::MAX } else { replay.end };
+        Ok(Self { verdict: replay.verdict(&order), bad: replay.bad, end })
+    }
+
+    fn unread(verdict: Verdict) -> Self {
+        Self { verdict, bad: Vec::new(), end: u64::MAX }
     }
 }
 
@@ -167,6 +174,8 @@ struct Replay {
     expected: u64,
     /// sled has found the log's end.
     is_over: bool,
+    /// Where that is.
+    end: u64,
     /// Nothing was written behind the last message.
     is_at_end: bool,
     /// sled has left the segment that is being read.
@@ -195,6 +204,7 @@ impl Replay {
             number: None,
             expected: order.tail,
             is_over: false,
+            end: u64::MAX,
             is_at_end: false,
             is_left: false,
             is_overwritten: false,
@@ -212,7 +222,9 @@ impl Replay {
         self.number = Some(lsn / self.segment_bytes);
         (self.is_left, self.is_overwritten) = (false, false);
         if lsn >= self.tail {
-            self.is_over |= self.is_at_end || lsn != self.expected;
+            if self.is_at_end || lsn != self.expected {
+                self.finish(self.expected);
+            }
             self.expected = lsn + self.segment_bytes;
         }
     }
@@ -253,16 +265,30 @@ impl Replay {
         self.number.is_some_and(|number| number * self.segment_bytes >= self.tail)
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, offset: u64) {
         self.is_left = true;
-        self.is_over |= self.is_tail();
+        if self.is_tail() {
+            self.finish(self.lsn_at(offset));
+        }
+    }
+
+    fn finish(&mut self, lsn: u64) {
+        self.is_over = true;
+        self.end = self.end.min(lsn);
+    }
+
+    /// The place in the log of what is at this offset of the file, in the segment that is being read.
+    fn lsn_at(&self, offset: u64) -> u64 {
+        self.number.map_or(u64::MAX, |number| {
+            number.saturating_mul(self.segment_bytes).saturating_add(offset % self.segment_bytes)
+        })
     }
 
     fn take(&mut self, item: Item<'_>) {
         match item {
             Item::Message { offset, message } => {
                 if self.number.is_some_and(|own| own != message.number) {
-                    self.leave();
+                    self.leave(offset);
                     self.is_overwritten |= self.number < Some(message.number);
                 }
                 let lsn = message.number.saturating_mul(self.segment_bytes);
@@ -273,10 +299,15 @@ impl Replay {
             }
             Item::Bad { offset, bytes, .. } => {
                 self.bad.push(BadPlace { offset, bytes });
-                self.leave();
+                self.leave(offset);
             }
             // In the tail it is the end of the log, else that of the segment.
-            Item::Blank { .. } => self.is_at_end = self.is_tail(),
+            Item::Blank { offset } => {
+                self.is_at_end = self.is_tail();
+                if self.is_at_end {
+                    self.end = self.end.min(self.lsn_at(offset));
+                }
+            }
         }
     }
 

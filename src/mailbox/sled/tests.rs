@@ -276,17 +276,26 @@ fn everything(mailbox: &dyn Mailbox) -> String {
 
 #[test]
 fn a_crash_between_any_two_writes_leaves_whole_commits() {
-    crash_between_writes(0, false);
-    crash_between_writes(1, false);
+    crash_between_writes(0, false, |_| {});
+    crash_between_writes(1, false, |_| {});
 }
 
 #[test]
 fn a_crash_keeps_gaps_and_what_was_filled_in() {
-    crash_between_writes(2, true);
-    crash_between_writes(3, true);
+    crash_between_writes(2, true, |_| {});
+    crash_between_writes(3, true, |_| {});
 }
 
-fn crash_between_writes(seed: u64, has_gaps: bool) {
+#[test]
+fn salvaging_what_a_crash_has_left_loses_nothing_either() {
+    let salvage = |folder: &Path| {
+        store::Store::salvage(&folder.join("store"), "a test says so").unwrap();
+    };
+    crash_between_writes(4, false, salvage);
+}
+
+/// `after_crash` is done to the folder before it is opened again.
+fn crash_between_writes(seed: u64, has_gaps: bool, after_crash: fn(&Path)) {
     const ROUNDS: usize = 60;
     {
         let folder = tempfile::tempdir().unwrap();
@@ -308,6 +317,7 @@ fn crash_between_writes(seed: u64, has_gaps: bool) {
             let refused = appended.is_err() || mailbox.maintain().is_err();
             assert_eq!(mailbox.append(&Batch::default()).is_err(), refused, "broken stays broken");
             drop(mailbox);
+            after_crash(folder.path());
             mailbox = open(folder.path());
             model.append_with_gaps(&batch, &elsewhere).unwrap();
             let is_whole = everything(&mailbox) == everything(&model);
