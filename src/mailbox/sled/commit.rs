@@ -1,5 +1,7 @@
 //! Writing one commit, in the order that `layout` gives.
 
+use bytes::Bytes;
+
 use super::changes::Changes;
 use super::codec::{put_number, seal};
 use super::layout::{
@@ -10,6 +12,7 @@ use super::segment::{
     Change, Directory, Entry, Frame, IdEntry, encode_changes, encode_directory, encode_ids,
     encode_part, encode_segment, runs_of,
 };
+use super::shared::{PayloadAt, shared_payloads, shared_segments};
 use super::store::Store;
 use crate::mailbox::MailboxError;
 
@@ -33,14 +36,14 @@ pub(super) struct LogEnd {
 /// One log value to be: a segment and its parts.
 struct Packed<'a> {
     entries: Vec<Entry>,
-    /// What goes into parts: a large payload or changes.
-    large: Option<&'a [u8]>,
+    /// What goes into parts: a large or shared payload, or changes.
+    large: Option<Bytes>,
     changes: &'a [u8],
 }
 
 impl Packed<'_> {
     fn parts(&self) -> u32 {
-        self.large.map_or(0, |bytes| bytes.len().div_ceil(PART_BYTES) as u32)
+        self.large.as_ref().map_or(0, |bytes| bytes.len().div_ceil(PART_BYTES) as u32)
     }
 }
 
@@ -91,8 +94,8 @@ impl LogEnd {
         for (at, mut value) in packed.into_iter().enumerate() {
             let id = self.next_id;
             let parts = value.parts();
-            for (bytes, part_id) in value.large.unwrap_or_default().chunks(PART_BYTES).zip(id + 1..)
-            {
+            let large = value.large.take().unwrap_or_default();
+            for (bytes, part_id) in large.chunks(PART_BYTES).zip(id + 1..) {
                 let part = encode_part(part_id, id, bytes);
                 store.put_log(log_key(part_id, VALUE_SLOT), part)?;
             }
@@ -157,17 +160,21 @@ pub(super) fn apply_changes(store: &Store, changes: &[Change]) -> Result<(), Mai
     Ok(())
 }
 
-/// Messages into values of a bounded size, in order; the changes with the last, or by themselves.
+/// Messages into values of a bounded size, in order, those that share a payload at the end; the changes with the
+/// last, or by themselves.
 fn pack<'a>(entries: &'a [Entry], changes: &'a [u8]) -> Vec<Packed<'a>> {
     let mut packed: Vec<Packed<'a>> = Vec::new();
     let mut room = 0;
-    for entry in entries {
+    let shared = shared_payloads(entries);
+    let is_shared =
+        |entry: &&Entry| PayloadAt::of(entry).is_some_and(|at| shared.contains_key(&at));
+    for entry in entries.iter().filter(|entry| !is_shared(entry)) {
         let bytes = entry.bytes();
         let large = bytes > MAX_SEGMENT_BYTES;
         if large || bytes > room {
             packed.push(Packed {
                 entries: Vec::new(),
-                large: large.then_some(&entry.content.payload),
+                large: large.then(|| entry.content.payload.clone()),
                 changes: &[],
             });
             room = if large { 0 } else { MAX_SEGMENT_BYTES };
@@ -175,12 +182,17 @@ fn pack<'a>(entries: &'a [Entry], changes: &'a [u8]) -> Vec<Packed<'a>> {
         room = room.saturating_sub(bytes);
         packed.last_mut().expect("one was just pushed").entries.push(entry.clone());
     }
+    for entries in shared_segments(entries, &shared) {
+        let large = entries.first().map(|entry| entry.content.payload.clone());
+        packed.push(Packed { entries, large, changes: &[] });
+    }
     match packed.last_mut() {
         Some(last) if changes.len() <= MAX_INLINE_CHANGES_BYTES => last.changes = changes,
         Some(_) | None => packed.push(if changes.len() <= MAX_SEGMENT_BYTES {
             Packed { entries: Vec::new(), large: None, changes }
         } else {
-            Packed { entries: Vec::new(), large: Some(changes), changes: &[] }
+            let large = Some(Bytes::copy_from_slice(changes));
+            Packed { entries: Vec::new(), large, changes: &[] }
         }),
     }
     packed

@@ -6,16 +6,18 @@
 //! higher id has a place, so a crash between any two writes leaves every message where it can be read. Of a
 //! finished message whose id is remembered, only the id is written again.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::SledMailbox;
 use super::changes::Changes;
 use super::keeper::Job;
-use super::layout::directory_key;
+use super::layout::{MAX_SEGMENT_BYTES, directory_key};
 use super::replay::read_segment;
 use super::rotate::Step;
 use super::segment::{Entry, Segment, decode_directory};
+use super::shared::{PayloadAt, shared_payloads};
 use super::usage::GenerationUse;
 use crate::mailbox::MailboxError;
 use crate::model::{Content, QueueId, Seq};
@@ -156,7 +158,11 @@ impl SledMailbox {
             return Ok(Step::Idle);
         }
         if is_over || pass.bytes >= GATHER_BYTES {
-            pass.gathered.sort_by_key(|entry| std::cmp::Reverse((entry.queue, entry.seq)));
+            // Those that share a payload one after the other, after all others.
+            let shared = shared_payloads(&pass.gathered);
+            let rank = |entry: &Entry| PayloadAt::of(entry).and_then(|at| shared.get(&at).copied());
+            pass.gathered
+                .sort_by_cached_key(|entry| Reverse((rank(entry), entry.queue, entry.seq)));
             pass.is_writing = true;
         }
         Ok(Step::More)
@@ -180,16 +186,19 @@ impl SledMailbox {
         let damaged = |what: String| self.store.damaged(super::codec::Corrupt(what));
         let segment = read_segment(&self.store, id)?
             .ok_or_else(|| damaged(format!("segment {id} is not there")))?;
+        let mut payload = None;
         for (queue, seq, live) in needed {
+            let was_read = payload.is_some();
             let content = match live {
-                true => self.base_content(&segment, queue, seq)?,
+                true => self.content_sharing(&segment, queue, seq, &mut payload)?,
                 false => self.id_only(&segment, queue, seq)?,
             };
             let (at, _) = segment
                 .info(queue, seq)
                 .ok_or_else(|| damaged(format!("segment {id} misses {seq}")))?;
             let entry = Entry { queue, seq, at, content: Arc::new(content) };
-            pass.bytes += entry.bytes();
+            // A payload that messages share is in RAM once.
+            pass.bytes += if was_read { entry.own_bytes() } else { entry.bytes() };
             pass.gathered.push(entry);
         }
         Ok(())
@@ -211,10 +220,8 @@ impl SledMailbox {
         let mut log_end = self.log_end();
         let changes = {
             let index = self.index();
-            let (mut entries, mut bytes) = (Vec::new(), 0);
-            while bytes < STEP_BYTES
-                && let Some(mut entry) = pass.gathered.pop()
-            {
+            let (mut entries, mut size) = (Vec::new(), StepSize::default());
+            while let Some(mut entry) = pass.gathered.pop_if(|entry| size.has_room_for(entry)) {
                 let Some(queue) = index.queues.get(&entry.queue) else { continue };
                 // It may have been finished since it was gathered.
                 if queue.progress.is_finished(entry.seq.0) {
@@ -223,7 +230,7 @@ impl SledMailbox {
                     }
                     entry.content = Arc::new(Content::placeholder(entry.content.id()));
                 }
-                bytes += entry.bytes();
+                size.add(&entry);
                 entries.push(entry);
             }
             Changes::rewriting(entries, &index)
@@ -237,6 +244,37 @@ impl SledMailbox {
             (pass.is_writing, pass.bytes) = (false, 0);
         }
         Ok(Step::More)
+    }
+}
+
+/// What one step writes. Messages that share a payload stay together as far as one segment can hold them: each
+/// step that has some of them writes it again.
+#[derive(Debug, Default)]
+struct StepSize {
+    bytes: usize,
+    /// The payload of the last message, and bytes of messages that have it.
+    last: Option<(PayloadAt, usize)>,
+}
+
+impl StepSize {
+    /// What messages before it with the same payload take.
+    fn sharing(&self, entry: &Entry) -> Option<usize> {
+        let (last, own_bytes) = self.last?;
+        (PayloadAt::of(entry) == Some(last)).then_some(own_bytes)
+    }
+
+    fn has_room_for(&self, entry: &Entry) -> bool {
+        match self.sharing(entry) {
+            Some(own_bytes) => own_bytes + entry.own_bytes() <= MAX_SEGMENT_BYTES,
+            None => self.bytes < STEP_BYTES,
+        }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        let shared = self.sharing(entry);
+        self.bytes += if shared.is_some() { entry.own_bytes() } else { entry.bytes() };
+        let own_bytes = shared.unwrap_or(0) + entry.own_bytes();
+        self.last = PayloadAt::of(entry).map(|at| (at, own_bytes));
     }
 }
 

@@ -31,6 +31,7 @@ mod salvage;
 mod scan;
 mod sealed;
 mod segment;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;

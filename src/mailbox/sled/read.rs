@@ -192,15 +192,35 @@ impl SledMailbox {
         queue: QueueId,
         seq: Seq,
     ) -> Result<Content, MailboxError> {
+        let mut payload = self.cache.shared_payload(segment.id);
+        let content = self.content_sharing(segment, queue, seq, &mut payload)?;
+        if segment.shares_payload() {
+            self.cache.keep_shared_payload(segment.id, &content.payload);
+        }
+        Ok(content)
+    }
+
+    /// As accepted; `payload` is what the segment's parts hold, once one of its messages was read.
+    pub(super) fn content_sharing(
+        &self,
+        segment: &Segment,
+        queue: QueueId,
+        seq: Seq,
+        payload: &mut Option<Bytes>,
+    ) -> Result<Content, MailboxError> {
         let parts = |len: usize| {
-            let bytes = read_parts(&self.store, segment.id, segment.frame.parts);
-            let bytes = bytes.map_err(ReadError::Mailbox)?;
+            let bytes = match payload.take() {
+                Some(bytes) => bytes,
+                None => read_parts(&self.store, segment.id, segment.frame.parts)
+                    .map(Bytes::from)
+                    .map_err(ReadError::Mailbox)?,
+            };
             if bytes.len() != len {
                 let what =
                     format!("message {seq} of queue {queue} has {} bytes of {len}", bytes.len());
                 return Err(ReadError::Corrupt(Corrupt(what)));
             }
-            Ok(Bytes::from(bytes))
+            Ok(payload.insert(bytes).clone())
         };
         segment.content(queue, seq, parts).map_err(|error| match error {
             ReadError::Mailbox(error) => error,

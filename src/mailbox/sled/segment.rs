@@ -37,8 +37,13 @@ pub(super) struct Entry {
 impl Entry {
     /// More than the bytes it needs in a segment, and than its id needs among the ids.
     pub(super) fn bytes(&self) -> usize {
+        self.own_bytes() + self.content.payload.len()
+    }
+
+    /// The same without the payload: what it needs where that is in the segment's parts.
+    pub(super) fn own_bytes(&self) -> usize {
         // Three numbers of a message, and a run of its own: at most 10 bytes each.
-        self.content.header.json().len() + self.content.payload.len() + 64
+        self.content.header.json().len() + 64
     }
 }
 
@@ -103,8 +108,8 @@ pub(super) fn runs_of(entries: &mut [Entry]) -> Vec<DirectoryRun> {
     runs
 }
 
-/// A segment's bytes. `entries` are in the order of `runs`. With parts, the only message's payload is not
-/// among them. `changes` belong to a final value.
+/// A segment's bytes. `entries` are in the order of `runs`. With parts, the payload is not among them: it is
+/// the only message's, or one that all of them share. `changes` belong to a final value.
 pub(super) fn encode_segment(
     id: u64,
     frame: Frame,
@@ -112,8 +117,8 @@ pub(super) fn encode_segment(
     entries: &[Entry],
     changes: Option<&[u8]>,
 ) -> Vec<u8> {
-    let size: usize = entries.iter().map(Entry::bytes).sum();
-    let mut out = begin_value(id, if frame.parts == 0 { size + 64 } else { 64 });
+    let size = if frame.parts == 0 { Entry::bytes } else { Entry::own_bytes };
+    let mut out = begin_value(id, entries.iter().map(size).sum::<usize>() + 64);
     out.push(SEGMENT);
     put_number(&mut out, frame.commit);
     put_number(&mut out, frame.first_id);
@@ -305,7 +310,12 @@ impl Segment {
         Some((place.at, u64::from(place.header_len) + u64::from(place.payload_len)))
     }
 
-    /// The message; `parts` gives the payload of a large one.
+    /// More than one message, all with the payload that is in its parts.
+    pub(super) fn shares_payload(&self) -> bool {
+        self.frame.parts > 0 && self.places.len() > 1
+    }
+
+    /// The message; `parts` gives the payload of a large or shared one.
     pub(super) fn content<E: From<Corrupt>>(
         &self,
         queue: QueueId,

@@ -3,6 +3,7 @@
 
 mod compaction;
 mod rotation;
+mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};

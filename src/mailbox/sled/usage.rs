@@ -1,7 +1,7 @@
 //! Who needs what: runs, their segments, and the generations of these.
 
 use super::index::{Index, Queue, Run};
-use super::layout::MAX_SEGMENT_BYTES;
+use super::layout::{MAX_SEGMENT_BYTES, PART_BYTES};
 use super::segment::{Directory, DirectoryRun};
 use crate::model::QueueId;
 
@@ -17,17 +17,24 @@ pub(super) struct Use {
     pub(super) count: u32,
     /// Runs of it that some queue lists: its directory and ids are needed.
     pub(super) runs: u32,
+    /// Values after it that hold a large or shared payload.
+    pub(super) parts: u32,
     /// Header and payload bytes of all its messages.
     pub(super) bytes: u64,
 }
 
 impl Use {
-    /// Bytes of its unfinished messages, if all were of one size.
+    /// Bytes of its unfinished messages, if all were of one size; not more than it can have on disk, where a
+    /// payload that they share is once.
     fn live_bytes(&self) -> u64 {
-        match self.live {
+        let live = match self.live {
             0 => 0,
             live if live == self.count => self.bytes,
             live => self.bytes / u64::from(self.count.max(1)) * u64::from(live),
+        };
+        match self.parts {
+            0 => live,
+            parts => live.min(u64::from(parts) * PART_BYTES as u64 + MAX_SEGMENT_BYTES as u64),
         }
     }
 
@@ -67,7 +74,7 @@ impl Index {
     /// Takes a committed segment in. Its queues are there. Where it has places that another segment had, they
     /// are its own from now on.
     pub(super) fn add_segment(&mut self, id: u64, directory: &Directory) {
-        let mut used = Use::default();
+        let mut used = Use { parts: directory.parts, ..Use::default() };
         for &DirectoryRun { queue, first, count, bytes, .. } in &directory.runs {
             used.count += count;
             used.bytes += bytes;

@@ -1,6 +1,6 @@
 //! From lines to a store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +15,9 @@ use crate::model::{
 /// A commit is written when it has so many operations or bytes.
 const BATCH_OPS: usize = 1024;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Payloads of at least so many bytes are looked for among those that came lately, of which so many are kept.
+const MIN_SHARED_BYTES: usize = 1024;
+const PAYLOADS_BYTES: usize = 32 * 1024 * 1024;
 
 /// Fills an empty store. Lines come in the order of [`Line`]; each is checked before it is taken.
 #[derive(Debug)]
@@ -29,6 +32,32 @@ pub struct Import<'a, S> {
     batch: Batch,
     bytes: usize,
     elsewhere: BTreeMap<QueueId, Elsewhere>,
+    payloads: Payloads,
+}
+
+/// Payloads that came lately. Of an event that went to many queues it comes with each of them; in RAM, and so
+/// in the store that is written, they share it.
+#[derive(Debug, Default)]
+struct Payloads {
+    known: HashSet<Bytes>,
+    bytes: usize,
+}
+
+impl Payloads {
+    /// The same bytes, and whether they were known.
+    fn share(&mut self, payload: Bytes) -> (Bytes, bool) {
+        if let Some(known) = self.known.get(&payload) {
+            return (known.clone(), true);
+        }
+        if (MIN_SHARED_BYTES..=PAYLOADS_BYTES).contains(&payload.len()) {
+            if self.bytes + payload.len() > PAYLOADS_BYTES {
+                *self = Self::default();
+            }
+            self.bytes += payload.len();
+            self.known.insert(payload.clone());
+        }
+        (payload, false)
+    }
 }
 
 impl<'a, S: Durable> Import<'a, S> {
@@ -44,6 +73,7 @@ impl<'a, S: Durable> Import<'a, S> {
             batch: Batch::default(),
             bytes: 0,
             elsewhere: BTreeMap::new(),
+            payloads: Payloads::default(),
         }
     }
 
@@ -134,8 +164,10 @@ impl<'a, S: Durable> Import<'a, S> {
         at: Timestamp,
         content: Content,
     ) -> Result<(), TransferError> {
-        let content = Arc::new(content);
-        let bytes = size(&content);
+        let Content { header, payload } = content;
+        let (payload, is_known) = self.payloads.share(payload);
+        let content = Arc::new(Content { header, payload });
+        let bytes = if is_known { content.header.json().len() } else { size(&content) };
         self.put(Op::Append { queue, seq, at, content, entry: None }, bytes)
     }
 

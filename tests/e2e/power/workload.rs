@@ -119,6 +119,8 @@ impl Workload {
             0..8 => (0..self.random.usize(20..200)).for_each(|_| self.append(600, &mut ops)),
             // More than one of sled's segments at once.
             8 => (0..self.random.usize(3..9)).for_each(|_| self.append(2_000_000, &mut ops)),
+            // An event for many queues, which share its payload.
+            13..17 => self.publish(&mut ops),
             // A queue is worked off.
             9..13 => {
                 let queue = self.queue();
@@ -127,7 +129,7 @@ impl Workload {
                 all.into_iter().for_each(|seq| self.finish(queue, seq, &mut ops));
             }
             // As many as the broker puts into one batch.
-            13..40 if self.load == Load::Edits => {
+            17..44 if self.load == Load::Edits => {
                 (0..self.random.usize(1..24)).for_each(|_| self.revise(500_000, &mut ops));
                 (0..self.random.usize(0..8)).for_each(|_| self.finish_one(&mut ops));
             }
@@ -196,6 +198,18 @@ impl Workload {
         self.waiting.push((queue, seq.0, 0));
         let content = self.content(queue, seq.0, max_bytes);
         ops.push(Op::Append { queue, seq, at, content, entry: None });
+    }
+
+    fn publish(&mut self, ops: &mut Vec<Op>) {
+        let first = ops.len();
+        (0..self.random.usize(2..12)).for_each(|_| self.append(60_000, ops));
+        let mut shared = None;
+        for op in ops.iter_mut().skip(first) {
+            let Op::Append { content, .. } = op else { continue };
+            let Content { header, payload } = content.as_ref().clone();
+            let payload = shared.get_or_insert(payload).clone();
+            *content = Arc::new(Content { header, payload });
+        }
     }
 
     /// Bytes of which every part says where it belongs.
