@@ -72,7 +72,7 @@ const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
 
 /// Values of design.md 7 that come later.
 const LATER_VALUES: [(&str, &[&str]); 2] =
-    [("mailbox", &["replicated"]), ("on_failure", &["dead-letter", "drop"])];
+    [("mailbox", &["replicated"]), ("on_failure", &["drop"])];
 
 /// How alike two keys must be for one to be meant by the other (1: the same).
 const ALIKE: f64 = 0.7;

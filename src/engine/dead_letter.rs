@@ -1,6 +1,8 @@
 //! Dead letters: messages that leave their queue for another, with a reason (design.md rules 4 and 5).
 //!
-//! One reason so far: `max-length`. A queue with `overflow = "dead-letter-oldest"` takes a message that goes
+//! A message whose worker rejects it (`rejected`), or whose attempts are used up in a queue with `on_failure =
+//! "dead-letter"` (`attempts`), goes in the commit of its failure. If its dead-letter queue can't take it, it blocks. A
+//! queue with `overflow = "dead-letter-oldest"` takes a message that goes
 //! beyond its bounds, and its oldest go to its dead-letter queue, each in one commit with its arrival there.
 //! Oldest is what it says, a blocked head too; only what a worker has or an operator edits stays. A
 //! dead-letter queue never does this itself: when it is full, the queues before it refuse as others do.
@@ -10,8 +12,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Content, Finish, Header, MessageId, MessageState, Overflow, QueueName, QueueSettings,
-    RejectCode, Rejection, Seq, StoredMessage, WorkError,
+    Content, Finish, Header, MessageId, MessageRecord, MessageState, Overflow, QueueName,
+    QueueSettings, RejectCode, Rejection, Seq, StoredMessage, WorkError,
 };
 
 use super::queue::{Queue, QueueIndex};
@@ -21,8 +23,39 @@ use super::window::Entry;
 use super::worker::broker;
 use super::{Effect, Effects, Engine};
 
-/// Why a message is a dead letter, in the header's `dead_letter.reason`: its queue was full.
-const MAX_LENGTH: &str = "max-length";
+/// Why a message is a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Its queue was full.
+    MaxLength,
+    /// Its worker asked for it.
+    Rejected,
+    /// Its attempts are used up.
+    Attempts,
+}
+
+impl Reason {
+    /// As it stands in the header's `dead_letter.reason`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxLength => "max-length",
+            Self::Rejected => "rejected",
+            Self::Attempts => "attempts",
+        }
+    }
+
+    /// For callers that wait.
+    const fn told(self) -> &'static str {
+        match self {
+            Self::MaxLength => "its queue was full",
+            Self::Rejected => "its worker rejected it",
+            Self::Attempts => "its attempts are used up",
+        }
+    }
+}
+
+/// What `dead_letter` is in the settings unless it is set: such queues' dead-letter queues are known by their names.
+const BY_NAME: &str = "{queue}.dead";
 /// Messages, and their bytes, that a queue may hold beyond its bounds while its oldest are read from the store
 /// to be moved: a few reads' worth. Beyond, producers are refused.
 const MAX_UNSHED: u64 = 1_024;
@@ -50,14 +83,22 @@ pub(super) struct Beyond {
 }
 
 impl Engine {
-    /// A queue that dead-letters makes its target a dead-letter queue, whether that is there yet or not.
+    /// A queue makes its target a dead-letter queue, whether that is there yet or not: a worker may always reject.
     pub(super) fn note_dead_letters(&mut self, at: QueueIndex) {
         let record = &self.queue(at).record;
-        if record.settings.overflow == Overflow::DeadLetterOldest
+        if record.settings.dead_letter != BY_NAME
             && let Ok(target) = record.settings.dead_letter_of(&record.name)
         {
             self.dead_letter_queues.insert(target);
         }
+    }
+
+    /// Whether dead letters of another queue go there.
+    fn is_dead_letter_queue(&self, name: &QueueName) -> bool {
+        let before = name.as_str().strip_suffix(BY_NAME.trim_start_matches("{queue}"));
+        let before = before.and_then(|before| self.by_name.get(&QueueName::new(before).ok()?));
+        let by_name = |&at: &QueueIndex| self.queue(at).record.settings.dead_letter == BY_NAME;
+        self.dead_letter_queues.contains(name) || before.is_some_and(by_name)
     }
 
     /// Whether a queue may go beyond its bounds because its oldest make room.
@@ -100,15 +141,12 @@ impl Engine {
         id: &MessageId,
     ) -> Option<(QueueIndex, Seq)> {
         let queue = self.queue(at);
-        match queue.record.settings.overflow {
-            Overflow::Reject => None,
-            Overflow::DeadLetterOldest if queue.is_unfinished(seq) => None,
-            Overflow::DeadLetterOldest => {
-                let target = queue.record.settings.dead_letter_of(&queue.record.name).ok()?;
-                let &at = self.by_name.get(&target)?;
-                Some((at, self.queue(at).dedup.find(id)?))
-            }
+        if queue.is_unfinished(seq) {
+            return None;
         }
+        let target = queue.record.settings.dead_letter_of(&queue.record.name).ok()?;
+        let &at = self.by_name.get(&target)?;
+        Some((at, self.queue(at).dedup.find(id)?))
     }
 
     /// Why nothing can be dead-lettered from a queue now.
@@ -117,7 +155,7 @@ impl Engine {
         name: &QueueName,
         settings: &QueueSettings,
     ) -> Result<(), String> {
-        if self.dead_letter_queues.contains(name) {
+        if self.is_dead_letter_queue(name) {
             return Err("it is a dead-letter queue itself".to_owned());
         }
         let target = settings.dead_letter_of(name)?;
@@ -150,7 +188,7 @@ impl Engine {
                 return;
             }
             let entry = Entry { content: Arc::clone(&entry.content), ..*entry };
-            if !self.dead_letter(at, entry, MAX_LENGTH, out) {
+            if self.dead_letter(at, entry, None, Reason::MaxLength, out).is_err() {
                 return;
             }
         }
@@ -228,7 +266,7 @@ impl Engine {
             let entry = Entry { seq, accepted_at, content, unreadable: false };
             goes_on = message.seq == seq
                 && message.unreadable.is_none()
-                && self.dead_letter(at, entry, MAX_LENGTH, out);
+                && self.dead_letter(at, entry, None, Reason::MaxLength, out).is_ok();
             if !goes_on {
                 break;
             }
@@ -239,19 +277,19 @@ impl Engine {
         self.offer(at, out);
     }
 
-    /// Moves one message; `false` if its dead-letter queue can't take it now.
-    fn dead_letter(
+    /// Moves one message, whose newest record may not be kept yet; or says why its dead-letter queue can't take it
+    /// now.
+    pub(super) fn dead_letter(
         &mut self,
         at: QueueIndex,
         entry: Entry,
-        reason: &'static str,
+        newest: Option<&MessageRecord>,
+        reason: Reason,
         out: &mut Effects,
-    ) -> bool {
+    ) -> Result<(), String> {
         let record = self.queue(at).record.clone();
-        if self.has_dead_letter_room(&record.name, &record.settings).is_err() {
-            return false;
-        }
-        let Ok(target) = record.settings.dead_letter_of(&record.name) else { return false };
+        self.has_dead_letter_room(&record.name, &record.settings)?;
+        let target = record.settings.dead_letter_of(&record.name)?;
         let target_at = match self.by_name.get(&target) {
             Some(&at) => at,
             None => {
@@ -260,25 +298,31 @@ impl Engine {
             }
         };
         let seq = entry.seq;
-        let content = self.dead(at, &entry, reason);
+        let newest = newest.or_else(|| self.queue(at).records.get(&seq));
+        let content = self.dead(at, &entry, newest, reason.as_str());
         self.append(target_at, content, None, out);
         self.retire_entry(at, entry, Finish::DeadLettered, out);
         let error = WorkError {
-            code: reason.to_owned(),
-            message: format!("its queue was full; it is in {target}"),
+            code: reason.as_str().to_owned(),
+            message: format!("{}; it is in {target}", reason.told()),
             detail: String::new(),
         };
         let end = CallEnd::without_reply(crate::model::CallStatus::Failed, error);
         self.end_calls(at, seq, end, out);
         self.touch(at);
         self.offer(target_at, out);
-        true
+        Ok(())
     }
 
     /// The message with where it comes from and why in its header.
-    fn dead(&self, at: QueueIndex, entry: &Entry, reason: &str) -> Content {
+    fn dead(
+        &self,
+        at: QueueIndex,
+        entry: &Entry,
+        record: Option<&MessageRecord>,
+        reason: &str,
+    ) -> Content {
         let queue = self.queue(at);
-        let record = queue.records.get(&entry.seq);
         let mut came_from = json!({
             "queue": queue.record.name.as_str(),
             "seq": entry.seq.0,

@@ -10,6 +10,7 @@ use crate::model::{
     WorkerId, limits,
 };
 
+use super::dead_letter::Reason;
 use super::journal;
 use super::queue::QueueIndex;
 use super::request::CallEnd;
@@ -233,14 +234,10 @@ impl Engine {
         };
         retry::count_failure(&mut record, attempt);
         let attempts = lease.content.header.max_attempts();
-        let policy = &queue.record.settings.retry;
-        let retry_in_ms = match retry::decide(policy, attempts, &record, failure, &mut self.rng) {
-            Verdict::Block(why) => {
-                let id = lease.content.id().clone();
-                self.block(at, (seq, id), record, why, out);
-                self.free_line(&lease);
-                return self.offer(at, out);
-            }
+        let settings = &queue.record.settings;
+        let retry_in_ms = match retry::decide(settings, attempts, &record, failure, &mut self.rng) {
+            Verdict::Block(why) => return self.give_up(lease, record, why, out),
+            Verdict::DeadLetter(reason) => return self.bury(lease, record, reason, out),
             Verdict::Again => {
                 record.state = MessageState::Ready;
                 record.due = None;
@@ -266,6 +263,34 @@ impl Engine {
         self.put_record(at, seq, record, out);
         self.free_line(&lease);
         self.offer(at, out);
+    }
+
+    /// An attempt was the last one: the message blocks.
+    fn give_up(
+        &mut self,
+        lease: Lease,
+        record: MessageRecord,
+        why: Option<String>,
+        out: &mut Effects,
+    ) {
+        let id = lease.content.id().clone();
+        self.block(lease.queue, (lease.seq, id), record, why, out);
+        self.free_line(&lease);
+        self.offer(lease.queue, out);
+    }
+
+    /// An attempt was the last one: the message goes to the dead-letter queue, or blocks if that can't take it.
+    fn bury(&mut self, lease: Lease, record: MessageRecord, reason: Reason, out: &mut Effects) {
+        match self.dead_letter(lease.queue, lease.entry(), Some(&record), reason, out) {
+            Err(why) => {
+                let why = format!("it can't be dead-lettered: {why}");
+                self.give_up(lease, record, Some(why), out);
+            }
+            Ok(()) => {
+                self.free_line(&lease);
+                self.offer(lease.queue, out);
+            }
+        }
     }
 
     /// What comes of a lease is decided: where messages may overtake, others of its order key may go.

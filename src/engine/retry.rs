@@ -1,8 +1,11 @@
 //! What a failed attempt leads to (design.md rule 4).
 
 use crate::model::{
-    Attempt, AttemptEnd, Backoff, MessageRecord, NackAction, Retry, WorkError, limits,
+    Attempt, AttemptEnd, Backoff, MessageRecord, NackAction, OnFailure, QueueSettings, Retry,
+    WorkError, limits,
 };
+
+use super::dead_letter::Reason;
 
 /// Workers lost in a row with the same message before the queue blocks: a message that kills its workers
 /// must not go through all of them for ever, and five restarts of a healthy worker in a row are not
@@ -25,6 +28,8 @@ pub(super) enum Verdict {
     After(u64),
     /// The queue stops; the text says why beyond the error, if there is more to say.
     Block(Option<String>),
+    /// It goes to the dead-letter queue.
+    DeadLetter(Reason),
 }
 
 /// How an attempt failed.
@@ -42,26 +47,28 @@ pub(super) struct Failure {
 /// to `MAX_LOST_IN_A_ROW`. A NACK, and a lease that is over while the worker is still heard (it is stuck
 /// on this message), use up one of `max_attempts` (the header's) or else of the policy's attempts.
 pub(super) fn decide(
-    policy: &Retry,
+    settings: &QueueSettings,
     max_attempts: Option<u32>,
     record: &MessageRecord,
     failure: Failure,
     rng: &mut fastrand::Rng,
 ) -> Verdict {
+    let policy = &settings.retry;
+    let used_up = |why| match settings.on_failure {
+        OnFailure::Block => Verdict::Block(why),
+        OnFailure::DeadLetter => Verdict::DeadLetter(Reason::Attempts),
+    };
     match failure.end {
         AttemptEnd::WorkerLost if record.lost_in_a_row < MAX_LOST_IN_A_ROW => Verdict::Again,
-        AttemptEnd::WorkerLost => Verdict::Block(Some(format!(
+        AttemptEnd::WorkerLost => used_up(Some(format!(
             "{} workers in a row were lost while they had this message",
             record.lost_in_a_row
         ))),
         AttemptEnd::Nack | AttemptEnd::LeaseOver => match failure.action {
             NackAction::Block => Verdict::Block(None),
-            NackAction::DeadLetter => Verdict::Block(Some(
-                "the worker asked for dead-letter, which this version doesn't have: blocked instead"
-                    .to_owned(),
-            )),
+            NackAction::DeadLetter => Verdict::DeadLetter(Reason::Rejected),
             NackAction::Retry if record.round >= max_attempts.unwrap_or(policy.attempts) => {
-                Verdict::Block(None)
+                used_up(None)
             }
             NackAction::Retry => Verdict::After(match failure.delay_ms {
                 Some(ms) => ms.min(MAX_RETRY_DELAY_MS),
@@ -130,15 +137,16 @@ mod tests {
     const NACK: Failure =
         Failure { end: AttemptEnd::Nack, action: NackAction::Retry, delay_ms: None };
 
-    fn policy(attempts: u32) -> Retry {
-        Retry { attempts, jitter: 0.0, ..Retry::default() }
+    fn policy(attempts: u32) -> QueueSettings {
+        let retry = Retry { attempts, jitter: 0.0, ..Retry::default() };
+        QueueSettings { retry, ..QueueSettings::default() }
     }
 
     fn after(rounds: u32, lost: u32) -> MessageRecord {
         MessageRecord { round: rounds, lost_in_a_row: lost, ..MessageRecord::default() }
     }
 
-    fn decided(policy: &Retry, record: &MessageRecord, failure: Failure) -> Verdict {
+    fn decided(policy: &QueueSettings, record: &MessageRecord, failure: Failure) -> Verdict {
         decide(policy, None, record, failure, &mut fastrand::Rng::with_seed(1))
     }
 
@@ -187,6 +195,22 @@ mod tests {
         let block = Failure { action: NackAction::Block, ..NACK };
         assert_eq!(decided(&policy(2), &after(1, 0), delay), Verdict::After(5));
         assert_eq!(decided(&policy(9), &after(1, 0), block), Verdict::Block(None));
+    }
+
+    #[test]
+    fn what_is_used_up_or_rejected_is_a_dead_letter_where_that_is_asked_for() {
+        let buries = QueueSettings { on_failure: OnFailure::DeadLetter, ..policy(2) };
+        let reject = Failure { action: NackAction::DeadLetter, ..NACK };
+        assert_eq!(decided(&buries, &after(1, 0), NACK), Verdict::After(1_000));
+        assert_eq!(decided(&buries, &after(2, 0), NACK), Verdict::DeadLetter(Reason::Attempts));
+        assert_eq!(
+            decided(&policy(9), &after(1, 0), reject),
+            Verdict::DeadLetter(Reason::Rejected)
+        );
+        let block = Failure { action: NackAction::Block, ..NACK };
+        assert_eq!(decided(&buries, &after(1, 0), block), Verdict::Block(None));
+        let lost = Failure { end: AttemptEnd::WorkerLost, ..NACK };
+        assert_eq!(decided(&buries, &after(0, 5), lost), Verdict::DeadLetter(Reason::Attempts));
     }
 
     #[test]

@@ -209,13 +209,25 @@ impl Ordering {
     }
 }
 
-/// What happens when attempts are used up. `dead-letter` and `drop` come in a later version.
+/// What happens when attempts are used up. `drop` comes in a later version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// The queue stops until an operator decides.
     #[default]
     Block,
+    /// The message goes to the dead-letter queue, and its queue goes on.
+    DeadLetter,
+}
+
+impl OnFailure {
+    /// The word used in the configuration and on screens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DeadLetter => "dead-letter",
+        }
+    }
 }
 
 /// What happens to a message beyond `max_messages` or `max_bytes`.

@@ -107,3 +107,21 @@ fn a_blocked_order_key_holds_its_own_messages_only_and_is_listed() {
     let none = broker.run(&["queue", "keys", "orders"], b"");
     assert_eq!(none, "no order key stands\n");
 }
+
+#[test]
+fn a_message_whose_attempts_are_used_up_is_a_dead_letter_also_after_a_kill() {
+    let retry = "retry = { attempts = 2, backoff = \"fixed\", initial_ms = 20 }";
+    let mut broker =
+        Broker::start(&format!("[queues.\"*\"]\non_failure = \"dead-letter\"\n{retry}\n"));
+    send(&broker, "bills", &[], "bad");
+    send(&broker, "bills", &[], "good");
+    let _first = worker(&broker, "bills", "1");
+    settled(&mut broker, "bills", 0, 0);
+    broker.restart(Signal::SIGKILL);
+    settled(&mut broker, "bills.dead", 1, 0);
+    let dead = broker.get("/v1/queues/bills.dead/messages/1").expect("a message");
+    let from = &dead["header"]["dead_letter"];
+    assert_eq!((&from["reason"], &from["attempts"]), (&"attempts".into(), &2.into()), "{dead}");
+    assert!(from["error"].as_str().is_some_and(|error| error.contains("it is bad")), "{dead}");
+    assert_eq!(dead["payload"]["data"], "bad");
+}

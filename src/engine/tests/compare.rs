@@ -71,6 +71,7 @@ impl World {
     fn apply(&mut self, op: &Op, cause: &mut Cause, deliveries: &mut VecDeque<&Effect>) {
         let now = self.model.now;
         match op {
+            Op::Append { queue, .. } if self.is_for_the_dead(*queue) => {}
             Op::Append { queue, seq, content, .. } => {
                 let at = self.index_of(*queue);
                 let message = self.model.queues[at].message(seq.0);
@@ -94,8 +95,9 @@ impl World {
                 let payload = String::from_utf8_lossy(&content.payload);
                 assert_eq!(self.model.queues[at].message(seq.0).payload(), payload);
             }
-            Op::Finish { how: Finish::DeadLettered, .. } => {
-                panic!("no queue here dead-letters")
+            Op::Finish { queue, seq, how: Finish::DeadLettered } => {
+                let at = self.index_of(*queue);
+                assert!(self.model.queues[at].message(seq.0).over, "only by a worker's wish");
             }
             Op::Finish { queue, seq, how: Finish::Cancelled } => {
                 let at = self.index_of(*queue);

@@ -155,6 +155,7 @@ impl Sim {
 
     fn apply(&mut self, op: &Op) {
         match op {
+            Op::Append { queue, .. } if *queue != self.id() => {}
             Op::Append { seq, content, .. } => {
                 assert_eq!(seq.0, self.model.messages.len() as u64 + 1);
                 let key = content.header.key().map(str::to_owned);
@@ -317,7 +318,8 @@ impl Sim {
         let told = if self.rng.u8(0..3) > 0 {
             self.run(Event::Ack { worker, delivery, reply: Default::default() })
         } else {
-            let action = if self.rng.bool() { NackAction::Retry } else { NackAction::Block };
+            let actions = [NackAction::Retry, NackAction::Block, NackAction::DeadLetter];
+            let action = actions[self.rng.usize(0..3)];
             let delay_ms = [None, Some(0), Some(700)][self.rng.usize(0..3)];
             let error = WorkError::default();
             self.run(Event::Nack { worker, delivery, error, action, delay_ms })

@@ -9,6 +9,7 @@
 
 mod accepting;
 mod arriving;
+mod burying;
 mod calls;
 mod compare;
 mod competing;

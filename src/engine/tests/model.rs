@@ -207,7 +207,13 @@ impl ModelQueue {
         }
         message.lost = 0;
         message.round += 1;
-        if action != NackAction::Retry || message.round >= retry.attempts {
+        if action == NackAction::DeadLetter {
+            message.state = MessageState::Done;
+            message.over = true;
+            self.holds.remove(&lease.seq);
+            return;
+        }
+        if action == NackAction::Block || message.round >= retry.attempts {
             message.state = MessageState::Blocked;
             return;
         }
@@ -266,7 +272,7 @@ impl ModelQueue {
                 assert!(leased, "only what is delivered is done");
                 message.state = MessageState::Done;
             }
-            Finish::DeadLettered => panic!("no queue here dead-letters"),
+            Finish::DeadLettered => panic!("told by the failure"),
             Finish::Cancelled => assert_eq!(message.state, MessageState::Cancelled),
         }
         message.over = true;

@@ -456,6 +456,11 @@ impl World {
         index(self.engine.queue_name(id).expect("known"))
     }
 
+    /// Whether a queue isn't one of the run's, but holds their dead letters.
+    pub(super) fn is_for_the_dead(&self, id: crate::model::QueueId) -> bool {
+        self.engine.queue_name(id).is_some_and(|name| name.as_str().ends_with(".dead"))
+    }
+
     fn blocked_head(&self, at: usize) -> Option<u64> {
         let queue = &self.model.queues[at];
         queue.head().filter(|&head| queue.state(head, self.model.now) == MessageState::Blocked)
