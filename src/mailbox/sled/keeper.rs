@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::folder::io_error;
+use super::garbage::free_all_replaced;
 use super::generation::Generation;
 use super::manifest::folder_name;
 use super::sealed::{Removed, Sealed};
@@ -178,6 +179,7 @@ impl Keeping {
                 }
             }
             self.sealed.close_surplus();
+            free_all_replaced();
         }
     }
 

@@ -13,6 +13,7 @@ mod damage;
 mod files;
 mod find;
 mod folder;
+mod garbage;
 mod gather;
 mod generation;
 mod index;
@@ -171,6 +172,7 @@ impl SledMailbox {
         let segments =
             log_end.write(&self.store, &changes).inspect_err(|_| self.store.set_broken())?;
         changes.apply(&segments, &mut self.index_mut());
+        garbage::free_replaced();
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use super::SledOptions;
 use super::closed;
 use super::codec::Corrupt;
 use super::folder::{self, Lock, io_error, sync_folder};
+use super::garbage::free_replaced;
 use super::generation::Generation;
 use super::keeper::{Job, Keeper};
 use super::layout::{VALUE_SLOT, ids_key, log_key};
@@ -255,6 +256,7 @@ impl Store {
     pub(super) fn log_value(&self, id: u64) -> Result<Option<IVec>, MailboxError> {
         let Some(generation) = self.generation_of(id)? else { return Ok(None) };
         let value = generation.get(&generation.log, &log_key(id, VALUE_SLOT))?;
+        free_replaced();
         Ok(value.filter(|value| !value.is_empty()))
     }
 
@@ -284,6 +286,7 @@ impl Store {
         let generation = self.active().generation;
         self.write("flushing", || generation.sync())?;
         self.synced.fetch_max(written, Ordering::AcqRel);
+        free_replaced();
         Ok(())
     }
 
