@@ -29,8 +29,9 @@ pub(super) struct Generation {
     pub(super) state: Tree,
     folder: PathBuf,
     data: File,
-    /// Bytes written since it was opened, about.
+    /// Bytes written and bytes read by key since it was opened, about.
     written: AtomicU64,
+    bytes_read: AtomicU64,
     /// How far sled's log was in the file when the last sync began, in bytes.
     synced: AtomicI64,
     db: Db,
@@ -70,6 +71,7 @@ impl Generation {
             folder,
             data,
             written: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
             synced: AtomicI64::new(0),
             db,
         })
@@ -99,7 +101,10 @@ impl Generation {
     }
 
     pub(super) fn get(&self, tree: &Tree, key: &[u8]) -> Result<Option<IVec>, MailboxError> {
-        self.read(|| tree.get(key))
+        let value = self.read(|| tree.get(key))?;
+        let bytes = value.as_ref().map_or(0, |value| value.len());
+        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(value)
     }
 
     pub(super) fn read<T>(&self, f: impl FnOnce() -> ::sled::Result<T>) -> Result<T, MailboxError> {
@@ -143,6 +148,11 @@ impl Generation {
     /// Bytes written since it was opened, about.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Bytes read by key since it was opened, about: sled's cache may hold all of them.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// The length of sled's file in bytes.

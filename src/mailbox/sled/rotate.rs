@@ -124,7 +124,9 @@ impl Store {
     fn size(&self) -> u64 {
         let active = self.active();
         let file = active.generation.file_bytes().saturating_sub(FILE_SLACK_BYTES);
-        file.max(active.bytes_before + active.generation.written())
+        // Where `state` is large a restart alone must not lead to its being copied.
+        let before = active.bytes_before.min(self.options.rotate_bytes);
+        file.max(before + active.generation.written())
     }
 
     /// The active generation is left at this size.

@@ -10,6 +10,10 @@ use super::manifest::GenerationEntry;
 use super::salvage::{Role, Unopened};
 use crate::mailbox::MailboxError;
 
+/// A generation of which so many bytes have been read is opened anew: sled's cache holds nearly all of them.
+/// Mostly a generation has no more, and is read once.
+const MAX_READ_BYTES: u64 = 32 * 1024 * 1024;
+
 /// The sealed generations by first id.
 #[derive(Debug)]
 pub(super) struct Sealed {
@@ -173,24 +177,24 @@ impl Sealed {
         }
     }
 
-    /// Are more open than should be, or one with all that was written to it in sled's cache?
+    /// Are more open than should be, or one with too much in sled's cache?
     pub(super) fn has_surplus(&self) -> bool {
         let slots = self.slots();
         slots.open() > self.max_open || slots.by_first_id.values().any(Slot::is_full)
     }
 
     /// Closes what is open in excess and in nobody's hands, least recently used first. One that was written
-    /// until now is opened anew: sled's cache keeps nearly all that was written, and writes down where
-    /// everything is only when it opens a log; later opens are fast then.
+    /// until now, or of which much was read, is opened anew: sled's cache keeps nearly all of it, and sled
+    /// writes down where everything is only when it opens a log; later opens are fast then.
     pub(super) fn close_surplus(&self) {
-        while let Some((first_id, generation, is_unread)) = self.take_surplus() {
+        while let Some((first_id, generation, is_full)) = self.take_surplus() {
             let (folder, number) = {
                 let slots = self.slots();
                 let Some(slot) = slots.by_first_id.get(&first_id) else { continue };
                 (slot.folder.clone(), slot.number)
             };
             drop(generation);
-            let again = is_unread.then(|| self.open(&folder, number));
+            let again = is_full.then(|| self.open(&folder, number));
             let again = again.transpose().unwrap_or_else(|error| {
                 tracing::warn!(%error, "a part of the store can't be opened again");
                 None
@@ -231,8 +235,9 @@ impl Sealed {
         let by_use = closable.filter_map(|(&id, slot)| Some((!slot.is_full(), unused(slot)?, id)));
         let (_, _, first_id) = by_use.min()?;
         let slot = slots.by_first_id.get_mut(&first_id)?;
+        let is_full = slot.is_full();
         match std::mem::replace(&mut slot.database, Database::Busy) {
-            Database::Open { generation, .. } => Some((first_id, generation, slot.is_unread)),
+            Database::Open { generation, .. } => Some((first_id, generation, is_full)),
             Database::Closed | Database::Busy => None,
         }
     }
@@ -274,9 +279,16 @@ impl Drop for Pins {
 }
 
 impl Slot {
-    /// Is it open, and was written to since? Not while its files are copied: opening it anew writes some.
+    /// Is it open, and was written to since, or read a lot? Not while its files are copied: opening it anew
+    /// writes some.
     fn is_full(&self) -> bool {
-        self.is_unread && self.pins == 0 && matches!(self.database, Database::Open { .. })
+        match &self.database {
+            Database::Open { generation, .. } => {
+                let is_read = generation.bytes_read() > MAX_READ_BYTES;
+                self.pins == 0 && (self.is_unread || is_read)
+            }
+            Database::Closed | Database::Busy => false,
+        }
     }
 }
 

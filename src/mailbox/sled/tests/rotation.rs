@@ -98,6 +98,23 @@ pub(super) fn generations_without_any_needed_message_are_deleted_with_their_fold
 }
 
 #[test]
+fn a_generation_of_which_much_was_read_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_small(folder.path());
+    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
+    fill(&mailbox, 1..401);
+    let sealed = &mailbox.store.sealed;
+    let segment = mailbox.index().queues[&Q].segment_of(1).unwrap();
+    let bytes_read = || sealed.get(segment).unwrap().unwrap().bytes_read();
+    while !sealed.has_surplus() {
+        mailbox.store.log_value(segment).unwrap();
+    }
+    sealed.close_surplus();
+    assert_eq!(bytes_read(), 0);
+    assert_eq!(mailbox.read(Q, Seq(1), 1, 1).unwrap()[0].content.payload, vec![1; 2_000]);
+}
+
+#[test]
 fn the_store_is_read_while_it_rotates() {
     const LAST: u64 = 3_000;
     let folder = tempfile::tempdir().unwrap();
