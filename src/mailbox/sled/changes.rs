@@ -12,6 +12,7 @@ use super::layout::{
     PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
     queue_key, record_key, repair_key, revision_key, subscription_key,
 };
+use super::queue_record::stored;
 use super::segment::{Change, Directory, Entry};
 use crate::mailbox::{Elsewhere, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
@@ -60,7 +61,7 @@ impl Changes {
     fn take(&mut self, op: &Op, index: &Index) -> Result<(), MailboxError> {
         match op {
             Op::PutQueue(record) => {
-                self.put_json(queue_key(record.id), record)?;
+                self.put_json(queue_key(record.id), &stored(record))?;
                 self.queues.insert(record.id, record.clone());
             }
             Op::Append { queue, seq, at, content, entry: _ } => {

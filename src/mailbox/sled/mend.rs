@@ -19,6 +19,7 @@ use super::gather::{Gathered, Place, log_id};
 use super::index::{Queue, chunk_from};
 use super::layout::{CHANGES, CHUNK_PLACES, directory_key, floor_key, queue_key};
 use super::load::decode;
+use super::queue_record::stored;
 use super::raw::LogFile;
 use super::segment::{Directory, DirectoryRun, Frame, Segment, encode_segment};
 use crate::model::{Actor, PauseRecord, QueueId, QueueName, QueueRecord, QueueSettings, Timestamp};
@@ -243,7 +244,7 @@ impl Mender<'_> {
     fn write_queues(&mut self) {
         for (&id, queue) in &self.queues {
             let key = queue_key(id);
-            let mut value = serde_json::to_vec(&queue.record).expect("a queue's record has JSON");
+            let mut value = stored(&queue.record).to_string().into_bytes();
             seal(&key, &mut value);
             self.mended.state.insert(key, Value::New(value));
             if self.gathered.floors.contains_key(&id) {

@@ -24,6 +24,7 @@ mod load;
 mod maintain;
 mod manifest;
 mod mend;
+mod queue_record;
 mod raw;
 mod read;
 mod replay;

@@ -1,0 +1,65 @@
+//! A queue's record as it is stored: settings with their default value are left out. With 100,000 queues
+//! that is most of `state`, which is copied from generation to generation and kept in sled's cache.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::model::{QueueRecord, QueueSettings};
+
+/// What is read where nothing is stored: the settings' `serde(default)`.
+static DEFAULTS: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(QueueSettings::default()).expect("settings have JSON"));
+
+/// The record's JSON.
+pub(super) fn stored(record: &QueueRecord) -> Value {
+    let mut value = serde_json::to_value(record).expect("a queue's record has JSON");
+    if let Some(Value::Object(settings)) = value.get_mut("settings") {
+        settings.retain(|key, value| DEFAULTS.get(key) != Some(value));
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{QueueId, QueueName, Retry, Timestamp};
+
+    fn record(settings: QueueSettings) -> QueueRecord {
+        QueueRecord {
+            id: QueueId(7),
+            name: QueueName::new("orders").unwrap(),
+            settings: Arc::new(settings),
+            paused: None,
+            created_at: Timestamp(1_000),
+            overrides: vec!["lease_ms".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back_whole() {
+        let retry = Retry { attempts: 77, ..Retry::default() };
+        let changed = QueueSettings { lease_ms: 123_456, retry, ..QueueSettings::default() };
+        for settings in [QueueSettings::default(), changed] {
+            let record = record(settings);
+            let text = stored(&record).to_string();
+            assert_eq!(serde_json::from_str::<QueueRecord>(&text).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn only_settings_that_are_not_the_default_are_stored() {
+        let changed = QueueSettings { lease_ms: 123_456, ..QueueSettings::default() };
+        assert_eq!(stored(&record(changed))["settings"].to_string(), r#"{"lease_ms":123456}"#);
+    }
+
+    /// A stored record means these values where it has none. Whoever adds a setting adds it here; whoever changes a
+    /// default has to write the old one into the records of older stores, and say so in the format's version.
+    #[test]
+    fn defaults_are_those_of_the_stores_format() {
+        let defaults = r#"{"mailbox":"file","memory_messages":1000,"spill":"file","ordering":"queue","priority":false,"on_failure":"block","retry":{"attempts":1,"backoff":"exponential","initial_ms":1000,"max_ms":60000,"jitter":0.1},"lease_ms":30000,"ack":"after-work","max_messages":0,"max_bytes":0,"overflow":"reject","dedup":{"by":"count","last":10000},"dead_letter":"{queue}.dead"}"#;
+        assert_eq!(DEFAULTS.to_string(), defaults);
+    }
+}
