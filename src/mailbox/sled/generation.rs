@@ -32,6 +32,8 @@ pub(super) struct Generation {
     /// Bytes written and bytes read by key since it was opened, about.
     written: AtomicU64,
     bytes_read: AtomicU64,
+    /// What `written` was when sled was last made to look what it can drop.
+    cooled: AtomicU64,
     /// How far sled's log was in the file when the last sync began, in bytes.
     synced: AtomicI64,
     db: Db,
@@ -72,6 +74,7 @@ impl Generation {
             data,
             written: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
+            cooled: AtomicU64::new(0),
             synced: AtomicI64::new(0),
             db,
         })
@@ -148,6 +151,16 @@ impl Generation {
     /// Bytes written since it was opened, about.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Have so many bytes been written since [`Generation::set_cooled`]?
+    pub(super) fn is_warm(&self, bytes: u64) -> bool {
+        self.written() >= self.cooled.load(Ordering::Relaxed) + bytes
+    }
+
+    /// From now on sled's cache is made to drop what was written.
+    pub(super) fn set_cooled(&self) {
+        self.cooled.store(self.written(), Ordering::Relaxed);
     }
 
     /// Bytes read by key since it was opened, about: sled's cache may hold all of them.

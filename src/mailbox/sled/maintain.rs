@@ -35,7 +35,9 @@ impl SledMailbox {
             Step::More | Step::Rotated(_) => true,
             Step::Idle | Step::Waiting => false,
         });
-        Ok(has_more || has_removed || has_deleted)
+        // While `state` is copied the next generation grows warm; then it is that one's turn.
+        let is_warm = step == Step::Idle && self.cool_step()?;
+        Ok(has_more || has_removed || has_deleted || is_warm)
     }
 
     /// Removes directories and ids that no queue needs. Nothing of it must be durable: after a crash it is

@@ -8,6 +8,7 @@ mod closed;
 mod codec;
 mod commit;
 mod compact;
+mod cool;
 #[cfg(test)]
 mod damage;
 mod files;
@@ -42,7 +43,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use self::inspect::{BadBytes, PartCheck, QueueCheck, StoreCheck, check_store};
@@ -116,6 +117,8 @@ pub struct SledMailbox {
     /// This run's number.
     run: u64,
     compactor: Mutex<Compactor>,
+    /// The next queue or segment whose key is read to cool sled's cache; 0: that is not under way.
+    cooling: AtomicU64,
     /// Upkeep goes on once a thread of the store's has done its part.
     is_waiting: AtomicBool,
     store: Store,
@@ -146,8 +149,8 @@ impl SledMailbox {
         let run = replay::raise_run(&store, options.after_run.0)?;
         store.sync()?;
         let (cache, is_waiting) = (SegmentCache::default(), AtomicBool::new(false));
-        let compactor = Mutex::default();
-        let mailbox = Self { index, log_end, cache, run, compactor, is_waiting, store };
+        let (compactor, cooling) = Default::default();
+        let mailbox = Self { index, log_end, cache, run, compactor, cooling, is_waiting, store };
         mailbox.open_heads();
         Ok(mailbox)
     }
