@@ -32,8 +32,9 @@ pub(super) struct DedupWindow {
     ring: Vec<Known>,
     oldest: usize,
     newest: Seq,
-    /// Where in the ring an id is, the newest time that it came; empty up to `MAX_SCANNED` ids.
-    index: HashTable<u32>,
+    /// Where in the ring an id is, the newest time that it came; none up to `MAX_SCANNED` ids. Boxed: of many
+    /// queues most have none.
+    index: Option<Box<HashTable<u32>>>,
 }
 
 impl DedupWindow {
@@ -45,7 +46,7 @@ impl DedupWindow {
             ring: Vec::new(),
             oldest: 0,
             newest: Seq(0),
-            index: HashTable::new(),
+            index: None,
         }
     }
 
@@ -55,11 +56,12 @@ impl DedupWindow {
             return None;
         }
         let wanted = self.fingerprint(id);
-        let known = if self.index.is_empty() {
-            self.in_order().rev().find(|known| known.fingerprint == wanted)
-        } else {
-            let at = self.index.find(hash(&wanted), |&at| self.has(at, &wanted));
-            at.and_then(|&at| self.ring.get(position(at)))
+        let known = match &self.index {
+            None => self.in_order().rev().find(|known| known.fingerprint == wanted),
+            Some(index) => {
+                let at = index.find(hash(&wanted), |&at| self.has(at, &wanted));
+                at.and_then(|&at| self.ring.get(position(at)))
+            }
         };
         known.map(|known| self.place(known))
     }
@@ -81,7 +83,7 @@ impl DedupWindow {
         self.last = last;
         self.oldest = 0;
         self.ring = Vec::new();
-        self.index = HashTable::new();
+        self.index = None;
         kept.into_iter().for_each(|known| self.push(known));
     }
 
@@ -99,7 +101,7 @@ impl DedupWindow {
             self.oldest = at.saturating_add(1).checked_rem(self.ring.len()).unwrap_or(0);
             at
         };
-        if self.ring.len() == MAX_SCANNED.saturating_add(1) && self.index.is_empty() {
+        if self.ring.len() == MAX_SCANNED.saturating_add(1) && self.index.is_none() {
             (0..self.ring.len()).for_each(|at| self.put_indexed(at));
         } else if self.ring.len() > MAX_SCANNED {
             self.put_indexed(at);
@@ -122,13 +124,15 @@ impl DedupWindow {
         let wanted = Some(known.fingerprint);
         let hash_at = |&at: &u32| fingerprint_at(at).map_or(0, |of| hash(&of));
         let hash = hash(&known.fingerprint);
+        let index = index.get_or_insert_default();
         index.entry(hash, |&other| fingerprint_at(other) == wanted, hash_at).insert(at);
     }
 
     /// The index forgets the id at this place of the ring, unless it came again later.
     fn forget_indexed(&mut self, at: usize) {
         let (Some(known), Ok(at)) = (self.ring.get(at), u32::try_from(at)) else { return };
-        if let Ok(entry) = self.index.find_entry(hash(&known.fingerprint), |&other| other == at) {
+        let Some(index) = &mut self.index else { return };
+        if let Ok(entry) = index.find_entry(hash(&known.fingerprint), |&other| other == at) {
             entry.remove();
         }
     }
