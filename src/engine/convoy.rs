@@ -21,7 +21,7 @@ use crate::model::{Header, Ordering, QueueSettings, Seq, Timestamp};
 mod of_queue;
 
 /// Messages set aside in one queue, blocked or waiting for their back-off, before it hands out nothing more: each
-/// has a record in RAM of some kilobytes at most. Twice the blocked keys that issue 4 asks for.
+/// has a record in RAM of some kilobytes at most.
 pub(super) const MAX_ASIDE: usize = 20_000;
 /// Places listed of one order key: enough to go on while more are found in the store; at `MAX_ASIDE` keys some
 /// 20 MB.

@@ -17,7 +17,7 @@ use self::prefixes::Prefixes;
 use super::codec::{Decoded, Reader, be, unseal};
 use super::layout::{CHANGES, VALUE_SLOT};
 use super::raw::{Item, Kind, LogFile, Page, PageParts, RawMessage, Snapshot, Update};
-use super::scan::{BadPlace, Order};
+use super::scan::{BadPlace, Order, Scan};
 use crate::model::QueueId;
 
 /// Places from here on are not in the file, but in what was put together out of parts.
@@ -66,11 +66,16 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Reads the whole file, twice. With sled's snapshot it is known of what is before it whether anything
-    /// is missing. What stands in the log from `end` on is left out.
-    pub(super) fn of(log: &mut LogFile, snapshot: Option<&Snapshot>, end: u64) -> io::Result<Self> {
+    /// is missing. What a scan says was never confirmed, or is not needed, is left out.
+    pub(super) fn of(
+        log: &mut LogFile,
+        snapshot: Option<&Snapshot>,
+        scan: &Scan,
+    ) -> io::Result<Self> {
         let order = Order::of(log.segments()?, 0, log.segment_bytes());
-        let starts: Vec<_> =
-            order.segments.values().chain(&order.without_header).copied().collect();
+        let starts = order.segments.values().chain(&order.without_header);
+        let starts = starts.filter(|start| !scan.unneeded.contains(&start.offset));
+        let starts: Vec<_> = starts.copied().collect();
         let segment_bytes = log.segment_bytes();
         let mut prefixes = Prefixes::default();
         for &start in &starts {
@@ -80,7 +85,7 @@ impl Gathered {
         let newest = order.segments.last_key_value().map(|(_, start)| start.offset);
         let mut gather = Gather {
             segment_bytes,
-            end,
+            end: scan.end,
             stable_lsn: snapshot.map_or(0, |snapshot| snapshot.stable_lsn),
             prefixes,
             found: Self::default(),
@@ -378,8 +383,9 @@ mod tests {
     fn the_raw_bytes_hold_what_sled_holds() {
         let folder = tempfile::tempdir().unwrap();
         store(folder.path());
+        let scan = Scan::of(&database(folder.path()), SLED_SEGMENT_BYTES, 0).unwrap();
         let mut log = LogFile::open(&database(folder.path()), SLED_SEGMENT_BYTES).unwrap();
-        let gathered = Gathered::of(&mut log, None, u64::MAX).unwrap();
+        let gathered = Gathered::of(&mut log, None, &scan).unwrap();
         assert!(!gathered.has_unknown);
         let config = ::sled::Config::new().path(database(folder.path()));
         let db = config.segment_size(SLED_SEGMENT_BYTES).open().unwrap();

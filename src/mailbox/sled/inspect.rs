@@ -7,8 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::closed;
+use super::codec::hex;
 use super::folder::{self, io_error};
-use super::gather::Gathered;
+use super::gather::{Gathered, log_id};
 use super::layout::SLED_SEGMENT_BYTES;
 use super::manifest::GenerationEntry;
 use super::mend::mend;
@@ -148,12 +149,20 @@ impl StoreCheck {
             }
         };
         let scan = Scan::of(&folder, SLED_SEGMENT_BYTES, closed_at).map_err(at)?;
-        let gathered = Gathered::of(&mut file, snapshot.as_ref(), scan.end).map_err(at)?;
+        let gathered = Gathered::of(&mut file, snapshot.as_ref(), &scan).map_err(at)?;
         let (state, why) = match scan.verdict {
             Verdict::Sound | Verdict::DamagedSnapshot(_) => ("sound", None),
             Verdict::TornTail => ("torn", None),
             Verdict::Damaged(why) => ("damaged", Some(why)),
         };
+        // An older copy may be sound, but it isn't the one that sled reads.
+        for key in gathered.lost() {
+            let what = match log_id(key) {
+                Some(id) => format!("the newest copy of log value {id} is damaged"),
+                None => format!("the newest copy of key {} is damaged", hex(key)),
+            };
+            self.problems.push(format!("{}: {what}", entry.folder));
+        }
         self.problems.extend(why.map(|why| format!("{}: {why}", entry.folder)));
         let bad = gathered.bad.iter();
         self.parts.push(PartCheck {

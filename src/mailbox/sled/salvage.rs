@@ -109,8 +109,8 @@ impl Unopened<'_> {
             Found::Sound(snapshot) => Some(snapshot),
             Found::None | Found::Damaged(_) => None,
         };
-        let end = self.scan()?.end;
-        let gathered = Gathered::of(&mut file, snapshot.as_ref(), end).map_err(reading)?;
+        let scan = self.scan()?;
+        let gathered = Gathered::of(&mut file, snapshot.as_ref(), &scan).map_err(reading)?;
         let mended = match self.role {
             Role::Active { first_id, closed_at } => {
                 mend(&file, &gathered, first_id, closed_at.unwrap_or(0), now(), &|_| true)

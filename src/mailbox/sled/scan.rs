@@ -10,7 +10,7 @@
 //! is missing: all that can be read of its old use is out of date. That is told from damage by looking for
 //! anything in it that is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,8 @@ pub(super) struct Scan {
     pub(super) bad: Vec<BadPlace>,
     /// What stands in the log from here on was never confirmed, and not all of it may be there.
     pub(super) end: u64,
+    /// Offsets of segments that are bad, and nothing in them is needed.
+    pub(super) unneeded: BTreeSet<u64>,
 }
 
 /// What may be done with a database.
@@ -76,6 +78,7 @@ impl Scan {
             log.walk(start, order.max_number, |item| replay.take(item))?;
             replay.end(start);
         }
+        let mut unneeded = BTreeSet::new();
         for suspect in std::mem::take(&mut replay.suspects) {
             let mut is_needed = false;
             log.walk(suspect.start, order.max_number, |item| {
@@ -83,6 +86,8 @@ impl Scan {
             })?;
             if is_needed || replay.is_page_missing(&snapshot) {
                 replay.damaged_middle = replay.damaged_middle.or(Some(suspect.number));
+            } else {
+                unneeded.insert(suspect.start.offset);
             }
         }
         for &start in &order.without_header {
@@ -96,11 +101,11 @@ impl Scan {
             }
         }
         let end = if replay.synced > replay.seen { u64::MAX } else { replay.end };
-        Ok(Self { verdict: replay.verdict(&order), bad: replay.bad, end })
+        Ok(Self { verdict: replay.verdict(&order), bad: replay.bad, end, unneeded })
     }
 
     fn unread(verdict: Verdict) -> Self {
-        Self { verdict, bad: Vec::new(), end: u64::MAX }
+        Self { verdict, bad: Vec::new(), end: u64::MAX, unneeded: BTreeSet::new() }
     }
 }
 
