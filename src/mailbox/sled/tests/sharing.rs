@@ -129,6 +129,12 @@ fn what_is_left_of_it_is_compacted_without_becoming_more() {
     let done =
         left.flat_map(|queue| (1..=11).step_by(2).map(move |seq| finish(QueueId(queue), seq)));
     mailbox.append(&batch(done)).unwrap();
+    // The ids of the newest two of each queue are remembered, and stand in their segments.
+    for seq in 13..=14 {
+        let small = |queue| append(QueueId(queue), seq, "small");
+        mailbox.append(&batch((1..=300).map(small))).unwrap();
+        mailbox.append(&batch((1..=300).map(|queue| finish(QueueId(queue), seq)))).unwrap();
+    }
     upkeep(&mailbox);
     assert_eq!(parts(&mailbox), 0, "with the last copy it goes");
 }
