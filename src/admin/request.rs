@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use bytes::Bytes;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
@@ -96,6 +97,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             .map(Self)
             .map_err(|e| Failure::invalid(format!("the body can't be read: {e}")))
     }
+}
+
+/// A page of what has places or is counted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageAsked {
+    pub(super) from: Option<u64>,
+    pub(super) limit: Option<usize>,
 }
 
 /// How many rows a page has.

@@ -17,7 +17,7 @@ use super::dto::{
 use super::failure::Failure;
 use super::listing;
 use super::peer::Acting;
-use super::request::{Asked, Body, MAX_BODY_BYTES, Path, page};
+use super::request::{Asked, Body, MAX_BODY_BYTES, PageAsked, Path, page};
 use super::stream::stream;
 use crate::broker::{Act, BrokerHandle, JournalQuery, RepairOrder};
 use crate::model::{Edit, MessageState, QueueName, Revision, Seq, SettingChange};
@@ -121,18 +121,11 @@ async fn backup(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeysAsked {
-    from: Option<u64>,
-    limit: Option<usize>,
-}
-
 /// The order keys that stand.
 async fn keys(
     State(broker): State<BrokerHandle>,
     path: Path,
-    Asked(asked): Asked<KeysAsked>,
+    Asked(asked): Asked<PageAsked>,
 ) -> Answer<Json<KeyPage>> {
     let (queue, limit) = (path.queue()?, page(asked.limit)?);
     Ok(Json(broker.keys(&queue, Seq(asked.from.unwrap_or(1)), limit).await?))

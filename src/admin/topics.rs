@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::dto::{SubscriptionChange, SubscriptionRequest, TopicDetail, TopicName, TopicPage};
 use super::failure::Failure;
 use super::peer::Acting;
-use super::request::{Asked, Body, Path, page};
+use super::request::{Asked, Body, PageAsked, Path, page};
 use crate::broker::BrokerHandle;
 use crate::model::{Filter, Subscription};
 
@@ -35,17 +35,10 @@ async fn topics(
     Ok(Json(broker.topics(asked.after, page(asked.limit)?).await?))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SubscriptionsAsked {
-    from: Option<u64>,
-    limit: Option<usize>,
-}
-
 async fn topic(
     State(broker): State<BrokerHandle>,
     path: Path,
-    Asked(asked): Asked<SubscriptionsAsked>,
+    Asked(asked): Asked<PageAsked>,
 ) -> Answer<TopicDetail> {
     let from = asked.from.unwrap_or(0);
     Ok(Json(broker.topic(&path.topic()?, from, page(asked.limit)?).await?))

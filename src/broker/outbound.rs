@@ -68,28 +68,19 @@ impl EventLoop {
         }
     }
 
-    fn accepted(&mut self, origin: Origin, mut accepted: Vec<Accepted>) {
+    fn accepted(&mut self, origin: Origin, accepted: Vec<Accepted>) {
         let Some(Waiting::Client { peer, form, verb }) = self.origins.take(origin) else { return };
-        let reply = match (verb, accepted.len()) {
-            (Verb::SendMany, _) => ClientReply::AcceptedMany(accepted),
-            (
-                Verb::Send
-                | Verb::Call
-                | Verb::Publish
-                | Verb::Subscribe
-                | Verb::Unsubscribe
-                | Verb::Status,
-                1,
-            ) => ClientReply::Accepted(accepted.remove(0)),
-            (
-                Verb::Send
-                | Verb::Call
-                | Verb::Publish
-                | Verb::Subscribe
-                | Verb::Unsubscribe
-                | Verb::Status,
-                _,
-            ) => ClientReply::AcceptedMany(accepted),
+        let reply = match verb {
+            Verb::SendMany => ClientReply::AcceptedMany(accepted),
+            Verb::Send
+            | Verb::Call
+            | Verb::Publish
+            | Verb::Subscribe
+            | Verb::Unsubscribe
+            | Verb::Status => match <[Accepted; 1]>::try_from(accepted) {
+                Ok([one]) => ClientReply::Accepted(one),
+                Err(accepted) => ClientReply::AcceptedMany(accepted),
+            },
         };
         self.reply(peer, form, reply);
     }

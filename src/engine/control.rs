@@ -136,8 +136,7 @@ impl Engine {
 
     fn put_settings(&mut self, at: QueueIndex, settings: QueueSettings, out: &mut Effects) {
         let now = self.now;
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         queue.dedup.resize(settings.dedup.last());
         let reorders = is_reordered(&queue.record.settings, &settings);
         queue.record.settings = Arc::new(settings);

@@ -122,22 +122,21 @@ impl Engine {
             self.retire(at, passed, Finish::Cancelled, out);
         }
         self.next_delivery = self.next_delivery.saturating_add(1);
-        let number = self.next_delivery;
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (now, generation, number) = (self.now, self.generation, self.next_delivery);
+        let (queue, budget) = self.queue_and_budget(at);
         let entry = queue.window.get(seq).expect("what may be handed out is in RAM");
         let (content, accepted_at) = (Arc::clone(&entry.content), entry.accepted_at);
         let attempt = queue.records.get(&seq).map_or(0, |record| record.attempts).saturating_add(1);
         let settings = &queue.record.settings;
-        let latest = content.header.max_execution_ms().map(|ms| self.now.plus_ms(ms.max(1)));
-        let deadline = self.now.plus_ms(settings.lease_ms.max(1));
+        let latest = content.header.max_execution_ms().map(|ms| now.plus_ms(ms.max(1)));
+        let deadline = now.plus_ms(settings.lease_ms.max(1));
         let deadline = latest.map_or(deadline, |latest| deadline.min(latest));
         let at_most_once = settings.ack == AckMode::OnDelivery;
         queue.kept_turn = None;
         queue.hand_out(seq, number, budget);
         out.effects.push(Effect::Deliver {
             worker: id,
-            delivery: DeliveryId { generation: self.generation, number },
+            delivery: DeliveryId { generation, number },
             queue: queue.record.name.clone(),
             seq,
             attempt,
@@ -175,8 +174,7 @@ impl Engine {
 
     /// A message leaves its queue, of which only the window may know the content.
     fn retire(&mut self, at: QueueIndex, seq: Seq, how: Finish, out: &mut Effects) {
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         let entry = queue.window.remove(seq, budget);
         self.finish(at, seq, entry, how, out);
     }
@@ -189,8 +187,7 @@ impl Engine {
         how: Finish,
         out: &mut Effects,
     ) -> bool {
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         queue.window.remove(entry.seq, budget);
         self.finish(at, entry.seq, Some(entry), how, out)
     }

@@ -344,8 +344,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let now = self.now;
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         out.ops.push(Op::PutRecord { queue: queue.record.id, seq, record: record.clone() });
         queue.put_record(seq, record);
         queue.settle_record(seq, now, budget);

@@ -47,8 +47,7 @@ impl Engine {
     /// Reads what comes next, unless a read is under way.
     pub(super) fn load(&mut self, at: QueueIndex, out: &mut Effects) {
         let bounds = self.bounds;
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         if queue.is_loading() {
             return;
         }
@@ -107,8 +106,7 @@ impl Engine {
         messages: Vec<StoredMessage>,
     ) -> Option<Taken> {
         let (now, bounds) = (self.now, self.bounds);
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         let next_seq = queue.window.end_load(from, budget)?;
         let mut taken = Taken::default();
         if !queue.is_warm() {
@@ -146,8 +144,7 @@ impl Engine {
         messages: Vec<StoredMessage>,
     ) -> Option<Taken> {
         let (now, bounds) = (self.now, self.bounds);
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         let mut taken = Taken::default();
         let mut entries = Vec::with_capacity(messages.len());
         for message in messages {
@@ -167,8 +164,7 @@ impl Engine {
 
     /// Drops a queue's contents if nobody is served from them soon.
     pub(super) fn cool(&mut self, at: QueueIndex) {
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         if queue.is_warm() {
             return;
         }

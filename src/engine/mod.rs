@@ -346,6 +346,11 @@ impl Engine {
         self.queues.get_mut(at.0).expect(KNOWN_QUEUE)
     }
 
+    /// A queue, and what its window takes of the RAM for all of them.
+    fn queue_and_budget(&mut self, at: QueueIndex) -> (&mut Queue, &mut Budget) {
+        (self.queues.get_mut(at.0).expect(KNOWN_QUEUE), &mut self.budget)
+    }
+
     /// A queue's view changed.
     fn touch(&mut self, at: QueueIndex) {
         let queue = self.queues.get_mut(at.0).expect(KNOWN_QUEUE);

@@ -212,8 +212,7 @@ impl Engine {
         content: Arc<Content>,
         out: &mut Effects,
     ) {
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         queue.window.replace(seq, &content, budget);
         queue.bytes =
             queue.bytes.saturating_sub(before.size_bytes()).saturating_add(content.size_bytes());

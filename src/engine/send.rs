@@ -98,8 +98,7 @@ impl Engine {
         let bounds = self.bounds;
         let now = self.now;
         self.touch(at);
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         let id = content.id().clone();
         let seq = queue.append(now, content.size_bytes());
         queue.dedup.insert(&id, seq);

@@ -31,8 +31,7 @@ impl Engine {
 
     /// An operator has made a message ready again: if it could not be read, it is read once more.
     pub(super) fn read_again(&mut self, at: QueueIndex, seq: Seq) {
-        let Self { queues, budget, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let (queue, budget) = self.queue_and_budget(at);
         queue.window.forget_unreadable(seq, budget);
     }
 }
