@@ -61,7 +61,7 @@ impl LogEnd {
         let encoded = encode_changes(&keys, store.synced());
         self.commit += 1;
         let written = if changes.entries.is_empty() && encoded.len() <= MAX_SEGMENT_BYTES {
-            self.write_changes(store, &encoded)?;
+            store.put_state(CHANGES, small_commit(self.commit, &encoded))?;
             Vec::new()
         } else {
             self.write_segments(store, &changes.entries, &encoded)?
@@ -69,14 +69,6 @@ impl LogEnd {
         apply_changes(store, &keys)?;
         store.set_written(self.commit);
         Ok(written)
-    }
-
-    fn write_changes(&self, store: &Store, encoded: &[u8]) -> Result<(), MailboxError> {
-        let mut value = Vec::with_capacity(encoded.len() + 16);
-        put_number(&mut value, self.commit);
-        value.extend_from_slice(encoded);
-        seal(CHANGES, &mut value);
-        store.put_state(CHANGES, value)
     }
 
     fn write_segments(
@@ -130,6 +122,15 @@ impl LogEnd {
         self.reserved = end + RESERVE_AHEAD;
         Ok(())
     }
+}
+
+/// The value of [`CHANGES`] that makes a commit without messages.
+pub(super) fn small_commit(commit: u64, changes: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(changes.len() + 16);
+    put_number(&mut value, commit);
+    value.extend_from_slice(changes);
+    seal(CHANGES, &mut value);
+    value
 }
 
 /// The directory of a segment and, if it has messages, their ids.

@@ -13,8 +13,8 @@ use std::path::Path;
 
 const PARAMETERS: &str = "conf";
 const LOG: &str = "db";
-const SNAPSHOT: &str = "snap.";
-const UNFINISHED: &str = ".generating";
+pub(super) const SNAPSHOT: &str = "snap.";
+pub(super) const UNFINISHED: &str = ".generating";
 
 /// Before sled opens `folder`, which may not be there yet: removes what a crash has left unfinished.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {

@@ -17,7 +17,7 @@ use self::prefixes::Prefixes;
 use super::codec::{Decoded, Reader, be, unseal};
 use super::layout::{CHANGES, VALUE_SLOT};
 use super::raw::{Item, Kind, LogFile, Page, PageParts, RawMessage, Snapshot, Update};
-use super::scan::{BadPlace, Order, Scan};
+use super::scan::{BadPlace, Order, Scan, Verdict};
 use crate::model::QueueId;
 
 /// Places from here on are not in the file, but in what was put together out of parts.
@@ -56,8 +56,8 @@ pub(super) struct Gathered {
     /// The newest commit that is whole.
     pub(super) commit: u64,
     pub(super) bad: Vec<BadPlace>,
-    /// Keys whose values are known to be damaged, with their place in the log.
-    lost: BTreeMap<Vec<u8>, u64>,
+    /// Keys whose values are known to be damaged, with the newest damaged one's place in the log and its page.
+    lost: BTreeMap<Vec<u8>, (u64, u64)>,
     /// Some bad bytes may have held anything.
     pub(super) has_unknown: bool,
     /// What stands in the file in parts only.
@@ -103,6 +103,11 @@ impl Gathered {
         }
         gather.put_together(log)?;
         gather.put_changes();
+        gather.forget_lost();
+        if matches!(scan.verdict, Verdict::Sound | Verdict::TornTail) {
+            // What is bad in what sled would replay was looked at: nothing of it is needed.
+            gather.found.has_unknown = false;
+        }
         let pages = snapshot.map_or(&[][..], |snapshot| &snapshot.pages);
         gather.found.has_unknown |= gather.is_any_missing(pages);
         Ok(gather.found)
@@ -136,8 +141,8 @@ impl Gathered {
 
     /// Keys whose newest values are damaged.
     pub(super) fn lost(&self) -> impl Iterator<Item = &[u8]> + '_ {
-        let is_newest = |(key, lsn): &(&Vec<u8>, &u64)| {
-            self.keys.get(key.as_slice()).is_none_or(|newest| newest.lsn < **lsn)
+        let is_newest = |(key, (lsn, _)): &(&Vec<u8>, &(u64, u64))| {
+            self.keys.get(key.as_slice()).is_none_or(|newest| newest.lsn < *lsn)
         };
         self.lost.iter().filter(is_newest).map(|(key, _)| key.as_slice())
     }
@@ -234,6 +239,12 @@ impl Gather {
         })
     }
 
+    /// Of a page that was written anew since nothing damaged is needed, be it of a key that has gone.
+    fn forget_lost(&mut self) {
+        let anew = &self.anew;
+        self.found.lost.retain(|_, (lsn, page)| anew.get(page).is_none_or(|anew| anew <= lsn));
+    }
+
     fn end_segment(&mut self, is_newest: bool) {
         let is_unknown = std::mem::take(&mut self.is_unknown);
         self.found.has_unknown |= is_unknown && !is_newest;
@@ -310,7 +321,7 @@ impl Gather {
             }
             // A key out of damaged bytes may be any bytes; a wrong one is only looked up in vain.
             let lost = self.found.lost.entry(key.to_vec()).or_default();
-            *lost = seen.lsn.max(*lost);
+            *lost = (seen.lsn, seen.message.page).max(*lost);
             return;
         };
         self.put(seen.newest(Some(seen.place(value))), key);
@@ -375,7 +386,11 @@ impl Gather {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::mailbox::sled::codec::seal;
+    use crate::mailbox::sled::generation::Generation;
     use crate::mailbox::sled::layout::{SLED_SEGMENT_BYTES, log_key};
     use crate::mailbox::sled::scan::tests::{database, store};
 
@@ -412,5 +427,52 @@ mod tests {
         };
         assert_eq!(keys(&found), keys(&expected));
         assert!(found == expected, "state");
+    }
+
+    /// Damage in what sled has no use for any more, of a key that has gone too.
+    #[test]
+    fn what_was_damaged_of_a_page_before_it_was_written_anew_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("gen-1");
+        let generation = Generation::open(database.clone(), 1, 1 << 20).unwrap();
+        let value = |key: &[u8], fill: u8| {
+            let mut value = vec![fill; 1_000];
+            seal(key, &mut value);
+            value
+        };
+        let put = |key: &[u8], fill| {
+            generation.insert(&generation.state, key, value(key, fill)).unwrap();
+        };
+        put(b"jthere", 0xd1);
+        put(b"jgone", 0xd2);
+        generation.remove(&generation.state, b"jgone").unwrap();
+        let lost = |key: &[u8]| {
+            generation.sync().unwrap();
+            let copy = folder.path().join("copy");
+            fs::create_dir_all(&copy).unwrap();
+            let mut bytes = fs::read(database.join("db")).unwrap();
+            // Of its removal too nothing is left.
+            for at in 0..bytes.len() - key.len() {
+                if bytes[at..].starts_with(key) {
+                    bytes[at] ^= 1;
+                }
+            }
+            fs::write(copy.join("db"), bytes).unwrap();
+            let mut log = LogFile::open(&copy, SLED_SEGMENT_BYTES).unwrap();
+            let scan = Scan {
+                verdict: Verdict::Sound,
+                bad: Vec::new(),
+                end: u64::MAX,
+                unneeded: BTreeSet::new(),
+            };
+            let gathered = Gathered::of(&mut log, None, &scan).unwrap();
+            gathered.lost().map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        assert_eq!(lost(b"jthere"), [b"kthere".to_vec()]);
+        assert_eq!(lost(b"jgone"), [b"kgone".to_vec()]);
+        for n in 0..100 {
+            put(b"jother", n);
+        }
+        assert_eq!(lost(b"jgone"), Vec::<Vec<u8>>::new());
     }
 }

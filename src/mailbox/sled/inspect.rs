@@ -92,6 +92,7 @@ pub fn check_store(path: &Path) -> Result<StoreCheck, MailboxError> {
     let (active, sealed) = manifest.generations.split_last().expect("it is never empty");
     for entry in sealed {
         let (_, gathered) = check.look_at(path, entry, 0)?;
+        check.name_damaged(entry, gathered.lost());
         if gathered.has_unknown {
             let name = &entry.folder;
             check.problems.push(format!("{name}: not all that it should hold can be read"));
@@ -110,6 +111,10 @@ pub fn check_store(path: &Path) -> Result<StoreCheck, MailboxError> {
         check.sound &= damaged.is_empty();
         check.queues.push(QueueCheck { name: name.clone(), waiting: *waiting, damaged });
     }
+    // The notes name the others.
+    let is_unnamed =
+        |key: &&[u8]| log_id(key).is_some() || matches!(key.first(), Some(b'i' | b's'));
+    check.name_damaged(active, gathered.lost().filter(is_unnamed));
     check.problems.extend(mended.notes);
     if !mended.paused.is_empty() {
         let queues = mended.paused.join(", ");
@@ -128,6 +133,17 @@ pub fn check_store(path: &Path) -> Result<StoreCheck, MailboxError> {
 }
 
 impl StoreCheck {
+    /// Keys whose newest copies are damaged. Older ones may be sound, but they aren't those that sled reads.
+    fn name_damaged<'a>(&mut self, entry: &GenerationEntry, keys: impl Iterator<Item = &'a [u8]>) {
+        for key in keys {
+            let what = match log_id(key) {
+                Some(id) => format!("the newest copy of log value {id} is damaged"),
+                None => format!("the newest copy of key {} is damaged", hex(key)),
+            };
+            self.problems.push(format!("{}: {what}", entry.folder));
+        }
+    }
+
     fn look_at(
         &mut self,
         path: &Path,
@@ -155,14 +171,6 @@ impl StoreCheck {
             Verdict::TornTail => ("torn", None),
             Verdict::Damaged(why) => ("damaged", Some(why)),
         };
-        // An older copy may be sound, but it isn't the one that sled reads.
-        for key in gathered.lost() {
-            let what = match log_id(key) {
-                Some(id) => format!("the newest copy of log value {id} is damaged"),
-                None => format!("the newest copy of key {} is damaged", hex(key)),
-            };
-            self.problems.push(format!("{}: {what}", entry.folder));
-        }
         self.problems.extend(why.map(|why| format!("{}: {why}", entry.folder)));
         let bad = gathered.bad.iter();
         self.parts.push(PartCheck {

@@ -8,12 +8,13 @@
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
 
-use super::commit::LogEnd;
+use super::commit::{LogEnd, small_commit};
 use super::generation::Generation;
 use super::keeper::{Job, Next};
 use super::layout::CHANGES;
 use super::manifest::{GenerationEntry, folder_name};
 use super::sealed::Removed;
+use super::segment::encode_changes;
 use super::store::{Active, Store};
 use crate::mailbox::MailboxError;
 
@@ -207,6 +208,9 @@ impl Store {
     fn change_over(&self, copy: Copy, log_end: &mut LogEnd) -> Result<u64, MailboxError> {
         let Active { generation: old, first_id: old_first_id, .. } = self.active();
         self.write("syncing", || old.sync())?;
+        // Without it a scan that finds the first commit torn can't tell what came before it.
+        let marker = small_commit(log_end.commit, &encode_changes(&[], log_end.commit));
+        self.write("copying", || copy.next.insert(&copy.next.state, CHANGES, marker))?;
         self.write("syncing", || copy.next.sync())?;
         // Every generation has an id, so that they are told apart by it.
         let first_id = log_end.next_id.max(old_first_id + 1);

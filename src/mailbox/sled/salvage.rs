@@ -80,7 +80,7 @@ impl Unopened<'_> {
             Verdict::Sound | Verdict::TornTail | Verdict::Damaged(_) => {}
         }
         match scan.verdict {
-            Verdict::Damaged(why) => self.salvage(&why),
+            Verdict::Damaged(ref why) => self.replace(why, &scan),
             Verdict::TornTail => {
                 let database = self.folder.display();
                 let offset = scan.bad.first().map_or(0, |bad| bad.offset);
@@ -102,6 +102,10 @@ impl Unopened<'_> {
 
     /// Puts the database aside and a sound one in its place. `why` is told.
     pub(super) fn salvage(&self, why: &str) -> Result<(), MailboxError> {
+        self.replace(why, &self.scan()?)
+    }
+
+    fn replace(&self, why: &str, scan: &Scan) -> Result<(), MailboxError> {
         let reading = |source| io_error("reading what is sound", self.folder, source);
         tracing::error!(database = %self.folder.display(), why, "a part of the store is damaged");
         let mut file = LogFile::open(self.folder, SLED_SEGMENT_BYTES).map_err(reading)?;
@@ -109,8 +113,7 @@ impl Unopened<'_> {
             Found::Sound(snapshot) => Some(snapshot),
             Found::None | Found::Damaged(_) => None,
         };
-        let scan = self.scan()?;
-        let gathered = Gathered::of(&mut file, snapshot.as_ref(), &scan).map_err(reading)?;
+        let gathered = Gathered::of(&mut file, snapshot.as_ref(), scan).map_err(reading)?;
         let mended = match self.role {
             Role::Active { first_id, closed_at } => {
                 mend(&file, &gathered, first_id, closed_at.unwrap_or(0), now(), &|_| true)

@@ -6,9 +6,9 @@
 //! far the store had been synced when it was written, so commits behind a bad place tell of those before.
 //!
 //! sled writes over a segment once all pages in it have been written anew in later ones. A power cut then may
-//! leave some sectors of the new bytes (or of the zeroes that sled writes there while it opens) under the old header, so that a segment in the middle is bad and nothing
-//! is missing: all that can be read of its old use is out of date. That is told from damage by looking for
-//! anything in it that is not.
+//! leave some sectors of the new bytes (or of the zeroes that sled writes there while it opens) under the old
+//! header, so that a segment in the middle is bad and nothing is missing: all that can be read of its old use
+//! is out of date. That is told from damage by looking for anything in it that is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -66,17 +66,16 @@ impl Scan {
             }
         };
         let log = &mut LogFile::open(folder, segment_bytes)?;
-        let last = snapshot.pages.iter().flatten().map(|&(_, offset)| offset).max();
-        if last.is_some_and(|last| last >= log.len()) {
-            let what = format!("its file ends at {} and should be longer", log.len());
-            return Ok(Self::unread(Verdict::Damaged(what)));
-        }
         let order = Order::of(log.segments()?, snapshot.stable_lsn, log.segment_bytes());
         let mut replay = Replay::new(&order, snapshot.stable_lsn, synced);
         for (&lsn, &start) in &order.segments {
             replay.begin(lsn);
             log.walk(start, order.max_number, |item| replay.take(item))?;
             replay.end(start);
+        }
+        if replay.is_file_short(&snapshot, log.len()) {
+            let what = format!("its file ends at {} and should be longer", log.len());
+            return Ok(Self::unread(Verdict::Damaged(what)));
         }
         let mut unneeded = BTreeSet::new();
         for suspect in std::mem::take(&mut replay.suspects) {
@@ -257,6 +256,15 @@ impl Replay {
         message.number == suspect.number
             && message.kind.is_of_page()
             && anew / self.segment_bytes <= suspect.number
+    }
+
+    /// Does the snapshot place a page behind the file's end that was not written anew since? sled gives the end
+    /// of its file back once all pages there were, and its snapshot stays as it is.
+    fn is_file_short(&self, snapshot: &Snapshot, len: u64) -> bool {
+        (0..).zip(&snapshot.pages).any(|(page, parts)| {
+            let anew = self.anew.get(&page).copied().unwrap_or(0);
+            parts.iter().any(|&(lsn, offset)| offset >= len && lsn >= anew)
+        })
     }
 
     /// Is one of sled's pages, which it numbers from 0 on, neither in its snapshot nor in what it would replay?

@@ -15,7 +15,7 @@ use super::workload::{Workload, everything};
 /// One cut in so many is opened twice, with work between.
 const GO_ON_EVERY: usize = 5;
 /// One cut in so many is looked at by `store check` before it is opened.
-const LOOK_EVERY: usize = 20;
+const LOOK_EVERY: usize = 4;
 /// Batches of that work.
 const MORE_BATCHES: usize = 5;
 

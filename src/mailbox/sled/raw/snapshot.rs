@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::files;
 use super::message::{take, varint};
 
 /// A snapshot whose checksum is right.
@@ -29,13 +30,14 @@ pub(in crate::mailbox::sled) enum Found {
 }
 
 impl Snapshot {
-    /// Reads the one that sled would take: the last by name.
+    /// Reads the one that sled will take: the last by name of those that are finished. Others are removed
+    /// before sled opens.
     pub(in crate::mailbox::sled) fn find(folder: &Path) -> io::Result<Found> {
         let mut newest: Option<PathBuf> = None;
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("snap.") && !name.ends_with(".in___motion") {
+            if name.starts_with(files::SNAPSHOT) && !name.ends_with(files::UNFINISHED) {
                 newest = newest.max(Some(path));
             }
         }

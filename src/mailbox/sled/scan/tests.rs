@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use super::*;
 use crate::mailbox::conformance::sample::*;
 use crate::mailbox::sled::generation::Generation;
-use crate::mailbox::sled::layout::SLED_SEGMENT_BYTES;
+use crate::mailbox::sled::layout::{SLED_SEGMENT_BYTES, queue_key};
 use crate::mailbox::{Mailbox as _, SledMailbox, SledOptions};
 
 pub(in crate::mailbox::sled) fn database(folder: &Path) -> PathBuf {
@@ -139,4 +139,70 @@ fn a_segment_that_is_being_overwritten_is_no_damage_if_nothing_in_it_is_needed()
         }
     }
     panic!("not both were seen: {seen:?}");
+}
+
+/// Turns over the bits of a byte in the last of those places in the file where these bytes are.
+fn spoil(log: &Path, wanted: &[u8]) {
+    let mut bytes = fs::read(log).unwrap();
+    let at = bytes.windows(wanted.len()).rposition(|window| window == wanted);
+    bytes[at.expect("it is in the file")] ^= 0xff;
+    fs::write(log, bytes).unwrap();
+}
+
+#[test]
+fn the_torn_first_commit_of_a_generation_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SledOptions { rotate_bytes: 200_000, ..SledOptions::default() };
+    let mailbox = SledMailbox::open(&folder.path().join("store"), options).unwrap();
+    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
+    let next = folder.path().join("store/gen-2");
+    let is_written = || {
+        let manifest = fs::read_to_string(folder.path().join("store/manifest")).unwrap();
+        manifest.contains("gen-2")
+    };
+    let mut last = 0;
+    while !is_written() {
+        last += 1;
+        mailbox.append(&batch([append(Q, last, vec![b'x'; 10_000])])).unwrap();
+        mailbox.sync().unwrap();
+        mailbox.maintain().unwrap();
+    }
+    // The second says how far the store had been synced before the first.
+    for payload in ["the first commit", "the second commit"] {
+        last += 1;
+        mailbox.append(&batch([append(Q, last, payload)])).unwrap();
+    }
+    mailbox.sync().unwrap();
+    let torn = folder.path().join("torn");
+    fs::create_dir(&torn).unwrap();
+    for name in ["db", "conf"] {
+        fs::copy(next.join(name), torn.join(name)).unwrap();
+    }
+    spoil(&torn.join("db"), b"the first commit");
+    let found = Scan::of(&torn, SLED_SEGMENT_BYTES, 0).unwrap();
+    assert_eq!((found.verdict, found.bad.len()), (Verdict::TornTail, 1));
+    spoil(&torn.join("db"), &queue_key(Q));
+    let found = Scan::of(&torn, SLED_SEGMENT_BYTES, 0).unwrap();
+    assert!(matches!(found.verdict, Verdict::Damaged(_)), "{found:?}");
+}
+
+#[test]
+fn a_snapshot_that_a_crash_cut_short_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    store(folder.path());
+    let unfinished = database(folder.path()).join("snap.FFFFFFFFFFFFFFFF.generating");
+    fs::write(&unfinished, b"the beginning of a snapshot").unwrap();
+    assert_eq!(scan(folder.path()).verdict, Verdict::Sound);
+    let check = crate::mailbox::check_store(&folder.path().join("store")).unwrap();
+    assert!(check.sound, "{:?}", check.problems);
+}
+
+#[test]
+fn a_file_may_end_before_where_its_snapshot_places_pages_that_were_written_anew() {
+    let mut replay = Replay::new(&Order::of(Vec::new(), 100, 1000), 100, 0);
+    let snapshot = Snapshot { stable_lsn: 100, pages: vec![vec![(50, 4000), (70, 200)], vec![]] };
+    assert!(!replay.is_file_short(&snapshot, 4001));
+    assert!(replay.is_file_short(&snapshot, 4000));
+    replay.anew.insert(0, 150);
+    assert!(!replay.is_file_short(&snapshot, 4000));
 }
