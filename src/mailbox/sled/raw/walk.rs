@@ -122,7 +122,7 @@ impl<'a> Walk<'a> {
                 at += message.bytes;
                 continue;
             }
-            if self.bytes[at..].iter().all(|&byte| byte == 0) {
+            if is_blank(&self.bytes[at..]) {
                 return each(Item::Blank { offset });
             }
             let like = here.filter(|message| self.is_likely(message));
@@ -156,4 +156,9 @@ impl<'a> Walk<'a> {
         });
         message.is_some_and(|message| message.is_sound)
     }
+}
+
+/// Is there nothing but zeroes? Most of a segment that was begun is looked at: so by comparing memory, not by bytes.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.split_first().is_none_or(|(first, rest)| *first == 0 && rest == &bytes[..rest.len()])
 }
