@@ -1,239 +1,27 @@
 //! The loop over a real store that fails when told to, without sockets.
 
+mod rig;
 mod room;
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
+use self::rig::*;
 use bytes::Bytes;
-use tempfile::TempDir;
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::clock::Clock;
-use super::committer::OVERLAP_BYTES;
-use super::event_loop::{Ended, EventLoop, Inputs};
-use super::handle::{BrokerHandle, Facts, OperatorError};
-use super::messages::{Act, RepairOrder};
-use super::store::{OpenStore, Started, Store};
+use super::event_loop::Ended;
+use super::handle::OperatorError;
+use super::messages::Act;
 use super::watch::Sight;
-use crate::engine::{Engine, EngineOptions};
-use crate::mailbox::fault::FaultMailbox;
-use crate::mailbox::{DiskReserve, SledMailbox, SledOptions};
+use crate::engine::EngineOptions;
+use crate::mailbox::DiskReserve;
 use crate::model::{
-    Actor, CallStatus, Content, DeliveryId, Edit, Header, IdempotencyKey, MessageId, MessageState,
-    NackAction, Notice, Payload, QueueName, QueueSettings, QueueTemplate, RejectCode,
-    RepairRefusal, Revision, Seq, WorkError, WorkerInfo,
+    CallStatus, Edit, IdempotencyKey, MessageId, MessageState, Notice, Payload, RejectCode,
+    RepairRefusal, Revision, Seq,
 };
-use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
-use crate::wire::{
-    BrokerMessage, ClientReply, ClientRequest, Delivery, SendRequest, WorkerMessage,
-};
-
-/// Longer than anything here takes; a test that hangs must fail.
-const LIMIT: Duration = Duration::from_secs(20);
-const CLIENT: PeerId = PeerId(1);
-const WORKER: PeerId = PeerId(2);
-
-type Fault = FaultMailbox<SledMailbox>;
-
-struct Broker {
-    inbound: mpsc::Sender<Inbound>,
-    outbound: mpsc::Receiver<Outbound>,
-    handle: BrokerHandle,
-    /// The store that is open now; weak, so that the broker can close it.
-    store: Arc<Mutex<Weak<Fault>>>,
-    ended: JoinHandle<Ended>,
-    _folder: TempDir,
-}
-
-fn start() -> Broker {
-    start_with(EngineOptions::default())
-}
-
-fn start_with(options: EngineOptions) -> Broker {
-    start_over(options, None)
-}
-
-fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -> Broker {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store");
-    let store: Arc<Mutex<Weak<Fault>>> = Arc::default();
-    let newest = Arc::clone(&store);
-    let open: OpenStore = Box::new(move || {
-        let mailbox = SledMailbox::open(&path, SledOptions::default())?;
-        let fault = Arc::new(FaultMailbox::new(mailbox));
-        *newest.lock().unwrap() = Arc::downgrade(&fault);
-        Ok(fault)
-    });
-    let Started { store: threads, replies, reads, recovered } =
-        Store::start(open, reserve).unwrap();
-    let options = EngineOptions {
-        templates: vec![QueueTemplate {
-            prefix: String::new(),
-            settings: Arc::new(QueueSettings::default()),
-        }],
-        ..options
-    };
-    let clock = Clock::start();
-    let facts = Arc::new(Facts {
-        started_at: clock.now(),
-        data_dir: String::new(),
-        clients: String::new(),
-        workers: String::new(),
-    });
-    let (inbound, inbound_receiver) = mpsc::channel(1024);
-    let (outbound_sender, outbound) = mpsc::channel(1024);
-    let (commands_sender, commands) = mpsc::channel(16);
-    let engine = Engine::new(options.clone(), recovered, clock.now());
-    let event_loop = EventLoop::new(clock, engine, options, facts, threads, outbound_sender);
-    let stop = Arc::new(Notify::new());
-    let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
-    let redis = super::outside::start(None).unwrap();
-    let inputs = Inputs { inbound: inbound_receiver, commands, store: replies, redis, stop };
-    let ended = tokio::spawn(async move {
-        let (ended, store) = event_loop.run(inputs).await;
-        tokio::task::spawn_blocking(|| store.stop()).await.unwrap();
-        ended
-    });
-    Broker { inbound, outbound, handle, store, ended, _folder: folder }
-}
-
-fn queue() -> QueueName {
-    QueueName::new("orders").unwrap()
-}
-
-fn send_request(id: &str) -> SendRequest {
-    let map = serde_json::from_str(&format!(r#"{{"id":"{id}"}}"#)).unwrap();
-    let header = Header::from_map(map, || unreachable!("the id is there")).unwrap();
-    let payload = Bytes::from(format!(r#"{{"of":"{id}"}}"#));
-    SendRequest { queue: queue(), content: Content { header, payload } }
-}
-
-/// A repair of the first message with the key `k1`.
-fn repair_order(revision: u32, act: Act) -> RepairOrder {
-    RepairOrder {
-        key: IdempotencyKey::new("k1").unwrap(),
-        actor: Actor { name: "op".to_owned(), via: "cli".to_owned() },
-        queue: queue(),
-        seq: Seq(1),
-        expect_revision: Revision(revision),
-        act,
-        reason: "typo".to_owned(),
-    }
-}
-
-impl Broker {
-    fn fault(&self) -> Arc<Fault> {
-        self.store.lock().unwrap().upgrade().expect("the store is open")
-    }
-
-    async fn client(&self, request: ClientRequest) {
-        let input = Inbound::Client { peer: CLIENT, reply_form: ReplyForm::Plain, request };
-        self.inbound.send(input).await.unwrap();
-    }
-
-    async fn send(&self, id: &str) {
-        self.client(ClientRequest::Send(send_request(id))).await;
-    }
-
-    /// Large enough that the store gets it although it has a batch already.
-    async fn send_large(&self, id: &str) {
-        let mut request = send_request(id);
-        request.content.payload = Bytes::from(vec![b'x'; OVERLAP_BYTES as usize]);
-        self.client(ClientRequest::Send(request)).await;
-    }
-
-    /// Fills the batches under way and the one behind them: no more inputs are taken.
-    async fn fill(&self) {
-        for n in 1..=4 {
-            let mut large = send_request(&format!("large{n}"));
-            large.content.payload = Bytes::from(vec![b' '; 9 * 1024 * 1024]);
-            self.client(ClientRequest::Send(large)).await;
-            held_sync(self.fault()).await;
-        }
-    }
-
-    async fn worker(&self, message: WorkerMessage) {
-        self.inbound.send(Inbound::Worker { peer: WORKER, message }).await.unwrap();
-    }
-
-    async fn worker_ready(&self) {
-        let info = WorkerInfo { name: "w".to_owned(), ..WorkerInfo::default() };
-        self.worker(WorkerMessage::Ready { queues: vec![queue()], credit: 1, info }).await;
-    }
-
-    async fn out(&mut self) -> Outbound {
-        timeout(LIMIT, self.outbound.recv()).await.expect("in time").expect("the loop runs")
-    }
-
-    /// The next answer to the client.
-    async fn reply(&mut self) -> ClientReply {
-        loop {
-            match self.out().await {
-                Outbound::Client { peer: CLIENT, reply, .. } => return reply,
-                Outbound::Worker { message: BrokerMessage::Heartbeat, .. } => {}
-                other => panic!("not an answer to the client: {other:?}"),
-            }
-        }
-    }
-
-    /// The next message to the worker.
-    async fn told(&mut self) -> BrokerMessage {
-        loop {
-            match self.out().await {
-                Outbound::Worker { message: BrokerMessage::Heartbeat, .. } => {}
-                Outbound::Worker { peer: WORKER, message } => return message,
-                other => panic!("not for the worker: {other:?}"),
-            }
-        }
-    }
-
-    async fn delivery(&mut self) -> Delivery {
-        match self.told().await {
-            BrokerMessage::Deliver(delivery) => delivery,
-            other => panic!("not a delivery: {other:?}"),
-        }
-    }
-
-    async fn nack(&self, delivery: DeliveryId) {
-        let error = WorkError { code: "boom".to_owned(), ..WorkError::default() };
-        let action = NackAction::Retry;
-        self.worker(WorkerMessage::Nack { delivery, error, action, delay_ms: None }).await;
-    }
-
-    /// Everything that was sent before this call has been through the engine.
-    async fn taken_in(&mut self) {
-        self.client(ClientRequest::Ping).await;
-        assert_eq!(self.reply().await, ClientReply::Pong);
-    }
-
-    /// Sends until it is accepted, as a client does that hears `store_unavailable`.
-    async fn send_until_accepted(&mut self, id: &str) -> Seq {
-        loop {
-            self.send(id).await;
-            match self.reply().await {
-                ClientReply::Accepted(accepted) => return accepted.seq,
-                ClientReply::Rejected(rejection) => {
-                    assert_eq!(rejection.code, RejectCode::StoreUnavailable);
-                    let pause = rejection.retry_after_ms.expect("a hint");
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
-                }
-                other => panic!("not an answer to SEND: {other:?}"),
-            }
-        }
-    }
-
-    async fn stop(self) -> Ended {
-        self.handle.shut_down();
-        timeout(LIMIT, self.ended).await.expect("in time").unwrap()
-    }
-}
-
-async fn held_sync(fault: Arc<Fault>) {
-    tokio::task::spawn_blocking(move || fault.wait_for_held_sync()).await.unwrap();
-}
+use crate::net::Outbound;
+use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_accepted_before_its_sync() {

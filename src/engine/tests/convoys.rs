@@ -2,18 +2,21 @@
 //! happens, nothing overtakes within its key, nothing is lost, nothing goes out twice without a new epoch, and
 //! what can go goes. A failure names its seed; `MUBROKER_SEED=n` runs that one alone.
 
+mod rules;
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
 
+pub(super) use self::steps::message;
 use super::rig::{START, operator, queue};
 use super::store::FakeStore;
 use crate::engine::{Effect, Effects, Engine, EngineOptions, Event};
 use crate::model::{
-    AckMode, Content, DeliveryId, Edit, Finish, Header, MessageState, NackAction, Op, Ordering,
-    Origin, QueueId, QueueSettings, Repair, RepairAction, Retry, Revision, Seq, Timestamp,
-    WorkError, WorkerId, WorkerInfo,
+    AckMode, DeliveryId, Finish, MessageState, Op, Ordering, Origin, QueueId, QueueSettings,
+    RepairAction, Retry, Timestamp, WorkerId,
 };
 
 /// Runs, unless `MUBROKER_RUNS` says how many.
@@ -185,235 +188,6 @@ impl Sim {
         }
     }
 
-    fn deliver(
-        &mut self,
-        before: &Model,
-        worker: u64,
-        delivery: DeliveryId,
-        seq: u64,
-        deadline: Timestamp,
-    ) {
-        assert!(self.seen.insert(delivery), "{delivery:?} is new");
-        let at_once = self.settings.ack == AckMode::OnDelivery;
-        let was_over = before.messages.get(seq as usize - 1).is_some_and(|message| message.is_over);
-        assert!(!was_over, "{seq} was at its end");
-        let model = if at_once { before } else { &self.model };
-        if model.messages.len() >= seq as usize {
-            assert!(self.may_go(model, seq), "{seq} must not go: {model:#?} {:?}", self.leases);
-        }
-        self.leases.insert(delivery, Leased { seq, worker, deadline });
-        let credit = self.workers[&worker];
-        assert!(self.used(worker) <= credit, "no more than worker {worker} takes");
-    }
-
-    fn used(&self, worker: u64) -> usize {
-        let leased = self.leases.values().filter(|lease| lease.worker == worker).count();
-        leased + self.late.iter().filter(|(other, _)| *other == worker).count()
-    }
-
-    fn is_ready(&self, model: &Model, seq: u64) -> bool {
-        let message = &model.messages[seq as usize - 1];
-        let is_due = message.due.is_none_or(|due| due <= self.now);
-        let is_ready = match message.state {
-            MessageState::Ready => true,
-            MessageState::Waiting => is_due,
-            _ => false,
-        };
-        is_ready && !message.is_over
-    }
-
-    /// The rules 2 and 3 of design.md 4.
-    fn may_go(&self, model: &Model, seq: u64) -> bool {
-        let is_leased = |other: u64| self.leases.values().any(|lease| lease.seq == other);
-        let alone = self.is_ready(model, seq) && !self.holds.contains_key(&seq) && !is_leased(seq);
-        let message = &model.messages[seq as usize - 1];
-        if !alone || model.is_paused {
-            return false;
-        }
-        let Some(key) = message.key.as_ref().filter(|_| self.settings.ordering == Ordering::Key)
-        else {
-            return true;
-        };
-        let of_key = |other: &u64| model.messages[*other as usize - 1].key.as_ref() == Some(key);
-        let is_open = |other: &u64| {
-            let other = &model.messages[*other as usize - 1];
-            !other.is_over && other.state != MessageState::Cancelled
-        };
-        let is_first = !(1..seq).filter(of_key).any(|other| is_open(&other));
-        let is_free = !(1..=model.messages.len() as u64).filter(of_key).any(is_leased);
-        is_first && is_free
-    }
-
-    fn check(&self) {
-        let view = self.engine.queue_view(&queue("q")).expect("there");
-        let open = self.model.messages.iter().enumerate().filter(|(_, message)| !message.is_over);
-        let count =
-            |state| open.clone().filter(|(_, message)| message.state == state).count() as u64;
-        assert_eq!(view.depth, open.clone().count() as u64 - count(MessageState::Cancelled));
-        assert_eq!(view.blocked, count(MessageState::Blocked));
-        let kept = self.engine.contents_in_ram();
-        // What is read, and what goes before others, may come on top of a full window; one message is always read.
-        assert!(kept <= 3 * self.options.window_messages + 4, "{kept} contents in RAM");
-        if !self.loads.is_empty() || self.is_loading() {
-            return;
-        }
-        let is_free = self.workers.iter().any(|(&worker, &credit)| self.used(worker) < credit);
-        let stands =
-            (1..=self.model.messages.len() as u64).find(|&seq| self.may_go(&self.model, seq));
-        assert!(
-            !is_free || stands.is_none(),
-            "{stands:?} stands although a worker is free: {:#?}",
-            self.engine
-        );
-    }
-
-    fn is_loading(&self) -> bool {
-        let mut effects = self.pending.iter().flat_map(|(effects, _)| &effects.effects);
-        effects.any(|effect| matches!(effect, Effect::Load { .. }))
-    }
-
-    fn send(&mut self) {
-        let count = if self.rng.u8(0..10) == 0 { 40 } else { self.rng.usize(1..4) };
-        let messages = (0..count).map(|_| {
-            self.sent += 1;
-            let key = self.rng.usize(0..=self.keys);
-            let priority = if self.settings.priority { self.rng.u8(0..3) } else { 0 };
-            (queue("q"), message(self.sent, key, priority))
-        });
-        let messages = messages.collect();
-        self.run(Event::Send { origin: Origin(1), messages, call: None });
-    }
-
-    fn ready(&mut self) {
-        let worker = self.rng.u64(1..4);
-        let credit = self.rng.usize(1..12);
-        self.workers.insert(worker, credit);
-        let info = WorkerInfo::default();
-        let (queues, credit) = (vec![queue("q")], credit as u32);
-        self.run(Event::WorkerReady { worker: WorkerId(worker), queues, credit, info });
-    }
-
-    fn gone(&mut self) {
-        let worker = self.rng.u64(1..4);
-        if self.workers.remove(&worker).is_some() {
-            self.leases.retain(|_, lease| lease.worker != worker);
-            self.late.retain(|(other, _)| *other != worker);
-            self.run(Event::WorkerGone { worker: WorkerId(worker), reason: "disconnected" });
-        }
-    }
-
-    fn answer(&mut self) {
-        let late: Vec<_> = self.late.iter().copied().collect();
-        let nth = self.rng.usize(0..self.leases.len() + late.len() + 1);
-        let (worker, delivery) = match self.leases.iter().nth(nth) {
-            Some((&delivery, lease)) => (lease.worker, delivery),
-            None => match late.get(nth - self.leases.len()) {
-                Some(&late) => late,
-                None => return,
-            },
-        };
-        let is_late = self.late.remove(&(worker, delivery));
-        let lease = self.leases.remove(&delivery);
-        let worker = WorkerId(worker);
-        let told = if self.rng.u8(0..3) > 0 {
-            self.run(Event::Ack { worker, delivery, reply: Default::default() })
-        } else {
-            let actions = [NackAction::Retry, NackAction::Block, NackAction::DeadLetter];
-            let action = actions[self.rng.usize(0..3)];
-            let delay_ms = [None, Some(0), Some(700)][self.rng.usize(0..3)];
-            let error = WorkError::default();
-            self.run(Event::Nack { worker, delivery, error, action, delay_ms })
-        };
-        let is_stale = told.iter().any(|effect| matches!(effect, Effect::Stale { .. }));
-        assert_eq!(is_stale, is_late && lease.is_none());
-    }
-
-    fn pass(&mut self) {
-        self.now = self.now.plus_ms([1, 100, 300, 1_000, 6_000][self.rng.usize(0..5)]);
-        let now = self.now;
-        for (delivery, lease) in self.leases.extract_if(.., |_, lease| lease.deadline <= now) {
-            self.late.insert((lease.worker, delivery));
-        }
-        self.run(Event::Tick);
-    }
-
-    fn pause(&mut self) {
-        let paused = self.rng.bool();
-        self.model.is_paused = paused;
-        let (origin, actor, queue) = (Origin(9), operator("ann"), queue("q"));
-        self.run(Event::SetPaused { origin, actor, queue, paused, reason: String::new() });
-    }
-
-    fn pick(&mut self) -> u64 {
-        self.rng.u64(1..self.model.messages.len() as u64 + 2)
-    }
-
-    fn hold(&mut self) {
-        let (seq, for_ms) = (self.pick(), [0, 400, 10_000][self.rng.usize(0..3)]);
-        let is_open = self.model.messages.get(seq as usize - 1).is_some_and(|it| !it.is_over);
-        if !is_open {
-            return;
-        }
-        if for_ms == 0 {
-            self.holds.remove(&seq);
-        } else {
-            self.holds.insert(seq, self.now.plus_ms(for_ms));
-        }
-        let (origin, actor, queue) = (Origin(9), operator("ann"), queue("q"));
-        self.run(Event::Hold { origin, actor, queue, seq: Seq(seq), for_ms });
-    }
-
-    fn repair(&mut self) {
-        let blocked = |message: &Known| !message.is_over && message.state == MessageState::Blocked;
-        let first = self.model.messages.iter().position(blocked);
-        let seq = match first {
-            Some(at) if self.rng.bool() => at as u64 + 1,
-            _ => self.pick(),
-        };
-        let action = match self.rng.u8(0..5) {
-            0 => RepairAction::Cancel,
-            1 => RepairAction::Restore,
-            2 => RepairAction::Save(Edit { payload: "edited".into(), header: None }),
-            _ => RepairAction::Retry,
-        };
-        self.repair_with(seq, action);
-    }
-
-    fn repair_with(&mut self, seq: u64, action: RepairAction) {
-        let Some(message) = self.model.messages.get(seq as usize - 1) else { return };
-        let revision = Revision(message.revision);
-        let is_done = !message.is_over
-            && !self.leases.values().any(|lease| lease.seq == seq)
-            && match (&action, message.state) {
-                (RepairAction::Restore, state) => state == MessageState::Cancelled,
-                (_, MessageState::Cancelled) => false,
-                (RepairAction::Retry, MessageState::Waiting) => {
-                    self.holds.contains_key(&seq) || !self.is_ready(&self.model, seq)
-                }
-                (RepairAction::Retry, state) => state == MessageState::Blocked,
-                (_, _) => true,
-            };
-        let id = self.id();
-        let Some(seen) = self.store.content(id, Seq(seq), revision) else { return };
-        self.repairs += 1;
-        if is_done {
-            self.holds.remove(&seq);
-        }
-        self.run(Event::Repair {
-            origin: Origin(9),
-            repair: Repair {
-                key: format!("k{}", self.repairs).parse().expect("a key"),
-                actor: operator("ann"),
-                queue: queue("q"),
-                seq: Seq(seq),
-                expect_revision: revision,
-                seen: Some(seen),
-                action,
-                reason: "because".to_owned(),
-            },
-        });
-    }
-
     fn id(&self) -> QueueId {
         self.engine.queue_id(&queue("q")).expect("there")
     }
@@ -492,36 +266,6 @@ impl Sim {
         assert_eq!(self.model.messages.iter().filter(is_left).count(), 0, "all is done");
         self.check_order();
     }
-
-    fn check_order(&self) {
-        if self.settings.ordering == Ordering::None {
-            return;
-        }
-        let mut last = BTreeMap::new();
-        for (seq, how) in &self.model.ended {
-            let key = self.model.messages[*seq as usize - 1].key.as_deref();
-            if let Some(key) = key.filter(|_| *how == Finish::Done) {
-                assert!(
-                    last.insert(key, *seq).is_none_or(|before| before < *seq),
-                    "{key} in order"
-                );
-            }
-        }
-    }
-}
-
-/// A message `m1`, `m2` … with the key `k1` … (0: none) and a priority (0: none).
-pub(super) fn message(number: usize, key: usize, priority: u8) -> Content {
-    let mut map = serde_json::Map::new();
-    map.insert("id".to_owned(), format!("m{number}").into());
-    if key > 0 {
-        map.insert("key".to_owned(), format!("k{key}").into());
-    }
-    if priority > 0 {
-        map.insert("priority".to_owned(), priority.into());
-    }
-    let header = Header::from_map(map, || unreachable!("it has an id")).expect("a valid header");
-    Content { header, payload: format!("payload {number}").into() }
 }
 
 #[test]

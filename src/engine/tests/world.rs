@@ -1,19 +1,20 @@
 //! An engine, a store that may fail, workers that may die, a clock that may jump: each step is compared
 //! with the model.
 
+mod repairs;
+mod workers;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
-
+pub(super) use self::repairs::Verb;
+pub(super) use self::workers::{Answer, Connection};
 use super::model::{Model, ModelMessage, ModelQueue};
 use super::rig::{START, content, operator, queue};
 use super::store::FakeStore;
 use super::streams::Foreign;
 use crate::engine::{CallSpec, Effect, Effects, Engine, EngineOptions, Event};
 use crate::model::{
-    AckMode, Dedup, DeliveryId, MailboxKind, MessageState, NackAction, Origin, QueueName,
-    QueueSettings, Repair, RepairAction, RepairOutcome, RepairRefusal, Retry, Revision, Seq,
-    Timestamp, WorkError, WorkerId, WorkerInfo,
+    AckMode, Dedup, DeliveryId, MailboxKind, Origin, QueueName, QueueSettings, Retry, Timestamp,
 };
 
 /// The queues of every run: three with different rules.
@@ -30,27 +31,6 @@ fn settings(at: usize) -> QueueSettings {
         1 => QueueSettings { retry: retry(3), lease_ms: 5_000, dedup: Dedup::Off, ..plain },
         _ => QueueSettings { retry: retry(2), ack: AckMode::OnDelivery, ..plain },
     }
-}
-
-/// A worker's connection, as the test sees it.
-#[derive(Debug, Default)]
-pub(super) struct Connection {
-    pub(super) queues: BTreeSet<usize>,
-    pub(super) credit: usize,
-    pub(super) heard_at: Timestamp,
-    /// Handed out to it by the engine and not answered.
-    pub(super) unanswered: BTreeSet<DeliveryId>,
-    /// Of these, what it was told of.
-    pub(super) hands: Vec<DeliveryId>,
-    /// It said BYE.
-    pub(super) is_leaving: bool,
-}
-
-/// What a worker answers.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Answer {
-    Ack,
-    Nack(NackAction, Option<u64>),
 }
 
 /// What one event may do; everything else that the engine does is wrong.
@@ -161,92 +141,6 @@ impl World {
         assert_eq!(accepted, (!call && !refused).then_some(expected));
     }
 
-    pub(super) fn ready(&mut self, pick: usize, queues: &BTreeSet<usize>, credit: u32) {
-        let known = self.workers.keys().nth(pick).copied();
-        let id = known.unwrap_or_else(|| {
-            self.next_worker += 1;
-            self.next_worker
-        });
-        let worker = self.workers.entry(id).or_default();
-        worker.queues = queues.clone();
-        worker.credit = credit as usize;
-        worker.heard_at = self.clock.max(self.model.now);
-        worker.is_leaving = false;
-        let queues = queues.iter().map(|at| queue(QUEUES[*at])).collect();
-        let info = WorkerInfo { name: format!("w{id}"), ..WorkerInfo::default() };
-        let worker = WorkerId(id);
-        self.run(Event::WorkerReady { worker, queues, credit, info }, Cause::default());
-    }
-
-    pub(super) fn gone(&mut self, pick: usize) {
-        let Some(id) = self.workers.keys().nth(pick).copied() else { return };
-        self.forget_worker(id);
-        let worker = WorkerId(id);
-        self.run(Event::WorkerGone { worker, reason: "disconnected" }, Cause::default());
-    }
-
-    pub(super) fn bye(&mut self, pick: usize) {
-        let Some(id) = self.workers.keys().nth(pick).copied() else { return };
-        self.mark_heard(id);
-        let worker = self.workers.get_mut(&id).expect("just seen");
-        worker.queues.clear();
-        worker.is_leaving = true;
-        self.run(Event::WorkerBye { worker: WorkerId(id) }, Cause::default());
-    }
-
-    pub(super) fn heard(&mut self) {
-        for id in self.workers.keys().copied().collect::<Vec<_>>() {
-            self.mark_heard(id);
-            self.run(Event::WorkerHeard { worker: WorkerId(id) }, Cause::default());
-        }
-    }
-
-    /// A worker answers something that it has.
-    pub(super) fn answer(&mut self, pick: usize, answer: Answer) {
-        let all = self
-            .workers
-            .iter()
-            .flat_map(|(&id, worker)| worker.hands.iter().map(move |&delivery| (id, delivery)));
-        let Some((id, delivery)) = all.clone().nth(pick % all.count().max(1)) else { return };
-        self.mark_heard(id);
-        let worker = self.workers.get_mut(&id).expect("just seen");
-        worker.hands.retain(|&other| other != delivery);
-        worker.unanswered.remove(&delivery);
-        self.ghosts.push((id, delivery));
-        let valid = self.lease(delivery).is_some();
-        let answered = valid.then_some((delivery, answer));
-        let told = self.run(event(id, delivery, answer), Cause { answered, ..Cause::default() });
-        let stale = told.iter().any(|effect| matches!(effect, Effect::Stale { .. }));
-        assert_eq!(stale, !valid, "a late answer is stale, another isn't");
-    }
-
-    /// A late answer, by its worker or after it is gone.
-    pub(super) fn late_answer(&mut self, pick: usize, answer: Answer) {
-        let Some(&(id, delivery)) = self.ghosts.get(pick % self.ghosts.len().max(1)) else {
-            return;
-        };
-        self.mark_heard(id);
-        let told = self.run(event(id, delivery, answer), Cause::default());
-        assert!(told.iter().any(|effect| matches!(effect, Effect::Stale { .. })));
-    }
-
-    pub(super) fn progress(&mut self, pick: usize) {
-        let hands = self.workers.iter().find_map(|(&id, worker)| {
-            let delivery = *worker.hands.get(pick % worker.hands.len().max(1))?;
-            Some((id, delivery))
-        });
-        let Some((id, delivery)) = hands else { return };
-        self.mark_heard(id);
-        if let Some(at) = self.lease(delivery) {
-            let now = self.model.now;
-            let model = &mut self.model.queues[at];
-            let lease_ms = model.settings.lease_ms;
-            model.lease.as_mut().expect("found").deadline = now.plus_ms(lease_ms);
-        }
-        let (worker, note) = (WorkerId(id), String::new());
-        self.run(Event::Progress { worker, delivery, extend_ms: None, note }, Cause::default());
-    }
-
     pub(super) fn advance(&mut self, ms: u64) {
         self.clock = self.clock.plus_ms(ms);
         self.run(Event::Tick, Cause::default());
@@ -276,93 +170,6 @@ impl World {
         let (origin, actor, queue) = (Origin(0), operator("ann"), queue(QUEUES[at]));
         let reason = String::new();
         self.run(Event::SetPaused { origin, actor, queue, paused, reason }, Cause::default());
-    }
-
-    pub(super) fn hold(&mut self, at: usize, pick: usize, who: &str, for_ms: u64) {
-        let seq = self.place(at, pick);
-        let now = self.model.now;
-        let model = &mut self.model.queues[at];
-        let there = model.messages.get(seq as usize - 1).is_some_and(|message| !message.over);
-        let free = model.holds.get(&seq).is_none_or(|(by, until)| by == who || *until <= now);
-        if there && free {
-            if for_ms == 0 {
-                model.holds.remove(&seq);
-            } else {
-                model.holds.insert(seq, (who.to_owned(), now.plus_ms(for_ms)));
-            }
-        }
-        let (origin, actor, queue) = (Origin(0), operator(who), queue(QUEUES[at]));
-        let hold = Event::Hold { origin, actor, queue, seq: Seq(seq), for_ms };
-        let told = self.run(hold, Cause::default());
-        let held = told.iter().any(|effect| matches!(effect, Effect::Held { .. }));
-        assert_eq!(held, there && free);
-    }
-
-    pub(super) fn repair(&mut self, at: usize, pick: usize, key: u8, stale: bool, action: Verb) {
-        let seq = self.place(at, pick);
-        let key = format!("k{key}");
-        let now = self.model.now;
-        let model = &mut self.model.queues[at];
-        let message = model.messages.get(seq as usize - 1).cloned();
-        let current = message.as_ref().map_or(0, |message| message.payloads.len() as u32 - 1);
-        let revision = Revision(if stale { current + 1 } else { current });
-        let action = action.of(message.as_ref());
-        let there = message.is_some_and(|message| !message.over);
-        let held = model.holds.get(&seq).is_some_and(|(by, _)| by != "ann");
-        let known = self.model.repairs.get(&key).cloned();
-        let done = known.is_none()
-            && there
-            && !held
-            && !stale
-            && self.is_readable(at, seq, revision)
-            && self.model.queues[at].repair(seq, &action, now);
-        let id = self.engine.queue_id(&queue(QUEUES[at])).expect("there");
-        let repair = Repair {
-            key: key.parse().expect("valid"),
-            actor: operator("ann"),
-            queue: queue(QUEUES[at]),
-            seq: Seq(seq),
-            expect_revision: revision,
-            seen: self.store.content(id, Seq(seq), revision),
-            action,
-            reason: "because".to_owned(),
-        };
-        let cause = Cause { repair: done.then_some((at, seq)), ..Cause::default() };
-        let told = self.run(Event::Repair { origin: Origin(0), repair }, cause);
-        self.check_repair(at, seq, &key, known, done, &told);
-    }
-
-    fn check_repair(
-        &mut self,
-        at: usize,
-        seq: u64,
-        key: &str,
-        known: Option<RepairOutcome>,
-        done: bool,
-        told: &[Effect],
-    ) {
-        let answer = told.iter().find_map(|effect| match effect {
-            Effect::Repaired { outcome, .. } => Some(Ok(outcome.clone())),
-            Effect::Refused { refusal, .. } => Some(Err(refusal.clone())),
-            _ => None,
-        });
-        match (known, answer.expect("a repair is answered")) {
-            (Some(known), Ok(outcome)) => {
-                assert_eq!(outcome, RepairOutcome { repeated: true, ..known });
-            }
-            (Some(known), Err(refusal)) => {
-                assert_eq!(refusal, RepairRefusal::KeyReused);
-                assert_ne!((index(&known.queue), known.seq.0), (at, seq));
-            }
-            (None, Ok(outcome)) => {
-                assert!(done, "{outcome:?}");
-                self.model.repairs.insert(key.to_owned(), outcome);
-                // The snapshot of this step was taken before the outcome was known.
-                let last = self.pending.back_mut().expect("this step's batch");
-                last.1.repairs.clone_from(&self.model.repairs);
-            }
-            (None, Err(refusal)) => assert!(!done, "{refusal:?}"),
-        }
     }
 
     /// The oldest batches become durable; what they tell is told.
@@ -459,75 +266,6 @@ impl World {
     /// Whether a queue isn't one of the run's, but holds their dead letters.
     pub(super) fn is_for_the_dead(&self, id: crate::model::QueueId) -> bool {
         self.engine.queue_name(id).is_some_and(|name| name.as_str().ends_with(".dead"))
-    }
-
-    fn blocked_head(&self, at: usize) -> Option<u64> {
-        let queue = &self.model.queues[at];
-        queue.head().filter(|&head| queue.state(head, self.model.now) == MessageState::Blocked)
-    }
-
-    /// Whether the admin API could read this revision, or the engine has it: a message that isn't durable
-    /// can't be seen by anybody, so no repair of it is tried.
-    fn is_readable(&self, at: usize, seq: u64, revision: Revision) -> bool {
-        let id = self.engine.queue_id(&queue(QUEUES[at])).expect("there");
-        self.store.content(id, Seq(seq), revision).is_some()
-            || self.engine.has_content(id, Seq(seq))
-    }
-
-    fn place(&self, at: usize, pick: usize) -> u64 {
-        let messages = self.model.queues[at].messages.len();
-        (pick % (messages + 1)) as u64 + 1
-    }
-
-    fn mark_heard(&mut self, id: u64) {
-        let now = self.clock.max(self.model.now);
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.heard_at = now;
-        }
-    }
-
-    pub(super) fn forget_worker(&mut self, id: u64) {
-        if let Some(worker) = self.workers.remove(&id) {
-            self.ghosts.extend(worker.unanswered.into_iter().map(|delivery| (id, delivery)));
-        }
-    }
-}
-
-/// A repair without its content.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Verb {
-    Save(u8),
-    Retry,
-    SaveAndRetry(u8),
-    Cancel,
-    Restore,
-    Undo,
-}
-
-impl Verb {
-    fn of(self, message: Option<&ModelMessage>) -> RepairAction {
-        let edit = |payload: String| crate::model::Edit { payload: payload.into(), header: None };
-        match self {
-            Self::Save(n) => RepairAction::Save(edit(format!("edited {n}"))),
-            Self::SaveAndRetry(n) => RepairAction::SaveAndRetry(edit(format!("edited {n}"))),
-            Self::Retry => RepairAction::Retry,
-            Self::Cancel => RepairAction::Cancel,
-            Self::Restore => RepairAction::Restore,
-            Self::Undo => {
-                let before = message.and_then(|message| message.payloads.iter().rev().nth(1));
-                RepairAction::UndoSave(edit(before.cloned().unwrap_or_default()))
-            }
-        }
-    }
-}
-
-fn event(id: u64, delivery: DeliveryId, answer: Answer) -> Event {
-    let worker = WorkerId(id);
-    match answer {
-        Answer::Ack => Event::Ack { worker, delivery, reply: Bytes::from_static(b"reply") },
-        Answer::Nack(action, delay_ms) => {
-            Event::Nack { worker, delivery, error: WorkError::default(), action, delay_ms }
-        }
     }
 }
 
