@@ -24,7 +24,6 @@ use crate::model::{
     SettingChange, StoreHealth, Subscription, Timestamp, TopicName,
 };
 use crate::net::{Inbound, Outbound};
-use crate::wire::ClientReply;
 
 /// Inputs taken in one turn: enough that a wake costs little for each, few enough that a turn stays below
 /// some milliseconds and a timer is not late.
@@ -362,8 +361,8 @@ impl EventLoop {
     /// Refuses whoever stands behind `origin`.
     pub(super) fn reject(&mut self, origin: Origin, rejection: Rejection) {
         match self.origins.take(origin) {
-            Some(Waiting::Client { peer, form, .. }) => {
-                self.reply(peer, form, ClientReply::Rejected(rejection));
+            Some(Waiting::Client { peer, form, id, .. }) => {
+                self.refuse(peer, form, rejection, id);
             }
             Some(Waiting::Operator(waiting)) => {
                 let refusal = RepairRefusal::Invalid { reason: rejection.reason };

@@ -8,7 +8,7 @@ use super::store::{StoreJob, StoreReply};
 use crate::engine::{Engine, Event};
 use crate::mailbox::{MailboxError, Room};
 use crate::model::{Generation, Notice, Recovered, RejectCode, Rejection, Timestamp};
-use crate::wire::{BrokerMessage, ClientReply};
+use crate::wire::BrokerMessage;
 
 /// The first pause before the store is opened again: most of what breaks a store lasts.
 const FIRST_BACKOFF_MS: u64 = 100;
@@ -219,9 +219,8 @@ impl EventLoop {
         self.pipeline.abandon();
         for waiting in self.origins.take_all() {
             match waiting {
-                Waiting::Client { peer, form, .. } => {
-                    let rejection = down(reason, is_full, FIRST_BACKOFF_MS);
-                    self.reply(peer, form, ClientReply::Rejected(rejection));
+                Waiting::Client { peer, form, id, .. } => {
+                    self.refuse(peer, form, down(reason, is_full, FIRST_BACKOFF_MS), id);
                 }
                 // Not refused: it may be done. Who asked hears that nobody knows, and asks by its key.
                 Waiting::Operator(answer) => drop(answer),

@@ -8,7 +8,7 @@ use crate::model::limits::{
     HEARTBEAT_MS, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_SENDMANY_MESSAGES,
     MAX_WIRE_MESSAGE_BYTES,
 };
-use crate::model::{Actor, Content, Origin, QueueName, RejectCode, Rejection};
+use crate::model::{Actor, Content, MessageId, Origin, QueueName, RejectCode, Rejection};
 use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, WorkerMessage};
 
@@ -64,24 +64,24 @@ impl EventLoop {
                 self.send(peer, form, Verb::Call, messages, Some(CallSpec { timeout_ms }));
             }
             ClientRequest::Publish { topic, content, mandatory } => {
-                if let Some(origin) = self.origin(peer, form, Verb::Publish) {
+                if let Some(origin) = self.origin(peer, form, Verb::Publish, Some(content.id())) {
                     self.feed(Event::Publish { origin, topic, content, mandatory });
                 }
             }
             ClientRequest::Subscribe { topic, subscription } => {
-                if let Some(origin) = self.origin(peer, form, Verb::Subscribe) {
+                if let Some(origin) = self.origin(peer, form, Verb::Subscribe, None) {
                     let actor = client();
                     self.feed(Event::Subscribe { origin, actor, topic, subscription });
                 }
             }
             ClientRequest::Unsubscribe { topic, queue } => {
-                if let Some(origin) = self.origin(peer, form, Verb::Unsubscribe) {
+                if let Some(origin) = self.origin(peer, form, Verb::Unsubscribe, None) {
                     let actor = client();
                     self.feed(Event::Unsubscribe { origin, actor, topic, queue });
                 }
             }
             ClientRequest::Status { id, queue } => {
-                if let Some(origin) = self.origin(peer, form, Verb::Status) {
+                if let Some(origin) = self.origin(peer, form, Verb::Status, Some(&id)) {
                     self.feed(Event::Status { origin, id, queue });
                 }
             }
@@ -96,23 +96,30 @@ impl EventLoop {
         messages: Vec<(QueueName, Content)>,
         call: Option<CallSpec>,
     ) {
-        if let Some(origin) = self.origin(peer, form, verb) {
+        let id = messages.first().map(|(_, content)| content.id());
+        if let Some(origin) = self.origin(peer, form, verb, id) {
             self.feed(Event::Send { origin, messages, call });
         }
     }
 
     /// Who will be answered; refused here if the store is broken or too much is outstanding.
-    fn origin(&mut self, peer: PeerId, form: ReplyForm, verb: Verb) -> Option<Origin> {
+    fn origin(
+        &mut self,
+        peer: PeerId,
+        form: ReplyForm,
+        verb: Verb,
+        id: Option<&MessageId>,
+    ) -> Option<Origin> {
         if let Some(rejection) = self.down_rejection() {
-            self.reply(peer, form, ClientReply::Rejected(rejection));
+            self.refuse(peer, form, rejection, id.cloned());
             return None;
         }
-        match self.origins.add(Waiting::Client { peer, form, verb }) {
+        match self.origins.add(Waiting::Client { peer, form, verb, id: id.cloned() }) {
             Ok(origin) => Some(origin),
             Err(_) => {
                 let reason = "too many answers are outstanding; wait for some of them";
                 let rejection = Rejection::new(RejectCode::Busy, reason).retry_after(BUSY_RETRY_MS);
-                self.reply(peer, form, ClientReply::Rejected(rejection));
+                self.refuse(peer, form, rejection, id.cloned());
                 None
             }
         }
@@ -185,6 +192,19 @@ impl EventLoop {
             | WorkerMessage::Alert { .. }
             | WorkerMessage::Heartbeat => {}
         }
+    }
+
+    /// Refuses a request. The answer names a message even where the refusal is not about it, as of a store that is
+    /// down: a client with several requests under way learns by nothing else which of them it is for.
+    pub(super) fn refuse(
+        &mut self,
+        peer: PeerId,
+        form: ReplyForm,
+        mut rejection: Rejection,
+        id: Option<MessageId>,
+    ) {
+        rejection.id = rejection.id.or(id);
+        self.reply(peer, form, ClientReply::Rejected(rejection));
     }
 
     pub(super) fn reply(&mut self, peer: PeerId, reply_form: ReplyForm, reply: ClientReply) {

@@ -69,7 +69,9 @@ impl EventLoop {
     }
 
     fn accepted(&mut self, origin: Origin, accepted: Vec<Accepted>) {
-        let Some(Waiting::Client { peer, form, verb }) = self.origins.take(origin) else { return };
+        let Some(Waiting::Client { peer, form, verb, .. }) = self.origins.take(origin) else {
+            return;
+        };
         let reply = match verb {
             Verb::SendMany => ClientReply::AcceptedMany(accepted),
             Verb::Send
@@ -87,7 +89,7 @@ impl EventLoop {
 
     fn subscribed(&mut self, origin: Origin, change: SubscriptionChange) {
         match self.origins.take(origin) {
-            Some(Waiting::Client { peer, form, verb: Verb::Unsubscribe }) => {
+            Some(Waiting::Client { peer, form, verb: Verb::Unsubscribe, .. }) => {
                 self.reply(peer, form, ClientReply::Unsubscribed(change));
             }
             Some(Waiting::Client { peer, form, .. }) => {

@@ -6,7 +6,9 @@ use tokio::sync::oneshot;
 
 use crate::engine::HoldAnswer;
 use crate::model::limits::{HEARTBEAT_MS, MAX_WAITING_CALLS};
-use crate::model::{Origin, RepairOutcome, RepairRefusal, SubscriptionChange, Timestamp, WorkerId};
+use crate::model::{
+    MessageId, Origin, RepairOutcome, RepairRefusal, SubscriptionChange, Timestamp, WorkerId,
+};
 use crate::net::{PeerId, ReplyForm};
 
 /// Answers that may be outstanding in all: every call that may wait, and as many publishes again as
@@ -27,6 +29,8 @@ pub(super) enum Waiting {
         form: ReplyForm,
         /// What was asked.
         verb: Verb,
+        /// Of which message, if of one (of a SENDMANY the first): a refusal names it.
+        id: Option<MessageId>,
     },
     /// An operator's request through the handle.
     Operator(oneshot::Sender<OperatorAnswer>),
@@ -177,7 +181,8 @@ mod tests {
     use super::*;
 
     fn client(peer: u64) -> Waiting {
-        Waiting::Client { peer: PeerId(peer), form: ReplyForm::Plain, verb: Verb::Send }
+        let (peer, form) = (PeerId(peer), ReplyForm::Plain);
+        Waiting::Client { peer, form, verb: Verb::Send, id: None }
     }
 
     #[test]

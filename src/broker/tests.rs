@@ -75,9 +75,11 @@ async fn a_flush_that_fails_takes_back_what_was_appended_meanwhile() {
     assert!(broker.outbound.try_recv().is_err(), "told before it is durable");
     fault.release_syncs();
     drop(fault);
-    for _ in 0..2 {
+    // Each refusal names its message: by nothing else would the client know which of them to send again.
+    for id in ["m2", "m3"] {
         let ClientReply::Rejected(rejection) = broker.reply().await else { panic!("not rejected") };
         assert_eq!(rejection.code, RejectCode::StoreUnavailable);
+        assert_eq!(rejection.id, MessageId::new(id).ok());
     }
     // Sent again with their ids, each is there once, whatever had reached the disk.
     broker.send_until_accepted("m2").await;

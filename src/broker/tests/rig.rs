@@ -19,8 +19,8 @@ use crate::engine::{Engine, EngineOptions};
 use crate::mailbox::fault::FaultMailbox;
 use crate::mailbox::{DiskReserve, SledMailbox, SledOptions};
 use crate::model::{
-    Actor, Content, DeliveryId, Header, IdempotencyKey, NackAction, QueueName, QueueSettings,
-    QueueTemplate, RejectCode, Revision, Seq, WorkError, WorkerInfo,
+    Actor, Content, DeliveryId, Header, IdempotencyKey, MessageId, NackAction, QueueName,
+    QueueSettings, QueueTemplate, RejectCode, Revision, Seq, WorkError, WorkerInfo,
 };
 use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::wire::{
@@ -213,6 +213,7 @@ impl Broker {
                 ClientReply::Accepted(accepted) => return accepted.seq,
                 ClientReply::Rejected(rejection) => {
                     assert_eq!(rejection.code, RejectCode::StoreUnavailable);
+                    assert_eq!(rejection.id, MessageId::new(id).ok());
                     let pause = rejection.retry_after_ms.expect("a hint");
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                 }
