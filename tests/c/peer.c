@@ -7,7 +7,7 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { COUNT = 50, FRAMES = 8, PATIENCE_MS = 20000 };
+enum { COUNT = 50, FRAMES = 8, PATIENCE_MS = 60000 };
 
 struct message {
     int count;

@@ -54,7 +54,7 @@ for (let n = 1; n <= COUNT; n += 1) {
   assert.deepEqual(header, { id: `node-${n}`, queue, seq: n, duplicate: false });
 }
 const worked = work();
-const { verb, header, payload } = await ask("CALL", { queue, timeout_ms: 15_000 }, "call");
+const { verb, header, payload } = await ask("CALL", { queue, timeout_ms: 50_000 }, "call");
 assert.equal(verb, "REPLY");
 assert.equal(header.status, "ok");
 assert.equal(payload[0].toString(), "done by node");

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 def free_port():

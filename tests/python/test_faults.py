@@ -7,7 +7,7 @@ import time
 import pytest
 import zmq
 
-from mub1 import Broker, Client, WorkerThread
+from mub1 import PATIENCE, Broker, Client, WorkerThread
 
 #: Messages of one round: enough that every count below strikes, also while the store grows.
 MESSAGES = 200
@@ -190,14 +190,14 @@ def test_a_flush_that_hangs_ends_the_process_and_loses_nothing(make_broker):
     with Client(broker) as client:
         for n in range(MESSAGES):
             client.say("SEND", {"queue": f"q{n % 3}", "id": f"m{n}"}, body(n))
-            verb, answer, _ = client.hear(45)
+            verb, answer, _ = client.hear(45 + PATIENCE)
             if verb == "REJECTED":
                 break
             accepted[n] = answer["seq"]
     assert answer["code"] == "store_unavailable", answer
     # strace itself holds a thread that it delays; the broker's message comes before.
     said = lambda: "the store is lost" in broker.tail()
-    broker.until("the broker gives it up", said, 30)
-    broker.process.wait(90)
+    broker.until("the broker gives it up", said)
+    broker.process.wait(60 + PATIENCE)
     ended_clearly(broker)
     check(broker, accepted)

@@ -2,11 +2,11 @@
 
 import subprocess
 
-from mub1 import REPOSITORY
+from mub1 import PATIENCE, REPOSITORY
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 

@@ -65,10 +65,10 @@ def test_a_call_is_answered_by_the_worker(broker):
         return b"re: " + body
 
     with Client(broker) as client, WorkerThread(broker, "rpc", work=work):
-        verb, reply, payload = client.ask("CALL", {"queue": "rpc", "timeout_ms": 10_000}, b"hi")
+        verb, reply, payload = client.ask("CALL", {"queue": "rpc", "timeout_ms": 50_000}, b"hi")
         assert (verb, reply["status"], payload) == ("REPLY", "ok", [b"re: hi"])
         verb, reply, payload = client.ask(
-            "CALL", {"queue": "rpc", "id": "bad-1", "timeout_ms": 10_000}, b"bad"
+            "CALL", {"queue": "rpc", "id": "bad-1", "timeout_ms": 50_000}, b"bad"
         )
         assert (verb, reply["status"], reply["id"]) == ("REPLY", "blocked", "bad-1")
         assert reply["error"]["message"] == "no such account"
@@ -80,7 +80,7 @@ def test_a_call_is_answered_by_the_worker(broker):
 
 def test_a_call_whose_message_is_cancelled_has_failed(broker):
     with Client(broker, zmq.DEALER) as client:
-        client.say("CALL", {"queue": "rpc", "id": "c", "timeout_ms": 20_000}, b"hi")
+        client.say("CALL", {"queue": "rpc", "id": "c", "timeout_ms": 50_000}, b"hi")
         broker.until("the message is there", lambda: any(
             q["name"] == "rpc" for q in broker.admin("GET", "/v1/queues")))
         broker.cli("message", "cancel", "rpc", "1", "--reason", "not needed")

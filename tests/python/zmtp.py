@@ -6,7 +6,7 @@ import struct
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
 
 
-def dial(address, seconds=15):
+def dial(address, seconds=60):
     """A TCP connection to `tcp://host:port`."""
     host, port = address.removeprefix("tcp://").rsplit(":", 1)
     return socket.create_connection((host, int(port)), timeout=seconds)
@@ -62,7 +62,7 @@ def handshake(address, kind=b"DEALER", **properties):
     return connection
 
 
-def closed(connection, seconds=15):
+def closed(connection, seconds=60):
     """Whether the other side closes within so long; what it sends before is read and dropped."""
     connection.settimeout(seconds)
     try:
