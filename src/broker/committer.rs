@@ -36,6 +36,9 @@ const LOOK_EVERY_BYTES: u64 = 4 * 1024 * 1024;
 /// What a commit counts beside its bytes: many small ones are looked after often enough too.
 const LOOK_COMMIT_BYTES: u64 = 64 * 1024;
 
+/// What a step of tidying up counts: it writes at most a quarter of it.
+const LOOK_STEP_BYTES: u64 = 512 * 1024;
+
 /// Between two looks whether a reader has finished with a store that is being closed.
 const CLOSE_PAUSE: Duration = Duration::from_millis(2);
 
@@ -180,6 +183,9 @@ impl Committer {
                 Err(TryRecvError::Empty) => {}
             }
             if self.tidy_up(1) {
+                if self.unlooked_bytes >= LOOK_EVERY_BYTES {
+                    self.look();
+                }
                 continue;
             }
             let waits = self.mailbox.as_ref().is_some_and(|mailbox| mailbox.waits_for_upkeep());
@@ -194,11 +200,14 @@ impl Committer {
         }
     }
 
-    /// Looks at the disk's free space; tells the loop what is new to it.
+    /// Looks at the disk's free space; tells the store what upkeep may take of it, and the loop what is new to it.
     fn look(&mut self) {
         self.unlooked_bytes = 0;
         let Some(reserve) = &mut self.reserve else { return };
         let room = reserve.look();
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.set_spare(reserve.spare_bytes());
+        }
         if std::mem::replace(&mut self.room, room) != room {
             // An error says that the loop has ended: the next job will say so too.
             let _ = self.reply.blocking_send(StoreReply::Room(room));
@@ -215,9 +224,10 @@ impl Committer {
     }
 
     /// At most `steps` steps; whether there is more to do.
-    fn tidy_up(&self, steps: u32) -> bool {
+    fn tidy_up(&mut self, steps: u32) -> bool {
         let Some(mailbox) = &self.mailbox else { return false };
         for _ in 0..steps {
+            self.unlooked_bytes += LOOK_STEP_BYTES;
             if self.shared.broken.load(Ordering::Acquire) {
                 return false;
             }
@@ -273,6 +283,9 @@ impl Committer {
         let opened = (self.open)().and_then(|mailbox| Ok((mailbox.recover()?, mailbox)));
         match opened {
             Ok((recovered, mailbox)) => {
+                if let Some(reserve) = &self.reserve {
+                    mailbox.set_spare(reserve.spare_bytes());
+                }
                 put(&self.slot, Some(Arc::clone(&mailbox)));
                 self.mailbox = Some(mailbox);
                 StoreReply::Reopened(recovered)

@@ -164,7 +164,8 @@ fn open_store(data_dir: &Path, streams: Arc<Streams>) -> OpenStore {
     let memory = Arc::<MemoryMailbox>::default();
     let defaults = SledOptions::default();
     let rotate_bytes = part_bytes(data_dir, defaults.rotate_bytes);
-    let options = SledOptions { rotate_bytes, ..defaults };
+    let compact_slack_bytes = part_bytes(data_dir, defaults.compact_slack_bytes);
+    let options = SledOptions { rotate_bytes, compact_slack_bytes, ..defaults };
     Box::new(move || {
         let durable = SledMailbox::open(&path, options.clone())?;
         let durable = RedisMailbox::new(durable, Arc::clone(&streams));

@@ -183,6 +183,10 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
         self.plan().maintenance += 1;
         self.inner.maintain()
     }
+
+    fn set_spare(&self, bytes: u64) {
+        self.inner.set_spare(bytes);
+    }
 }
 
 impl<M: Durable> Durable for FaultMailbox<M> {

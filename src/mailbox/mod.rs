@@ -102,6 +102,12 @@ pub trait Mailbox: Send + Sync + 'static {
     /// commits, at most some milliseconds at a time. `true` if there is more to do.
     fn maintain(&self) -> Result<bool, MailboxError>;
 
+    /// How many bytes of the disk `maintain` may take before it gives any back; as many as it likes until this is
+    /// said for the first time. Called by the thread that calls `maintain`.
+    fn set_spare(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
     /// Writes a copy of the store into the folder `to`, which is made or is empty: whole commits, and all whose
     /// `append` had returned. May be called by any thread while the store goes on; appends wait for a part of
     /// it. Only what is durable is in it: nothing that waits in RAM, and of what waits in Redis the references.

@@ -23,6 +23,10 @@ const LOW_SHARE: u64 = 8;
 /// The ballast is given up when less than this share of the watermark is free: before a write fails, since
 /// that would cost opening the store again.
 const CRITICAL_SHARE: u64 = 4;
+/// Upkeep (compaction, a new part of the store) leaves this share of the watermark free: more than the share at which
+/// the ballast is given up, so that it costs neither that nor the room that acks need. It writes before it gives
+/// back, and what it writes goes on until the disk is looked at again (see `broker/committer.rs`).
+const UPKEEP_SHARE: u64 = 3;
 /// Publishing goes on once this share of the watermark more than it is free: not at each ack.
 const AGAIN_SHARE: u64 = 4;
 
@@ -70,6 +74,8 @@ pub struct DiskReserve {
     is_low: bool,
     /// The last look failed, and the log says so.
     is_blind: bool,
+    /// Bytes that upkeep may take, as of the last look.
+    spare: u64,
 }
 
 impl DiskReserve {
@@ -80,7 +86,8 @@ impl DiskReserve {
 
     fn measured(store: &Path, measure: Measure) -> Self {
         let folder = store.to_owned();
-        Self { folder, measure, has_ballast: false, is_low: false, is_blind: false }
+        let (has_ballast, is_low, is_blind, spare) = (false, false, false, u64::MAX);
+        Self { folder, measure, has_ballast, is_low, is_blind, spare }
     }
 
     /// A reserve that believes what is in `free`, for tests of what stands above it: of a disk of 1 GiB.
@@ -106,11 +113,13 @@ impl DiskReserve {
                     let folder = self.folder.display();
                     tracing::warn!(%folder, %error, "the disk's free space can't be seen");
                 }
+                self.spare = u64::MAX;
                 return Room::Enough;
             }
         };
         self.is_blind = false;
         let marks = Marks::of(disk.total);
+        self.spare = disk.free.saturating_sub(marks.low / UPKEEP_SHARE);
         match marks.step(disk.free, self.has_ballast) {
             Step::Allocate => self.allocate(marks.ballast),
             Step::GiveUp => self.give_up(),
@@ -122,6 +131,11 @@ impl DiskReserve {
         } else {
             Room::Enough
         }
+    }
+
+    /// How many bytes the store's upkeep may take before it gives any back, as of the last look.
+    pub fn spare_bytes(&self) -> u64 {
+        self.spare
     }
 
     /// Gives the ballast's room to the store, whether this process or an earlier one had allocated it.
@@ -166,7 +180,8 @@ impl std::fmt::Debug for DiskReserve {
     }
 }
 
-/// How large a part of the store may become on the disk of `folder`, in bytes: `most`, or less on a small one.
+/// How large a part of the store may become on the disk of `folder`, in bytes, and how much of what is not needed any
+/// more it may keep: `most`, or less on a small one.
 pub fn part_bytes(folder: &Path, most: u64) -> u64 {
     measure(folder).map_or(most, |disk| most.min(disk.total / PART_SHARE))
 }
@@ -285,6 +300,17 @@ mod tests {
         assert_eq!(rig.ballast(), 0);
         assert!(rig.look(192));
         assert_eq!(rig.ballast(), 32);
+    }
+
+    #[test]
+    fn upkeep_leaves_more_than_what_costs_the_ballast() {
+        let mut rig = rig();
+        rig.look(300);
+        assert_eq!(rig.reserve.spare_bytes() / MIB, 257);
+        rig.look(43);
+        assert_eq!((rig.reserve.spare_bytes(), rig.ballast()), (MIB / 3 + 1, 32));
+        rig.look(42);
+        assert_eq!((rig.reserve.spare_bytes(), rig.ballast()), (0, 32));
     }
 
     #[test]

@@ -208,6 +208,10 @@ impl Mailbox for RoutedMailbox {
         self.durable.maintain()
     }
 
+    fn set_spare(&self, bytes: u64) {
+        self.durable.set_spare(bytes);
+    }
+
     fn backup(&self, to: &std::path::Path) -> Result<(), MailboxError> {
         self.durable.backup(to)
     }

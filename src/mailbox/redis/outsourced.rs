@@ -220,6 +220,10 @@ impl<L: Mailbox> Mailbox for RedisMailbox<L> {
         self.local.maintain()
     }
 
+    fn set_spare(&self, bytes: u64) {
+        self.local.set_spare(bytes);
+    }
+
     fn backup(&self, to: &std::path::Path) -> Result<(), MailboxError> {
         self.local.backup(to)
     }

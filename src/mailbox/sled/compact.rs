@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::SledMailbox;
 use super::changes::Changes;
 use super::keeper::Job;
-use super::layout::{MAX_SEGMENT_BYTES, directory_key};
+use super::layout::{MAX_SEGMENT_BYTES, SLED_SEGMENT_BYTES, directory_key};
 use super::replay::read_segment;
 use super::rotate::Step;
 use super::segment::{Entry, Segment, decode_directory};
@@ -44,14 +44,14 @@ const MAX_LIVE_PERCENT: u64 = 75;
 
 #[derive(Debug, Default)]
 pub(super) struct Compactor {
-    pass: Option<Pass>,
+    pub(super) pass: Option<Pass>,
     /// First ids of generations that hold something damaged: they are left as they are.
     unfit: BTreeSet<u64>,
 }
 
 /// Work on one generation.
 #[derive(Debug)]
-struct Pass {
+pub(super) struct Pass {
     first_id: u64,
     /// The next segment is at or after this id, and before `end`.
     next: u64,
@@ -66,6 +66,10 @@ struct Pass {
 impl SledMailbox {
     /// One step.
     pub(super) fn compact_step(&self, compactor: &mut Compactor) -> Result<Step, MailboxError> {
+        if compactor.pass.is_some() && !self.store.can_spare(GATHER_BYTES as u64) {
+            // The disk is low: what was written so far is there twice, and the rest waits.
+            return Ok(Step::Idle);
+        }
         let taken = compactor.pass.take();
         let Some(mut pass) = taken.or_else(|| self.next_pass(&compactor.unfit)) else {
             return Ok(Step::Idle);
@@ -99,7 +103,13 @@ impl SledMailbox {
         let all = index.generations.values();
         let (live, small) =
             all.fold((0, 0), |(live, small), used| (live + used.live_bytes, small + used.small));
-        let fit = |first_id: &u64| !unfit.contains(first_id);
+        let is_affordable = |first_id: &u64| {
+            index
+                .generations
+                .get(first_id)
+                .is_none_or(|used| self.store.can_spare(pass_bytes(used)))
+        };
+        let fit = |first_id: &u64| !unfit.contains(first_id) && is_affordable(first_id);
         let (first_id, only_small) = if small > self.store.options.max_small_segments {
             let fit = index.generations.iter().filter(|&(first_id, _)| fit(first_id));
             (fit.max_by_key(|(_, used)| used.small).map(|(&first_id, _)| first_id)?, true)
@@ -279,6 +289,15 @@ impl StepSize {
 }
 
 fn live_percent(used: &GenerationUse, file_bytes: u64) -> u64 {
-    let overhead = used.live * MESSAGE_OVERHEAD + used.segments * SEGMENT_OVERHEAD;
-    (used.live_bytes + overhead) * 100 / file_bytes.max(1)
+    written_again(used) * 100 / file_bytes.max(1)
+}
+
+/// What waits in a generation, written again.
+fn written_again(used: &GenerationUse) -> u64 {
+    used.live_bytes + used.live * MESSAGE_OVERHEAD + used.segments * SEGMENT_OVERHEAD
+}
+
+/// What a pass over a generation takes of the disk before that one can go: sled may begin a segment for it.
+fn pass_bytes(used: &GenerationUse) -> u64 {
+    written_again(used) + SLED_SEGMENT_BYTES as u64
 }

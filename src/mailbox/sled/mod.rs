@@ -284,6 +284,10 @@ impl Mailbox for SledMailbox {
         self.maintain_step()
     }
 
+    fn set_spare(&self, bytes: u64) {
+        self.store.spare.store(bytes, Ordering::Relaxed);
+    }
+
     fn backup(&self, to: &Path) -> Result<(), MailboxError> {
         self.backup_to(to)
     }

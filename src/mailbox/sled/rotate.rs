@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError};
 use super::commit::{LogEnd, small_commit};
 use super::generation::Generation;
 use super::keeper::{Job, Next};
-use super::layout::CHANGES;
+use super::layout::{CHANGES, SLED_SEGMENT_BYTES};
 use super::manifest::{GenerationEntry, folder_name};
 use super::sealed::Removed;
 use super::segment::encode_changes;
@@ -31,6 +31,9 @@ const FILE_SLACK_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The next generation is made when this part of a generation's size is written: `1 - 1 / this`.
 const AHEAD: u64 = 4;
+
+/// What a new generation takes beside the copy of `state`: sled's first segments, which it fills one by one.
+const NEW_GENERATION_BYTES: u64 = 2 * SLED_SEGMENT_BYTES as u64;
 
 /// How far the change to the next generation is.
 #[derive(Debug, Default)]
@@ -101,6 +104,10 @@ impl Store {
             }
             Rotation::Resting | Rotation::Failed { .. } => self.ask_for_next(),
             Rotation::Making => self.take_made(),
+            Rotation::Ready(next) if !self.can_spare(self.next_bytes()) => self.hold_back(next),
+            Rotation::Copying(copy) if !self.can_spare(MAX_BYTES_A_STEP as u64) => {
+                self.hold_back(copy.next)
+            }
             Rotation::Ready(next) if self.size() < self.limit() => {
                 (Rotation::Ready(next), Step::Idle)
             }
@@ -136,6 +143,13 @@ impl Store {
         self.options.rotate_bytes.max(WRITTEN_PER_COPIED * manifest.active().copied)
     }
 
+    /// What the next generation takes before this one can go: `state` may have grown by a quarter since it was copied
+    /// last.
+    fn next_bytes(&self) -> u64 {
+        let copied = self.manifest().active().copied;
+        NEW_GENERATION_BYTES + copied + copied / 4
+    }
+
     fn next_number(&self) -> u64 {
         self.manifest().active().number + 1
     }
@@ -143,6 +157,7 @@ impl Store {
     fn ask_for_next(&self) -> (Rotation, Step) {
         let limit = self.limit();
         if self.size() < limit - limit / AHEAD
+            || !self.can_spare(self.next_bytes())
             || !self.keeper.ask_next(Job::Make(self.next_number()))
         {
             return (Rotation::Resting, Step::Idle);
@@ -162,10 +177,25 @@ impl Store {
     /// The active generation grows on; it is tried again when it has grown by a part of its size.
     fn give_up(&self, error: &MailboxError, next: Option<Arc<Generation>>) -> (Rotation, Step) {
         tracing::warn!(%error, "the store can't begin a new part; it goes on with the present one");
-        if next.is_some() {
-            let folder = self.path.join(folder_name(self.next_number()));
-            self.keeper.ask(Job::Delete(Removed { folder, generation: next }));
+        if let Some(next) = next {
+            self.delete_next(next);
         }
+        self.try_later()
+    }
+
+    /// The disk is low: what the next generation takes is for acks.
+    fn hold_back(&self, next: Arc<Generation>) -> (Rotation, Step) {
+        tracing::info!("the disk is low: the store goes on with its present part");
+        self.delete_next(next);
+        self.try_later()
+    }
+
+    fn delete_next(&self, next: Arc<Generation>) {
+        let folder = self.path.join(folder_name(self.next_number()));
+        self.keeper.ask(Job::Delete(Removed { folder, generation: Some(next) }));
+    }
+
+    fn try_later(&self) -> (Rotation, Step) {
         (Rotation::Failed { not_before: self.size() + self.limit() / AHEAD }, Step::Idle)
     }
 

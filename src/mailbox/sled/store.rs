@@ -38,6 +38,8 @@ pub(super) struct Store {
     /// Which folder `path` was when the store was opened.
     identity: (u64, u64),
     broken: AtomicBool,
+    /// Bytes that upkeep may take of the disk before it gives any back.
+    pub(super) spare: AtomicU64,
     /// The newest commit of this run that is written whole, and the newest that is synced; 0: none.
     written: AtomicU64,
     synced: AtomicU64,
@@ -91,6 +93,7 @@ impl Store {
             path: path.to_owned(),
             identity: identity(path)?,
             broken: AtomicBool::new(false),
+            spare: AtomicU64::new(u64::MAX),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             #[cfg(test)]
@@ -313,6 +316,11 @@ impl Store {
         }
         let source = io::Error::other("an earlier error has broken the store; open it again");
         Err(MailboxError::Io { action, path: self.path.display().to_string(), source })
+    }
+
+    /// May upkeep take so many bytes of the disk now?
+    pub(super) fn can_spare(&self, bytes: u64) -> bool {
+        self.spare.load(Ordering::Relaxed) >= bytes
     }
 
     pub(super) fn set_broken(&self) {

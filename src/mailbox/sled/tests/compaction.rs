@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::layout::SLED_SEGMENT_BYTES;
+use super::super::rotate::Step;
 use super::rotation::{generations, small_commit, upkeep};
 use super::*;
 
@@ -72,6 +74,66 @@ fn what_waits_in_old_generations_is_written_again_and_they_are_deleted() {
     upkeep(&mailbox);
     assert_eq!(check(&mailbox), bytes);
     assert_eq!(blobs(folder.path()), 0);
+}
+
+/// Commits of which each leaves a message in its generation; says how many generations there are.
+fn with_little_in_each_generation(mailbox: &SledMailbox) -> usize {
+    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
+    for first in (1..1_001).step_by(20) {
+        let appended = (first..first + 20).map(|seq| append(Q, seq, vec![seq as u8; 2_000]));
+        mailbox.append(&batch(appended)).unwrap();
+        let done = (first..first + 19).map(|seq| finish(Q, seq));
+        mailbox.append(&batch(done)).unwrap();
+        // No compaction while it rotates.
+        loop {
+            let step = mailbox.store.rotate_step(&mut mailbox.log_end()).unwrap();
+            match step {
+                Step::Idle => break,
+                Step::Rotated(first_id) => {
+                    mailbox.index_mut().generations.insert(first_id, Default::default());
+                }
+                Step::More | Step::Waiting => mailbox.store.keeper.wait_for_next(),
+            }
+        }
+    }
+    generations(mailbox)
+}
+
+#[test]
+fn on_a_low_disk_nothing_is_written_again_until_it_has_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_eager(folder.path(), SMALL);
+    let before = with_little_in_each_generation(&mailbox);
+    assert!(before > 4, "{before} generations");
+    mailbox.set_spare(SLED_SEGMENT_BYTES as u64);
+    upkeep(&mailbox);
+    assert_eq!(generations(&mailbox), before, "not one could be spared");
+    let waiting: Vec<u64> = (1..1_001).filter(|seq| seq % 20 == 0).collect();
+    assert_eq!(places(&mailbox, Q), waiting);
+
+    mailbox.set_spare(u64::MAX);
+    upkeep(&mailbox);
+    assert!(generations(&mailbox) <= 2, "{} of {before} generations", generations(&mailbox));
+    assert_eq!(places(&mailbox, Q), waiting);
+}
+
+#[test]
+fn a_compaction_that_meets_a_low_disk_waits_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_eager(folder.path(), SMALL);
+    with_little_in_each_generation(&mailbox);
+    while mailbox.compactor().pass.is_none() {
+        mailbox.maintain().unwrap();
+        mailbox.store.keeper.wait_for_next();
+    }
+    let (before, written) = (generations(&mailbox), mailbox.log_end().next_id);
+    mailbox.set_spare(0);
+    upkeep(&mailbox);
+    assert!(mailbox.compactor().pass.is_some());
+    assert_eq!((generations(&mailbox), mailbox.log_end().next_id), (before, written));
+    mailbox.set_spare(u64::MAX);
+    upkeep(&mailbox);
+    assert!(generations(&mailbox) <= 2, "{} of {before} generations", generations(&mailbox));
 }
 
 #[test]

@@ -98,6 +98,38 @@ pub(super) fn generations_without_any_needed_message_are_deleted_with_their_fold
 }
 
 #[test]
+fn on_a_low_disk_no_new_generation_is_begun_and_one_that_is_begun_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_small(folder.path());
+    mailbox.append(&batch([put_queue(Q, 500)])).unwrap();
+    mailbox.set_spare(1 << 20);
+    fill(&mailbox, 1..401);
+    assert_eq!(generations(&mailbox), 1);
+    let folders = || folder::folders(&folder.path().join("store")).unwrap().len();
+    assert_eq!(folders(), 1);
+
+    // One that is just being filled when the disk becomes low goes. Copying so many records takes several steps.
+    mailbox.append(&batch((1..401).map(|seq| put_record(Q, seq, blocked(0))))).unwrap();
+    mailbox.set_spare(u64::MAX);
+    while mailbox.store.copy_of(b"a").is_none() {
+        mailbox.maintain().unwrap();
+        mailbox.store.keeper.wait_for_next();
+    }
+    mailbox.set_spare(0);
+    upkeep(&mailbox);
+    assert_eq!(generations(&mailbox), 1);
+    assert!(mailbox.store.copy_of(b"a").is_none());
+
+    mailbox.set_spare(u64::MAX);
+    fill(&mailbox, 401..801);
+    assert!(generations(&mailbox) > 2, "{} generations", generations(&mailbox));
+    assert_eq!(places(&mailbox, Q), (1..801).collect::<Vec<_>>());
+    mailbox.sync().unwrap();
+    drop(mailbox);
+    assert_eq!(places(&open_small(folder.path()), Q), (1..801).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_generation_of_which_much_was_read_is_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
     let mailbox = open_small(folder.path());
