@@ -272,7 +272,8 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
         lines.push(("paused by", by));
     }
     if let Some(reason) = &queue.unreachable {
-        lines.push(("refuses", format!("Redis can't be reached: {reason}")));
+        let what = if queue.settings.needs_redis() { "refuses" } else { "waits" };
+        lines.push((what, format!("Redis can't be reached: {reason}")));
     }
     if let Some(head) = &queue.head {
         let id = head.id.as_ref().map_or(String::new(), |id| format!(", id {id}"));

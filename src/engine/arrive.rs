@@ -6,7 +6,7 @@
 
 use crate::model::{Arrival, Op, QueueId, QueueSettings, RejectCode, Rejection, StreamId, limits};
 
-use super::queue::QueueIndex;
+use super::queue::{Queue, QueueIndex};
 use super::send::Added;
 use super::{Effects, Engine};
 
@@ -46,7 +46,8 @@ impl Engine {
     pub(super) fn handle_redis_reach(&mut self, down: Option<String>) {
         self.redis_down = down;
         for at in (0..self.queues.len()).map(QueueIndex) {
-            if self.queue(at).record.settings.needs_redis() {
+            let queue = self.queue(at);
+            if queue.record.settings.needs_redis() || queue.waits_for_redis {
                 self.touch(at);
             }
         }
@@ -67,6 +68,12 @@ impl Engine {
     /// Why Redis can't be reached, if such a queue needs it.
     pub(super) fn unreachable(&self, settings: &QueueSettings) -> Option<&str> {
         self.redis_down.as_deref().filter(|_| settings.needs_redis())
+    }
+
+    /// Why a queue accepts nothing, or, if its mailbox is another one by now, can't hand out what is still in Redis.
+    pub(super) fn waits_for_redis(&self, queue: &Queue) -> Option<&str> {
+        let waits = self.redis_down.as_deref().filter(|_| queue.waits_for_redis);
+        self.unreachable(&queue.record.settings).or(waits)
     }
 
     /// A full queue leaves what others send to it in its stream. Nothing is refused: nobody would hear it.

@@ -82,6 +82,12 @@ impl Engine {
             self.offer(at, out);
             return self.drain_workers_of(at, out);
         };
+        let waits_for_redis = is_lacking && self.redis_down.is_some();
+        if std::mem::replace(&mut self.queue_mut(at).waits_for_redis, waits_for_redis)
+            != waits_for_redis
+        {
+            self.touch(at);
+        }
         if is_lacking {
             self.timers.set(self.now.plus_ms(LOAD_AGAIN_MS), Timer::LoadAgain(at));
             self.unticket(at);

@@ -72,6 +72,8 @@ pub(super) struct Queue {
     pub(super) kept_turn: Option<u64>,
     /// Where the read of what is to be dead-lettered began, while it is under way.
     pub(super) shedding: Option<Seq>,
+    /// The last read of what comes next brought nothing, since its payload is in a Redis that is away.
+    pub(super) waits_for_redis: bool,
     /// Connected workers that serve it.
     pub(super) workers: Vec<WorkerId>,
     /// Header and payload bytes of what is not finished.
@@ -132,6 +134,7 @@ impl Queue {
             ticket: None,
             kept_turn: None,
             shedding: None,
+            waits_for_redis: false,
             workers: Vec::new(),
             bytes: backlog.bytes,
             oldest_at: backlog.oldest_at,

@@ -192,7 +192,7 @@ impl Engine {
             dead_lettered: counters.dead_lettered,
             settings: QueueSettings::clone(&queue.record.settings),
             overrides: queue.record.overrides.clone(),
-            unreachable: self.unreachable(&queue.record.settings).map(str::to_owned),
+            unreachable: self.waits_for_redis(queue).map(str::to_owned),
         }
     }
 

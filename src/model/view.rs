@@ -104,7 +104,8 @@ pub struct QueueView {
     /// Keys of `settings` that an operator has set, whatever the configuration says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
-    /// Why it accepts nothing for now: the Redis where its messages wait can't be reached.
+    /// Why it accepts nothing for now: the Redis where its messages wait can't be reached. Where `settings` name
+    /// another mailbox: why what is still there can't be delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable: Option<String>,
 }

@@ -104,6 +104,40 @@ def test_what_others_add_wrongly_blocks_visibly_and_can_be_repaired(make_broker,
     assert worker.seen[1][1] == b'{"mended":1}'
 
 
+def test_a_queue_moved_out_of_redis_needs_it_for_what_is_still_there_and_says_so(make_broker, redis):
+    broker = make_broker(config(redis)).start()
+    with Client(broker) as client:
+        for n in range(3):
+            send_until_accepted(client, "r", b"%d" % n, id=f"m{n}")
+        broker.cli("queue", "pause", "r", "--reason", "it moves")
+        broker.cli("queue", "set", "r", "mailbox=file")
+        broker.cli("queue", "resume", "r")
+        assert redis.cli("XLEN", "mubroker:r") == ["3"], "payloads stay where they are"
+        redis.kill()
+        client.send("r", b"3", id="m3")
+        # Without a Redis in the configuration it is the same.
+        assert broker.stop() == 0
+    text = broker.config.read_text()
+    broker.config.write_text(text[: text.index("[redis]")] + '[queues."*"]\n')
+    broker.start()
+    with Client(broker) as client, Worker(broker, "r") as worker:
+        client.send("r", b"4", id="m4")
+        broker.until("it says what it waits for", lambda: broker.queue("r").get("unreachable"))
+        assert "waits        Redis can't be reached: no [redis] url is configured" in broker.cli("queue", "show", "r")
+        assert worker.silent(0.5), "nothing overtakes what is in Redis"
+    assert broker.stop() == 0
+    redis.start()
+    broker.config.write_text(text)
+    broker.start()
+    with Worker(broker, "r") as worker:
+        for n in range(5):
+            header, payload = worker.take()
+            assert (header["seq"], header["id"], payload) == (n + 1, f"m{n}", b"%d" % n)
+            worker.ack(header)
+        broker.until("what is done leaves Redis", lambda: redis.cli("XLEN", "mubroker:r") == ["0"])
+    assert broker.queue("r").get("unreachable") is None
+
+
 def test_a_redis_that_goes_away_is_refused_for_its_queues_only_and_comes_back(make_broker, redis):
     broker = make_broker(config(redis)).start()
     with Client(broker) as client:

@@ -137,6 +137,25 @@ fn a_queue_stands_rather_than_skip_a_message_that_the_store_lacks() {
 }
 
 #[test]
+fn a_queue_whose_payloads_are_still_in_a_redis_that_is_away_says_so() {
+    let mut slow = Slow::new(3);
+    slow.run(Event::RedisReach { down: Some("no answer".to_owned()) });
+    let effects = slow.ready();
+    let answer = slow.answer(effects.last().expect("a load"));
+    let why = |slow: &Slow| slow.engine.queue_view(&queue("q")).expect("q").unreachable;
+    assert_eq!(why(&slow), None, "nothing says yet that it needs Redis");
+    let id = slow.engine.queue_id(&queue("q")).expect("q");
+    slow.run(Event::Loaded { queue: id, from: Seq(1), messages: Vec::new() });
+    assert_eq!(why(&slow).as_deref(), Some("no answer"));
+
+    slow.run(Event::RedisReach { down: None });
+    slow.now = slow.now.plus_ms(1_000);
+    slow.run(Event::Tick);
+    assert_eq!(delivered(&slow.run(answer)).seq, 1);
+    assert_eq!(why(&slow), None);
+}
+
+#[test]
 fn an_answer_that_nobody_asked_for_is_ignored() {
     let mut slow = Slow::new(3);
     let id = slow.engine.queue_id(&queue("q")).expect("q");
