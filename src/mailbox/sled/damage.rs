@@ -295,3 +295,24 @@ fn a_damaged_manifest_or_format_is_refused_with_its_name() {
         assert!(error.contains(name), "{error}");
     }
 }
+
+#[test]
+fn what_is_put_in_place_of_a_sound_store_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path());
+    let state = |mailbox: &SledMailbox| {
+        let queues = mailbox.recover().unwrap().queues;
+        let ids = queues.iter().map(|queue| queue.record.id);
+        let messages = ids.map(|id| mailbox.read(id, Seq(0), 9_999, usize::MAX).unwrap());
+        let messages: Vec<_> = messages.collect();
+        (queues, messages)
+    };
+    let mailbox = open(folder.path());
+    let before = state(&mailbox);
+    drop(mailbox);
+    let store = folder.path().join("store");
+    Store::salvage(&store, "a test says so").unwrap();
+    assert!(store.join("quarantine").exists());
+    let after = state(&open(folder.path()));
+    assert_eq!(format!("{before:?}"), format!("{after:?}"));
+}
