@@ -16,7 +16,9 @@ use self::changes::{Changes, Leaf};
 use self::prefixes::Prefixes;
 use super::codec::{Decoded, Reader, be, unseal};
 use super::layout::{CHANGES, VALUE_SLOT};
-use super::raw::{Item, Kind, LogFile, Page, PageParts, RawMessage, Snapshot, Update};
+use super::raw::{
+    Item, Kind, LogFile, Page, PageParts, RawMessage, SegmentStart, Snapshot, Update,
+};
 use super::scan::{BadPlace, Order, Scan, Verdict};
 use crate::model::QueueId;
 
@@ -65,9 +67,8 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Reads the whole file, twice. With sled's snapshot it is known of what is before it whether anything
-    /// is missing. What a scan says was never confirmed, or is not needed, is left out; if it has found no
-    /// damage, so is all that sled doesn't see.
+    /// Reads the whole file, twice. With sled's snapshot it is known whether anything before it is missing. What
+    /// a scan says was never confirmed, or is not needed, is left out; without damage, all that sled doesn't see.
     pub(super) fn of(
         log: &mut LogFile,
         snapshot: Option<&Snapshot>,
@@ -75,11 +76,16 @@ impl Gathered {
     ) -> io::Result<Self> {
         let order = Order::of(log.segments()?, 0, log.segment_bytes());
         let is_trusted = matches!(scan.verdict, Verdict::Sound | Verdict::TornTail);
-        let unseen = if is_trusted { &[][..] } else { &order.without_header };
-        let starts = order.segments.values().chain(unseen);
+        let pages = snapshot.map_or(&[][..], |snapshot| &snapshot.pages);
+        let segment_bytes = log.segment_bytes();
+        let in_snapshot: BTreeSet<u64> =
+            pages.iter().flatten().map(|(_, offset)| offset / segment_bytes).collect();
+        let is_seen = |start: &&SegmentStart| {
+            !is_trusted || in_snapshot.contains(&(start.offset / segment_bytes))
+        };
+        let starts = order.segments.values().chain(order.without_header.iter().filter(is_seen));
         let starts = starts.filter(|start| !scan.unneeded.contains(&start.offset));
         let starts: Vec<_> = starts.copied().collect();
-        let segment_bytes = log.segment_bytes();
         let mut prefixes = Prefixes::default();
         for &start in &starts {
             log.walk(start, order.max_number, |item| prefixes.take(item, segment_bytes))?;
@@ -106,7 +112,6 @@ impl Gathered {
         }
         gather.put_together(log)?;
         gather.put_changes();
-        let pages = snapshot.map_or(&[][..], |snapshot| &snapshot.pages);
         gather.forget_lost(is_trusted.then_some(pages));
         gather.found.has_unknown &= !is_trusted;
         gather.found.has_unknown |= gather.is_any_missing(pages);

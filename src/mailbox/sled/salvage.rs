@@ -146,7 +146,8 @@ impl Unopened<'_> {
             tries += 1;
             to = quarantine.join(format!("{time}-{tries}-{name}"));
         }
-        fs::write(report_of(&to), why).map_err(at)?;
+        let report = report_of(&to);
+        fs::write(&report, why).and_then(|()| fs::File::open(&report)?.sync_all()).map_err(at)?;
         fs::rename(path, &to).map_err(at)?;
         for folder in [&quarantine, self.store(), path.parent().unwrap_or(self.store())] {
             sync_folder(folder).map_err(at)?;
@@ -154,7 +155,7 @@ impl Unopened<'_> {
         Ok(to)
     }
 
-    /// Writes the sound database, durably.
+    /// Writes the sound database, durably, its name too: the damaged one is moved away next.
     fn write(
         &self,
         mended: &Mended,
@@ -198,7 +199,7 @@ impl Unopened<'_> {
             let file = fs::File::open(folder.join(name)).and_then(|file| file.sync_all());
             file.map_err(failed)?;
         }
-        sync_folder(&folder).map_err(failed)
+        sync_folder(&folder).and_then(|()| sync_folder(self.store())).map_err(failed)
     }
 }
 

@@ -99,7 +99,9 @@ impl Scan {
                 log.walk(start, order.max_number, |item| replay.take_earlier(item))?;
             }
         }
-        let end = if replay.synced > replay.seen { u64::MAX } else { replay.end };
+        // At the latest the log ends where its next segment would begin: what stands there has no header yet.
+        let end =
+            if replay.synced > replay.seen { u64::MAX } else { replay.end.min(replay.expected) };
         Ok(Self { verdict: replay.verdict(&order), bad: replay.bad, end, unneeded })
     }
 

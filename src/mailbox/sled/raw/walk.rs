@@ -130,6 +130,10 @@ impl<'a> Walk<'a> {
             each(Item::Bad { offset, bytes: (next - at) as u64, like });
             at = next;
         }
+        // The file ends in the segment: sled reads zeroes there.
+        if at == self.bytes.len() && at + MAX_HEADER_BYTES <= self.segment_bytes {
+            each(Item::Blank { offset: base + at as u64 });
+        }
     }
 
     fn is_likely(&self, message: &RawMessage<'_>) -> bool {

@@ -59,6 +59,10 @@ fn a_store_that_was_closed_is_sound() {
     assert!(bytes(folder.path()) > 2 * SLED_SEGMENT_BYTES as u64);
     let found = scan(folder.path());
     assert_eq!((found.verdict, found.bad), (Verdict::Sound, Vec::new()));
+    let log = LogFile::open(&database(folder.path()), SLED_SEGMENT_BYTES).unwrap();
+    let order = Order::of(log.segments().unwrap(), 0, log.segment_bytes());
+    let (last, _) = order.segments.last_key_value().unwrap();
+    assert!((*last..=last + log.segment_bytes()).contains(&found.end));
 }
 
 /// Garbage in every other sector of a third of a segment.
