@@ -233,6 +233,7 @@ def test_kill_9_of_the_broker_loses_and_doubles_nothing(make_broker, redis):
                     accepted[answer["id"]] = answer["seq"]
             broker.kill()
         broker.start()
+    broker.until("Redis can be read", lambda: is_readable(broker))
     broker.until("the rest is taken in", lambda: count(broker, "x") == added)
     rows = listed(broker)
     ids = [row["id"] for row in rows]
@@ -257,6 +258,16 @@ def listed(broker):
         rows += page["messages"]
         start = page.get("next")
     return rows
+
+
+def is_readable(broker):
+    """Just after a start nothing says yet whether Redis is there, but a read does."""
+    try:
+        listed(broker)
+    except AssertionError as error:
+        assert "not connected yet" in str(error), error
+        return False
+    return True
 
 
 def count(broker, letter):
