@@ -2,8 +2,12 @@
 
 use crate::model::{Generation, Seq, StreamId};
 
-/// The form below; others are not read.
-const FORM: u8 = 1;
+/// The form below, and the one before, which didn't know of runs; others are not read.
+const FORM: u8 = 2;
+const FORM_WITHOUT_RUNS: u8 = 1;
+/// Earlier runs that are told apart. There are so many only if the broker was started anew so often while entries of
+/// others stayed in the stream, since the queue was full; what those before have left over stays there.
+const MAX_FORMER: usize = 64;
 /// Entries to be removed that are written down, in bytes. A commit may finish thousands of messages; what is
 /// beyond is removed all the same, and only a crash at that moment leaves such entries in the stream, where
 /// they do nothing. A value of the local store has at most 98 KiB.
@@ -32,13 +36,26 @@ impl Doubt {
     }
 }
 
+/// An earlier run: what it added after `own` was never committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Former {
+    run: Generation,
+    /// The newest entry of its own, or of a run before it, that a message refers to.
+    own: StreamId,
+    /// A later run's first such entry: all of this run's are before it.
+    until: StreamId,
+}
+
 /// What is known of a queue's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Names this queue of this store in what the broker adds to the stream.
     pub(super) key: u64,
-    /// The broker's own newest entry that a message refers to.
+    /// The broker's own newest entry that a message refers to, and the run that has added it.
     pub(super) own: StreamId,
+    pub(super) own_run: Generation,
+    /// The runs before, ascending, as far as not all that they added has been looked at.
+    pub(super) former: Vec<Former>,
     /// All entries up to here are dealt with: they are the broker's own, or have been taken in.
     pub(super) seen: StreamId,
     pub(super) doubt: Option<Doubt>,
@@ -51,7 +68,35 @@ pub(super) struct Mark {
 impl Mark {
     pub(super) fn new(key: u64) -> Self {
         let (own, seen) = (StreamId::ZERO, StreamId::ZERO);
-        Self { key, own, seen, doubt: None, beyond: 0, removals: Vec::new() }
+        let (own_run, former) = (Generation(0), Vec::new());
+        Self { key, own, own_run, former, seen, doubt: None, beyond: 0, removals: Vec::new() }
+    }
+
+    /// A message refers to this entry, which `run` has added.
+    pub(super) fn refer_to_own(&mut self, id: StreamId, run: Generation) {
+        if self.own_run != run {
+            self.former.push(Former { run: self.own_run, own: self.own, until: id });
+            self.own_run = run;
+        }
+        self.own = self.own.max(id);
+    }
+
+    /// All entries up to here are dealt with.
+    pub(super) fn see(&mut self, seen: StreamId) {
+        self.seen = seen;
+        self.former.retain(|former| former.until > seen);
+        let surplus = self.former.len().saturating_sub(MAX_FORMER);
+        self.former.drain(..surplus);
+    }
+
+    /// Does a message refer, or did one, to this entry of a run before the present one? An own entry of the present
+    /// run may come after what the one before has left over, long before that is looked at.
+    pub(super) fn is_committed(&self, id: StreamId, run: Generation) -> bool {
+        if self.own_run <= run {
+            return id <= self.own;
+        }
+        let newest = self.former.iter().rev().find(|former| former.run <= run);
+        newest.is_none_or(|former| id <= former.own)
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -69,6 +114,13 @@ impl Mark {
         ];
         let mut bytes = vec![FORM];
         numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+        put_number(&mut bytes, self.own_run.0);
+        put_number(&mut bytes, self.former.len() as u64);
+        for Former { run, own, until } in &self.former {
+            for number in [run.0, own.ms, own.number, until.ms, until.number] {
+                put_number(&mut bytes, number);
+            }
+        }
         // Neighbours differ by little: two or three bytes each.
         let mut before = StreamId::ZERO;
         let start = bytes.len();
@@ -85,7 +137,7 @@ impl Mark {
 
     /// `None`: these bytes are no mark.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(&[FORM])?;
+        let (&form, rest) = bytes.split_first()?;
         let (numbers, mut rest) = rest.split_at_checked(9 * 8)?;
         let (numbers, []) = numbers.as_chunks::<8>() else { return None };
         let numbers: [[u8; 8]; 9] = numbers.try_into().ok()?;
@@ -93,6 +145,11 @@ impl Mark {
             numbers.map(u64::from_le_bytes);
         let doubt =
             Doubt { generation: Generation(generation), first: Seq(first), last: Seq(last) };
+        let (own_run, former) = match form {
+            FORM => (Generation(take_number(&mut rest)?), take_former(&mut rest)?),
+            FORM_WITHOUT_RUNS => (Generation(0), Vec::new()),
+            _ => return None,
+        };
         let mut removals = Vec::new();
         let mut ms = 0u64;
         while !rest.is_empty() {
@@ -102,12 +159,29 @@ impl Mark {
         Some(Self {
             key,
             own: StreamId { ms: own_ms, number: own },
+            own_run,
+            former,
             seen: StreamId { ms: seen_ms, number: seen },
             doubt: (generation > 0).then_some(doubt),
             beyond: beyond.cast_signed(),
             removals,
         })
     }
+}
+
+fn take_former(bytes: &mut &[u8]) -> Option<Vec<Former>> {
+    let count = usize::try_from(take_number(bytes)?).ok().filter(|&count| count <= MAX_FORMER)?;
+    let mut former = Vec::with_capacity(count);
+    for _ in 0..count {
+        let run = Generation(take_number(bytes)?);
+        let own = take_id(bytes)?;
+        former.push(Former { run, own, until: take_id(bytes)? });
+    }
+    Some(former)
+}
+
+fn take_id(bytes: &mut &[u8]) -> Option<StreamId> {
+    Some(StreamId { ms: take_number(bytes)?, number: take_number(bytes)? })
 }
 
 /// LEB128.
@@ -149,9 +223,45 @@ mod tests {
             let mark = Mark { doubt, ..mark.clone() };
             assert_eq!(Mark::from_bytes(&mark.to_bytes()), Some(mark));
         }
-        for bad in [&b""[..], b"\x01", b"\x02", &[1; 40]] {
+        for bad in [&b""[..], b"\x01", b"\x02", &[1; 40], &[3; 80]] {
             assert_eq!(Mark::from_bytes(bad), None);
         }
+    }
+
+    #[test]
+    fn a_mark_of_a_version_that_knew_no_runs_is_read() {
+        let mark =
+            Mark { own: id(7, 1), seen: id(9, 2), removals: vec![id(5, 0)], ..Mark::new(77) };
+        let mut bytes = mark.to_bytes();
+        bytes[0] = FORM_WITHOUT_RUNS;
+        // The run and the number of former ones.
+        bytes.drain(73..75);
+        assert_eq!(Mark::from_bytes(&bytes), Some(mark));
+    }
+
+    #[test]
+    fn what_each_run_has_left_over_is_told_from_what_it_committed() {
+        let mut mark = Mark::new(1);
+        for (run, ms) in [(2, 10), (2, 20), (5, 40), (9, 60)] {
+            mark.refer_to_own(id(ms, 0), Generation(run));
+        }
+        let mark = Mark::from_bytes(&mark.to_bytes()).unwrap();
+        let is_committed = |ms, run| mark.is_committed(id(ms, 0), Generation(run));
+        assert!(is_committed(20, 2) && is_committed(40, 5) && is_committed(60, 9));
+        // After its last commit, and by a run that committed nothing.
+        assert!(!is_committed(25, 2) && !is_committed(50, 5) && !is_committed(61, 9));
+        assert!(!is_committed(5, 1) && !is_committed(30, 4) && !is_committed(55, 8));
+
+        let mut later = mark.clone();
+        later.see(id(40, 0));
+        assert_eq!(later.former.len(), 1, "what runs 0 and 2 added has been looked at");
+        assert!(!later.is_committed(id(50, 0), Generation(5)));
+        for run in 10..200 {
+            later.refer_to_own(id(60 + run, 0), Generation(run));
+            later.see(id(41, 0));
+        }
+        assert_eq!(later.former.len(), MAX_FORMER);
+        assert_eq!(Mark::from_bytes(&later.to_bytes()), Some(later));
     }
 
     #[test]

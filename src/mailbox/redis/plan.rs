@@ -247,7 +247,7 @@ impl Building<'_> {
         }
         match kept.next().expect("each payload that goes out has an outcome") {
             Kept::There(id) => {
-                touched.mark.own = touched.mark.own.max(id);
+                touched.mark.refer_to_own(id, self.generation);
                 self.refer(queue, seq, Reference { id, len: content.payload.len() as u64 })
             }
             Kept::Here => here,
@@ -323,7 +323,7 @@ impl Building<'_> {
         let state = streams.state();
         for (&queue, touched) in &mut plan.queues {
             let Some(stream) = state.queues.get(&queue) else { continue };
-            touched.mark.seen = stream.seen(touched.taken);
+            touched.mark.see(stream.seen(touched.taken));
             let removals = stream.mark.removals.iter().chain(&touched.removals).copied().collect();
             let mark = Mark { removals, ..touched.mark.clone() };
             let note = Bytes::from(mark.to_bytes());

@@ -360,7 +360,7 @@ fn sort_out(stream: &mut Stream, run: Generation, entries: Vec<Entry>) -> Vec<Ar
                     stream.removable.push(entry.id);
                 }
             }
-            Some(_) if entry.id <= stream.mark.own => {}
+            Some(by) if stream.mark.is_committed(entry.id, by.generation) => {}
             Some(by) => {
                 if stream.mark.doubt.is_some_and(|doubt| doubt.covers(by.generation, by.seq)) {
                     stream.removable.push(entry.id);
