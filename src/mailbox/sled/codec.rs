@@ -18,6 +18,14 @@ pub(super) fn put_number(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
+/// Appends how `now` differs from `before`, which becomes it. A small difference is a small number, whatever its
+/// sign (ZigZag).
+pub(super) fn put_difference(out: &mut Vec<u8>, before: &mut u64, now: u64) {
+    let step = now.wrapping_sub(*before) as i64;
+    put_number(out, ((step << 1) ^ (step >> 63)) as u64);
+    *before = now;
+}
+
 /// Appends length and bytes.
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_number(out, bytes.len() as u64);
@@ -89,6 +97,13 @@ impl<'a> Reader<'a> {
             }
         }
         Err(Corrupt("a number has more than 64 bits".to_owned()))
+    }
+
+    /// What [`put_difference`] wrote.
+    pub(super) fn difference(&mut self, before: &mut u64) -> Decoded<u64> {
+        let step = self.number()?;
+        *before = before.wrapping_add(((step >> 1) as i64 ^ -((step & 1) as i64)) as u64);
+        Ok(*before)
     }
 
     pub(super) fn size(&mut self) -> Decoded<usize> {

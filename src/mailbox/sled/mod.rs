@@ -11,6 +11,7 @@ mod compact;
 mod cool;
 #[cfg(test)]
 mod damage;
+mod directory;
 mod files;
 mod find;
 mod folder;

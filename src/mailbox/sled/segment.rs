@@ -7,8 +7,11 @@ use ::sled::IVec;
 use bytes::Bytes;
 
 use super::codec::{CHECKSUM_BYTES, Corrupt, Decoded, Reader, put_bytes, put_number, seal, unseal};
+pub(super) use super::directory::{
+    Directory, DirectoryRun, IdEntry, decode_directory, decode_ids, encode_directory, encode_ids,
+};
 use super::layout::{VALUE_SLOT, log_key};
-use crate::model::{Content, Header, MessageId, QueueId, Seq, Timestamp};
+use crate::model::{Content, Header, QueueId, Seq, Timestamp};
 
 const SEGMENT: u8 = 1;
 const PART: u8 = 2;
@@ -18,9 +21,6 @@ const PART: u8 = 2;
 pub(super) const MAGIC: [u8; 4] = [0xd5, b'm', b'u', b'B'];
 /// [`MAGIC`], the length of what follows it (4), and the value's id (8).
 pub(super) const PREFIX_BYTES: usize = 16;
-
-/// Added to the parts of a directory whose runs say when their first messages were accepted (format 2).
-const WITH_TIMES: u64 = 1 << 32;
 
 /// Among a commit's changes, under no key: the newest commit that was synced when it was written.
 const SYNCED: &[u8] = b"";
@@ -47,30 +47,11 @@ impl Entry {
     }
 }
 
-/// Consecutive messages of one queue in one segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DirectoryRun {
-    pub(super) queue: QueueId,
-    pub(super) first: Seq,
-    pub(super) count: u32,
-    /// Header and payload bytes of all its messages; not stored in the segment itself.
-    pub(super) bytes: u64,
-    /// When the first was accepted; unknown of runs that format 1 wrote.
-    pub(super) first_at: Option<Timestamp>,
-}
-
-impl DirectoryRun {
-    /// The place after its last message.
-    pub(super) fn end(&self) -> Seq {
-        Seq(self.first.0 + u64::from(self.count))
+impl From<&Entry> for IdEntry {
+    fn from(entry: &Entry) -> Self {
+        let content = &entry.content;
+        Self { at: entry.at, bytes: content.size_bytes(), id: content.id().clone() }
     }
-}
-
-/// What opening needs to know of a segment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Directory {
-    pub(super) parts: u32,
-    pub(super) runs: Vec<DirectoryRun>,
 }
 
 /// Where a log value stands in its commit.
@@ -355,89 +336,6 @@ impl Segment {
 
 pub(super) fn read_header(json: &[u8]) -> Decoded<Header> {
     Header::from_json(json).map_err(|e| Corrupt(format!("a stored header is not valid: {e}")))
-}
-
-/// What is kept of a message after its segment has gone, while its id is remembered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct IdEntry {
-    pub(super) at: Timestamp,
-    pub(super) bytes: u64,
-    pub(super) id: MessageId,
-}
-
-impl From<&Entry> for IdEntry {
-    fn from(entry: &Entry) -> Self {
-        let content = &entry.content;
-        Self { at: entry.at, bytes: content.size_bytes(), id: content.id().clone() }
-    }
-}
-
-pub(super) fn encode_ids(key: &[u8], ids: impl IntoIterator<Item = IdEntry>) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut before = 0u64;
-    for IdEntry { at, bytes, id } in ids {
-        // ZigZag: a clock that went back is a small number too.
-        let step = at.0.wrapping_sub(before) as i64;
-        put_number(&mut out, ((step << 1) ^ (step >> 63)) as u64);
-        before = at.0;
-        put_number(&mut out, bytes);
-        put_bytes(&mut out, id.as_str().as_bytes());
-    }
-    seal(key, &mut out);
-    out
-}
-
-pub(super) fn decode_ids(key: &[u8], value: &[u8]) -> Decoded<Vec<IdEntry>> {
-    let mut reader = Reader::new(unseal(key, value)?);
-    let mut ids = Vec::new();
-    let mut before = 0u64;
-    while !reader.is_empty() {
-        let step = reader.number()?;
-        before = before.wrapping_add(((step >> 1) as i64 ^ -((step & 1) as i64)) as u64);
-        let bytes = reader.number()?;
-        let text = std::str::from_utf8(reader.bytes()?)
-            .map_err(|_| Corrupt("a stored id is not UTF-8".to_owned()))?;
-        let id = MessageId::new(text).map_err(|e| Corrupt(format!("a stored id: {e}")))?;
-        ids.push(IdEntry { at: Timestamp(before), bytes, id });
-    }
-    Ok(ids)
-}
-
-pub(super) fn encode_directory(key: &[u8], directory: &Directory) -> Vec<u8> {
-    let mut out = Vec::new();
-    let has_times = directory.runs.iter().all(|run| run.first_at.is_some());
-    let flag = if has_times { WITH_TIMES } else { 0 };
-    put_number(&mut out, u64::from(directory.parts) + flag);
-    for run in &directory.runs {
-        put_number(&mut out, u64::from(run.queue.0));
-        put_number(&mut out, run.first.0);
-        put_number(&mut out, u64::from(run.count));
-        put_number(&mut out, run.bytes);
-        if let Some(at) = run.first_at.filter(|_| has_times) {
-            put_number(&mut out, at.0);
-        }
-    }
-    seal(key, &mut out);
-    out
-}
-
-pub(super) fn decode_directory(key: &[u8], value: &[u8]) -> Decoded<Directory> {
-    let mut reader = Reader::new(unseal(key, value)?);
-    let first = reader.number()?;
-    let has_times = first & WITH_TIMES != 0;
-    let parts = u32::try_from(first & !WITH_TIMES)
-        .map_err(|_| Corrupt("a directory has too many parts".to_owned()))?;
-    let mut directory = Directory { parts, runs: Vec::new() };
-    while !reader.is_empty() {
-        directory.runs.push(DirectoryRun {
-            queue: QueueId(reader.number32()?),
-            first: Seq(reader.number()?),
-            count: reader.number32()?,
-            bytes: reader.number()?,
-            first_at: has_times.then(|| reader.number().map(Timestamp)).transpose()?,
-        });
-    }
-    Ok(directory)
 }
 
 pub(super) fn encode_changes(changes: &[Change], synced: u64) -> Vec<u8> {
