@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::sled::{Db, IVec, Tree};
 
 use super::files;
+use super::filling::Filling;
 use super::folder::{io_error, sync_folder};
 use super::layout::{MAX_VALUE_BYTES, SLED_SEGMENT_BYTES};
 use crate::mailbox::MailboxError;
@@ -17,6 +19,8 @@ use crate::mailbox::MailboxError;
 /// open is tried again. Our own lock already says that no other process has it.
 const REOPEN_TRIES: u32 = 200;
 const REOPEN_PAUSE: Duration = Duration::from_millis(10);
+
+const STATE: &str = "state";
 
 /// What a write takes in sled's file beside key and value, about.
 const BYTES_A_WRITE: usize = 48;
@@ -36,6 +40,8 @@ pub(super) struct Generation {
     cooled: AtomicU64,
     /// How far sled's log was in the file when the last sync began, in bytes.
     synced: AtomicI64,
+    /// What was written to `state` of late and sled doesn't have yet, in a generation that nobody reads yet.
+    filling: Mutex<Option<Filling>>,
     db: Db,
 }
 
@@ -56,7 +62,7 @@ impl Generation {
         clearing.map_err(|source| io_error("clearing sled's folder", &folder, source))?;
         let db = open_sled(&config, &folder)?;
         let tree = |name: &str| guard(&folder, "opening a tree", || db.open_tree(name.as_bytes()));
-        let (log, state) = (tree("log")?, tree("state")?);
+        let (log, state) = (tree("log")?, tree(STATE)?);
         let at = |action| {
             let folder = &folder;
             move |source| io_error(action, folder, source)
@@ -76,8 +82,14 @@ impl Generation {
             bytes_read: AtomicU64::new(0),
             cooled: AtomicU64::new(0),
             synced: AtomicI64::new(0),
+            filling: Mutex::new(None),
             db,
         })
+    }
+
+    /// Before it is synced for the first time, nothing is read from it, and much is written to `state` at once.
+    pub(super) fn with_filling(self) -> Self {
+        Self { filling: Mutex::new(Some(Filling::default())), ..self }
     }
 
     pub(super) fn insert(
@@ -92,15 +104,39 @@ impl Generation {
                 format!("a stored value has {} bytes; a page would become a blob", value.len());
             return Err(MailboxError::Inconsistent { what });
         }
-        self.sync_full_segments()?;
-        self.count(key.len() + value.len());
-        guard(&self.folder, "writing", || tree.insert(key, value).map(drop))
+        self.change(tree, key, Some(value))
     }
 
     pub(super) fn remove(&self, tree: &Tree, key: &[u8]) -> Result<(), MailboxError> {
+        self.change(tree, key, None)
+    }
+
+    fn change(&self, tree: &Tree, key: &[u8], value: Option<IVec>) -> Result<(), MailboxError> {
+        let mut filling = self.filling();
+        if let Some(gathered) = filling.as_mut().filter(|_| tree.name() == STATE) {
+            gathered.add(key, value);
+            return if gathered.is_full() { self.put_gathered(gathered) } else { Ok(()) };
+        }
+        drop(filling);
+        self.change_now(tree, key, value)
+    }
+
+    fn change_now(&self, tree: &Tree, key: &[u8], value: Option<IVec>) -> Result<(), MailboxError> {
         self.sync_full_segments()?;
-        self.count(key.len());
-        guard(&self.folder, "removing", || tree.remove(key).map(drop))
+        self.count(key.len() + value.as_ref().map_or(0, |value| value.len()));
+        match value {
+            Some(value) => guard(&self.folder, "writing", || tree.insert(key, value).map(drop)),
+            None => guard(&self.folder, "removing", || tree.remove(key).map(drop)),
+        }
+    }
+
+    /// Every change of it is one call.
+    fn filling(&self) -> MutexGuard<'_, Option<Filling>> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put_gathered(&self, gathered: &mut Filling) -> Result<(), MailboxError> {
+        gathered.take().try_for_each(|(key, value)| self.change_now(&self.state, &key, value))
     }
 
     pub(super) fn get(&self, tree: &Tree, key: &[u8]) -> Result<Option<IVec>, MailboxError> {
@@ -117,6 +153,16 @@ impl Generation {
     /// All written so far is on the disk: sled's flush alone leaves file metadata and the device's cache
     /// (storage.md), so one `fdatasync` of its file comes after it.
     pub(super) fn sync(&self) -> Result<(), MailboxError> {
+        // With the lock held: what is written meanwhile to the same keys comes after it.
+        let mut filling = self.filling();
+        if let Some(mut gathered) = filling.take() {
+            self.put_gathered(&mut gathered)?;
+        }
+        drop(filling);
+        self.sync_now()
+    }
+
+    fn sync_now(&self) -> Result<(), MailboxError> {
         guard(&self.folder, "flushing", || self.db.flush().map(drop))?;
         let written = self.log_end();
         self.data.sync_data().map_err(|source| io_error("syncing", &self.folder, source))?;
@@ -134,7 +180,7 @@ impl Generation {
     fn sync_full_segments(&self) -> Result<(), MailboxError> {
         let segment = |position: i64| position / SLED_SEGMENT_BYTES as i64;
         if segment(self.log_end()) > segment(self.synced.load(Ordering::Acquire)) {
-            self.sync()?;
+            self.sync_now()?;
         }
         Ok(())
     }
@@ -251,5 +297,47 @@ mod tests {
         generation.insert(&generation.state, b"last", b"".as_slice()).unwrap();
         let synced = generation.synced.load(Ordering::Acquire);
         assert!(segment(synced) > 0 && segment(synced) == segment(generation.log_end()));
+    }
+
+    /// Fills a generation with values of these lengths, and changes some as commits do meanwhile; bytes that sled wrote
+    /// for it, when they are gathered and when not.
+    fn fill(lengths: impl Iterator<Item = usize> + Clone) -> [usize; 2] {
+        [true, false].map(|is_gathered| {
+            let folder = tempfile::tempdir().unwrap();
+            let generation = Generation::open(folder.path().join("gen-2"), 2, 1 << 20).unwrap();
+            let generation = if is_gathered { generation.with_filling() } else { generation };
+            let mut model = std::collections::BTreeMap::new();
+            let put = |key: [u8; 4], value: &[u8]| {
+                generation.insert(&generation.state, &key, value).unwrap();
+                (key, value.to_vec())
+            };
+            for (n, len) in (0_u32..).zip(lengths.clone()) {
+                model.extend([put(n.to_be_bytes(), &vec![7; len])]);
+                if n % 100 == 0 {
+                    model.extend([put((n / 2).to_be_bytes(), b"new")]);
+                    let key = (n / 3).to_be_bytes();
+                    generation.remove(&generation.state, &key).unwrap();
+                    model.remove(&key);
+                    generation.insert(&generation.log, &key, b"".as_slice()).unwrap();
+                }
+            }
+            generation.sync().unwrap();
+            let written = generation.log_end() as usize;
+            let found = generation.state.iter().map(|item| item.unwrap());
+            assert!(
+                found.eq(model.iter().map(|(key, value)| (key.into(), value.as_slice().into())))
+            );
+            generation.insert(&generation.state, b"at once", b"1".as_slice()).unwrap();
+            assert!(generation.state.contains_key(b"at once").unwrap(), "it is read from now on");
+            written
+        })
+    }
+
+    #[test]
+    fn what_is_put_in_in_order_is_written_in_fewer_pages_when_it_is_gathered() {
+        let [long, long_at_once] = fill((0..4_000).map(|n| 300 + n % 400));
+        assert!(long * 2 < long_at_once, "{long}, {long_at_once}");
+        let [short, short_at_once] = fill((0..20_000).map(|n| 20 + n % 9));
+        assert!(short * 3 / 2 < short_at_once, "{short}, {short_at_once}");
     }
 }

@@ -186,7 +186,8 @@ impl Keeping {
     fn make(&self, number: u64) -> Result<Arc<Generation>, MailboxError> {
         let folder = self.store.join(folder_name(number));
         remove_folder(&folder)?;
-        Generation::open(folder, number, self.cache_bytes).map(Arc::new)
+        let made = Generation::open(folder, number, self.cache_bytes)?;
+        Ok(Arc::new(made.with_filling()))
     }
 }
 

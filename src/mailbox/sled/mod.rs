@@ -13,6 +13,7 @@ mod cool;
 mod damage;
 mod directory;
 mod files;
+mod filling;
 mod find;
 mod folder;
 mod garbage;
