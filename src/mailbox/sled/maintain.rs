@@ -35,8 +35,8 @@ impl SledMailbox {
             Step::More | Step::Rotated(_) => true,
             Step::Idle | Step::Waiting => false,
         });
-        // While `state` is copied the next generation grows warm; then it is that one's turn.
-        let is_warm = step == Step::Idle && self.cool_step()?;
+        // Also while `state` is copied: with many segments that takes as long as writing dozens of MB.
+        let is_warm = self.cool_step()?;
         Ok(has_more || has_removed || has_deleted || is_warm)
     }
 
