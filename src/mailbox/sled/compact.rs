@@ -39,7 +39,8 @@ const fn allowed_bytes(live: u64, slack: u64) -> u64 {
 const MESSAGE_OVERHEAD: u64 = 100;
 const SEGMENT_OVERHEAD: u64 = 400;
 
-/// A generation of which a larger part waits, in percent, is left alone: writing it again would free little.
+/// A generation of which a larger part waits, in percent, is left alone: writing it again would free little. The copy of
+/// `state` in it doesn't count: there is one in every generation.
 const MAX_LIVE_PERCENT: u64 = 75;
 
 #[derive(Debug, Default)]
@@ -99,7 +100,7 @@ impl SledMailbox {
         let active = self.store.active();
         let index = self.index();
         let mut sizes = self.store.sealed.sizes();
-        sizes.retain(|(first_id, _)| index.generations.contains_key(first_id));
+        sizes.retain(|size| index.generations.contains_key(&size.first_id));
         let all = index.generations.values();
         let (live, small) =
             all.fold((0, 0), |(live, small), used| (live + used.live_bytes, small + used.small));
@@ -114,13 +115,14 @@ impl SledMailbox {
             let fit = index.generations.iter().filter(|&(first_id, _)| fit(first_id));
             (fit.max_by_key(|(_, used)| used.small).map(|(&first_id, _)| first_id)?, true)
         } else {
-            let total = sizes.iter().map(|&(_, bytes)| bytes).sum::<u64>();
+            let total = sizes.iter().map(|size| size.file).sum::<u64>();
             let total = total + active.generation.file_bytes();
             if total <= allowed_bytes(live, self.store.options.compact_slack_bytes) {
                 return None;
             }
-            let shares = sizes.iter().filter(|(first_id, _)| fit(first_id)).filter_map(|size| {
-                Some((live_percent(index.generations.get(&size.0)?, size.1), size.0))
+            let shares = sizes.iter().filter(|size| fit(&size.first_id)).filter_map(|size| {
+                let used = index.generations.get(&size.first_id)?;
+                Some((live_percent(used, size.log), size.first_id))
             });
             let (percent, first_id) = shares.min()?;
             if percent > MAX_LIVE_PERCENT {
@@ -288,8 +290,8 @@ impl StepSize {
     }
 }
 
-fn live_percent(used: &GenerationUse, file_bytes: u64) -> u64 {
-    written_again(used) * 100 / file_bytes.max(1)
+fn live_percent(used: &GenerationUse, log_bytes: u64) -> u64 {
+    written_again(used) * 100 / log_bytes.max(1)
 }
 
 /// What waits in a generation, written again.

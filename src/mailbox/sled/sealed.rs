@@ -14,6 +14,20 @@ use crate::mailbox::MailboxError;
 /// Mostly a generation has no more, and is read once.
 const MAX_READ_BYTES: u64 = 32 * 1024 * 1024;
 
+/// What sled wrote for a byte of `state` that was copied into a generation, at most, about; more than this part of its
+/// file it hardly is.
+const WRITTEN_FOR_COPIED: u64 = 4;
+const MAX_COPIED_PART: u64 = 2;
+
+/// How large a sealed generation is, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SealedSize {
+    pub(super) first_id: u64,
+    pub(super) file: u64,
+    /// The file without the copy of `state` that the generation began with: what it takes for its messages.
+    pub(super) log: u64,
+}
+
 /// The sealed generations by first id.
 #[derive(Debug)]
 pub(super) struct Sealed {
@@ -38,6 +52,8 @@ struct Slot {
     folder: PathBuf,
     /// The length of its file.
     bytes: u64,
+    /// Bytes of `state` that it began with.
+    copied: u64,
     /// Copies of it that are being made.
     pins: u32,
     /// Opening it next time would read all of its log: it was written since it was last opened.
@@ -68,9 +84,16 @@ impl Sealed {
     pub(super) fn new(store: &Path, options: &SledOptions, sealed: &[GenerationEntry]) -> Self {
         let slots = sealed.iter().map(|entry| {
             let folder = store.join(&entry.folder);
-            let (number, bytes) = (entry.number, file_bytes(&folder));
-            let database = Database::Closed;
-            (entry.first_id, Slot { number, folder, bytes, pins: 0, is_unread: false, database })
+            let slot = Slot {
+                number: entry.number,
+                bytes: file_bytes(&folder),
+                folder,
+                copied: entry.copied,
+                pins: 0,
+                is_unread: false,
+                database: Database::Closed,
+            };
+            (entry.first_id, slot)
         });
         Self {
             store: store.to_owned(),
@@ -94,6 +117,7 @@ impl Sealed {
             number: entry.number,
             folder: self.store.join(&entry.folder),
             bytes: generation.file_bytes(),
+            copied: entry.copied,
             pins: 0,
             is_unread: true,
             database: Database::Open { generation, used: slots.clock },
@@ -138,9 +162,14 @@ impl Sealed {
         opened.map(Some)
     }
 
-    /// Bytes of each generation's file, by first id.
-    pub(super) fn sizes(&self) -> Vec<(u64, u64)> {
-        self.slots().by_first_id.iter().map(|(&id, slot)| (id, slot.bytes)).collect()
+    /// How large each generation is, by first id.
+    pub(super) fn sizes(&self) -> Vec<SealedSize> {
+        let slots = self.slots();
+        let sizes = slots.by_first_id.iter().map(|(&first_id, slot)| {
+            let copy = (slot.copied * WRITTEN_FOR_COPIED).min(slot.bytes / MAX_COPIED_PART);
+            SealedSize { first_id, file: slot.bytes, log: slot.bytes - copy }
+        });
+        sizes.collect()
     }
 
     /// None of the generations that there are now may be deleted while the pins are held.
