@@ -111,7 +111,9 @@ pub struct Engine {
     seed: u64,
     rng: fastrand::Rng,
 
-    queues: Vec<Queue>,
+    /// Boxed: a list of the queues themselves would be half a kilobyte for each, twice while it grows.
+    #[expect(clippy::vec_box, reason = "a list that grows is copied")]
+    queues: Vec<Box<Queue>>,
     by_name: HashMap<QueueName, QueueIndex>,
     by_id: HashMap<QueueId, QueueIndex>,
     last_queue_id: u32,
@@ -334,7 +336,7 @@ impl Engine {
         self.last_queue_id = self.last_queue_id.max(queue.record.id.0);
         self.by_name.insert(queue.record.name.clone(), at);
         self.by_id.insert(queue.record.id, at);
-        self.queues.push(queue);
+        self.queues.push(Box::new(queue));
         at
     }
 
