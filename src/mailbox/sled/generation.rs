@@ -22,6 +22,10 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 
 const STATE: &str = "state";
 
+/// After changes of so many bytes all is synced. sled writes up to four times as much, since it writes a page of
+/// sixteen values anew after ten changes, and again when it splits it: that is one segment of its log at most.
+const MAX_UNSYNCED_BYTES: u64 = SLED_SEGMENT_BYTES as u64 / 4;
+
 /// What a write takes in sled's file beside key and value, about.
 const BYTES_A_WRITE: usize = 48;
 
@@ -40,6 +44,8 @@ pub(super) struct Generation {
     cooled: AtomicU64,
     /// How far sled's log was in the file when the last sync began, in bytes.
     synced: AtomicI64,
+    /// Bytes of the values that were put in, replaced and removed since then.
+    unsynced: AtomicU64,
     /// What was written to `state` of late and sled doesn't have yet, in a generation that nobody reads yet.
     filling: Mutex<Option<Filling>>,
     db: Db,
@@ -82,6 +88,7 @@ impl Generation {
             bytes_read: AtomicU64::new(0),
             cooled: AtomicU64::new(0),
             synced: AtomicI64::new(0),
+            unsynced: AtomicU64::new(0),
             filling: Mutex::new(None),
             db,
         })
@@ -123,11 +130,15 @@ impl Generation {
 
     fn change_now(&self, tree: &Tree, key: &[u8], value: Option<IVec>) -> Result<(), MailboxError> {
         self.sync_full_segments()?;
-        self.count(key.len() + value.as_ref().map_or(0, |value| value.len()));
-        match value {
-            Some(value) => guard(&self.folder, "writing", || tree.insert(key, value).map(drop)),
-            None => guard(&self.folder, "removing", || tree.remove(key).map(drop)),
-        }
+        let len = value.as_ref().map_or(0, |value| value.len());
+        self.count(key.len() + len);
+        let before = match value {
+            Some(value) => guard(&self.folder, "writing", || tree.insert(key, value))?,
+            None => guard(&self.folder, "removing", || tree.remove(key))?,
+        };
+        let bytes = len + before.map_or(0, |value| value.len());
+        self.unsynced.fetch_add(bytes as u64, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Every change of it is one call.
@@ -163,6 +174,7 @@ impl Generation {
     }
 
     fn sync_now(&self) -> Result<(), MailboxError> {
+        self.unsynced.store(0, Ordering::Release);
         guard(&self.folder, "flushing", || self.db.flush().map(drop))?;
         let written = self.log_end();
         self.data.sync_data().map_err(|source| io_error("syncing", &self.folder, source))?;
@@ -170,16 +182,17 @@ impl Generation {
         Ok(())
     }
 
-    /// Syncs if a segment of sled's log has been filled since the last sync.
+    /// Syncs if a segment of sled's log has been filled since the last sync, or may be on its way to the file.
     ///
     /// sled writes into a segment again once all its pages have newer versions in segments that are full and,
     /// as it believes, stable: `sync_file_range` has returned. That is at the earliest when the one after the
     /// next full segment is begun (`SegmentAccountant::stabilize`). If those newer versions are not really
-    /// synced by then, a power cut may lose them and keep what was written over the old ones. So before each
-    /// write every full segment is synced.
+    /// synced by then, a power cut may lose them and keep what was written over the old ones; and sled would take
+    /// a torn segment before them for whole. So before each write every full segment is synced.
     fn sync_full_segments(&self) -> Result<(), MailboxError> {
         let segment = |position: i64| position / SLED_SEGMENT_BYTES as i64;
-        if segment(self.log_end()) > segment(self.synced.load(Ordering::Acquire)) {
+        let is_filled = segment(self.log_end()) > segment(self.synced.load(Ordering::Acquire));
+        if is_filled || self.unsynced.load(Ordering::Acquire) >= MAX_UNSYNCED_BYTES {
             self.sync_now()?;
         }
         Ok(())

@@ -145,10 +145,10 @@ fn a_segment_that_is_being_overwritten_is_no_damage_if_nothing_in_it_is_needed()
     panic!("not both were seen: {seen:?}");
 }
 
-/// Turns over the bits of a byte in the last of those places in the file where these bytes are.
+/// Turns over the bits of a byte in the first of those places in the file where these bytes are.
 fn spoil(log: &Path, wanted: &[u8]) {
     let mut bytes = fs::read(log).unwrap();
-    let at = bytes.windows(wanted.len()).rposition(|window| window == wanted);
+    let at = bytes.windows(wanted.len()).position(|window| window == wanted);
     bytes[at.expect("it is in the file")] ^= 0xff;
     fs::write(log, bytes).unwrap();
 }
