@@ -139,11 +139,12 @@ def ended_clearly(broker):
     assert "mubroker: " in said or "error" in said, said
 
 
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-@pytest.mark.parametrize("call", CALLS)
+# Opening takes no space but for a new file: EIO strikes the same code.
+FAULTS = [(call, error) for call in CALLS for error in ("EIO", "ENOSPC") if (call, error) != ("openat", "ENOSPC")]
+
+
+@pytest.mark.parametrize("call, error", FAULTS)
 def test_what_was_accepted_survives_a_call_that_fails(make_broker, call, error):
-    if call == "openat" and error == "ENOSPC":
-        pytest.skip("opening takes no space but for a new file: EIO strikes the same code")
     for count in COUNTS:
         broker = make_broker()
         broker.wrap = inject(CALLS[call], f"error={error}:when={count}")
