@@ -316,3 +316,18 @@ fn what_is_put_in_place_of_a_sound_store_is_the_same() {
     let after = state(&open(folder.path()));
     assert_eq!(format!("{before:?}"), format!("{after:?}"));
 }
+
+#[test]
+fn a_file_of_which_little_is_left_pauses_the_queues_that_seem_empty() {
+    let original = tempfile::tempdir().unwrap();
+    let expected = fill(original.path());
+    let mut outcomes = BTreeMap::<Outcome, u32>::new();
+    for at in (2_000..100_000).step_by(7_000) {
+        let folder = tempfile::tempdir().unwrap();
+        copy(original.path(), folder.path());
+        let log = folder.path().join("store/gen-1/db");
+        fs::File::options().write(true).open(log).unwrap().set_len(at).unwrap();
+        *outcomes.entry(hold(folder.path(), &expected)).or_default() += 1;
+    }
+    assert!(outcomes.contains_key(&Outcome::Paused), "{outcomes:?}");
+}

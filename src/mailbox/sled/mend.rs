@@ -5,7 +5,7 @@
 //!   damaged. Places that nothing tells of any more get a directory of their own without a value.
 //! * Floors only rise, so the highest found is right; what is below it is not brought back.
 //! * What is lost of a record or a revision blocks its message.
-//! * If something is lost and nothing tells what, every queue with messages is paused: an operator looks first.
+//! * If something is lost and nothing tells what, every queue is paused: an operator looks first.
 
 mod directories;
 mod messages;
@@ -233,7 +233,8 @@ impl Mender<'_> {
         if is_unknown {
             let reason = "the store was damaged, and not all that was lost is known";
             for queue in self.queues.values_mut() {
-                if queue.progress.floor < queue.next && queue.record.paused.is_none() {
+                // One that seems empty too: its messages may be what was lost.
+                if queue.record.paused.is_none() {
                     queue.record.paused = Some(pause(self.now, reason));
                     self.mended.paused.push(queue.record.name.to_string());
                 }
