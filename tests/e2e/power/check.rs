@@ -9,13 +9,15 @@ use mubroker::mailbox::{Mailbox, MemoryMailbox, SledMailbox, check_store};
 
 use super::disk::{Disk, Honest};
 use super::image::Fate;
+use super::number;
 use super::recorder::{Mark, Session, upkeep};
 use super::workload::{Workload, everything};
 
 /// One cut in so many is opened twice, with work between.
 const GO_ON_EVERY: usize = 5;
-/// One cut in so many is looked at by `store check` before it is opened.
-const LOOK_EVERY: usize = 4;
+/// One cut in so many is looked at by `store check` before it is opened; another number with this variable set.
+const LOOK_EVERY: usize = 8;
+const LOOK_EVERY_VARIABLE: &str = "MUBROKER_LOOK_EVERY";
 /// Batches of that work.
 const MORE_BATCHES: usize = 5;
 
@@ -129,17 +131,18 @@ pub(crate) fn losses(
     honest: Honest,
     folder: &Path,
 ) -> Vec<Loss> {
+    let look_every = number(LOOK_EVERY_VARIABLE, LOOK_EVERY as u64) as usize;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let share = |thread: usize| {
         let mut disk = Disk::new(&session.root, &session.trace, &session.base, honest);
         let mut losses = Vec::new();
-        for (number, cut) in cuts.iter().enumerate().skip(thread).step_by(threads) {
+        for (at, cut) in cuts.iter().enumerate().skip(thread).step_by(threads) {
             disk.replay_to(cut.at);
             let image = folder.join(format!("image-{thread}"));
             write_image(&disk, cut, &image);
-            let goes_on = number.is_multiple_of(GO_ON_EVERY);
+            let goes_on = at.is_multiple_of(GO_ON_EVERY);
             let expected = session.expected(cut.at);
-            let is_looked_at = expected.generation > 0 && number % LOOK_EVERY < threads;
+            let is_looked_at = expected.generation > 0 && at % look_every < threads;
             let looked = if is_looked_at { look(&image) } else { Ok(()) };
             let checked = looked.and_then(|()| check(session, model, &expected, &image, goes_on));
             if let Err(what) = checked {
