@@ -16,9 +16,7 @@ use self::changes::{Changes, Leaf};
 use self::prefixes::Prefixes;
 use super::codec::{Decoded, Reader, be, unseal};
 use super::layout::{CHANGES, VALUE_SLOT};
-use super::raw::{
-    Item, Kind, LogFile, Page, PageParts, RawMessage, SegmentStart, Snapshot, Update,
-};
+use super::raw::{Item, Kind, LogFile, Page, RawMessage, SegmentStart, Snapshot, Update};
 use super::scan::{BadPlace, Order, Scan, Verdict};
 use crate::model::QueueId;
 
@@ -76,10 +74,11 @@ impl Gathered {
     ) -> io::Result<Self> {
         let order = Order::of(log.segments()?, 0, log.segment_bytes());
         let is_trusted = matches!(scan.verdict, Verdict::Sound | Verdict::TornTail);
-        let pages = snapshot.map_or(&[][..], |snapshot| &snapshot.pages);
+        let none = Snapshot::default();
+        let snapshot = snapshot.unwrap_or(&none);
         let segment_bytes = log.segment_bytes();
         let in_snapshot: BTreeSet<u64> =
-            pages.iter().flatten().map(|(_, offset)| offset / segment_bytes).collect();
+            snapshot.pages.iter().flatten().map(|(_, offset)| offset / segment_bytes).collect();
         let is_seen = |start: &&SegmentStart| {
             !is_trusted || in_snapshot.contains(&(start.offset / segment_bytes))
         };
@@ -95,7 +94,7 @@ impl Gathered {
         let mut gather = Gather {
             segment_bytes,
             end: scan.end,
-            stable_lsn: snapshot.map_or(0, |snapshot| snapshot.stable_lsn),
+            stable_lsn: snapshot.stable_lsn,
             prefixes,
             found: Self::default(),
             commits: BTreeMap::new(),
@@ -112,9 +111,9 @@ impl Gathered {
         }
         gather.put_together(log)?;
         gather.put_changes();
-        gather.forget_lost(is_trusted.then_some(pages));
+        gather.forget_lost(is_trusted.then_some(snapshot));
         gather.found.has_unknown &= !is_trusted;
-        gather.found.has_unknown |= gather.is_any_missing(pages);
+        gather.found.has_unknown |= gather.is_any_missing(snapshot);
         Ok(gather.found)
     }
 
@@ -236,26 +235,22 @@ impl Gather {
     }
 
     /// Do pages have parts, as of the snapshot, that were not read and not written anew since?
-    fn is_any_missing(&self, pages: &[PageParts]) -> bool {
-        let pages = (0..).zip(pages).skip(usize::try_from(FIRST_TREE_PAGE).unwrap_or(0));
-        pages.into_iter().any(|(page, parts)| {
-            let anew = self.anew.get(&page).copied().unwrap_or(0);
-            parts.iter().any(|(lsn, offset)| *lsn >= anew && !self.read.contains(offset))
-        })
+    fn is_any_missing(&self, snapshot: &Snapshot) -> bool {
+        let mut parts = snapshot.needed_parts(&self.anew);
+        parts.any(|part| part.page >= FIRST_TREE_PAGE && !self.read.contains(&part.offset))
     }
 
     /// Of a page that was written anew since nothing damaged is needed, be it of a key that has gone. If what sled
     /// would replay is not damaged, what is needed else is among the parts of the snapshot's pages.
-    fn forget_lost(&mut self, parts: Option<&[PageParts]>) {
+    fn forget_lost(&mut self, trusted: Option<&Snapshot>) {
         let anew = &self.anew;
-        let is_needed = |page: u64, lsn: u64| {
-            let is_part = |pages: &[PageParts]| {
-                let parts = usize::try_from(page).ok().and_then(|page| pages.get(page));
-                parts.is_some_and(|parts| parts.iter().any(|part| part.0 == lsn))
-            };
-            anew.get(&page).is_none_or(|anew| *anew <= lsn) && parts.is_none_or(is_part)
-        };
-        self.found.lost.retain(|_, (lsn, page)| is_needed(*page, *lsn));
+        let needed: Option<BTreeSet<_>> = trusted.map(|snapshot| {
+            snapshot.needed_parts(anew).map(|part| (part.lsn, part.page)).collect()
+        });
+        self.found.lost.retain(|_, lost| match &needed {
+            Some(needed) => needed.contains(lost),
+            None => anew.get(&lost.1).is_none_or(|anew| *anew <= lost.0),
+        });
     }
 
     fn end_segment(&mut self, is_newest: bool) {

@@ -263,10 +263,7 @@ impl Replay {
     /// Does the snapshot place a page behind the file's end that was not written anew since? sled gives the end
     /// of its file back once all pages there were, and its snapshot stays as it is.
     fn is_file_short(&self, snapshot: &Snapshot, len: u64) -> bool {
-        (0..).zip(&snapshot.pages).any(|(page, parts)| {
-            let anew = self.anew.get(&page).copied().unwrap_or(0);
-            parts.iter().any(|&(lsn, offset)| offset >= len && lsn >= anew)
-        })
+        snapshot.needed_parts(&self.anew).any(|part| part.offset >= len)
     }
 
     /// Is one of sled's pages, which it numbers from 0 on, neither in its snapshot nor in what it would replay?

@@ -24,5 +24,5 @@ mod walk;
 
 pub(super) use message::{Kind, RawMessage};
 pub(super) use page::{Page, Update};
-pub(super) use snapshot::{Found, PageParts, Snapshot};
+pub(super) use snapshot::{Found, Snapshot};
 pub(super) use walk::{Item, LogFile, SegmentStart};

@@ -1,5 +1,6 @@
 //! sled's snapshot: up to where its log needs no replay, and where each page is.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,16 @@ pub(in crate::mailbox::sled) struct Snapshot {
 }
 
 /// Where a page's messages are: the lsn and the offset in the file of each, the base first. Empty: free.
-pub(in crate::mailbox::sled) type PageParts = Vec<(u64, u64)>;
+type PageParts = Vec<(u64, u64)>;
+
+/// One message of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::mailbox::sled) struct Part {
+    pub(in crate::mailbox::sled) page: u64,
+    pub(in crate::mailbox::sled) lsn: u64,
+    /// In the file.
+    pub(in crate::mailbox::sled) offset: u64,
+}
 
 /// What is there of a snapshot.
 #[derive(Debug)]
@@ -44,6 +54,18 @@ impl Snapshot {
         let Some(path) = newest else { return Ok(Found::None) };
         let bytes = fs::read(&path)?;
         Ok(Self::decode(&bytes).map_or(Found::Damaged(path), Found::Sound))
+    }
+
+    /// The parts of pages that were not written anew since, with their page; `anew` says by page where in the log it was.
+    pub(in crate::mailbox::sled) fn needed_parts(
+        &self,
+        anew: &BTreeMap<u64, u64>,
+    ) -> impl Iterator<Item = Part> {
+        (0..).zip(&self.pages).flat_map(|(page, parts)| {
+            let anew = anew.get(&page).copied().unwrap_or(0);
+            let parts = parts.iter().filter(move |(lsn, _)| *lsn >= anew);
+            parts.map(move |&(lsn, offset)| Part { page, lsn, offset })
+        })
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
