@@ -110,10 +110,11 @@ impl BrokerHandle {
         let id = self.queue_id(queue).await?;
         for _ in 0..MAX_ATTEMPTS {
             let name = queue.clone();
-            let (stored, revisions, history) = self
+            let (stored, revisions, mut history) = self
                 .read(move |mailbox| {
                     let filter = JournalFilter { queue: Some(&name), seq: Some(seq) };
-                    let mut history = mailbox.journal(u64::MAX, MAX_PAGE, filter)?;
+                    // One more tells whether there are more.
+                    let mut history = mailbox.journal(u64::MAX, MAX_PAGE + 1, filter)?;
                     history.reverse();
                     let revisions = mailbox.revisions(id, seq)?;
                     let stored = mailbox.read(id, seq, 1, PAGE_BYTES)?;
@@ -122,6 +123,7 @@ impl BrokerHandle {
                 .await?;
             let overlay = self.overlay(queue, seq).await?;
             let Some(stored) = stored else { return Err(no_such_message(queue, seq)) };
+            let cut = history.len().saturating_sub(MAX_PAGE);
             if revision(&overlay) != stored.record.as_ref().map_or(Revision(0), |r| r.revision) {
                 continue;
             }
@@ -134,7 +136,8 @@ impl BrokerHandle {
                 payload: Payload::from_bytes(&stored.content.payload),
                 attempts: attempts.unwrap_or_default(),
                 revisions: revisions.into_iter().map(revision_view).collect(),
-                history,
+                history: history.split_off(cut),
+                history_cut: cut > 0,
                 behind: overlay.behind,
                 hold: overlay.hold,
                 lease: overlay.lease,
@@ -189,16 +192,19 @@ impl BrokerHandle {
     /// A page of the journal, newest first.
     pub async fn journal(&self, query: JournalQuery) -> Result<JournalPage, OperatorError> {
         let limit = query.limit.clamp(1, MAX_PAGE);
-        let entries = self
+        let (entries, older_removed) = self
             .read(move |mailbox| {
                 let of = JournalFilter { queue: query.queue.as_ref(), seq: query.seq };
-                mailbox.journal(query.before.unwrap_or(u64::MAX), limit, of)
+                let entries = mailbox.journal(query.before.unwrap_or(u64::MAX), limit, of)?;
+                let is_end = entries.len() < limit;
+                let older_removed = is_end && has_lost_entries(mailbox)?;
+                Ok((entries, older_removed))
             })
             .await?;
         self.all_durable().await?;
         let full = entries.len() == limit;
         let next_before = entries.last().map(|entry| entry.number).filter(|&n| full && n > 1);
-        Ok(JournalPage { entries, next_before })
+        Ok(JournalPage { entries, next_before, older_removed })
     }
 
     /// Does a repair. Sent twice with the same key, it acts once.
@@ -298,6 +304,12 @@ fn summary(stored: &StoredMessage, overlay: &MessageOverlay) -> MessageSummary {
             .or_else(|| record.and_then(|record| record.last_error.clone())),
         preview: preview(payload),
     }
+}
+
+/// The first entry of all, which tells of a queue, is the first to go.
+fn has_lost_entries(mailbox: &dyn Mailbox) -> Result<bool, MailboxError> {
+    let is_there = |before| Ok(!mailbox.journal(before, 1, JournalFilter::default())?.is_empty());
+    Ok(is_there(u64::MAX)? && !is_there(2)?)
 }
 
 /// The payload's beginning as text. What isn't UTF-8 shows as U+FFFD; a character that the bound cuts

@@ -73,7 +73,7 @@ impl Embedded {
     pub fn start(config: &Config) -> Result<Self, EmbeddedError> {
         make_data_dir(config)?;
         let streams = streams(config)?;
-        let open = open_store(&config.data_dir, Arc::clone(&streams));
+        let open = open_store(config, Arc::clone(&streams));
         let running = broker::start(options(config, streams), open)
             .map_err(|error| start_error(error, config))?;
         let admin = AdminServer::start(&config.admin, running.handle().clone());
@@ -159,7 +159,12 @@ fn run_dir(data_dir: &Path) -> Option<PathBuf> {
     (dir.as_os_str().len() <= MAX_RUN_DIR_BYTES).then_some(dir)
 }
 
-fn open_store(data_dir: &Path, streams: Arc<Streams>) -> OpenStore {
+fn open_store(config: &Config, streams: Arc<Streams>) -> OpenStore {
+    let data_dir = &config.data_dir;
+    let journal_entries = match config.store.journal_entries {
+        0 => u64::MAX,
+        entries => entries,
+    };
     let path = data_dir.join(STORE);
     let memory = Arc::<MemoryMailbox>::default();
     let defaults = SledOptions::default();
@@ -169,7 +174,8 @@ fn open_store(data_dir: &Path, streams: Arc<Streams>) -> OpenStore {
     Box::new(move || {
         let durable = SledMailbox::open(&path, options.clone())?;
         let durable = RedisMailbox::new(durable, Arc::clone(&streams));
-        Ok(Arc::new(RoutedMailbox::reopened(durable, Arc::clone(&memory))))
+        let mailbox = RoutedMailbox::reopened(durable, Arc::clone(&memory));
+        Ok(Arc::new(mailbox.keeping_journal(journal_entries)))
     })
 }
 

@@ -27,7 +27,7 @@ pub struct JournalArgs {
     #[arg(long, default_value_t = 50,
           value_parser = clap::value_parser!(u16).range(1..=MAX_PAGE as i64))]
     limit: u16,
-    /// As one JSON object: entries, and next_before for the next page
+    /// As one JSON object: entries, next_before for the next page, and older_removed if the oldest are gone
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,6 +52,9 @@ pub(super) async fn run(args: JournalArgs) -> Result<Exit, Failure> {
     print(&entries(&page.entries))?;
     if let Some(before) = page.next_before {
         print(&format!("older: --before {before}\n"))?;
+    }
+    if page.older_removed {
+        note("the journal's oldest entries are gone, as [store] journal_entries says");
     }
     Ok(Exit::Done)
 }

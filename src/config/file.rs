@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{redis, topics};
+use super::{redis, store, topics};
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -18,6 +18,8 @@ pub(super) struct File {
     pub(super) data_dir: Option<toml::Spanned<String>>,
     #[serde(default)]
     pub(super) listen: Listen,
+    #[serde(default)]
+    pub(super) store: store::Table,
     #[serde(default)]
     pub(super) redis: redis::Table,
     #[serde(default)]
@@ -39,11 +41,12 @@ struct Keys {
 }
 
 const ROOT: Keys = Keys {
-    known: &["data_dir", "listen", "redis", "queues", "topics"],
+    known: &["data_dir", "listen", "store", "redis", "queues", "topics"],
     later: &["auth", "workers", "alerts", "proxy"],
 };
 const LISTEN: Keys =
     Keys { known: &["clients", "workers", "admin"], later: &["push", "live", "feed"] };
+const STORE: Keys = Keys { known: store::KEYS, later: &[] };
 const REDIS: Keys = Keys { known: redis::KEYS, later: &[] };
 const QUEUE: Keys = Keys {
     known: &[
@@ -108,6 +111,9 @@ impl Source<'_> {
         self.check_keys(root, "", &ROOT)?;
         if let Some(listen) = table(root, "listen") {
             self.check_keys(listen, "listen.", &LISTEN)?;
+        }
+        if let Some(store) = table(root, "store") {
+            self.check_keys(store, "store.", &STORE)?;
         }
         if let Some(redis) = table(root, "redis") {
             self.check_keys(redis, "redis.", &REDIS)?;

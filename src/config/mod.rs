@@ -4,6 +4,7 @@ mod dead_letters;
 mod error;
 mod file;
 mod redis;
+mod store;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use etcetera::BaseStrategy as _;
 pub use error::{ConfigError, Place};
 use file::{File, Source};
 pub use redis::Redis;
+pub use store::Store;
 
 use crate::model::{ConfiguredTopic, MailboxKind, QueueName, QueueSettings, QueueTemplate};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub workers: String,
     /// The admin API's unix socket.
     pub admin: PathBuf,
+    /// What the store keeps beside messages.
+    pub store: Store,
     /// Where payloads of `redis` queues are.
     pub redis: Redis,
     /// Queues with settings of their own.
@@ -124,6 +128,7 @@ impl Config {
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
+        let store = std::mem::take(&mut file.store).check(&source)?;
         let topics = std::mem::take(&mut file.topics);
         let queues = queues(&source, file, !redis.url.is_empty())?;
         let topics = topics::check(topics, &source, &queues)?;
@@ -133,6 +138,7 @@ impl Config {
             workers: checked_bind(&workers, WORKERS)?,
             admin: admin_socket(&admin, &data_dir)?,
             data_dir,
+            store,
             redis,
             queues,
             templates,

@@ -28,6 +28,16 @@ fn the_example_shows_every_key() {
 }
 
 #[test]
+fn the_journal_keeps_as_many_entries_as_the_file_says() {
+    assert_eq!(load("").unwrap().store.journal_entries, 20_000);
+    assert!(EXAMPLE.contains("\njournal_entries = 20000\n"));
+    for (text, entries) in [("7", 7), ("0", 0)] {
+        let config = load(&format!("[store]\njournal_entries = {text}")).unwrap();
+        assert_eq!(config.store.journal_entries, entries);
+    }
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_flags_override_both() {
     let file = "data_dir = '/a'\n[listen]\nclients = 'tcp://127.0.0.1:1'\nworkers = 'ipc:///w'";
     let sources = Sources {
@@ -97,6 +107,15 @@ fn errors_say_where_and_what_to_do() {
             "mubroker.toml:2:3: unknown key `listen.client`; did you mean `listen.clients`?",
         ),
         ("zzz = 1", "mubroker.toml:1:1: unknown key `zzz`"),
+        (
+            "[store]\njournal_entry = 1",
+            "mubroker.toml:2:1: unknown key `store.journal_entry`; did you mean \
+             `store.journal_entries`?",
+        ),
+        (
+            "[store]\njournal_entries = -1",
+            "mubroker.toml:2:19: store.journal_entries is negative; 0 keeps all entries",
+        ),
         ("[auth]\ntokens = []", "mubroker.toml:1:2: `auth` is not in this version"),
         ("[listen]\npush = ''", "mubroker.toml:2:1: `listen.push` is not in this version"),
         (

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Mailbox, MailboxError};
-use crate::model::{Batch, QueueId, Seq};
+use crate::model::{Batch, JournalEntry, QueueId, Seq};
 
 /// A durable store of which some queues have a part elsewhere, in RAM.
 ///
@@ -35,6 +35,14 @@ pub trait Durable: Mailbox + fmt::Debug {
 
     /// The newest journal entry's number; 0: none.
     fn last_journal(&self) -> u64;
+
+    /// Journal entries from number `from` on, oldest first: `max`, or all that are left if those are fewer.
+    fn journal_from(&self, from: u64, max: usize) -> Result<Vec<JournalEntry>, MailboxError>;
+
+    /// Removes these entries of the journal, as far as they are there; the newest of all is never among them. Called by
+    /// the thread that calls [`Mailbox::maintain`], as a step of it. After a crash some may be there again. `false`:
+    /// there is no room on the disk for it now, and nothing was removed.
+    fn remove_journal(&self, numbers: &[u64]) -> Result<bool, MailboxError>;
 
     /// An error if an earlier one has broken the store.
     fn check_sound(&self) -> Result<(), MailboxError>;

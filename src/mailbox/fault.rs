@@ -215,6 +215,14 @@ impl<M: Durable> Durable for FaultMailbox<M> {
         self.inner.last_journal()
     }
 
+    fn journal_from(&self, from: u64, max: usize) -> Result<Vec<JournalEntry>, MailboxError> {
+        self.inner.journal_from(from, max)
+    }
+
+    fn remove_journal(&self, numbers: &[u64]) -> Result<bool, MailboxError> {
+        self.inner.remove_journal(numbers)
+    }
+
     fn check_sound(&self) -> Result<(), MailboxError> {
         if self.plan().broken { Err(injected("sync")) } else { Ok(()) }
     }
@@ -352,6 +360,15 @@ impl Durable for Lossy {
 
     fn last_journal(&self) -> u64 {
         self.store().last_journal()
+    }
+
+    fn journal_from(&self, from: u64, max: usize) -> Result<Vec<JournalEntry>, MailboxError> {
+        self.store().journal_from(from, max)
+    }
+
+    /// A crash brings back what was removed since the store was made.
+    fn remove_journal(&self, numbers: &[u64]) -> Result<bool, MailboxError> {
+        self.store().remove_journal(numbers)
     }
 
     fn check_sound(&self) -> Result<(), MailboxError> {

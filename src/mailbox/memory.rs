@@ -1,5 +1,8 @@
 //! `memory`: RAM, gone with the process. Also the model that other stores are held against.
 
+#[cfg(test)]
+mod gaps;
+mod journal;
 mod part;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(super) use self::part::{Load, Part};
 use super::check::{Places, check};
 use super::{JournalFilter, Mailbox, MailboxError};
-use crate::model::limits::MAX_REPAIR_KEYS;
+use crate::model::limits::{JOURNAL_ENTRIES, MAX_REPAIR_KEYS};
 use crate::model::{
     Batch, Content, Finish, Generation, JournalEntry, MessageId, MessageRecord, Op, QueueBacklog,
     QueueId, QueueName, QueueRecord, Recovered, RepairOutcome, Revision, RevisionRecord, Seq,
@@ -17,14 +20,19 @@ use crate::model::{
 
 use bytes::Bytes;
 
-/// Journal entries kept: RAM is bounded, and what is here is gone with the process anyway.
-const MAX_JOURNAL_ENTRIES: usize = 10_000;
-
 /// A mailbox in RAM. `sync` does nothing; nothing survives the value being dropped. How much waits is
 /// bounded by its queues' `max_messages` and `max_bytes`, which the engine keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryMailbox {
     held: RwLock<Held>,
+    /// So many entries of the journal stay whatever they are about.
+    newest_journal: u64,
+}
+
+impl Default for MemoryMailbox {
+    fn default() -> Self {
+        Self { held: RwLock::default(), newest_journal: JOURNAL_ENTRIES }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -210,9 +218,6 @@ impl Held {
             Op::Journal(entry) => {
                 self.last_journal = entry.number;
                 self.journal.push_back(entry.clone());
-                if self.journal.len() > MAX_JOURNAL_ENTRIES {
-                    self.journal.pop_front();
-                }
             }
             Op::PutRepair(outcome) => {
                 self.repairs.push_back(outcome.clone());
@@ -244,6 +249,11 @@ impl MemoryMailbox {
         Self::default()
     }
 
+    /// An empty one whose journal keeps the `newest` entries, and those of messages that wait.
+    pub fn keeping_journal(newest: u64) -> Self {
+        Self { newest_journal: newest.max(1), ..Self::default() }
+    }
+
     /// A panic while the lock was held can't leave half a batch: it is checked before and applying it
     /// doesn't fail.
     fn held(&self) -> RwLockReadGuard<'_, Held> {
@@ -252,45 +262,6 @@ impl MemoryMailbox {
 
     fn held_mut(&self) -> RwLockWriteGuard<'_, Held> {
         self.held.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// As the model of stores with gaps.
-#[cfg(test)]
-impl super::Durable for MemoryMailbox {
-    fn append_with_gaps(
-        &self,
-        batch: &Batch,
-        elsewhere: &BTreeMap<QueueId, super::Elsewhere>,
-    ) -> Result<(), MailboxError> {
-        let mut held = self.held_mut();
-        batch.ops.iter().for_each(|op| held.apply(op));
-        for (queue, next) in elsewhere.iter().filter_map(|(queue, at)| Some((queue, at.next?))) {
-            let queue = held.queues.get_mut(queue).expect("the queue was put before");
-            queue.next = next.max(queue.end);
-        }
-        Ok(())
-    }
-
-    fn first_unfinished(&self, queue: QueueId, from: Seq) -> Option<Seq> {
-        let held = self.held();
-        held.queues.get(&queue)?.messages.range(from..).next().map(|(&seq, _)| seq)
-    }
-
-    fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
-        self.held().kept(queue, seq).is_some()
-    }
-
-    fn waiting(&self, queue: QueueId) -> u64 {
-        self.held().queues.get(&queue).map_or(0, |queue| queue.messages.len() as u64)
-    }
-
-    fn last_journal(&self) -> u64 {
-        self.held().last_journal
-    }
-
-    fn check_sound(&self) -> Result<(), MailboxError> {
-        Ok(())
     }
 }
 
@@ -392,6 +363,7 @@ impl Mailbox for MemoryMailbox {
     }
 
     fn maintain(&self) -> Result<bool, MailboxError> {
+        self.held_mut().trim_journal(self.newest_journal);
         Ok(false)
     }
 }

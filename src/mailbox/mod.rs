@@ -98,7 +98,7 @@ pub trait Mailbox: Send + Sync + 'static {
         of: JournalFilter<'_>,
     ) -> Result<Vec<JournalEntry>, MailboxError>;
 
-    /// Background work in small steps (giving disk back): called by the store's thread between
+    /// Background work in small steps (giving disk back, bounding the journal): called by the store's thread between
     /// commits, at most some milliseconds at a time. `true` if there is more to do.
     fn maintain(&self) -> Result<bool, MailboxError>;
 

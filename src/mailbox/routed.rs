@@ -1,5 +1,6 @@
 //! Each queue's messages in RAM or in a durable store, message by message.
 
+mod journal;
 mod merge;
 mod plan;
 #[cfg(test)]
@@ -7,8 +8,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use self::journal::JournalBound;
 use self::merge::merged;
 use self::plan::{Home, Keeping, Planner};
 use super::check::{Places, check};
@@ -31,6 +33,8 @@ use crate::model::{
 /// * When a queue's `mailbox` changes to a durable one, its messages in RAM are in the durable store with the same
 ///   commit. What waits there already stays until it is consumed: stronger than asked for, never weaker.
 /// * A commit that only touches messages in RAM waits for no disk.
+/// * Upkeep bounds the journal: the newest entries stay, and those of messages that wait, in RAM or not
+///   ([`RoutedMailbox::keeping_journal`]).
 #[derive(Debug)]
 pub struct RoutedMailbox {
     memory: Arc<MemoryMailbox>,
@@ -38,6 +42,7 @@ pub struct RoutedMailbox {
     homes: RwLock<BTreeMap<QueueId, Home>>,
     /// Something was appended to the durable store since the last sync began.
     is_unsynced: AtomicBool,
+    journal_bound: Mutex<JournalBound>,
 }
 
 impl RoutedMailbox {
@@ -48,8 +53,18 @@ impl RoutedMailbox {
 
     /// Over an open store, with what the one before had in RAM, which takes no more batches.
     pub fn reopened(durable: impl Durable, memory: Arc<MemoryMailbox>) -> Self {
-        let (homes, is_unsynced) = Default::default();
-        Self { memory, durable: Box::new(durable), homes, is_unsynced }
+        let (homes, is_unsynced, journal_bound) = Default::default();
+        Self { memory, durable: Box::new(durable), homes, is_unsynced, journal_bound }
+    }
+
+    /// The same, whose journal keeps the `newest` entries (at least one) and those of messages that wait; without this
+    /// it is [`crate::model::limits::JOURNAL_ENTRIES`] of them.
+    pub fn keeping_journal(self, newest: u64) -> Self {
+        Self { journal_bound: Mutex::new(JournalBound::new(newest)), ..self }
+    }
+
+    fn journal_bound(&self) -> MutexGuard<'_, JournalBound> {
+        self.journal_bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn homes(&self) -> RwLockReadGuard<'_, BTreeMap<QueueId, Home>> {
@@ -115,6 +130,7 @@ impl Mailbox for RoutedMailbox {
         for backlog in &mut recovered.queues {
             let home = self.adopt(backlog);
             homes.insert(backlog.record.id, home);
+            self.journal_bound().know(&backlog.record.name, backlog.record.id);
         }
         Ok(recovered)
     }
@@ -130,6 +146,7 @@ impl Mailbox for RoutedMailbox {
             self.memory.raise(*queue, home.next);
         }
         self.homes.write().unwrap_or_else(PoisonError::into_inner).extend(plan.homes);
+        self.journal_bound().take(batch);
         if !plan.durable.ops.is_empty() || !plan.elsewhere.is_empty() {
             self.is_unsynced.store(true, Ordering::Release);
         }
@@ -205,7 +222,10 @@ impl Mailbox for RoutedMailbox {
     }
 
     fn maintain(&self) -> Result<bool, MailboxError> {
-        self.durable.maintain()
+        let has_more = self.durable.maintain()?;
+        let waits = |queue, seq| Places::is_unfinished(self, queue, seq);
+        let has_entries = self.journal_bound().step(&*self.durable, waits)?;
+        Ok(has_more || has_entries)
     }
 
     fn set_spare(&self, bytes: u64) {

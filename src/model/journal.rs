@@ -17,7 +17,7 @@ pub struct Actor {
 /// One line of the journal; append-only, in the same commit as what it tells of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
-    /// From 1, without gaps.
+    /// From 1, each one more than the one before. Entries that are not needed any more go, so that a list has gaps.
     pub number: u64,
     /// When.
     pub at: Timestamp,

@@ -39,6 +39,12 @@ pub const MAX_ERROR_BYTES: usize = 8 * 1024;
 pub const MAX_REASON_BYTES: usize = 1024;
 /// Entries on one page of the journal or of a queue's messages.
 pub const MAX_PAGE: usize = 500;
+/// The newest entries of the journal that are kept, unless the configuration says something else: some 6 MB on disk,
+/// and months of an operator's work.
+pub const JOURNAL_ENTRIES: u64 = 20_000;
+/// Entries of one message that waits which stay when they are not among the journal's newest: twice as many as are shown
+/// with it, so that one sees that there were more. Who retries a message every minute must not fill the disk.
+pub const MAX_HISTORY: usize = 2 * MAX_PAGE;
 /// Repairs' idempotency keys kept: the oldest are forgotten beyond.
 pub const MAX_REPAIR_KEYS: usize = 10_000;
 /// Callers that may wait for a reply at once, over all queues.

@@ -224,8 +224,11 @@ pub struct MessageView {
     pub attempts: Vec<Attempt>,
     /// Its edits, oldest first, revision 0 not among them.
     pub revisions: Vec<RevisionView>,
-    /// Its journal, oldest first, at most `limits::MAX_PAGE`.
+    /// Its journal, oldest first: the newest entries, at most `limits::MAX_PAGE`.
     pub history: Vec<JournalEntry>,
+    /// There were entries before those of `history`; the oldest may be gone.
+    #[serde(default)]
+    pub history_cut: bool,
     /// How many unfinished messages stand behind it.
     pub behind: u64,
     /// Who edits it now.
@@ -321,6 +324,10 @@ pub struct JournalPage {
     pub entries: Vec<JournalEntry>,
     /// Ask for entries before this number next; absent at the end.
     pub next_before: Option<u64>,
+    /// At the end: the journal has lost its oldest entries, as it was told to, so that some of what is asked for may be
+    /// gone.
+    #[serde(default)]
+    pub older_removed: bool,
 }
 
 /// Bytes in JSON: as text where they are UTF-8, else base64; never changed.

@@ -7,6 +7,7 @@ mod console;
 mod daemon;
 mod demo;
 mod harness;
+mod journal;
 mod layers;
 mod mailboxes;
 mod ordering;

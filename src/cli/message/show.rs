@@ -81,7 +81,8 @@ fn text(message: &MessageView) -> String {
         section(&mut out, "revisions", &revisions(message));
     }
     if !message.history.is_empty() {
-        section(&mut out, "journal", &entries(&message.history));
+        let title = if message.history_cut { "journal, newest entries" } else { "journal" };
+        section(&mut out, title, &entries(&message.history));
     }
     out
 }

@@ -123,6 +123,8 @@ pub struct JournalList {
     pub entries: Vec<JournalEntry>,
     /// Where the next older page begins.
     pub next_before: Option<u64>,
+    /// Without such a page: there were older entries, which are gone.
+    pub older_removed: bool,
     /// A first page was read.
     pub loaded: bool,
     /// Why it can't be read.
@@ -154,6 +156,11 @@ impl JournalList {
     /// The row under the cursor.
     pub fn selected(&self) -> Option<&JournalEntry> {
         self.shown().get(self.cursor.at).copied()
+    }
+
+    /// A line below the last entry says that there were older ones.
+    pub fn ends_early(&self) -> bool {
+        self.next_before.is_none() && self.older_removed
     }
 
     /// No more entries are kept.

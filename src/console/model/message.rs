@@ -200,7 +200,7 @@ fn other_lines(view: &MessageView) -> usize {
     let header = view.header.len() * 4 + 4;
     let attempts: usize =
         view.attempts.iter().map(|a| 3 + a.error.detail.lines().count().min(3)).sum();
-    error.max(header).max(attempts).max(view.history.len() + view.revisions.len() + 2)
+    error.max(header).max(attempts).max(view.history.len() + view.revisions.len() + 3)
 }
 
 /// Cuts cleaned `text` into lines of at most `width` columns, as byte ranges; nothing is left out but

@@ -340,7 +340,8 @@ impl Model {
     /// Rows of the list that `screen` shows, by the terminal's size.
     pub fn list_height(&self, screen: Screen) -> usize {
         let banner = usize::from(screen == Screen::Queues && self.banner().is_some());
-        layout::list_height(self.size, screen, self.screen).saturating_sub(banner)
+        let last_line = usize::from(screen == Screen::Journal && self.journal.ends_early());
+        layout::list_height(self.size, screen, self.screen).saturating_sub(banner + last_line)
     }
 
     /// Puts cursors back where they can be after rows or the size have changed.

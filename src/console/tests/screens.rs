@@ -1,9 +1,9 @@
 //! What each screen looks like, and that no size breaks it.
 
-use crate::admin::dto::{MessageState, QueueState, Revision, StreamEvent};
+use crate::admin::dto::{JournalKind, MessageState, QueueState, Revision, StreamEvent};
 use crate::console::action::Action;
 use crate::console::effect::Effect;
-use crate::console::fixtures::{Stage, blocked, message, overview, queue};
+use crate::console::fixtures::{Stage, blocked, entry, message, overview, queue};
 use crate::console::model::Setup;
 use crate::console::text::diff;
 use crate::console::theme::Theme;
@@ -106,6 +106,36 @@ fn a_queue_whose_redis_is_away_says_so() {
     stage.hear(StreamEvent::Queues(vec![away]));
     let screen = stage.screen();
     assert!(screen.contains("Redis away: it"), "{screen}");
+}
+
+#[test]
+fn the_end_of_a_journal_whose_oldest_entries_are_gone_says_so() {
+    for (height, entries) in [(24, 5), (24, 60)] {
+        let mut stage = Stage::failing((80, height), |_| {});
+        stage.keys(&["5"]);
+        let says = |stage: &Stage| stage.screen().contains("oldest entries are gone");
+        let more = (8..8 + entries).map(|n| entry(n, JournalKind::Paused, "email", None, "why"));
+        stage.model.journal.merge(more.collect());
+        stage.keys(&["G"]);
+        assert!(!says(&stage), "{}", stage.screen());
+        stage.model.journal.older_removed = true;
+        stage.keys(&["g", "g", "G"]);
+        let screen = stage.screen();
+        assert!(says(&stage) && screen.contains("queue-created"), "below the last: {screen}");
+        stage.model.journal.next_before = Some(5);
+        assert!(!says(&stage), "there are older ones to be read");
+    }
+}
+
+#[test]
+fn a_message_whose_history_was_cut_says_so() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    let mut view = message("orders", blocked(3), b"{}");
+    view.history_cut = true;
+    stage.messages.insert(("orders".into(), 3), view);
+    stage.keys(&["<Enter>", "<Enter>", "h"]);
+    let screen = stage.screen();
+    assert!(screen.contains("there are or were older entries"), "{screen}");
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub(super) fn take(
             Ok(page) => {
                 if before.is_none() || before == model.journal.next_before {
                     model.journal.next_before = page.next_before;
+                    model.journal.older_removed = page.older_removed;
                 }
                 model.journal.trouble = None;
                 model.journal.merge(page.entries);

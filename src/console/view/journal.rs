@@ -45,6 +45,12 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
         let under = under(model, Screen::Journal, n == model.journal.cursor.at);
         row(buffer, place, COLUMNS, &cells(theme, entry), under);
     }
+    if model.journal.ends_early()
+        && let Some(place) = nth_row(area, shown.len() + 1 - model.journal.cursor.top)
+    {
+        let text = "the journal's oldest entries are gone, as [store] journal_entries says";
+        put(buffer, place, text, theme.style(Role::Dim), false);
+    }
 }
 
 fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {

@@ -188,6 +188,9 @@ fn history(theme: Theme, view: &MessageView, width: usize) -> Lines {
     let mut lines = Lines::new();
     let accepted = format!("{}  accepted", clock(view.summary.accepted_at));
     lines.push((accepted, theme.style(Role::Text)));
+    if view.history_cut {
+        lines.push(("there are or were older entries".to_owned(), theme.style(Role::Dim)));
+    }
     for entry in &view.history {
         let revision = entry.revision.map_or(String::new(), |revision| format!(" r{revision}"));
         let label = format!("{}  {}{revision}  ", clock(entry.at), entry.kind.as_str());

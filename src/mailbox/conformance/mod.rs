@@ -3,6 +3,7 @@
 //! `open` makes a mailbox in a folder.
 
 pub(crate) mod durable;
+pub(crate) mod journal;
 mod kind;
 pub(crate) mod live;
 pub(crate) mod sample;
@@ -66,8 +67,36 @@ macro_rules! durable_conformance {
     };
 }
 
+/// Of a mailbox that bounds its journal: what holds while it is open.
+macro_rules! journal_conformance {
+    ($(#[$attr:meta])* $name:ident, $open:expr) => {
+        conformance!(@tests [$(#[$attr])*] $name, journal, $open, [
+            the_oldest_entries_go_and_the_newest_stay
+            the_history_of_a_message_stays_until_it_is_finished
+            a_message_that_is_repaired_for_ever_does_not_fill_the_journal
+        ]);
+    };
+}
+
+/// The same, of one that is closed and opened again.
+macro_rules! durable_journal_conformance {
+    ($(#[$attr:meta])* $name:ident, $open:expr) => {
+        conformance!(@tests [$(#[$attr])*] $name, journal, $open, [
+            a_restart_goes_on_from_what_the_journal_has_kept
+        ]);
+    };
+}
+
 mod memory {
-    conformance!(suite, |_: &std::path::Path| crate::mailbox::MemoryMailbox::new());
+    use super::journal::KEPT;
+    use crate::mailbox::MemoryMailbox;
+
+    fn open(_: &std::path::Path) -> MemoryMailbox {
+        MemoryMailbox::keeping_journal(KEPT)
+    }
+
+    conformance!(suite, super::open);
+    journal_conformance!(journal, super::open);
 }
 
 mod sled {
@@ -90,13 +119,14 @@ mod routed {
     use std::path::Path;
     use std::sync::Arc;
 
+    use super::journal::KEPT;
     use super::kind::OfKind;
     use crate::mailbox::{MemoryMailbox, RoutedMailbox, SledMailbox, SledOptions};
     use crate::model::MailboxKind;
 
     fn open(path: &Path, kind: MailboxKind, ram: Arc<MemoryMailbox>) -> OfKind<RoutedMailbox> {
         let sled = SledMailbox::open(&path.join("store"), SledOptions::default()).unwrap();
-        OfKind::new(RoutedMailbox::reopened(sled, ram), kind)
+        OfKind::new(RoutedMailbox::reopened(sled, ram).keeping_journal(KEPT), kind)
     }
 
     fn fresh(kind: MailboxKind) -> impl Fn(&Path) -> OfKind<RoutedMailbox> {
@@ -112,15 +142,27 @@ mod routed {
     mod file {
         conformance!(live, super::super::fresh(crate::model::MailboxKind::File));
         durable_conformance!(durable, super::super::fresh(crate::model::MailboxKind::File));
+        journal_conformance!(journal, super::super::fresh(crate::model::MailboxKind::File));
+        durable_journal_conformance!(kept, super::super::fresh(crate::model::MailboxKind::File));
     }
 
     mod memory {
         conformance!(live, super::super::fresh(crate::model::MailboxKind::Memory));
         durable_conformance!(reopened, super::super::reopened(crate::model::MailboxKind::Memory));
+        journal_conformance!(journal, super::super::fresh(crate::model::MailboxKind::Memory));
+        durable_journal_conformance!(
+            kept,
+            super::super::reopened(crate::model::MailboxKind::Memory)
+        );
     }
 
     mod mixed {
         conformance!(live, super::super::fresh(crate::model::MailboxKind::Mixed));
         durable_conformance!(reopened, super::super::reopened(crate::model::MailboxKind::Mixed));
+        journal_conformance!(journal, super::super::fresh(crate::model::MailboxKind::Mixed));
+        durable_journal_conformance!(
+            kept,
+            super::super::reopened(crate::model::MailboxKind::Mixed)
+        );
     }
 }

@@ -258,6 +258,14 @@ impl<L: Durable> Durable for RedisMailbox<L> {
         self.local.last_journal()
     }
 
+    fn journal_from(&self, from: u64, max: usize) -> Result<Vec<JournalEntry>, MailboxError> {
+        self.local.journal_from(from, max)
+    }
+
+    fn remove_journal(&self, numbers: &[u64]) -> Result<bool, MailboxError> {
+        self.local.remove_journal(numbers)
+    }
+
     fn check_sound(&self) -> Result<(), MailboxError> {
         self.local.check_sound()
     }

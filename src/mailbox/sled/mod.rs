@@ -21,6 +21,7 @@ mod gather;
 mod generation;
 mod index;
 mod inspect;
+mod journal;
 mod keeper;
 mod layout;
 mod load;
@@ -322,6 +323,14 @@ impl Durable for SledMailbox {
 
     fn last_journal(&self) -> u64 {
         self.index().last_journal
+    }
+
+    fn journal_from(&self, from: u64, max: usize) -> Result<Vec<JournalEntry>, MailboxError> {
+        self.journal_page_from(from, max)
+    }
+
+    fn remove_journal(&self, numbers: &[u64]) -> Result<bool, MailboxError> {
+        self.remove_entries(numbers)
     }
 
     fn check_sound(&self) -> Result<(), MailboxError> {

@@ -1,19 +1,17 @@
-//! Reading messages, revisions, ids and the journal, while commits go on.
+//! Reading messages, revisions and ids, while commits go on.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::SledMailbox;
-use super::codec::{Corrupt, Reader, be, unseal};
-use super::layout::{chunk_key, journal_index_prefix, journal_key, record_key, revision_key};
-use super::load::{decode, from_json};
+use super::codec::{Corrupt, Reader, unseal};
+use super::layout::{chunk_key, record_key, revision_key};
+use super::load::from_json;
 use super::replay::{read_parts, read_segment};
 use super::segment::{Segment, read_header};
-use crate::mailbox::{Durable as _, JournalFilter, MailboxError};
-use crate::model::{
-    Content, JournalEntry, MessageRecord, QueueId, Revision, RevisionRecord, Seq, StoredMessage,
-};
+use crate::mailbox::{Durable as _, MailboxError};
+use crate::model::{Content, MessageRecord, QueueId, Revision, RevisionRecord, Seq, StoredMessage};
 
 /// Messages looked up in the index at a time.
 const LOOKUP: usize = 256;
@@ -313,38 +311,6 @@ impl SledMailbox {
             records.extend(read.map(|(record, content)| (record, content.payload.len() as u64)));
         }
         Ok(records)
-    }
-
-    pub(super) fn journal_page(
-        &self,
-        before: u64,
-        max: usize,
-        of: JournalFilter<'_>,
-    ) -> Result<Vec<JournalEntry>, MailboxError> {
-        let generation = self.store.active().generation;
-        let prefix = of.queue.map_or_else(|| b"j".to_vec(), journal_index_prefix);
-        let end = [prefix.as_slice(), &before.to_be_bytes()].concat();
-        let mut keys = generation.state.range(prefix.clone()..end);
-        let mut entries = Vec::new();
-        while entries.len() < max
-            && let Some((key, value)) = generation.read(|| keys.next_back().transpose())?
-        {
-            let number = be(&key, prefix.len()).map(u64::from_be_bytes);
-            let number = number.map_err(|e| self.store.damaged(e))?;
-            let value = match of.queue {
-                None => Some(value),
-                Some(_) => generation.get(&generation.state, &journal_key(number))?,
-            };
-            // An index entry whose line is not there (yet): its commit is under way.
-            let Some(value) = value else { continue };
-            let entry = decode(&journal_key(number), &value).map_err(|e| self.store.damaged(e));
-            match entry {
-                Ok(entry) if of.matches(&entry) => entries.push(entry),
-                Ok(_) => {}
-                Err(error) => drop(self.leave_out::<()>("a journal entry", error)?),
-            }
-        }
-        Ok(entries)
     }
 }
 

@@ -2,6 +2,7 @@
 //! `conformance`.
 
 mod compaction;
+mod journal;
 mod rotation;
 mod sharing;
 

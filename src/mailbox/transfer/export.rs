@@ -7,7 +7,7 @@ use super::line::{
     Counts, FinishedLine, Line, MessageLine, QueueLine, RevisionLine, Start, UnreadableLine,
     VERSION,
 };
-use crate::mailbox::{JournalFilter, Mailbox, MailboxError};
+use crate::mailbox::{Durable, Mailbox, MailboxError};
 use crate::model::{
     Content, MessageId, Payload, QueueBacklog, QueueId, QueueName, QueueRecord, Recovered,
     Revision, Seq, StoredMessage,
@@ -17,12 +17,12 @@ use crate::model::{
 const PAGE_MESSAGES: usize = 256;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Journal entries read at once.
-const PAGE_JOURNAL: u64 = 500;
+const PAGE_JOURNAL: usize = 500;
 
 /// Gives all that a store holds to `put`, line by line, and returns how many there were. `recovered` is the
 /// store's own. Nothing may be appended meanwhile.
 pub fn export(
-    mailbox: &dyn Mailbox,
+    mailbox: &dyn Durable,
     recovered: Recovered,
     put: &mut dyn FnMut(Line) -> Result<(), TransferError>,
 ) -> Result<Counts, TransferError> {
@@ -39,14 +39,14 @@ pub fn export(
         .subscriptions
         .into_iter()
         .try_for_each(|record| out.put(Line::Subscription(record)))?;
-    out.journal(recovered.last_journal)?;
+    out.journal()?;
     recovered.repairs.into_iter().try_for_each(|(_, outcome)| out.put(Line::Repair(outcome)))?;
     out.put(Line::End(out.counts))?;
     Ok(out.counts)
 }
 
 struct Export<'a> {
-    mailbox: &'a dyn Mailbox,
+    mailbox: &'a dyn Durable,
     put: &'a mut dyn FnMut(Line) -> Result<(), TransferError>,
     counts: Counts,
 }
@@ -57,15 +57,14 @@ impl Export<'_> {
         (self.put)(line)
     }
 
-    fn journal(&mut self, last: u64) -> Result<(), TransferError> {
-        for first in (1..=last).step_by(PAGE_JOURNAL as usize) {
-            let before = first.saturating_add(PAGE_JOURNAL);
-            let filter = JournalFilter::default();
-            let page = self.mailbox.journal(before, PAGE_JOURNAL as usize, filter)?;
-            let of_page = page.into_iter().rev().skip_while(|entry| entry.number < first);
-            of_page.map(Line::Journal).try_for_each(|line| self.put(line))?;
+    fn journal(&mut self) -> Result<(), TransferError> {
+        let mut from = 1;
+        loop {
+            let page = self.mailbox.journal_from(from, PAGE_JOURNAL)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            from = last.number + 1;
+            page.into_iter().map(Line::Journal).try_for_each(|line| self.put(line))?;
         }
-        Ok(())
     }
 
     /// The messages that wait and the finished ones that are remembered, by place.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::mailbox::conformance::sample::*;
-use crate::mailbox::{Durable, Elsewhere, Mailbox, SledMailbox, SledOptions};
+use crate::mailbox::{Durable, Elsewhere, Mailbox, RoutedMailbox, SledMailbox, SledOptions};
 use crate::model::{Generation, MessageRecord, Op, QueueId, Revision, Seq};
 
 const P: QueueId = QueueId(7);
@@ -93,6 +93,25 @@ fn an_import_holds_what_was_exported_byte_for_byte() {
     assert_eq!(backlog(&first, P), backlog(&second, P));
     assert_eq!(backlog(&first, Q), backlog(&second, Q));
     second.append(&batch([append(P, 900, "goes on")])).unwrap();
+}
+
+#[test]
+fn a_journal_that_has_lost_entries_is_exported_and_imported_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(&folder.path().join("first"));
+    fill(&first);
+    // Whole pages of it, single ones, the oldest and nearly the newest.
+    let removed = |number: &u64| *number < 3 || (10..=1_050).contains(number) || *number == 1_099;
+    let numbers: Vec<u64> = (1..=1_100).filter(removed).collect();
+    assert!(first.remove_journal(&numbers).unwrap());
+    let exported = lines(&first);
+    let second = open(&folder.path().join("second"));
+    let counts = import(&second, &exported).unwrap();
+    assert_eq!(counts.journal as usize, 1_100 - numbers.len());
+    assert_eq!(lines(&second)[1..], exported[1..]);
+    let mailbox = RoutedMailbox::new(second);
+    assert_eq!(mailbox.recover().unwrap().last_journal, 1_100);
+    mailbox.append(&batch([journal(1_101, Q, None)])).unwrap();
 }
 
 #[test]

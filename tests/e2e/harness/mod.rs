@@ -52,8 +52,14 @@ impl Broker {
 
     /// Ends it by this signal and starts it again on the same folder.
     pub(crate) fn restart(&mut self, by: Signal) {
+        self.restart_with(by, || {});
+    }
+
+    /// The same, with something done while it doesn't run.
+    pub(crate) fn restart_with(&mut self, by: Signal, between: impl FnOnce()) {
         signal(self.child.id(), by);
         wait_for_end(&mut self.child);
+        between();
         self.child = serve(self.folder.path());
         self.wait_until_it_answers();
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use self::server::{LIMIT, Server};
 use super::streams::Reach;
 use super::{RedisMailbox, RedisNews, RedisOptions, RedisPoller, Streams};
+use crate::mailbox::conformance::journal::KEPT;
 use crate::mailbox::{
     JournalFilter, Mailbox, MailboxError, MemoryMailbox, RoutedMailbox, SledMailbox, SledOptions,
 };
@@ -63,7 +64,7 @@ impl Rig {
         let streams = Arc::new(Streams::new(options).unwrap());
         let local = SledMailbox::open(&folder.join("store"), SledOptions::default()).unwrap();
         let local = RedisMailbox::new(local, Arc::clone(&streams));
-        let mailbox = RoutedMailbox::reopened(local, ram);
+        let mailbox = RoutedMailbox::reopened(local, ram).keeping_journal(KEPT);
         let recovered = Mutex::new(Some(mailbox.recover().unwrap()));
         let (news, is_over): (Arc<Mutex<VecDeque<_>>>, Arc<AtomicBool>) = Default::default();
         let mut poller = RedisPoller::new(Arc::clone(&streams));

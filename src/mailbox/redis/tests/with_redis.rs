@@ -42,6 +42,16 @@ mod redis_queues {
         durable,
         super::super::open
     );
+    journal_conformance!(
+        #[ignore = "needs redis-server: tests/run runs it"]
+        journal,
+        super::super::open
+    );
+    durable_journal_conformance!(
+        #[ignore = "needs redis-server: tests/run runs it"]
+        kept,
+        super::super::open
+    );
 }
 
 /// Some in RAM, the rest in Redis.
@@ -54,6 +64,16 @@ mod mixed_queues {
     durable_conformance!(
         #[ignore = "needs redis-server: tests/run runs it"]
         reopened,
+        super::super::mixed()
+    );
+    journal_conformance!(
+        #[ignore = "needs redis-server: tests/run runs it"]
+        journal,
+        super::super::mixed()
+    );
+    durable_journal_conformance!(
+        #[ignore = "needs redis-server: tests/run runs it"]
+        kept,
         super::super::mixed()
     );
 }

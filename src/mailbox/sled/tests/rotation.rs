@@ -10,7 +10,7 @@ use super::*;
 /// A generation is left after so much: a few dozen commits.
 const SMALL: u64 = 300_000;
 
-fn open_small(path: &Path) -> SledMailbox {
+pub(super) fn open_small(path: &Path) -> SledMailbox {
     let options = SledOptions { rotate_bytes: SMALL, max_open_sealed: 2, ..SledOptions::default() };
     SledMailbox::open(&path.join("store"), options).unwrap()
 }
