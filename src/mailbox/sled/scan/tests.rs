@@ -1,5 +1,6 @@
 //! What is taken for a torn end, for bytes that nobody needs any more, and for damage.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 

@@ -1,0 +1,263 @@
+//! What sled would make of its log, and what that leaves out.
+
+use std::collections::BTreeMap;
+
+use super::super::codec::{Reader, unseal};
+use super::super::layout::CHANGES;
+use super::super::raw::{Item, Kind, RawMessage, SegmentStart, Snapshot, Update};
+use super::super::segment::{Segment, synced_before};
+use super::order::Order;
+use super::{BadPlace, Verdict};
+
+/// A bad segment in the middle; perhaps it was being overwritten.
+pub(super) struct Suspect {
+    pub(super) start: SegmentStart,
+    /// Of its messages, as its header says.
+    pub(super) number: u64,
+}
+
+/// Does what sled does when it replays, and looks at what that leaves out.
+pub(super) struct Replay {
+    segment_bytes: u64,
+    first: u64,
+    tail: u64,
+    /// sled's snapshot has all before this.
+    stable_lsn: u64,
+    /// The number of the messages in the segment that is being read; `None`: its header is bad.
+    number: Option<u64>,
+    /// The next segment of the tail.
+    pub(super) expected: u64,
+    /// sled has found the log's end.
+    is_over: bool,
+    /// Where that is.
+    pub(super) end: u64,
+    /// Nothing was written behind the last message.
+    is_at_end: bool,
+    /// sled has left the segment that is being read.
+    is_left: bool,
+    /// Messages of a later use of the segment were met in it.
+    is_overwritten: bool,
+    pub(super) damaged_middle: Option<u64>,
+    pub(super) suspects: Vec<Suspect>,
+    /// Where each page was last written whole, as a place in the log.
+    pub(super) anew: BTreeMap<u64, u64>,
+    pub(super) bad: Vec<BadPlace>,
+    prefixes: BTreeMap<u64, Vec<u8>>,
+    /// The newest commit that sled would see.
+    pub(super) seen: u64,
+    /// The newest commit that is known to have been synced.
+    pub(super) synced: u64,
+}
+
+impl Replay {
+    pub(super) fn new(order: &Order, stable_lsn: u64, synced: u64) -> Self {
+        Self {
+            segment_bytes: order.segment_bytes,
+            first: order.first,
+            tail: order.tail,
+            stable_lsn,
+            number: None,
+            expected: order.tail,
+            is_over: false,
+            end: u64::MAX,
+            is_at_end: false,
+            is_left: false,
+            is_overwritten: false,
+            damaged_middle: None,
+            suspects: Vec::new(),
+            anew: BTreeMap::new(),
+            bad: Vec::new(),
+            prefixes: BTreeMap::new(),
+            seen: 0,
+            synced,
+        }
+    }
+
+    pub(super) fn begin(&mut self, lsn: u64) {
+        self.number = Some(lsn / self.segment_bytes);
+        (self.is_left, self.is_overwritten) = (false, false);
+        if lsn >= self.tail {
+            if self.is_at_end || lsn != self.expected {
+                self.finish(self.expected);
+            }
+            self.expected = lsn + self.segment_bytes;
+        }
+    }
+
+    /// A segment that sled doesn't see.
+    pub(super) fn begin_lost(&mut self) {
+        self.number = None;
+        self.is_left = true;
+    }
+
+    pub(super) fn end(&mut self, start: SegmentStart) {
+        if self.is_left && !self.is_tail() && !self.is_overwritten {
+            self.suspects.extend(self.number.map(|number| Suspect { start, number }));
+        }
+    }
+
+    /// Does a bad segment hold this, of its own use, and nothing later says the same anew? sled doesn't write
+    /// over such a segment.
+    pub(super) fn is_needed(&self, suspect: &Suspect, item: Item<'_>) -> bool {
+        let message = match item {
+            Item::Message { message, .. } | Item::Bad { like: Some(message), .. } => message,
+            Item::Bad { like: None, .. } | Item::Blank { .. } => return false,
+        };
+        let anew = self.anew.get(&message.page).copied().unwrap_or(0);
+        message.number == suspect.number
+            && message.kind.is_of_page()
+            && anew / self.segment_bytes <= suspect.number
+    }
+
+    /// Does the snapshot place a page behind the file's end that was not written anew since? sled gives the end
+    /// of its file back once all pages there were, and its snapshot stays as it is.
+    pub(super) fn is_file_short(&self, snapshot: &Snapshot, len: u64) -> bool {
+        snapshot.needed_parts(&self.anew).any(|part| part.offset >= len)
+    }
+
+    /// Is one of sled's pages, which it numbers from 0 on, neither in its snapshot nor in what it would replay?
+    pub(super) fn is_page_missing(&self, snapshot: &Snapshot) -> bool {
+        let known = snapshot.pages.len() as u64;
+        let newer = self.anew.range(known..).map(|(page, _)| *page);
+        (known..).zip(newer).any(|(expected, page)| expected != page)
+    }
+
+    fn is_tail(&self) -> bool {
+        self.number.is_some_and(|number| number * self.segment_bytes >= self.tail)
+    }
+
+    fn leave(&mut self, offset: u64) {
+        self.is_left = true;
+        if self.is_tail() {
+            self.finish(self.lsn_at(offset));
+        }
+    }
+
+    fn finish(&mut self, lsn: u64) {
+        self.is_over = true;
+        self.end = self.end.min(lsn);
+    }
+
+    /// The place in the log of what is at this offset of the file, in the segment that is being read.
+    fn lsn_at(&self, offset: u64) -> u64 {
+        self.number.map_or(u64::MAX, |number| {
+            number.saturating_mul(self.segment_bytes).saturating_add(offset % self.segment_bytes)
+        })
+    }
+
+    pub(super) fn take(&mut self, item: Item<'_>) {
+        match item {
+            Item::Message { offset, message } => {
+                if self.number.is_some_and(|own| own != message.number) {
+                    self.leave(offset);
+                    self.is_overwritten |= self.number < Some(message.number);
+                }
+                let lsn = message.number.saturating_mul(self.segment_bytes);
+                if self.number.is_none() && (self.first..self.tail).contains(&lsn) {
+                    self.damaged_middle = self.damaged_middle.or(Some(message.number));
+                }
+                self.note(&message, offset);
+            }
+            Item::Bad { offset, bytes, .. } => {
+                self.bad.push(BadPlace { offset, bytes });
+                self.leave(offset);
+            }
+            // In the tail it is the end of the log, else that of the segment.
+            Item::Blank { offset } => {
+                self.is_at_end = self.is_tail();
+                if self.is_at_end {
+                    self.end = self.end.min(self.lsn_at(offset));
+                }
+            }
+        }
+    }
+
+    /// Nothing is bad, and sled sees all of it.
+    pub(super) fn is_clean(&self) -> bool {
+        self.bad.is_empty() && !self.is_left && !self.is_over
+    }
+
+    pub(super) fn take_earlier(&mut self, item: Item<'_>) {
+        if let Item::Message { offset, message } = item {
+            self.note(&message, offset);
+        }
+    }
+
+    fn note(&mut self, message: &RawMessage<'_>, offset: u64) {
+        let place = offset % self.segment_bytes;
+        let lsn = message.number.saturating_mul(self.segment_bytes).saturating_add(place);
+        let is_seen = lsn < self.stable_lsn || (!self.is_over && !self.is_left);
+        if is_seen && message.kind.is_whole_page() {
+            self.anew.insert(message.page, lsn);
+        }
+        match message.kind {
+            Kind::Node | Kind::Link => {}
+            Kind::Canceled
+            | Kind::Cap
+            | Kind::BatchManifest
+            | Kind::Free
+            | Kind::Counter
+            | Kind::Meta
+            | Kind::Blob => return,
+        }
+        match Update::decode(message) {
+            Some(Update::Page(page)) => {
+                self.prefixes.insert(message.page, page.prefix.to_vec());
+                for (key, value) in page.entries {
+                    self.note_value(&[page.prefix, key].concat(), value, is_seen);
+                }
+            }
+            Some(Update::Set(key, value)) => {
+                let prefix = self.prefixes.get(&message.page).map_or(&[][..], Vec::as_slice);
+                self.note_value(&[prefix, key].concat(), value, is_seen);
+            }
+            Some(Update::Del(_) | Update::Free | Update::Other) | None => {}
+        }
+    }
+
+    fn note_value(&mut self, key: &[u8], value: &[u8], is_seen: bool) {
+        let Some((commit, synced)) = commit_of(key, value) else { return };
+        if is_seen {
+            self.seen = self.seen.max(commit);
+        }
+        self.synced = self.synced.max(synced);
+    }
+
+    pub(super) fn verdict(&self, order: &Order) -> Verdict {
+        if let Some(lsn) = order.same_lsn {
+            return Verdict::Damaged(format!(
+                "two segments say that they begin at {lsn} of the log"
+            ));
+        }
+        if let Some(number) = self.damaged_middle {
+            let lsn = number * self.segment_bytes;
+            let what = match order.segments.get(&lsn) {
+                Some(SegmentStart { offset, .. }) => {
+                    format!("the segment at offset {offset} is damaged, and others follow it")
+                }
+                None => format!("the header of the segment for {lsn} of the log is damaged"),
+            };
+            return Verdict::Damaged(what);
+        }
+        // Of a clean log it is known only once it was replayed whether it ends too early.
+        if !self.is_clean() && self.synced > self.seen {
+            let (seen, synced) = (self.seen, self.synced);
+            let what = format!("commits up to {synced} were synced, and only {seen} can be read");
+            return Verdict::Damaged(what);
+        }
+        if self.bad.is_empty() { Verdict::Sound } else { Verdict::TornTail }
+    }
+}
+
+/// The number of the commit that a value makes whole, and of the newest that was synced before it.
+fn commit_of(key: &[u8], value: &[u8]) -> Option<(u64, u64)> {
+    if key == CHANGES {
+        let mut reader = Reader::new(unseal(CHANGES, value).ok()?);
+        let commit = reader.number().ok()?;
+        return Some((commit, synced_before(reader.take(reader.left()).ok()?)));
+    }
+    let id = Segment::id_of(key, value)?;
+    let segment = Segment::decode(id, value.into()).ok()?;
+    let synced = synced_before(segment.inline_changes());
+    segment.frame.is_final.then_some((segment.frame.commit, synced))
+}
