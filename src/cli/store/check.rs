@@ -69,8 +69,15 @@ fn show(check: &StoreCheck) -> Result<(), Failure> {
     if !check.quarantine.is_empty() {
         note(&format!("{} files or folders are in quarantine", check.quarantine.len()));
     }
+    let is_any = |state| check.parts.iter().any(|part| part.state == state);
     print(match check.sound {
+        true if is_any("new") => {
+            "nothing is in the store yet: its first opening was cut short. `mubroker serve` makes it whole\n"
+        }
         true => "the store is sound\n",
+        false if is_any("missing") => {
+            "a part of the store is not there: it can't be opened whole\n"
+        }
         false => "the store is damaged: opening it keeps what is sound, and says what is lost\n",
     })
 }

@@ -7,17 +7,19 @@
 //! want of one is told apart by the floors, which only rise.
 
 mod changes;
+mod hidden;
 mod prefixes;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use self::changes::{Changes, Leaf};
+use self::hidden::{Hidden, Numbers, starts};
 use self::prefixes::Prefixes;
-use super::codec::{Decoded, Reader, be, unseal};
-use super::layout::{CHANGES, VALUE_SLOT};
-use super::raw::{Item, Kind, LogFile, Page, RawMessage, SegmentStart, Snapshot, Update};
-use super::scan::{BadPlace, Order, Scan, Verdict};
+use super::layout::VALUE_SLOT;
+use super::raw::{Item, Kind, LogFile, RawMessage, Snapshot, Update};
+use super::scan::{BadPlace, Order, Scan};
 use crate::model::QueueId;
 
 /// Places from here on are not in the file, but in what was put together out of parts.
@@ -46,6 +48,15 @@ struct Newest {
     place: Option<Place>,
 }
 
+/// A damaged value: the newest of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Lost {
+    lsn: u64,
+    page: u64,
+    /// Of its message in the file.
+    offset: u64,
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
@@ -56,8 +67,8 @@ pub(super) struct Gathered {
     /// The newest commit that is whole.
     pub(super) commit: u64,
     pub(super) bad: Vec<BadPlace>,
-    /// Keys whose values are known to be damaged, with the newest damaged one's place in the log and its page.
-    lost: BTreeMap<Vec<u8>, (u64, u64)>,
+    /// Keys whose values are known to be damaged.
+    lost: BTreeMap<Vec<u8>, Lost>,
     /// Some bad bytes may have held anything.
     pub(super) has_unknown: bool,
     /// What stands in the file in parts only.
@@ -73,24 +84,18 @@ impl Gathered {
         scan: &Scan,
     ) -> io::Result<Self> {
         let order = Order::of(log.segments()?, 0, log.segment_bytes());
-        let is_trusted = matches!(scan.verdict, Verdict::Sound | Verdict::TornTail);
         let none = Snapshot::default();
         let snapshot = snapshot.unwrap_or(&none);
         let segment_bytes = log.segment_bytes();
-        let in_snapshot: BTreeSet<u64> =
-            snapshot.pages.iter().flatten().map(|(_, offset)| offset / segment_bytes).collect();
-        let is_seen = |start: &&SegmentStart| {
-            !is_trusted || in_snapshot.contains(&(start.offset / segment_bytes))
-        };
-        let starts = order.segments.values().chain(order.without_header.iter().filter(is_seen));
-        let starts = starts.filter(|start| !scan.unneeded.contains(&start.offset));
-        let starts: Vec<_> = starts.copied().collect();
-        let mut prefixes = Prefixes::default();
+        let starts = starts(&order, snapshot, scan, segment_bytes);
+        let (mut prefixes, mut numbers) = (Prefixes::default(), Numbers::default());
         for &start in &starts {
-            log.walk(start, order.max_number, |item| prefixes.take(item, segment_bytes))?;
+            log.walk(start, order.max_number, |item| {
+                numbers.take(start, item, segment_bytes);
+                prefixes.take(item, segment_bytes);
+            })?;
         }
         prefixes.settle();
-        let newest = order.segments.last_key_value().map(|(_, start)| start.offset);
         let mut gather = Gather {
             segment_bytes,
             end: scan.end,
@@ -101,19 +106,24 @@ impl Gathered {
             leaves: BTreeMap::new(),
             read: BTreeSet::new(),
             anew: BTreeMap::new(),
+            pages: BTreeSet::new(),
+            last_page: None,
             number: None,
-            is_unknown: false,
+            hidden: Vec::new(),
+            pending: Vec::new(),
         };
         for &start in &starts {
-            gather.number = start.header.map(|header| header.lsn / segment_bytes);
+            gather.number = numbers.get(start);
             log.walk(start, order.max_number, |item| gather.take(item))?;
-            gather.end_segment(Some(start.offset) == newest);
+            gather.end_segment(Some(start.offset) == numbers.newest());
         }
         gather.put_together(log)?;
         gather.put_changes();
-        gather.forget_lost(is_trusted.then_some(snapshot));
-        gather.found.has_unknown &= !is_trusted;
-        gather.found.has_unknown |= gather.is_any_missing(snapshot);
+        gather.forget_lost(scan.is_trusted().then_some(snapshot));
+        // If there is no damage, what can't be read is of no use.
+        gather.found.has_unknown = gather.is_any_missing(snapshot)
+            || (!scan.is_trusted()
+                && (gather.is_anything_hidden() || gather.is_page_missing(snapshot)));
         Ok(gather.found)
     }
 
@@ -145,8 +155,8 @@ impl Gathered {
 
     /// Keys whose newest values are damaged.
     pub(super) fn lost(&self) -> impl Iterator<Item = &[u8]> + '_ {
-        let is_newest = |(key, (lsn, _)): &(&Vec<u8>, &(u64, u64))| {
-            self.keys.get(key.as_slice()).is_none_or(|newest| newest.lsn < *lsn)
+        let is_newest = |(key, lost): &(&Vec<u8>, &Lost)| {
+            self.keys.get(key.as_slice()).is_none_or(|newest| newest.lsn < lost.lsn)
         };
         self.lost.iter().filter(is_newest).map(|(key, _)| key.as_slice())
     }
@@ -184,15 +194,21 @@ struct Gather {
     read: BTreeSet<u64>,
     /// When each page was last written anew.
     anew: BTreeMap<u64, u64>,
-    /// The number of the messages in the segment that is being read, if its header says it.
+    /// Pages of which all was read once, and the highest number of one that anything was read of.
+    pages: BTreeSet<u64>,
+    last_page: Option<u64>,
+    /// The number of the messages in the segment that is being read, if that is known.
     number: Option<u64>,
-    /// There were bytes in it that may have been anything. At the log's end that is normal.
-    is_unknown: bool,
+    /// What damaged bytes may have said.
+    hidden: Vec<Hidden>,
+    /// The same at the end of what was read of the segment: at the log's end that is normal.
+    pending: Vec<Hidden>,
 }
 
 /// A message, where its body is in the file, and its place in the log.
 struct Seen<'a> {
     message: RawMessage<'a>,
+    offset: u64,
     body_offset: u64,
     lsn: u64,
 }
@@ -214,58 +230,56 @@ impl Gather {
         match item {
             Item::Message { offset, message } => {
                 if self.number.is_none_or(|own| own <= message.number) {
-                    self.found.has_unknown |= std::mem::take(&mut self.is_unknown);
+                    self.hidden.append(&mut self.pending);
                 }
                 self.take_message(offset, message);
             }
             Item::Bad { offset, bytes, like } => {
                 self.found.bad.push(BadPlace { offset, bytes });
-                let whole = like.filter(|message| message.bytes as u64 <= bytes);
-                let is_read = whole.is_some_and(|message| {
-                    self.take_message(offset, message) && message.bytes as u64 == bytes
-                });
+                // With a wrong number it would seem older or newer than it is.
+                let is_own =
+                    |message: &RawMessage<'_>| self.number.is_none_or(|own| own == message.number);
+                let like = like.filter(is_own).filter(|message| message.bytes as u64 <= bytes);
+                let whole = like.filter(|message| message.bytes as u64 == bytes);
+                let is_told = like.is_some_and(|message| self.take_message(offset, message));
                 let lsn = self
                     .number
                     .map(|number| number * self.segment_bytes + offset % self.segment_bytes);
                 let is_known = lsn.is_some_and(|lsn| lsn < self.stable_lsn || lsn >= self.end);
-                self.is_unknown |= !is_read && !is_known;
+                let is_read = is_told && whole.is_some();
+                if !is_known && !is_read {
+                    self.pending.push(self.hidden(lsn.unwrap_or(u64::MAX), whole));
+                }
             }
             Item::Blank { .. } => {}
         }
-    }
-
-    /// Do pages have parts, as of the snapshot, that were not read and not written anew since?
-    fn is_any_missing(&self, snapshot: &Snapshot) -> bool {
-        let mut parts = snapshot.needed_parts(&self.anew);
-        parts.any(|part| part.page >= FIRST_TREE_PAGE && !self.read.contains(&part.offset))
     }
 
     /// Of a page that was written anew since nothing damaged is needed, be it of a key that has gone. If what sled
     /// would replay is not damaged, what is needed else is among the parts of the snapshot's pages.
     fn forget_lost(&mut self, trusted: Option<&Snapshot>) {
         let anew = &self.anew;
-        let needed: Option<BTreeSet<_>> = trusted.map(|snapshot| {
-            snapshot.needed_parts(anew).map(|part| (part.lsn, part.page)).collect()
-        });
+        let needed: Option<BTreeSet<_>> =
+            trusted.map(|snapshot| snapshot.needed_parts(anew).map(|part| part.offset).collect());
         self.found.lost.retain(|_, lost| match &needed {
-            Some(needed) => needed.contains(lost),
-            None => anew.get(&lost.1).is_none_or(|anew| *anew <= lost.0),
+            Some(needed) => needed.contains(&lost.offset),
+            None => anew.get(&lost.page).is_none_or(|anew| *anew <= lost.lsn),
         });
     }
 
     fn end_segment(&mut self, is_newest: bool) {
-        let is_unknown = std::mem::take(&mut self.is_unknown);
-        self.found.has_unknown |= is_unknown && !is_newest;
+        let pending = std::mem::take(&mut self.pending);
+        self.hidden.extend(pending.into_iter().filter(|_| !is_newest));
     }
 
-    /// Whether all of it made sense.
+    /// Whether all is known that it says.
     fn take_message(&mut self, offset: u64, message: RawMessage<'_>) -> bool {
         let lsn = lsn_of(&message, offset, self.segment_bytes);
         if lsn >= self.end {
             return true;
         }
         let body_offset = offset + (message.bytes - message.body.len()) as u64;
-        let seen = Seen { message, body_offset, lsn };
+        let seen = Seen { message, offset, body_offset, lsn };
         match Update::decode(&message) {
             Some(Update::Page(page)) => {
                 for (key, value) in &page.entries {
@@ -290,105 +304,21 @@ impl Gather {
             Some(Update::Free | Update::Other) => {}
             None => return false,
         }
-        if message.is_sound && matches!(message.kind, Kind::Node | Kind::Free) {
-            let anew = self.anew.entry(message.page).or_default();
-            *anew = lsn.max(*anew);
+        if !message.is_sound && !self.is_told(&seen) {
+            return false;
+        }
+        if message.is_sound && message.kind.is_of_page() {
+            self.last_page = self.last_page.max(Some(message.page));
+        }
+        if matches!(message.kind, Kind::Node | Kind::Free) {
+            self.pages.insert(message.page);
+            if message.is_sound {
+                let anew = self.anew.entry(message.page).or_default();
+                *anew = lsn.max(*anew);
+            }
         }
         self.read.insert(offset);
         true
-    }
-
-    /// The whole key of a changed one: with a prefix with which the value's checksum is right, else with
-    /// the page's own.
-    fn full_key(&self, seen: &Seen<'_>, suffix: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-        let mut candidates = self.prefixes.candidates(seen.message.page, seen.lsn);
-        let likely = candidates.next().map(|prefix| [prefix, suffix].concat());
-        if likely.as_ref().is_some_and(|key| unseal(key, value).is_ok()) || value.is_empty() {
-            return likely;
-        }
-        let mut others = candidates.map(|prefix| [prefix, suffix].concat());
-        others.find(|key| unseal(key, value).is_ok()).or(likely)
-    }
-
-    fn take_value(&mut self, seen: &Seen<'_>, key: &[u8], value: &[u8]) {
-        if is_filler(key) {
-            return;
-        }
-        let is_unsealed = value.is_empty() && (log_id(key).is_some() || key.first() == Some(&b'x'));
-        if is_unsealed {
-            if seen.message.is_sound {
-                let place = (key.first() == Some(&b'x')).then(|| seen.place(value));
-                self.put(seen.newest(place), key);
-            }
-            return;
-        }
-        let Ok(body) = unseal(key, value) else {
-            if seen.message.is_sound {
-                // A wrong key: its page was written anew since, and with it the prefix that is missing here.
-                return;
-            }
-            // A key out of damaged bytes may be any bytes; a wrong one is only looked up in vain.
-            let lost = self.found.lost.entry(key.to_vec()).or_default();
-            *lost = (seen.lsn, seen.message.page).max(*lost);
-            return;
-        };
-        self.put(seen.newest(Some(seen.place(value))), key);
-        // What doesn't decode has been written so: nothing more to be got out of it.
-        let _ = match (log_id(key), key) {
-            (Some(id), _) => self.take_segment(seen, id, value),
-            (None, CHANGES) => self.take_small_commit(seen, body),
-            (None, [b'f', ..]) => self.take_floor(key, body),
-            (None, _) => Ok(()),
-        };
-    }
-
-    fn take_floor(&mut self, key: &[u8], body: &[u8]) -> Decoded<()> {
-        let queue = QueueId(u32::from_be_bytes(be(key, 1)?));
-        let mut reader = Reader::new(body);
-        let (floor, next) = (reader.number()?, reader.number()?);
-        let known = self.found.floors.entry(queue).or_default();
-        *known = (known.0.max(floor), known.1.max(next));
-        Ok(())
-    }
-
-    /// A page was written anew: what it had before and has no more was removed from it. What was split off
-    /// it belongs to another page, which was written before.
-    fn forget_missing(&mut self, seen: &Seen<'_>, page: &Page<'_>) {
-        let first = page.entries.first().map(|(key, _)| [page.prefix, key].concat());
-        let any = [page.low, page.high, first.as_deref().unwrap_or_default()];
-        // An empty page without bounds is a tree that never had a key.
-        let Some(any) = any.into_iter().find_map(|key| key.first()) else { return };
-        let is_log = *any < LETTERS[0];
-        let low = if is_log { page.low } else { page.low.max(LETTERS) };
-        if !is_log {
-            let leaf = Leaf { lsn: seen.lsn, low: low.to_vec(), high: page.high.to_vec() };
-            let newest = self.leaves.entry(seen.message.page).or_default();
-            if newest.lsn <= leaf.lsn {
-                *newest = leaf;
-            }
-        }
-        let keys = match (page.high, is_log) {
-            ([], true) => self.found.keys.range_mut(low.to_vec()..LETTERS.to_vec()),
-            ([], false) => self.found.keys.range_mut(low.to_vec()..),
-            (high, _) if low < high => self.found.keys.range_mut(low.to_vec()..high.to_vec()),
-            _ => return,
-        };
-        for (key, newest) in keys {
-            let is_gone = newest.page == seen.message.page && newest.lsn < seen.lsn;
-            if is_gone && newest.place.is_some() {
-                let suffix = key.get(page.prefix.len()..).unwrap_or_default();
-                if page.entries.binary_search_by_key(&suffix, |&(key, _)| key).is_err() {
-                    *newest = Newest { lsn: seen.lsn, page: seen.message.page, place: None };
-                }
-            }
-        }
-    }
-
-    fn put(&mut self, newest: Newest, key: &[u8]) {
-        let known = self.found.keys.entry(key.to_vec()).or_insert(newest);
-        if known.lsn <= newest.lsn {
-            *known = newest;
-        }
     }
 }
 

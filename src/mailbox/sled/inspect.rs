@@ -14,8 +14,8 @@ use super::layout::SLED_SEGMENT_BYTES;
 use super::manifest::GenerationEntry;
 use super::mend::mend;
 use super::raw::{Found, LogFile, Snapshot};
-use super::salvage::QUARANTINE;
-use super::scan::{Scan, Verdict};
+use super::salvage::{MISSING, Presence, QUARANTINE, Role, Unopened};
+use super::scan::{Confirmed, Scan, Verdict};
 use crate::mailbox::MailboxError;
 use crate::model::Timestamp;
 
@@ -48,7 +48,8 @@ pub struct PartCheck {
     /// Bytes of the log file that are no sound messages of sled's.
     pub bad_places: Vec<BadBytes>,
     /// What opening it will do: nothing (`sound`), cut off what the last crash cut short (`torn`), put it
-    /// aside and keep what is sound (`damaged`).
+    /// aside and keep what is sound (`damaged`), make it, since the first opening of the store was cut short (`new`),
+    /// or fail, since its file is not there (`missing`).
     pub state: &'static str,
 }
 
@@ -87,11 +88,13 @@ pub fn check_store(path: &Path) -> Result<StoreCheck, MailboxError> {
         problems: Vec::new(),
         quarantine: quarantine(path),
     };
-    let closed_at = closed::read(path)?.unwrap_or(0);
+    let closed_at = closed::read(path)?;
     let mut sealed_values = BTreeSet::new();
-    let (active, sealed) = manifest.generations.split_last().expect("it is never empty");
-    for entry in sealed {
-        let (_, gathered) = check.look_at(path, entry, 0)?;
+    for (entry, last_commit) in manifest.sealed() {
+        if !check.is_there(path, entry, Role::Sealed { last_commit }) {
+            continue;
+        }
+        let (_, gathered) = check.look_at(path, entry, Confirmed::Sealed(last_commit))?;
         check.name_damaged(entry, gathered.lost());
         if gathered.has_unknown {
             let name = &entry.folder;
@@ -99,7 +102,12 @@ pub fn check_store(path: &Path) -> Result<StoreCheck, MailboxError> {
         }
         sealed_values.extend(gathered.log_values().map(|(id, _)| id));
     }
-    let (file, gathered) = check.look_at(path, active, closed_at)?;
+    let active = manifest.active();
+    if !check.is_there(path, active, Role::Active { first_id: active.first_id, closed_at }) {
+        return Ok(check);
+    }
+    let closed_at = closed_at.unwrap_or(0);
+    let (file, gathered) = check.look_at(path, active, Confirmed::Closed(closed_at))?;
     let mended = mend(&file, &gathered, active.first_id, closed_at, Timestamp(0), &|id| {
         // Of earlier parts: those that were read.
         sealed_values.contains(&id)
@@ -144,11 +152,28 @@ impl StoreCheck {
         }
     }
 
+    /// A part whose file is not there: it is told, and there is nothing more to say of it.
+    fn is_there(&mut self, path: &Path, entry: &GenerationEntry, role: Role) -> bool {
+        let folder = path.join(&entry.folder);
+        let state = match (Unopened { folder: &folder, role }).presence() {
+            Presence::There => return true,
+            Presence::NotYet => "new",
+            Presence::Missing => {
+                self.problems.push(format!("{}: {MISSING}", entry.folder));
+                self.sound = false;
+                "missing"
+            }
+        };
+        let name = entry.folder.clone();
+        self.parts.push(PartCheck { name, bytes: 0, log_values: 0, bad_places: Vec::new(), state });
+        false
+    }
+
     fn look_at(
         &mut self,
         path: &Path,
         entry: &GenerationEntry,
-        closed_at: u64,
+        confirmed: Confirmed,
     ) -> Result<(LogFile, Gathered), MailboxError> {
         let folder = path.join(&entry.folder);
         let at = |source| io_error("reading a part of the store", &folder, source);
@@ -164,7 +189,7 @@ impl StoreCheck {
                 None
             }
         };
-        let scan = Scan::of(&folder, SLED_SEGMENT_BYTES, closed_at).map_err(at)?;
+        let scan = Scan::of(&folder, SLED_SEGMENT_BYTES, confirmed).map_err(at)?;
         let gathered = Gathered::of(&mut file, snapshot.as_ref(), &scan).map_err(at)?;
         let (state, why) = match scan.verdict {
             Verdict::Sound | Verdict::DamagedSnapshot(_) => ("sound", None),

@@ -53,6 +53,18 @@ impl Manifest {
         self.generations.last().expect("a manifest is never empty")
     }
 
+    /// The others, each with the newest commit that it must hold; 0 if that is not known: no commit went into it, it
+    /// was followed by one that has gone, or an earlier version of the format may have written all of it.
+    pub(super) fn sealed(&self) -> impl DoubleEndedIterator<Item = (&GenerationEntry, u64)> {
+        self.generations.windows(2).map(|pair| {
+            let (entry, next) = (&pair[0], &pair[1]);
+            let is_known = next.number == entry.number + 1
+                && next.commit > entry.commit
+                && number_of_folder(&entry.folder).is_some();
+            (entry, if is_known { next.commit } else { 0 })
+        })
+    }
+
     /// Reads the file in the store's folder.
     pub(super) fn read(path: &Path) -> Result<Self, MailboxError> {
         let damaged = |what: &str| MailboxError::Damaged {
@@ -189,5 +201,28 @@ mod tests {
         for name in ["gen-", "gen-012", "gen-1x", "gen-+1", "sled", "quarantine"] {
             assert_eq!(number_of_folder(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_generation_is_known_while_the_next_one_is_there() {
+        let mut manifest = Manifest::first("gen-1".to_owned());
+        for (number, commit) in [(2, 50), (3, 50), (5, 90), (6, 99)] {
+            let entry = manifest.active().clone();
+            let folder = folder_name(number);
+            let first_id = entry.first_id + 1;
+            manifest.generations.push(GenerationEntry {
+                number,
+                folder,
+                first_id,
+                commit,
+                ..entry
+            });
+        }
+        let ends = |manifest: &Manifest| {
+            manifest.sealed().map(|(entry, commit)| (entry.number, commit)).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(&manifest), [(1, 50), (2, 0), (3, 0), (5, 99)]);
+        manifest.generations[0].folder = "sled".to_owned();
+        assert_eq!(ends(&manifest)[0], (1, 0));
     }
 }

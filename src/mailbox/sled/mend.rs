@@ -15,13 +15,14 @@ use std::io;
 use std::ops::Range;
 
 use super::codec::{Decoded, be, hex, put_number, seal, unseal};
+use super::commit::small_commit;
 use super::gather::{Gathered, Place, log_id};
 use super::index::{Queue, chunk_from};
 use super::layout::{CHANGES, CHUNK_PLACES, directory_key, floor_key, queue_key};
 use super::load::decode;
 use super::queue_record::stored;
 use super::raw::LogFile;
-use super::segment::{Directory, DirectoryRun, Frame, Segment, encode_segment};
+use super::segment::{Directory, DirectoryRun, Frame, Segment, encode_changes, encode_segment};
 use crate::model::{Actor, PauseRecord, QueueId, QueueName, QueueRecord, QueueSettings, Timestamp};
 
 /// Places in one run of a directory that stands for messages of which nothing is left: their ids are in one
@@ -62,8 +63,9 @@ pub(super) struct Mended {
     pub(super) paused: Vec<String>,
 }
 
-/// What a generation that isn't written any more is needed for: its log values and their ids.
-pub(super) fn mend_sealed(gathered: &Gathered) -> Mended {
+/// What a generation that isn't written any more is needed for: its log values and their ids. Of commits up to
+/// `last_commit` nothing more can be missing then.
+pub(super) fn mend_sealed(gathered: &Gathered, last_commit: u64) -> Mended {
     let mut mended = Mended {
         log: gathered.log_values().map(|(id, place)| (id, Value::Kept(place))).collect(),
         state: BTreeMap::new(),
@@ -71,6 +73,10 @@ pub(super) fn mend_sealed(gathered: &Gathered) -> Mended {
     };
     let ids = gathered.state_values(b'i');
     mended.state.extend(ids.map(|(key, place)| (key.to_vec(), Value::Kept(place))));
+    if last_commit > 0 {
+        let marker = small_commit(last_commit, &encode_changes(&[], last_commit));
+        mended.state.insert(CHANGES.to_vec(), Value::New(marker));
+    }
     let lost = gathered.lost().filter(|key| log_id(key).is_some() || key[0] == b'i');
     mended.notes.extend(lost.map(|key| format!("the value of key {}", hex(key))));
     mended

@@ -257,7 +257,8 @@ impl Store {
         });
         self.write_manifest(&changed)?;
         *manifest = changed;
-        self.sealed.add(&sealed, old);
+        let last_commit = manifest.sealed().next_back().map_or(0, |(_, last_commit)| last_commit);
+        self.sealed.add(&sealed, last_commit, old);
         self.set_active(Active { first_id, generation: copy.next, bytes_before: 0 });
         if self.sealed.has_surplus() {
             self.keeper.ask(Job::CloseSurplus);

@@ -19,7 +19,7 @@ use super::generation::guard;
 use super::layout::{FILLER_SLOTS, SLED_SEGMENT_BYTES, VALUE_SLOT, log_key};
 use super::mend::{Mended, Value, mend, mend_sealed};
 use super::raw::{Found, LogFile, Snapshot};
-use super::scan::{Scan, Verdict};
+use super::scan::{Confirmed, Scan, Verdict};
 
 use crate::mailbox::MailboxError;
 use crate::model::Timestamp;
@@ -46,8 +46,24 @@ pub(super) enum Role {
         closed_at: Option<u64>,
     },
     /// Its log values and ids are read, and nothing else of it.
-    Sealed,
+    Sealed {
+        /// The newest commit that it must hold; 0: that is not known.
+        last_commit: u64,
+    },
 }
+
+/// Is a database in its folder?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    There,
+    /// The store's first opening was cut short before sled made it: there is nothing in the store.
+    NotYet,
+    Missing,
+}
+
+/// What is wrong with a database that is missing.
+pub(super) const MISSING: &str =
+    "its file `db` is not there: put it back, or restore a backup of the store";
 
 /// A database in the store's folder, before sled has opened it.
 #[derive(Debug)]
@@ -61,13 +77,19 @@ impl Unopened<'_> {
         self.folder.parent().unwrap_or(self.folder)
     }
 
+    /// What is there of it.
+    pub(super) fn presence(&self) -> Presence {
+        match self.role {
+            _ if self.folder.join("db").exists() => Presence::There,
+            Role::Active { first_id: 1, closed_at: None } => Presence::NotYet,
+            Role::Active { .. } | Role::Sealed { .. } => Presence::Missing,
+        }
+    }
+
     /// What sled would lose silently is salvaged instead.
     pub(super) fn make_sound(&self) -> Result<(), MailboxError> {
-        if !self.folder.join("db").exists() {
-            let is_new = matches!(self.role, Role::Active { first_id: 1, closed_at: None });
-            let path = self.folder.display().to_string();
-            let what = "its file `db` is not there".to_owned();
-            return if is_new { Ok(()) } else { Err(MailboxError::Damaged { path, what }) };
+        if self.presence() == Presence::NotYet {
+            return Ok(());
         }
         let mut scan = self.scan()?;
         match &scan.verdict {
@@ -92,11 +114,15 @@ impl Unopened<'_> {
     }
 
     fn scan(&self) -> Result<Scan, MailboxError> {
-        let synced = match self.role {
-            Role::Active { closed_at, .. } => closed_at.unwrap_or(0),
-            Role::Sealed => 0,
+        if self.presence() != Presence::There {
+            let path = self.folder.display().to_string();
+            return Err(MailboxError::Damaged { path, what: MISSING.to_owned() });
+        }
+        let confirmed = match self.role {
+            Role::Active { closed_at, .. } => Confirmed::Closed(closed_at.unwrap_or(0)),
+            Role::Sealed { last_commit } => Confirmed::Sealed(last_commit),
         };
-        Scan::of(self.folder, SLED_SEGMENT_BYTES, synced)
+        Scan::of(self.folder, SLED_SEGMENT_BYTES, confirmed)
             .map_err(|e| io_error("looking for damage", self.folder, e))
     }
 
@@ -119,7 +145,7 @@ impl Unopened<'_> {
                 mend(&file, &gathered, first_id, closed_at.unwrap_or(0), now(), &|_| true)
                     .map_err(reading)?
             }
-            Role::Sealed => mend_sealed(&gathered),
+            Role::Sealed { last_commit } => mend_sealed(&gathered, last_commit),
         };
         self.write(&mended, |place| gathered.read(&file, place))?;
         let report = report(self, why, &gathered, &mended);

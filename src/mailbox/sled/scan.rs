@@ -31,6 +31,8 @@ pub(super) struct Scan {
     pub(super) end: u64,
     /// Offsets of segments that are bad, and nothing in them is needed.
     pub(super) unneeded: BTreeSet<u64>,
+    /// Offsets of segments that sled takes for free ones, and something in them is needed.
+    pub(super) needed: BTreeSet<u64>,
 }
 
 /// What may be done with a database.
@@ -46,6 +48,24 @@ pub(super) enum Verdict {
     DamagedSnapshot(PathBuf),
 }
 
+/// The newest commit that is known to have been synced; 0: none is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// The store was closed after it. Whether a log that ends with a whole message ends too early is found out when
+    /// it is opened.
+    Closed(u64),
+    /// The next generation began after it.
+    Sealed(u64),
+}
+
+impl Confirmed {
+    fn commit(self) -> u64 {
+        match self {
+            Self::Closed(commit) | Self::Sealed(commit) => commit,
+        }
+    }
+}
+
 /// Bytes of the file that should be messages and aren't.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadPlace {
@@ -54,9 +74,13 @@ pub(super) struct BadPlace {
 }
 
 impl Scan {
-    /// Looks at the database in `folder`, whose file `db` is there. Commits up to `synced` are known to have
-    /// been synced, since the store was closed after it (0: it was not). Reads at most what sled would read to open it.
-    pub(super) fn of(folder: &Path, segment_bytes: usize, synced: u64) -> io::Result<Self> {
+    /// Looks at the database in `folder`, whose file `db` is there. Reads what sled would read to open it, and the
+    /// rest of the log only if commits are missing.
+    pub(super) fn of(
+        folder: &Path,
+        segment_bytes: usize,
+        confirmed: Confirmed,
+    ) -> io::Result<Self> {
         let snapshot = match Snapshot::find(folder)? {
             Found::None => Snapshot::default(),
             Found::Sound(snapshot) => snapshot,
@@ -65,47 +89,72 @@ impl Scan {
             }
         };
         let log = &mut LogFile::open(folder, segment_bytes)?;
-        let order = Order::of(log.segments()?, snapshot.stable_lsn, log.segment_bytes());
-        let mut replay = Replay::new(&order, snapshot.stable_lsn, synced);
+        let starts = log.segments()?;
+        let lsns: Vec<_> = starts.iter().map(|start| Some(start.header?.lsn)).collect();
+        let order = Order::of(starts, snapshot.stable_lsn, log.segment_bytes());
+        let mut replay = Replay::new(&order, snapshot.stable_lsn, confirmed);
         for (&lsn, &start) in &order.segments {
             replay.begin(lsn);
             log.walk(start, order.max_number, |item| replay.take(item))?;
-            replay.end(start);
+            replay.end(start, start.offset + log.segment_bytes() > log.len());
         }
-        if replay.is_file_short(&snapshot, log.len()) {
-            let what = format!("its file ends at {} and should be longer", log.len());
+        replay.look_for_active(&order);
+        if let Some(what) = replay.contradiction(&snapshot, &lsns, log.len()) {
             return Ok(Self::unread(Verdict::Damaged(what)));
         }
+        let is_page_missing = replay.missing_page(&snapshot).is_some();
         let mut unneeded = BTreeSet::new();
         for suspect in std::mem::take(&mut replay.suspects) {
             let mut is_needed = false;
             log.walk(suspect.start, order.max_number, |item| {
                 is_needed |= replay.is_needed(&suspect, item);
             })?;
-            if is_needed || replay.is_page_missing(&snapshot) {
+            if is_needed || is_page_missing {
                 replay.damaged_middle = replay.damaged_middle.or(Some(suspect.number));
             } else {
                 unneeded.insert(suspect.start.offset);
             }
         }
+        let mut needed = BTreeSet::new();
+        for &start in &order.blank {
+            replay.begin_lost();
+            log.walk(start, order.max_number, |item| {
+                if replay.take_blank(item, &order) {
+                    needed.insert(start.offset);
+                }
+            })?;
+        }
         for &start in &order.without_header {
             replay.begin_lost();
             log.walk(start, order.max_number, |item| replay.take(item))?;
         }
-        if !replay.is_clean() && replay.synced > replay.seen {
+        if replay.is_too_short() {
             // The commits that the snapshot covers count too.
             for &start in &order.earlier {
                 log.walk(start, order.max_number, |item| replay.take_earlier(item))?;
             }
         }
         // At the latest the log ends where its next segment would begin: what stands there has no header yet.
-        let end =
-            if replay.synced > replay.seen { u64::MAX } else { replay.end.min(replay.expected) };
-        Ok(Self { verdict: replay.verdict(&order), bad: replay.bad, end, unneeded })
+        let end = match replay.synced > replay.seen || replay.is_active_missing {
+            true => u64::MAX,
+            false => replay.end.min(replay.expected),
+        };
+        let verdict = replay.verdict(&order, &snapshot);
+        if !matches!(verdict, Verdict::Damaged(_)) {
+            // What stands behind the log's end was never confirmed.
+            needed.clear();
+        }
+        Ok(Self { verdict, bad: replay.bad, end, unneeded, needed })
+    }
+
+    /// May sled open it?
+    pub(super) fn is_trusted(&self) -> bool {
+        matches!(self.verdict, Verdict::Sound | Verdict::TornTail)
     }
 
     fn unread(verdict: Verdict) -> Self {
-        Self { verdict, bad: Vec::new(), end: u64::MAX, unneeded: BTreeSet::new() }
+        let (unneeded, needed) = Default::default();
+        Self { verdict, bad: Vec::new(), end: u64::MAX, unneeded, needed }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::SledOptions;
 use super::generation::{Generation, file_bytes};
-use super::manifest::GenerationEntry;
+use super::manifest::{GenerationEntry, Manifest};
 use super::salvage::{Role, Unopened};
 use crate::mailbox::MailboxError;
 
@@ -54,6 +54,8 @@ struct Slot {
     bytes: u64,
     /// Bytes of `state` that it began with.
     copied: u64,
+    /// The newest commit that it must hold; 0: that is not known.
+    last_commit: u64,
     /// Copies of it that are being made.
     pins: u32,
     /// Opening it next time would read all of its log: it was written since it was last opened.
@@ -81,14 +83,15 @@ pub(super) struct Removed {
 }
 
 impl Sealed {
-    pub(super) fn new(store: &Path, options: &SledOptions, sealed: &[GenerationEntry]) -> Self {
-        let slots = sealed.iter().map(|entry| {
+    pub(super) fn new(store: &Path, options: &SledOptions, manifest: &Manifest) -> Self {
+        let slots = manifest.sealed().map(|(entry, last_commit)| {
             let folder = store.join(&entry.folder);
             let slot = Slot {
                 number: entry.number,
                 bytes: file_bytes(&folder),
                 folder,
                 copied: entry.copied,
+                last_commit,
                 pins: 0,
                 is_unread: false,
                 database: Database::Closed,
@@ -109,8 +112,13 @@ impl Sealed {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in the generation that was the active one until now.
-    pub(super) fn add(&self, entry: &GenerationEntry, generation: Arc<Generation>) {
+    /// Takes in the generation that was the active one until now, up to this commit.
+    pub(super) fn add(
+        &self,
+        entry: &GenerationEntry,
+        last_commit: u64,
+        generation: Arc<Generation>,
+    ) {
         let mut slots = self.slots();
         slots.clock += 1;
         let slot = Slot {
@@ -118,6 +126,7 @@ impl Sealed {
             folder: self.store.join(&entry.folder),
             bytes: generation.file_bytes(),
             copied: entry.copied,
+            last_commit,
             pins: 0,
             is_unread: true,
             database: Database::Open { generation, used: slots.clock },
@@ -128,7 +137,7 @@ impl Sealed {
     /// The generation that has or had log id `id`, opened if need be; `None` if it has been deleted.
     pub(super) fn get(&self, id: u64) -> Result<Option<Arc<Generation>>, MailboxError> {
         let mut slots = self.slots();
-        let (first_id, folder, number) = loop {
+        let (first_id, folder, number, last_commit) = loop {
             slots.clock += 1;
             let now = slots.clock;
             let slot = slots.by_first_id.range_mut(..=id).next_back();
@@ -143,12 +152,12 @@ impl Sealed {
                 }
                 Database::Closed => {
                     slot.database = Database::Busy;
-                    break (first_id, slot.folder.clone(), slot.number);
+                    break (first_id, slot.folder.clone(), slot.number, slot.last_commit);
                 }
             }
         };
         drop(slots);
-        let opened = self.open(&folder, number).map(Arc::new);
+        let opened = self.open(&folder, number, last_commit).map(Arc::new);
         let mut slots = self.slots();
         slots.clock += 1;
         let used = slots.clock;
@@ -194,8 +203,13 @@ impl Sealed {
     }
 
     /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first.
-    fn open(&self, folder: &Path, number: u64) -> Result<Generation, MailboxError> {
-        let unopened = Unopened { folder, role: Role::Sealed };
+    fn open(
+        &self,
+        folder: &Path,
+        number: u64,
+        last_commit: u64,
+    ) -> Result<Generation, MailboxError> {
+        let unopened = Unopened { folder, role: Role::Sealed { last_commit } };
         unopened.make_sound()?;
         match Generation::open(folder.to_owned(), number, self.cache_bytes) {
             Err(MailboxError::Damaged { what, .. }) => {
@@ -217,13 +231,13 @@ impl Sealed {
     /// writes down where everything is only when it opens a log; later opens are fast then.
     pub(super) fn close_surplus(&self) {
         while let Some((first_id, generation, is_full)) = self.take_surplus() {
-            let (folder, number) = {
+            let (folder, number, last_commit) = {
                 let slots = self.slots();
                 let Some(slot) = slots.by_first_id.get(&first_id) else { continue };
-                (slot.folder.clone(), slot.number)
+                (slot.folder.clone(), slot.number, slot.last_commit)
             };
             drop(generation);
-            let again = is_full.then(|| self.open(&folder, number));
+            let again = is_full.then(|| self.open(&folder, number, last_commit));
             let again = again.transpose().unwrap_or_else(|error| {
                 tracing::warn!(%error, "a part of the store can't be opened again");
                 None

@@ -370,6 +370,12 @@ pub(super) fn decode_changes(bytes: &[u8]) -> Decoded<Vec<Change>> {
     Ok(changes)
 }
 
+/// Does a log value, which may be damaged, say that its id is this? In format 1 it doesn't say.
+pub(super) fn is_value_of(id: u64, value: &[u8]) -> bool {
+    let says = value.get(PREFIX_BYTES - 8..PREFIX_BYTES);
+    value.starts_with(&MAGIC) && says == Some(&id.to_be_bytes()[..])
+}
+
 /// The newest commit that was synced when the one with these changes was written; 0 if it doesn't say.
 pub(super) fn synced_before(changes: &[u8]) -> u64 {
     match change_at(&mut Reader::new(changes)) {

@@ -71,7 +71,7 @@ impl Store {
         for folder in [path, path.parent().unwrap_or(path)] {
             sync_folder(folder).map_err(at("syncing the store's folder"))?;
         }
-        let (entry, sealed) = manifest.generations.split_last().expect("it is never empty");
+        let entry = manifest.active();
         let folder = path.join(&entry.folder);
         let closed_at = closed::read(path)?;
         let role = Role::Active { first_id: entry.first_id, closed_at };
@@ -82,7 +82,7 @@ impl Store {
             bytes_before: generation.file_bytes(),
             generation: Arc::new(generation),
         };
-        let sealed = Arc::new(Sealed::new(path, options, sealed));
+        let sealed = Arc::new(Sealed::new(path, options, &manifest));
         let store = Self {
             keeper: Keeper::start(path, options.cache_bytes, &sealed)?,
             active: RwLock::new(active),

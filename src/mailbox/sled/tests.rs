@@ -2,6 +2,7 @@
 //! `conformance`.
 
 mod compaction;
+mod ends;
 mod journal;
 mod rotation;
 mod sharing;

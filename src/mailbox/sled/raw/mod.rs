@@ -22,7 +22,7 @@ mod page;
 mod snapshot;
 mod walk;
 
-pub(super) use message::{Kind, RawMessage};
+pub(super) use message::{Kind, RawMessage, SEGMENT_HEADER_BYTES};
 pub(super) use page::{Page, Update};
 pub(super) use snapshot::{Found, Snapshot};
 pub(super) use walk::{Item, LogFile, SegmentStart};

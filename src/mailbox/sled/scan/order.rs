@@ -15,6 +15,8 @@ pub(in crate::mailbox::sled) struct Order {
     pub(super) earlier: Vec<SegmentStart>,
     /// Those whose header is bad: sled doesn't see them.
     pub(in crate::mailbox::sled) without_header: Vec<SegmentStart>,
+    /// Those that have zeroes for a header: sled takes them for free ones.
+    pub(in crate::mailbox::sled) blank: Vec<SegmentStart>,
     /// Messages of later segments are not believed.
     pub(in crate::mailbox::sled) max_number: u64,
     /// sled replays from here on.
@@ -36,6 +38,7 @@ impl Order {
             segments: BTreeMap::new(),
             earlier: Vec::new(),
             without_header: Vec::new(),
+            blank: Vec::new(),
             max_number: 0,
             first,
             tail: first,
@@ -43,7 +46,10 @@ impl Order {
         };
         for start in starts {
             let Some(header) = start.header else {
-                order.without_header.extend((!start.is_blank).then_some(start));
+                match start.is_blank {
+                    true => order.blank.push(start),
+                    false => order.without_header.push(start),
+                }
                 continue;
             };
             order.max_number = order.max_number.max(header.lsn / segment_bytes);

@@ -7,7 +7,7 @@ use super::super::layout::CHANGES;
 use super::super::raw::{Item, Kind, RawMessage, SegmentStart, Snapshot, Update};
 use super::super::segment::{Segment, synced_before};
 use super::order::Order;
-use super::{BadPlace, Verdict};
+use super::{BadPlace, Confirmed, Verdict};
 
 /// A bad segment in the middle; perhaps it was being overwritten.
 pub(super) struct Suspect {
@@ -38,19 +38,26 @@ pub(super) struct Replay {
     /// Messages of a later use of the segment were met in it.
     is_overwritten: bool,
     pub(super) damaged_middle: Option<u64>,
+    /// sled would write on in a segment that it doesn't see.
+    pub(super) is_active_missing: bool,
     pub(super) suspects: Vec<Suspect>,
     /// Where each page was last written whole, as a place in the log.
     pub(super) anew: BTreeMap<u64, u64>,
+    /// The highest number of a page that was written, whole or in part; pages are numbered from 0 on.
+    last_page: Option<u64>,
     pub(super) bad: Vec<BadPlace>,
     prefixes: BTreeMap<u64, Vec<u8>>,
     /// The newest commit that sled would see.
     pub(super) seen: u64,
     /// The newest commit that is known to have been synced.
     pub(super) synced: u64,
+    confirmed: Confirmed,
+    /// A small commit was met, or the number with which a generation begins.
+    has_small_commit: bool,
 }
 
 impl Replay {
-    pub(super) fn new(order: &Order, stable_lsn: u64, synced: u64) -> Self {
+    pub(super) fn new(order: &Order, stable_lsn: u64, confirmed: Confirmed) -> Self {
         Self {
             segment_bytes: order.segment_bytes,
             first: order.first,
@@ -64,12 +71,16 @@ impl Replay {
             is_left: false,
             is_overwritten: false,
             damaged_middle: None,
+            is_active_missing: false,
             suspects: Vec::new(),
             anew: BTreeMap::new(),
+            last_page: None,
             bad: Vec::new(),
             prefixes: BTreeMap::new(),
             seen: 0,
-            synced,
+            synced: confirmed.commit(),
+            confirmed,
+            has_small_commit: false,
         }
     }
 
@@ -90,8 +101,12 @@ impl Replay {
         self.is_left = true;
     }
 
-    pub(super) fn end(&mut self, start: SegmentStart) {
-        if self.is_left && !self.is_tail() && !self.is_overwritten {
+    /// `is_cut`: the file ends before the segment does.
+    pub(super) fn end(&mut self, start: SegmentStart, is_cut: bool) {
+        if self.is_left && !self.is_tail() && is_cut {
+            // Here sled stops, whatever follows. No crash leaves that: the file was longer when this was synced.
+            self.damaged_middle = self.damaged_middle.or(self.number);
+        } else if self.is_left && !self.is_tail() && !self.is_overwritten {
             self.suspects.extend(self.number.map(|number| Suspect { start, number }));
         }
     }
@@ -103,23 +118,69 @@ impl Replay {
             Item::Message { message, .. } | Item::Bad { like: Some(message), .. } => message,
             Item::Bad { like: None, .. } | Item::Blank { .. } => return false,
         };
+        message.number == suspect.number && self.is_newest(&message)
+    }
+
+    fn is_newest(&self, message: &RawMessage<'_>) -> bool {
         let anew = self.anew.get(&message.page).copied().unwrap_or(0);
-        message.number == suspect.number
-            && message.kind.is_of_page()
-            && anew / self.segment_bytes <= suspect.number
+        message.kind.is_of_page() && anew / self.segment_bytes <= message.number
     }
 
-    /// Does the snapshot place a page behind the file's end that was not written anew since? sled gives the end
-    /// of its file back once all pages there were, and its snapshot stays as it is.
-    pub(super) fn is_file_short(&self, snapshot: &Snapshot, len: u64) -> bool {
-        snapshot.needed_parts(&self.anew).any(|part| part.offset >= len)
+    /// Something in a segment with zeroes for a header: returns whether the log lacks that segment, since nothing later
+    /// says the same anew. In the middle that is damage: sled gives zeroes to what it needs no more, and a crash may
+    /// leave some of them. At the end a crash may have left all but the header.
+    pub(super) fn take_blank(&mut self, item: Item<'_>, order: &Order) -> bool {
+        let Item::Message { offset, message } = item else { return false };
+        self.note(&message, offset);
+        let lsn = message.number.saturating_mul(self.segment_bytes);
+        let is_missing =
+            lsn >= self.first && !order.segments.contains_key(&lsn) && self.is_newest(&message);
+        if is_missing && (lsn < self.tail || (self.is_active_missing && lsn == self.first)) {
+            self.damaged_middle = self.damaged_middle.or(Some(message.number));
+        }
+        is_missing
     }
 
-    /// Is one of sled's pages, which it numbers from 0 on, neither in its snapshot nor in what it would replay?
-    pub(super) fn is_page_missing(&self, snapshot: &Snapshot) -> bool {
+    /// What contradicts the snapshot, of pages that were not written anew since: one is placed behind the file's end
+    /// (sled gives the end of its file back once all pages there were, and its snapshot stays as it is), or in a
+    /// segment whose header (`lsns` has them, in the file's order) says that it is another.
+    pub(super) fn contradiction(
+        &self,
+        snapshot: &Snapshot,
+        lsns: &[Option<u64>],
+        len: u64,
+    ) -> Option<String> {
+        snapshot.needed_parts(&self.anew).find_map(|part| {
+            if part.offset >= len {
+                return Some(format!("its file ends at {len} and should be longer"));
+            }
+            let at = part.offset / self.segment_bytes;
+            let lsn = usize::try_from(at).ok().and_then(|at| *lsns.get(at)?);
+            let expected = part.lsn / self.segment_bytes * self.segment_bytes;
+            let offset = at * self.segment_bytes;
+            (lsn.is_some_and(|lsn| lsn != expected)).then(|| {
+                format!("the segment at offset {offset} is another one than its snapshot says")
+            })
+        })
+    }
+
+    /// The segment in which the snapshot ends must be there: else sled writes on in it, and sees nothing of that
+    /// when it is opened again.
+    pub(super) fn look_for_active(&mut self, order: &Order) {
+        let is_begun = !self.stable_lsn.is_multiple_of(self.segment_bytes);
+        let is_last = self.tail == self.first;
+        self.is_active_missing = is_begun && is_last && !order.segments.contains_key(&self.first);
+        if self.is_active_missing {
+            self.damaged_middle = self.damaged_middle.or(Some(self.first / self.segment_bytes));
+        }
+    }
+
+    /// One of sled's pages, which it numbers from 0 on, that is neither in its snapshot nor in what it would replay:
+    /// it panics.
+    pub(super) fn missing_page(&self, snapshot: &Snapshot) -> Option<u64> {
         let known = snapshot.pages.len() as u64;
-        let newer = self.anew.range(known..).map(|(page, _)| *page);
-        (known..).zip(newer).any(|(expected, page)| expected != page)
+        let mut there = self.anew.range(known..).map(|(page, _)| *page);
+        (known..=self.last_page?).find(|&page| there.next() != Some(page))
     }
 
     fn is_tail(&self) -> bool {
@@ -162,18 +223,31 @@ impl Replay {
                 self.bad.push(BadPlace { offset, bytes });
                 self.leave(offset);
             }
-            // In the tail it is the end of the log, else that of the segment.
+            // In the tail it is the end of the log. Else there was more: a full segment ends with a message.
             Item::Blank { offset } => {
                 self.is_at_end = self.is_tail();
                 if self.is_at_end {
                     self.end = self.end.min(self.lsn_at(offset));
+                } else {
+                    self.leave(offset);
                 }
             }
         }
     }
 
+    /// Is something missing at the end that had been synced?
+    pub(super) fn is_too_short(&self) -> bool {
+        // Of a clean log it is known only once it was replayed.
+        let is_looked_at = match self.confirmed {
+            Confirmed::Closed(_) => !self.is_clean(),
+            // One that an earlier version salvaged was left without its newest small commit.
+            Confirmed::Sealed(_) => !self.is_clean() || self.has_small_commit || self.seen == 0,
+        };
+        is_looked_at && self.synced > self.seen
+    }
+
     /// Nothing is bad, and sled sees all of it.
-    pub(super) fn is_clean(&self) -> bool {
+    fn is_clean(&self) -> bool {
         self.bad.is_empty() && !self.is_left && !self.is_over
     }
 
@@ -188,7 +262,11 @@ impl Replay {
         let lsn = message.number.saturating_mul(self.segment_bytes).saturating_add(place);
         let is_seen = lsn < self.stable_lsn || (!self.is_over && !self.is_left);
         if is_seen && message.kind.is_whole_page() {
-            self.anew.insert(message.page, lsn);
+            let anew = self.anew.entry(message.page).or_default();
+            *anew = lsn.max(*anew);
+        }
+        if is_seen && message.kind.is_of_page() {
+            self.last_page = self.last_page.max(Some(message.page));
         }
         match message.kind {
             Kind::Node | Kind::Link => {}
@@ -217,13 +295,14 @@ impl Replay {
 
     fn note_value(&mut self, key: &[u8], value: &[u8], is_seen: bool) {
         let Some((commit, synced)) = commit_of(key, value) else { return };
+        self.has_small_commit |= !Segment::is_segment(value);
         if is_seen {
             self.seen = self.seen.max(commit);
         }
         self.synced = self.synced.max(synced);
     }
 
-    pub(super) fn verdict(&self, order: &Order) -> Verdict {
+    pub(super) fn verdict(&self, order: &Order, snapshot: &Snapshot) -> Verdict {
         if let Some(lsn) = order.same_lsn {
             return Verdict::Damaged(format!(
                 "two segments say that they begin at {lsn} of the log"
@@ -239,8 +318,10 @@ impl Replay {
             };
             return Verdict::Damaged(what);
         }
-        // Of a clean log it is known only once it was replayed whether it ends too early.
-        if !self.is_clean() && self.synced > self.seen {
+        if let Some(page) = self.missing_page(snapshot) {
+            return Verdict::Damaged(format!("nothing of page {page} is in its log"));
+        }
+        if self.is_too_short() {
             let (seen, synced) = (self.seen, self.synced);
             let what = format!("commits up to {synced} were synced, and only {seen} can be read");
             return Verdict::Damaged(what);
@@ -251,7 +332,8 @@ impl Replay {
 
 /// The number of the commit that a value makes whole, and of the newest that was synced before it.
 fn commit_of(key: &[u8], value: &[u8]) -> Option<(u64, u64)> {
-    if key == CHANGES {
+    // In a change it is without its page's prefix.
+    if CHANGES.ends_with(key) && unseal(CHANGES, value).is_ok() {
         let mut reader = Reader::new(unseal(CHANGES, value).ok()?);
         let commit = reader.number().ok()?;
         return Some((commit, synced_before(reader.take(reader.left()).ok()?)));

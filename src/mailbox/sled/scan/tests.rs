@@ -15,7 +15,7 @@ pub(in crate::mailbox::sled) fn database(folder: &Path) -> PathBuf {
 }
 
 fn scan(folder: &Path) -> Scan {
-    Scan::of(&database(folder), SLED_SEGMENT_BYTES, 0).unwrap()
+    Scan::of(&database(folder), SLED_SEGMENT_BYTES, Confirmed::Closed(0)).unwrap()
 }
 
 /// A store of several of sled's segments, with commits of all kinds. sled's snapshot covers nothing.
@@ -97,8 +97,8 @@ impl Rewriting {
         generation.sync().unwrap();
     }
 
-    /// Tears each segment in the middle of the log of `original`: how many are needed by nobody, and how many are.
-    fn tear_each(&self, original: &Path, folder: &Path) -> (usize, usize) {
+    /// Spoils each segment in the middle of the log of `original`: how many are needed by nobody, and how many are.
+    fn spoil_each(&self, original: &Path, folder: &Path, spoil: Spoil) -> (usize, usize) {
         let log = LogFile::open(original, SLED_SEGMENT_BYTES).unwrap();
         let order = Order::of(log.segments().unwrap(), 0, log.segment_bytes());
         let (mut unneeded, mut damaged) = (0, 0);
@@ -108,9 +108,9 @@ impl Rewriting {
             for name in ["db", "conf"] {
                 fs::copy(original.join(name), torn.join(name)).unwrap();
             }
-            tear(&torn.join("db"), start.offset);
-            match Scan::of(&torn, SLED_SEGMENT_BYTES, 0).unwrap().verdict {
-                Verdict::TornTail => {
+            spoil(&torn.join("db"), start.offset);
+            match Scan::of(&torn, SLED_SEGMENT_BYTES, Confirmed::Closed(0)).unwrap().verdict {
+                Verdict::Sound | Verdict::TornTail => {
                     let generation = Generation::open(torn, 1, 1 << 20).unwrap();
                     let there = generation.state.iter().map(Result::unwrap);
                     let there = there.map(|(key, value)| (key.to_vec(), value.to_vec()));
@@ -118,15 +118,19 @@ impl Rewriting {
                     unneeded += 1;
                 }
                 Verdict::Damaged(_) => damaged += 1,
-                verdict @ (Verdict::Sound | Verdict::DamagedSnapshot(_)) => panic!("{verdict:?}"),
+                verdict @ Verdict::DamagedSnapshot(_) => panic!("{verdict:?}"),
             }
+            fs::remove_dir_all(folder.join(format!("{}-{lsn}", self.written))).unwrap();
         }
         (unneeded, damaged)
     }
 }
 
-#[test]
-fn a_segment_that_is_being_overwritten_is_no_damage_if_nothing_in_it_is_needed() {
+/// Does something to the segment at this offset of a log.
+type Spoil = fn(&Path, u64);
+
+/// Segments that are spoilt so are damage if they are needed, and else sled does as well without them.
+fn spoilt_segments_are_told_from_unneeded_ones(spoil: Spoil) {
     const ROUNDS: u32 = 12;
     let folder = tempfile::tempdir().unwrap();
     let original = folder.path().join("original");
@@ -137,13 +141,18 @@ fn a_segment_that_is_being_overwritten_is_no_damage_if_nothing_in_it_is_needed()
     for _ in 0..ROUNDS {
         // When sled finds out that it doesn't need a segment, and uses it again, is up to its threads.
         rewriting.go_on(&generation, 100);
-        let (unneeded, damaged) = rewriting.tear_each(&original, folder.path());
+        let (unneeded, damaged) = rewriting.spoil_each(&original, folder.path(), spoil);
         seen = [seen[0] || unneeded > 0, seen[1] || damaged > 0];
         if seen == [true; 2] {
             return;
         }
     }
     panic!("not both were seen: {seen:?}");
+}
+
+#[test]
+fn a_segment_that_is_being_overwritten_is_no_damage_if_nothing_in_it_is_needed() {
+    spoilt_segments_are_told_from_unneeded_ones(tear);
 }
 
 /// Turns over the bits of a byte in the first of those places in the file where these bytes are.
@@ -184,10 +193,10 @@ fn the_torn_first_commit_of_a_generation_is_no_damage() {
         fs::copy(next.join(name), torn.join(name)).unwrap();
     }
     spoil(&torn.join("db"), b"the first commit");
-    let found = Scan::of(&torn, SLED_SEGMENT_BYTES, 0).unwrap();
+    let found = Scan::of(&torn, SLED_SEGMENT_BYTES, Confirmed::Closed(0)).unwrap();
     assert_eq!((found.verdict, found.bad.len()), (Verdict::TornTail, 1));
     spoil(&torn.join("db"), &queue_key(Q));
-    let found = Scan::of(&torn, SLED_SEGMENT_BYTES, 0).unwrap();
+    let found = Scan::of(&torn, SLED_SEGMENT_BYTES, Confirmed::Closed(0)).unwrap();
     assert!(matches!(found.verdict, Verdict::Damaged(_)), "{found:?}");
 }
 
@@ -204,10 +213,16 @@ fn a_snapshot_that_a_crash_cut_short_is_no_damage() {
 
 #[test]
 fn a_file_may_end_before_where_its_snapshot_places_pages_that_were_written_anew() {
-    let mut replay = Replay::new(&Order::of(Vec::new(), 100, 1000), 100, 0);
+    let mut replay = Replay::new(&Order::of(Vec::new(), 100, 1000), 100, Confirmed::Closed(0));
     let snapshot = Snapshot { stable_lsn: 100, pages: vec![vec![(50, 4000), (70, 200)], vec![]] };
-    assert!(!replay.is_file_short(&snapshot, 4001));
-    assert!(replay.is_file_short(&snapshot, 4000));
+    let lsns = [None, None, None, None, Some(0)];
+    assert_eq!(replay.contradiction(&snapshot, &lsns, 4001), None);
+    let short = replay.contradiction(&snapshot, &lsns, 4000).unwrap();
+    assert!(short.contains("ends at 4000"), "{short}");
+    let other = replay.contradiction(&snapshot, &[Some(1000)], 4001).unwrap();
+    assert!(other.contains("offset 0 is another"), "{other}");
     replay.anew.insert(0, 150);
-    assert!(!replay.is_file_short(&snapshot, 4000));
+    assert_eq!(replay.contradiction(&snapshot, &[Some(1000)], 4000), None);
 }
+
+mod lost;

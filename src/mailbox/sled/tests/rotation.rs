@@ -31,7 +31,7 @@ pub(super) fn generations(mailbox: &SledMailbox) -> usize {
 }
 
 /// 20 messages of 2,000 bytes each in a commit, with upkeep after it.
-fn fill(mailbox: &SledMailbox, seqs: std::ops::Range<u64>) {
+pub(super) fn fill(mailbox: &SledMailbox, seqs: std::ops::Range<u64>) {
     for first in seqs.step_by(20) {
         let ops = (first..first + 20).map(|seq| append(Q, seq, vec![seq as u8; 2_000]));
         mailbox.append(&batch(ops)).unwrap();

@@ -1,0 +1,90 @@
+//! Databases that end too early, or are not there at all.
+
+use std::fs;
+
+use super::super::layout::SLED_SEGMENT_BYTES;
+use super::super::raw::{Item, LogFile};
+use super::rotation::{fill, generations, open_small, upkeep};
+use super::*;
+
+/// The end of the last message of a database's log.
+fn log_end(database: &Path) -> u64 {
+    let mut log = LogFile::open(database, SLED_SEGMENT_BYTES).unwrap();
+    let (start, mut end) = (log.segments().unwrap()[0], 0);
+    log.walk(start, u64::MAX, |item| {
+        if let Item::Message { offset, message } = item {
+            end = offset + message.bytes as u64;
+        }
+    })
+    .unwrap();
+    end
+}
+
+#[test]
+fn a_sealed_generation_whose_end_is_gone_is_put_aside_and_what_is_lost_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_small(folder.path());
+    mailbox.append(&batch([put_queue(Q, 500)])).unwrap();
+    fill(&mailbox, 1..401);
+    assert!(generations(&mailbox) > 2);
+    drop(mailbox);
+    let store = folder.path().join("store");
+    assert!(check_store(&store).unwrap().sound);
+    // It was closed and opened again since it was sealed: sled's snapshot says where all is.
+    for cut in [1_000, 100_000] {
+        let database = store.join("gen-2");
+        let log = fs::File::options().write(true).open(database.join("db")).unwrap();
+        log.set_len(log_end(&database) - cut).unwrap();
+        let check = check_store(&store).unwrap();
+        assert_eq!(check.parts[1].state, "damaged", "{check:?}");
+        let mailbox = open_small(folder.path());
+        let read = mailbox.read(Q, Seq(1), 999, usize::MAX).unwrap();
+        assert_eq!(read.len(), 400);
+        assert!(read.iter().any(|message| message.unreadable.is_some()));
+        upkeep(&mailbox);
+        drop(mailbox);
+        let check = check_store(&store).unwrap();
+        assert_eq!(check.parts[1].state, "sound", "{check:?}");
+    }
+    assert_eq!(fs::read_dir(store.join("quarantine")).unwrap().count(), 4);
+}
+
+#[test]
+fn a_store_whose_first_opening_was_cut_short_is_told_to_be_new_and_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    fs::create_dir(&store).unwrap();
+    folder::prepare(&store).unwrap();
+    let check = check_store(&store).unwrap();
+    assert!(check.sound && check.parts[0].state == "new", "{check:?}");
+    let mailbox = open(folder.path());
+    mailbox.append(&batch([put_queue(Q, 0), append(Q, 1, "the first")])).unwrap();
+    drop(mailbox);
+    assert_eq!(check_store(&store).unwrap().parts[0].state, "sound");
+    assert_eq!(places(&open(folder.path()), Q), [1]);
+}
+
+#[test]
+fn a_database_that_is_not_there_is_told_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_small(folder.path());
+    mailbox.append(&batch([put_queue(Q, 500)])).unwrap();
+    fill(&mailbox, 1..201);
+    drop(mailbox);
+    let store = folder.path().join("store");
+    let active = check_store(&store).unwrap().parts.len() - 1;
+    let told = |part: usize| {
+        let check = check_store(&store).unwrap();
+        let problems = check.problems.join(", ");
+        assert!(!check.sound && check.parts[part].state == "missing", "{check:?}");
+        assert!(problems.contains("put it back"), "{problems}");
+        check.parts[part].name.clone()
+    };
+    fs::remove_file(store.join("gen-1/db")).unwrap();
+    told(0);
+    fs::remove_file(store.join(&check_store(&store).unwrap().parts[active].name).join("db"))
+        .unwrap();
+    let name = told(active);
+    let refused = SledMailbox::open(&store, SledOptions::default()).unwrap_err().to_string();
+    assert!(refused.contains(&name) && refused.contains("put it back"), "{refused}");
+}
