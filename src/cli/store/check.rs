@@ -75,8 +75,9 @@ fn show(check: &StoreCheck) -> Result<(), Failure> {
             "nothing is in the store yet: its first opening was cut short. `mubroker serve` makes it whole\n"
         }
         true => "the store is sound\n",
-        false if is_any("missing") => {
-            "a part of the store is not there: it can't be opened whole\n"
+        false if is_any("missing") => "a part of the store is not there: it can't be opened\n",
+        false if check.problems.is_empty() && !is_any("damaged") => {
+            "the parts of the store are sound, but these messages are lost: they are blocked as `damaged`\n"
         }
         false => "the store is damaged: opening it keeps what is sound, and says what is lost\n",
     })

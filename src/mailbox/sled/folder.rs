@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::layout::FORMAT;
 use super::manifest::{self, Manifest};
+use super::salvage::MISSING;
 use crate::mailbox::MailboxError;
 
 const FORMAT_PREFIX: &str = "mubroker store format ";
@@ -61,6 +62,12 @@ pub(super) fn prepare(path: &Path) -> Result<Manifest, MailboxError> {
         for generation in &manifest.generations {
             if !path.join(&generation.folder).is_dir() {
                 return Err(damaged(format!("the folder {} is not there", generation.folder)));
+            }
+        }
+        // The one that is written is made when it is opened for the first time.
+        for (generation, _) in manifest.sealed() {
+            if !path.join(&generation.folder).join("db").exists() {
+                return Err(damaged(format!("{}: {MISSING}", generation.folder)));
             }
         }
         return Ok(manifest);

@@ -63,6 +63,13 @@ pub(super) struct Mended {
     pub(super) paused: Vec<String>,
 }
 
+impl Mended {
+    /// How many messages are known to be lost.
+    pub(super) fn lost_messages(&self) -> u64 {
+        self.lost.iter().map(|lost| lost.places.end - lost.places.start).sum()
+    }
+}
+
 /// What a generation that isn't written any more is needed for: its log values and their ids. Of commits up to
 /// `last_commit` nothing more can be missing then.
 pub(super) fn mend_sealed(gathered: &Gathered, last_commit: u64) -> Mended {

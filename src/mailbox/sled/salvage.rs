@@ -151,11 +151,18 @@ impl Unopened<'_> {
         let report = report(self, why, &gathered, &mended);
         let aside = self.set_aside(self.folder, &report)?;
         finish_swaps(self.store())?;
-        tracing::error!(
-            lost = mended.lost.iter().map(|lost| lost.places.end - lost.places.start).sum::<u64>(),
-            report = %report_of(&aside).display(),
-            "what is sound of it was kept; the report says what is not"
-        );
+        let report = report_of(&aside);
+        match self.role {
+            Role::Active { .. } => tracing::error!(
+                lost = mended.lost_messages(),
+                report = %report.display(),
+                "what is sound of it was kept; the report says what is not"
+            ),
+            Role::Sealed { .. } => tracing::error!(
+                report = %report.display(),
+                "what is sound of it was kept; messages that are not come up as damaged"
+            ),
+        }
         Ok(())
     }
 
@@ -268,8 +275,17 @@ fn report(database: &Unopened<'_>, why: &str, gathered: &Gathered, mended: &Mend
         mended.log.len(),
         mended.state.len()
     ));
-    let count: u64 = mended.lost.iter().map(|lost| lost.places.end - lost.places.start).sum();
-    line(format!("\nMessages lost: {count}. They are blocked as `damaged` in their queues."));
+    line(match (database.role, mended.lost_messages()) {
+        (Role::Sealed { .. }, _) => {
+            "\nWhich messages it should hold is known by the part that is written. Those that \
+             are lost are blocked as `damaged` in their queues; `mubroker store check` lists them."
+                .to_owned()
+        }
+        (Role::Active { .. }, 0) => "\nNo messages are lost.".to_owned(),
+        (Role::Active { .. }, count) => {
+            format!("\nMessages lost: {count}. They are blocked as `damaged` in their queues.")
+        }
+    });
     for lost in &mended.lost {
         let from = lost.log_value.map_or(String::new(), |id| format!(" (log value {id})"));
         let (first, last) = (lost.places.start, lost.places.end - 1);

@@ -80,11 +80,14 @@ fn a_database_that_is_not_there_is_told_with_what_to_do() {
         assert!(problems.contains("put it back"), "{problems}");
         check.parts[part].name.clone()
     };
-    fs::remove_file(store.join("gen-1/db")).unwrap();
-    told(0);
-    fs::remove_file(store.join(&check_store(&store).unwrap().parts[active].name).join("db"))
-        .unwrap();
-    let name = told(active);
-    let refused = SledMailbox::open(&store, SledOptions::default()).unwrap_err().to_string();
-    assert!(refused.contains(&name) && refused.contains("put it back"), "{refused}");
+    let names: Vec<_> = check_store(&store).unwrap().parts.into_iter().map(|p| p.name).collect();
+    for part in [0, active] {
+        let (database, aside) = (store.join(&names[part]).join("db"), folder.path().join("aside"));
+        fs::rename(&database, &aside).unwrap();
+        let name = told(part);
+        let refused = SledMailbox::open(&store, SledOptions::default()).unwrap_err().to_string();
+        assert!(refused.contains(&name) && refused.contains("put it back"), "{refused}");
+        fs::rename(&aside, &database).unwrap();
+    }
+    assert_eq!(places(&open_small(folder.path()), Q).len(), 200);
 }
