@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use self::journal::JournalBound;
 use self::merge::merged;
-use self::plan::{Home, Keeping, Planner};
+use self::plan::{Home, Keeping, Plan, Planner};
 use super::check::{Places, check};
 use super::{Durable, JournalFilter, Mailbox, MailboxError, MemoryMailbox};
 use crate::model::{
@@ -74,6 +74,13 @@ impl RoutedMailbox {
     /// Whether a part of the queue may be in RAM; it may while nothing is known of it yet.
     fn uses_memory(&self, queue: QueueId) -> bool {
         self.homes().get(&queue).is_none_or(|home| home.keeping.uses_memory())
+    }
+
+    /// What is in RAM of a queue knows which places are used, wherever their messages are.
+    fn raise_places(&self, plan: &Plan) {
+        for (queue, home) in plan.homes.iter().filter(|(_, home)| home.keeping.uses_memory()) {
+            self.memory.raise(*queue, home.next);
+        }
     }
 
     /// What is known of a queue when the store is opened; `backlog` becomes that of both parts.
@@ -138,13 +145,15 @@ impl Mailbox for RoutedMailbox {
     fn append(&self, batch: &Batch) -> Result<(), MailboxError> {
         check(batch, self)?;
         let plan = Planner::new(&self.memory, &*self.durable, &self.homes()).plan(batch);
+        // Before it is known whether the durable store takes the batch: if that fails, it may have it all the same when it
+        // is opened again, and these places must not be used for others then.
+        self.raise_places(&plan);
         // Also with nothing to do there: a broken store takes no more batches of any kind.
         self.durable.append_with_gaps(&plan.durable, &plan.elsewhere)?;
         self.memory.apply(&plan.memory);
         plan.moved.iter().for_each(|&queue| self.memory.set_aside(queue));
-        for (queue, home) in plan.homes.iter().filter(|(_, home)| home.keeping.uses_memory()) {
-            self.memory.raise(*queue, home.next);
-        }
+        // Those of queues that are new too.
+        self.raise_places(&plan);
         self.homes.write().unwrap_or_else(PoisonError::into_inner).extend(plan.homes);
         self.journal_bound().take(batch);
         if !plan.durable.ops.is_empty() || !plan.elsewhere.is_empty() {

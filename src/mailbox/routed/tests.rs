@@ -176,6 +176,42 @@ fn a_batch_that_the_store_fails_on_leaves_ram_as_it_was() {
 }
 
 #[test]
+fn places_of_a_batch_that_failed_and_is_there_all_the_same_are_not_given_out_again() {
+    let mut was_in_doubt = false;
+    for writes in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let sled =
+            || SledMailbox::open(&folder.path().join("store"), SledOptions::default()).unwrap();
+        let (store, memory) = (sled(), Arc::default());
+        let writes_left = store.writes_left();
+        let mailbox = RoutedMailbox::reopened(store, Arc::clone(&memory));
+        mailbox.recover().unwrap();
+        let mut record = queue_record(M, MailboxKind::Mixed, 10);
+        Arc::make_mut(&mut record.settings).memory_messages = 2;
+        mailbox.append(&batch([Op::PutQueue(record), append(M, 1, "a")])).unwrap();
+        mailbox.sync().unwrap();
+        writes_left.store(writes, Ordering::Relaxed);
+        // The first to RAM, the other one to disk.
+        let done = mailbox.append(&batch([append(M, 2, "b"), append(M, 3, "c")]));
+        drop(mailbox);
+
+        let mailbox = RoutedMailbox::reopened(sled(), memory);
+        let recovered = mailbox.recover().unwrap();
+        let there = places(&mailbox, M);
+        let next = backlog(&recovered, M).next_seq;
+        assert!(there.iter().all(|&place| place < next.0), "{there:?}, next is {next}");
+        was_in_doubt |= done.is_err() && there == [1, 3];
+        mailbox.append(&batch([append(M, next.0, "new")])).unwrap();
+        let with_new: Vec<u64> = there.iter().copied().chain([next.0]).collect();
+        assert_eq!(places(&mailbox, M), with_new);
+        if done.is_ok() {
+            break;
+        }
+    }
+    assert!(was_in_doubt);
+}
+
+#[test]
 fn a_commit_of_what_is_in_ram_waits_for_no_disk() {
     let fault = FaultMailbox::new(MemoryMailbox::new());
     // The first sync is for the queue and the places set aside; another would be one too many.

@@ -158,6 +158,12 @@ impl SledMailbox {
         Ok(mailbox)
     }
 
+    /// When this reaches 0, every write fails as if the process had ended; negative: never.
+    #[cfg(test)]
+    pub(super) fn writes_left(&self) -> std::sync::Arc<std::sync::atomic::AtomicI64> {
+        self.store.writes_left()
+    }
+
     /// Opens the generations in which the queues' heads are, beside what goes on: the first deliveries need
     /// them.
     fn open_heads(&self) {

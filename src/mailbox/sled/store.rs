@@ -45,7 +45,7 @@ pub(super) struct Store {
     synced: AtomicU64,
     /// Writes until one fails; negative: never.
     #[cfg(test)]
-    writes_left: std::sync::atomic::AtomicI64,
+    writes_left: Arc<std::sync::atomic::AtomicI64>,
     /// Last: given back when sled is closed.
     _lock: Lock,
 }
@@ -97,7 +97,7 @@ impl Store {
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             #[cfg(test)]
-            writes_left: (-1).into(),
+            writes_left: Arc::new((-1).into()),
             _lock: lock,
         };
         store.delete_unlisted()?;
@@ -221,6 +221,12 @@ impl Store {
     #[cfg(test)]
     pub(super) fn fail_after_writes(&self, writes: i64) {
         self.writes_left.store(writes, Ordering::Relaxed);
+    }
+
+    /// What counts down to the write that fails.
+    #[cfg(test)]
+    pub(super) fn writes_left(&self) -> Arc<std::sync::atomic::AtomicI64> {
+        Arc::clone(&self.writes_left)
     }
 
     /// Puts a value into `log`.

@@ -1,14 +1,17 @@
 //! Sends, acks, edits, moves and crashes at random: what was confirmed is there as far as its mailbox says, in
-//! order, with its bytes, and nothing else is.
+//! order, with its bytes and its history, and nothing else is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use super::*;
 use crate::mailbox::fault::Lossy;
 
 const QUEUES: u32 = 3;
-const ROUNDS: usize = 400;
+/// Fewer entries than that are in the journal beside those of messages that wait, and what upkeep leaves for later.
+const KEPT: u64 = 5;
+const SLACK: usize = 32;
 const KINDS: [MailboxKind; 3] = [MailboxKind::Memory, MailboxKind::Mixed, MailboxKind::File];
 
 /// What a message is expected to be.
@@ -29,36 +32,109 @@ struct Model {
     waiting: BTreeMap<(QueueId, u64), Sent>,
     /// Finished by a batch that was synced.
     finished: BTreeSet<(QueueId, u64)>,
+    /// The journal: what each entry is of.
+    journal: BTreeMap<u64, (QueueId, u64)>,
+    last_journal: u64,
 }
 
-struct Run {
+/// The store under the mailbox, which crashes.
+trait Ground {
+    type Store: Durable;
+
+    /// Opens what is there.
+    fn open(&mut self) -> Self::Store;
+
+    /// The store, which is open, may fail from now on.
+    fn begin_crash(&mut self, random: &mut fastrand::Rng);
+
+    /// The store is not open any more: it loses what it may lose.
+    fn crash(&mut self, random: &mut fastrand::Rng);
+}
+
+impl Ground for Lossy {
+    type Store = Self;
+
+    fn open(&mut self) -> Self {
+        self.clone()
+    }
+
+    fn begin_crash(&mut self, _random: &mut fastrand::Rng) {}
+
+    fn crash(&mut self, random: &mut fastrand::Rng) {
+        let kept = random.usize(0..=self.unsynced());
+        Self::crash(self, kept);
+    }
+}
+
+/// The real one, which loses a part of the commit that it is in, with parts so small that it begins new ones.
+struct Sled {
+    folder: tempfile::TempDir,
+    writes_left: Arc<AtomicI64>,
+}
+
+impl Sled {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), writes_left: Arc::default() }
+    }
+}
+
+impl Ground for Sled {
+    type Store = SledMailbox;
+
+    fn open(&mut self) -> SledMailbox {
+        let options = SledOptions { rotate_bytes: 100_000, ..SledOptions::default() };
+        let store = SledMailbox::open(&self.folder.path().join("store"), options).unwrap();
+        self.writes_left = store.writes_left();
+        store
+    }
+
+    fn begin_crash(&mut self, random: &mut fastrand::Rng) {
+        self.writes_left.store(random.i64(0..30), Ordering::Relaxed);
+    }
+
+    fn crash(&mut self, _random: &mut fastrand::Rng) {}
+}
+
+struct Run<G> {
     random: fastrand::Rng,
-    lossy: Lossy,
+    ground: G,
     memory: Arc<MemoryMailbox>,
-    mailbox: RoutedMailbox,
+    /// Open, but for the moment of a crash.
+    mailbox: Option<RoutedMailbox>,
     now: Model,
     /// As of the last sync.
     synced: Model,
     /// Every content that a place ever had.
     contents: BTreeSet<(QueueId, u64, String)>,
     moves: usize,
+    removed: usize,
 }
 
-impl Run {
-    fn new(seed: u64) -> Self {
-        let (lossy, memory) = (Lossy::default(), Arc::default());
-        let mailbox = RoutedMailbox::reopened(lossy.clone(), Arc::clone(&memory));
-        mailbox.recover().unwrap();
-        Self {
+impl<G: Ground> Run<G> {
+    fn new(seed: u64, ground: G) -> Self {
+        let mut run = Self {
             random: fastrand::Rng::with_seed(seed),
-            lossy,
-            memory,
-            mailbox,
+            ground,
+            memory: Arc::default(),
+            mailbox: None,
             now: Model::default(),
             synced: Model::default(),
             contents: BTreeSet::new(),
             moves: 0,
-        }
+            removed: 0,
+        };
+        run.open();
+        run
+    }
+
+    fn open(&mut self) -> Recovered {
+        let mailbox = RoutedMailbox::reopened(self.ground.open(), Arc::clone(&self.memory));
+        let mailbox = self.mailbox.insert(mailbox.keeping_journal(KEPT));
+        mailbox.recover().unwrap()
+    }
+
+    fn mailbox(&self) -> &RoutedMailbox {
+        self.mailbox.as_ref().expect("it is open")
     }
 
     fn record(queue: QueueId, kind: MailboxKind) -> Op {
@@ -121,7 +197,14 @@ impl Run {
         sent.payload = format!("edited {:x}", self.random.u64(..));
         self.contents.insert((queue, place, sent.payload.clone()));
         let (revision, payload) = (sent.revision, sent.payload.clone());
-        vec![revise(queue, place, revision, payload), put_record(queue, place, blocked(revision))]
+        self.now.last_journal += 1;
+        let number = self.now.last_journal;
+        self.now.journal.insert(number, (queue, place));
+        vec![
+            revise(queue, place, revision, payload),
+            put_record(queue, place, blocked(revision)),
+            journal(number, queue, Some(place)),
+        ]
     }
 
     fn finish(&mut self) -> Vec<Op> {
@@ -134,7 +217,7 @@ impl Run {
     fn there(&self) -> BTreeMap<(QueueId, u64), Sent> {
         let queues = self.now.kinds.keys();
         let read = |queue: QueueId| {
-            let messages = self.mailbox.read(queue, Seq(0), usize::MAX, usize::MAX).unwrap();
+            let messages = self.mailbox().read(queue, Seq(0), usize::MAX, usize::MAX).unwrap();
             assert!(messages.is_sorted_by_key(|message| message.seq), "in order");
             messages.into_iter().map(move |message| {
                 let payload = String::from_utf8(message.content.payload.to_vec()).unwrap();
@@ -158,11 +241,11 @@ impl Run {
         let queue = QueueId(self.random.u32(1..=QUEUES));
         let from = self.random.u64(0..=self.now.next.get(&queue).copied().unwrap_or(1));
         let (max, bytes) = (self.random.usize(1..6), self.random.usize(0..200));
-        let page = self.mailbox.read(queue, Seq(from), max, bytes).unwrap();
+        let page = self.mailbox().read(queue, Seq(from), max, bytes).unwrap();
         let mut expected = Vec::new();
         let mut size = 0;
         for (&(_, place), _) in there.range((queue, from)..=(queue, u64::MAX)).take(max) {
-            let all = self.mailbox.read(queue, Seq(place), 1, 1).unwrap();
+            let all = self.mailbox().read(queue, Seq(place), 1, 1).unwrap();
             size += all[0].content.size_bytes() as usize;
             if size > bytes && !expected.is_empty() {
                 break;
@@ -172,15 +255,42 @@ impl Run {
         assert_eq!(page.iter().map(|message| message.seq).collect::<Vec<_>>(), expected);
     }
 
+    /// What was written of messages that wait is in the journal, and no more than that and the newest entries.
+    fn check_journal(&mut self) {
+        while self.mailbox().maintain().unwrap() {}
+        let entries = self.mailbox().journal(u64::MAX, usize::MAX, JournalFilter::default());
+        let there: BTreeSet<u64> = entries.unwrap().iter().map(|entry| entry.number).collect();
+        let mut needed = 0;
+        for (&number, &(queue, place)) in &self.now.journal {
+            if !self.now.waiting.contains_key(&(queue, place)) {
+                continue;
+            }
+            needed += 1;
+            assert!(there.contains(&number), "entry {number} of {queue}/{place} is lost");
+            let of = JournalFilter { queue: Some(&name(queue)), seq: Some(Seq(place)) };
+            let listed = self.mailbox().journal(number + 1, 1, of).unwrap();
+            assert_eq!(listed.first().map(|entry| entry.number), Some(number));
+        }
+        let most = needed + KEPT as usize + SLACK;
+        assert!(there.len() <= most, "{} entries, not more than {most}", there.len());
+        self.removed = self.removed.max(self.now.last_journal as usize - there.len());
+    }
+
     /// The store loses what was not synced, or a part of it; with the process, RAM is lost too.
     fn crash(&mut self, with_process: bool) {
-        let kept = self.random.usize(0..=self.lossy.unsynced());
-        self.lossy.crash(kept);
+        self.ground.begin_crash(&mut self.random);
+        // In doubt, if it fails.
+        let batch = self.batch();
+        let _ = self.mailbox().append(&batch);
+        self.mailbox = None;
+        self.ground.crash(&mut self.random);
         if with_process {
             self.memory = Arc::default();
         }
-        self.mailbox = RoutedMailbox::reopened(self.lossy.clone(), Arc::clone(&self.memory));
-        let recovered = self.mailbox.recover().unwrap();
+        let recovered = self.open();
+        self.now.last_journal = recovered.last_journal;
+        self.now.journal.retain(|&number, _| number <= recovered.last_journal);
+        assert!(recovered.last_journal >= self.synced.last_journal, "entries are lost");
         self.now.kinds =
             recovered.queues.iter().map(|q| (q.record.id, q.record.settings.mailbox)).collect();
         let there = self.there();
@@ -227,7 +337,7 @@ impl Run {
             .collect();
         assert_eq!(counted, waiting, "places of queue {id}");
         assert!(!finished.contains(&backlog.floor));
-        let messages = self.mailbox.read(id, Seq(0), usize::MAX, usize::MAX).unwrap();
+        let messages = self.mailbox().read(id, Seq(0), usize::MAX, usize::MAX).unwrap();
         let bytes: u64 = messages.iter().map(|message| message.content.size_bytes()).sum();
         assert_eq!(backlog.bytes, bytes, "bytes of queue {id}");
         assert_eq!(backlog.oldest_at, messages.first().map(|message| message.accepted_at));
@@ -239,17 +349,18 @@ impl Run {
 
     fn round(&mut self) {
         let batch = self.batch();
-        self.mailbox.append(&batch).unwrap();
+        self.mailbox().append(&batch).unwrap();
         match self.random.u32(0..30) {
             0 => self.crash(true),
             1..3 => self.crash(false),
             3..15 => {
-                self.mailbox.sync().unwrap();
+                self.mailbox().sync().unwrap();
                 self.synced = self.now.clone();
             }
             _ => {}
         }
         self.check_reading();
+        self.check_journal();
     }
 }
 
@@ -257,13 +368,27 @@ fn plain(sent: &Sent) -> Sent {
     Sent { durable: false, ..sent.clone() }
 }
 
-#[test]
-fn whatever_happens_order_and_content_hold() {
-    for seed in 0..20 {
-        let mut run = Run::new(seed);
-        for _ in 0..ROUNDS {
+fn run<G: Ground>(seeds: std::ops::Range<u64>, rounds: usize, ground: fn() -> G) {
+    let (mut moves, mut removed) = (0, 0);
+    for seed in seeds.clone() {
+        let mut run = Run::new(seed, ground());
+        for _ in 0..rounds {
             run.round();
         }
-        assert!(run.moves > 10, "moves were seen: {}", run.moves);
+        moves += run.moves;
+        removed += run.removed;
     }
+    let runs = seeds.count();
+    assert!(moves > runs * rounds / 40, "moves were seen: {moves}");
+    assert!(removed > runs * rounds / 4, "the journal lost entries: {removed}");
+}
+
+#[test]
+fn whatever_happens_order_and_content_hold() {
+    run(0..20, 400, Lossy::default);
+}
+
+#[test]
+fn whatever_happens_they_hold_in_the_real_store_too() {
+    run(0..3, 150, Sled::new);
 }
