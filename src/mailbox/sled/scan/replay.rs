@@ -38,6 +38,8 @@ pub(super) struct Replay {
     /// Messages of a later use of the segment were met in it.
     is_overwritten: bool,
     pub(super) damaged_middle: Option<u64>,
+    /// A segment at the log's end that has zeroes for a header.
+    without_header: Option<u64>,
     /// sled would write on in a segment that it doesn't see.
     pub(super) is_active_missing: bool,
     pub(super) suspects: Vec<Suspect>,
@@ -71,6 +73,7 @@ impl Replay {
             is_left: false,
             is_overwritten: false,
             damaged_middle: None,
+            without_header: None,
             is_active_missing: false,
             suspects: Vec::new(),
             anew: BTreeMap::new(),
@@ -135,6 +138,9 @@ impl Replay {
         let lsn = message.number.saturating_mul(self.segment_bytes);
         let is_missing =
             lsn >= self.first && !order.segments.contains_key(&lsn) && self.is_newest(&message);
+        if is_missing {
+            self.without_header = self.without_header.or(Some(message.number));
+        }
         if is_missing && (lsn < self.tail || (self.is_active_missing && lsn == self.first)) {
             self.damaged_middle = self.damaged_middle.or(Some(message.number));
         }
@@ -302,6 +308,11 @@ impl Replay {
         self.synced = self.synced.max(synced);
     }
 
+    fn header_is_damaged(&self, number: u64) -> String {
+        let lsn = number * self.segment_bytes;
+        format!("the header of the segment for {lsn} of the log is damaged")
+    }
+
     pub(super) fn verdict(&self, order: &Order, snapshot: &Snapshot) -> Verdict {
         if let Some(lsn) = order.same_lsn {
             return Verdict::Damaged(format!(
@@ -314,7 +325,7 @@ impl Replay {
                 Some(SegmentStart { offset, .. }) => {
                     format!("the segment at offset {offset} is damaged, and others follow it")
                 }
-                None => format!("the header of the segment for {lsn} of the log is damaged"),
+                None => self.header_is_damaged(number),
             };
             return Verdict::Damaged(what);
         }
@@ -324,7 +335,10 @@ impl Replay {
         if self.is_too_short() {
             let (seen, synced) = (self.seen, self.synced);
             let what = format!("commits up to {synced} were synced, and only {seen} can be read");
-            return Verdict::Damaged(what);
+            return Verdict::Damaged(match self.without_header {
+                Some(number) => format!("{what}: {}", self.header_is_damaged(number)),
+                None => what,
+            });
         }
         if self.bad.is_empty() { Verdict::Sound } else { Verdict::TornTail }
     }

@@ -7,17 +7,17 @@ use super::super::raw::{Item, LogFile};
 use super::rotation::{fill, generations, open_small, upkeep};
 use super::*;
 
-/// The end of the last message of a database's log.
-fn log_end(database: &Path) -> u64 {
+/// Where the messages of a database's log begin.
+fn messages(database: &Path) -> Vec<u64> {
     let mut log = LogFile::open(database, SLED_SEGMENT_BYTES).unwrap();
-    let (start, mut end) = (log.segments().unwrap()[0], 0);
+    let (start, mut found) = (log.segments().unwrap()[0], Vec::new());
     log.walk(start, u64::MAX, |item| {
-        if let Item::Message { offset, message } = item {
-            end = offset + message.bytes as u64;
+        if let Item::Message { offset, .. } = item {
+            found.push(offset);
         }
     })
     .unwrap();
-    end
+    found
 }
 
 #[test]
@@ -30,11 +30,18 @@ fn a_sealed_generation_whose_end_is_gone_is_put_aside_and_what_is_lost_is_named(
     drop(mailbox);
     let store = folder.path().join("store");
     assert!(check_store(&store).unwrap().sound);
-    // It was closed and opened again since it was sealed: sled's snapshot says where all is.
-    for cut in [1_000, 100_000] {
-        let database = store.join("gen-2");
+    let database = store.join("gen-2");
+    for is_between_messages in [true, false] {
+        for entry in fs::read_dir(&database).unwrap().map(Result::unwrap) {
+            // sled's snapshot would say how long the file is.
+            if entry.file_name().to_string_lossy().starts_with("snap.") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        let messages = messages(&database);
+        let at = messages[messages.len() * 3 / 4];
         let log = fs::File::options().write(true).open(database.join("db")).unwrap();
-        log.set_len(log_end(&database) - cut).unwrap();
+        log.set_len(if is_between_messages { at } else { at + 9 }).unwrap();
         let check = check_store(&store).unwrap();
         assert_eq!(check.parts[1].state, "damaged", "{check:?}");
         let mailbox = open_small(folder.path());
