@@ -242,16 +242,12 @@ impl Gather {
                 let like = like.filter(is_own).filter(|message| message.bytes as u64 <= bytes);
                 let whole = like.filter(|message| message.bytes as u64 == bytes);
                 let is_told = like.is_some_and(|message| self.take_message(offset, message));
-                let lsn = self
-                    .number
-                    .map(|number| number * self.segment_bytes + offset % self.segment_bytes);
-                let is_known = lsn.is_some_and(|lsn| lsn < self.stable_lsn || lsn >= self.end);
-                let is_read = is_told && whole.is_some();
-                if !is_known && !is_read {
-                    self.pending.push(self.hidden(lsn.unwrap_or(u64::MAX), whole));
+                if !(is_told && whole.is_some()) {
+                    self.hide(offset, whole);
                 }
             }
-            Item::Blank { .. } => {}
+            // Not where a full segment ends.
+            Item::Blank { offset } => self.hide(offset, None),
         }
     }
 

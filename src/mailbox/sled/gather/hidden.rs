@@ -3,8 +3,9 @@
 //! A damaged message may have been the newest word on a key: then an older value of it, or one that was removed,
 //! seems to be the newest. So it counts as something unknown that is lost, unless
 //!
-//! * all of its values are sound for themselves, or can't have older versions and are told of by others: log
-//!   values, of which there are directories, and ids, which the log values have too;
+//! * it is of the log's tree, where nothing is ever replaced or removed, and of whose values directories tell;
+//! * it sets one key, to a value that is sound for itself or to ids, which the log values have too (all of a page also
+//!   says which keys were removed);
 //! * its page was written anew later. That is believed of the message's header if its number is the segment's: with
 //!   another page's number in an otherwise sound message all of its values are sound.
 
@@ -36,10 +37,13 @@ impl Gather {
         match Update::decode(message) {
             Some(Update::Page(page)) if page.is_leaf && !page.entries.is_empty() => {
                 let mut entries = page.entries.iter();
-                entries.all(|(key, value)| is_value_told(&[page.prefix, key].concat(), value))
+                entries.all(|(key, value)| is_told_of_log(&[page.prefix, key].concat(), value))
             }
             Some(Update::Set(suffix, value)) => {
-                self.full_key(seen, suffix, value).is_some_and(|key| is_value_told(&key, value))
+                let is_ids = |key: &[u8]| key.len() == 9 && key[0] == b'i';
+                self.full_key(seen, suffix, value).is_some_and(|key| {
+                    is_told_of_log(&key, value) || is_ids(&key) || unseal(&key, value).is_ok()
+                })
             }
             Some(Update::Other) => match message.kind {
                 Kind::Counter | Kind::Meta => message.page < FIRST_TREE_PAGE,
@@ -55,14 +59,18 @@ impl Gather {
         }
     }
 
-    /// What a damaged message that is not told may have said.
-    pub(super) fn hidden(&self, lsn: u64, whole: Option<RawMessage<'_>>) -> Hidden {
+    /// Something was here, perhaps this message, and not all that it said is known.
+    pub(super) fn hide(&mut self, offset: u64, whole: Option<RawMessage<'_>>) {
+        let place = offset % self.segment_bytes;
+        let lsn = self.number.map_or(u64::MAX, |number| number * self.segment_bytes + place);
+        // Of what the snapshot has it is known what is needed.
+        let is_needed = self.number.is_none() || (self.stable_lsn..self.end).contains(&lsn);
         let page = whole.and_then(|message| match Update::decode(&message)? {
             Update::Page(_) | Update::Set(..) => Some(message.page),
             // The key is all that there is, and no checksum of ours covers it.
             Update::Del(_) | Update::Free | Update::Other => None,
         });
-        Hidden { lsn, page }
+        self.pending.extend(is_needed.then_some(Hidden { lsn, page }));
     }
 
     /// Did any of the damaged bytes say the newest of something?
@@ -87,13 +95,12 @@ impl Gather {
     }
 }
 
-fn is_value_told(key: &[u8], value: &[u8]) -> bool {
-    let is_told_by_others = match log_id(key) {
-        Some(id) => value.is_empty() || is_value_of(id, value),
-        None if is_filler(key) => value.is_empty(),
-        None => matches!(key, [b'i', id @ ..] if id.len() == size_of::<u64>()),
-    };
-    is_told_by_others || unseal(key, value).is_ok()
+/// Is this of the log's tree, and if it is damaged, does a directory tell of it?
+fn is_told_of_log(key: &[u8], value: &[u8]) -> bool {
+    match log_id(key) {
+        Some(id) => value.is_empty() || is_value_of(id, value) || unseal(key, value).is_ok(),
+        None => is_filler(key) && value.is_empty(),
+    }
 }
 
 /// The segments to be read: those that sled sees, and others if they hold something that is needed.

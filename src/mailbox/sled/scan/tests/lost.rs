@@ -100,7 +100,10 @@ fn a_log_without_one_of_its_segments_is_damaged_and_its_queues_are_paused() {
     let (start, end) = (lost.offset as usize, lost.offset as usize + SLED_SEGMENT_BYTES);
     let gone = [&bytes[..start], &bytes[end..]].concat();
     let zeroes = [&bytes[..start], &vec![0; SLED_SEGMENT_BYTES], &bytes[end..]].concat();
-    for bytes in [gone, zeroes] {
+    fs::write(&log, &bytes).unwrap();
+    zero_end(&log, lost.offset);
+    let without_end = fs::read(&log).unwrap();
+    for bytes in [gone, zeroes, without_end] {
         fs::write(&log, bytes).unwrap();
         assert!(matches!(scan(folder.path()).verdict, Verdict::Damaged(_)));
         let check = crate::mailbox::check_store(&folder.path().join("store")).unwrap();
