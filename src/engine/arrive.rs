@@ -20,18 +20,18 @@ impl Engine {
         out: &mut Effects,
     ) {
         let Some(&at) = self.by_id.get(&queue) else { return };
-        if self.stopping || after > self.queue(at).newest_entry {
+        if self.stopping || after > self.queue(at).uncommon.newest_entry {
             return;
         }
         for arrival in arrivals {
             let id = arrival.entry.id;
-            if id <= self.queue(at).newest_entry {
+            if id <= self.queue(at).uncommon.newest_entry {
                 continue;
             }
             if !self.has_room(at, &arrival) {
                 break;
             }
-            self.queue_mut(at).newest_entry = id;
+            self.queue_mut(at).uncommon.change().newest_entry = id;
             let accepted = self.accept(at, arrival.content, Some(Box::new(arrival.entry)), out);
             if accepted.duplicate {
                 out.ops.push(Op::PassEntry { queue, entry: id });

@@ -211,7 +211,7 @@ impl Engine {
         let mut seq = queue.head()?;
         while seq < queue.next_seq {
             let stays = !queue.is_unfinished(seq)
-                || queue.holds.contains_key(&seq)
+                || queue.holds().contains_key(&seq)
                 || match queue.state_of(seq, self.now) {
                     MessageState::Leased | MessageState::Cancelled | MessageState::Done => true,
                     MessageState::Ready | MessageState::Waiting | MessageState::Blocked => false,
@@ -226,8 +226,8 @@ impl Engine {
 
     fn load_to_shed(&mut self, at: QueueIndex, from: Seq, out: &mut Effects) {
         let queue = self.queue_mut(at);
-        if queue.shedding.is_none() {
-            queue.shedding = Some(from);
+        if queue.uncommon.shedding.is_none() {
+            queue.uncommon.change().shedding = Some(from);
             out.effects.push(Effect::Load {
                 queue: queue.record.id,
                 from,
@@ -246,9 +246,10 @@ impl Engine {
         messages: &[StoredMessage],
         out: &mut Effects,
     ) {
-        if self.queue_mut(at).shedding.take_if(|shedding| *shedding == from).is_none() {
+        if self.queue(at).uncommon.shedding != Some(from) {
             return;
         }
+        self.queue_mut(at).uncommon.change().shedding = None;
         let mut goes_on = !messages.is_empty();
         for message in messages {
             // One that stayed when the read began may be the oldest now: it is read first.
@@ -298,7 +299,7 @@ impl Engine {
             }
         };
         let seq = entry.seq;
-        let newest = newest.or_else(|| self.queue(at).records.get(&seq));
+        let newest = newest.or_else(|| self.queue(at).records().get(&seq));
         let content = self.dead(at, &entry, newest, reason.as_str());
         self.append(target_at, content, None, out);
         self.retire_entry(at, entry, Finish::DeadLettered, out);

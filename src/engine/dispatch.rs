@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::model::{AckMode, DeliveryId, Finish, Op, Seq, WorkerId};
 
-use super::lane::Next;
+use super::lane::{Next, Ticket};
 use super::lease::Lease;
 use super::queue::QueueIndex;
 use super::timer::Timer;
@@ -27,8 +27,14 @@ impl Engine {
         }
         loop {
             match self.queue(at).next(self.now) {
-                Next::Wait => return self.unticket(at),
-                Next::Load if self.queue(at).is_loading() => return self.unticket(at),
+                Next::Wait => {
+                    self.unticket(at);
+                    return;
+                }
+                Next::Load if self.queue(at).is_loading() => {
+                    self.unticket(at);
+                    return;
+                }
                 next @ (Next::Deliver(_) | Next::Load) => match self.free_worker(at) {
                     Some(worker) => self.serve(at, worker, next, out),
                     None => {
@@ -66,12 +72,11 @@ impl Engine {
     }
 
     fn serve(&mut self, at: QueueIndex, worker: WorkerId, next: Next, out: &mut Effects) {
-        let turn = self.queue(at).ticket;
-        self.unticket(at);
+        let ticket = self.unticket(at);
         match next {
             Next::Deliver(seq) => self.deliver(at, seq, worker, out),
             Next::Load => {
-                self.queue_mut(at).kept_turn = turn;
+                self.queue_mut(at).ticket = ticket.map_or(Ticket::None, Ticket::Kept);
                 self.load(at, out);
             }
             Next::Wait => {}
@@ -90,14 +95,16 @@ impl Engine {
     }
 
     pub(super) fn ticket(&mut self, at: QueueIndex) {
-        if self.queue(at).ticket.is_some() {
-            return;
-        }
+        let kept = match self.queue(at).ticket {
+            Ticket::Waiting(_) => return,
+            Ticket::Kept(ticket) => Some(ticket),
+            Ticket::None => None,
+        };
         self.next_ticket = self.next_ticket.saturating_add(1);
+        let ticket = kept.unwrap_or(self.next_ticket);
         let Self { queues, workers, .. } = self;
         let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
-        let ticket = queue.kept_turn.take().unwrap_or(self.next_ticket);
-        queue.ticket = Some(ticket);
+        queue.ticket = Ticket::Waiting(ticket);
         for id in &queue.workers {
             if let Some(worker) = workers.get_mut(id) {
                 worker.waiting.insert(ticket, at);
@@ -105,15 +112,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn unticket(&mut self, at: QueueIndex) {
+    /// The queue waits no more; the ticket that it had.
+    pub(super) fn unticket(&mut self, at: QueueIndex) -> Option<u64> {
         let Self { queues, workers, .. } = self;
         let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
-        let Some(ticket) = queue.ticket.take() else { return };
+        let Ticket::Waiting(ticket) = queue.ticket else { return None };
+        queue.ticket = Ticket::None;
         for id in &queue.workers {
             if let Some(worker) = workers.get_mut(id) {
                 worker.waiting.remove(&ticket);
             }
         }
+        Some(ticket)
     }
 
     /// Hands the head to a worker. Its cancelled predecessors can no longer be restored then.
@@ -126,13 +136,14 @@ impl Engine {
         let (queue, budget) = self.queue_and_budget(at);
         let entry = queue.window.get(seq).expect("what may be handed out is in RAM");
         let (content, accepted_at) = (Arc::clone(&entry.content), entry.accepted_at);
-        let attempt = queue.records.get(&seq).map_or(0, |record| record.attempts).saturating_add(1);
+        let attempt =
+            queue.records().get(&seq).map_or(0, |record| record.attempts).saturating_add(1);
         let settings = &queue.record.settings;
         let latest = content.header.max_execution_ms().map(|ms| now.plus_ms(ms.max(1)));
         let deadline = now.plus_ms(settings.lease_ms.max(1));
         let deadline = latest.map_or(deadline, |latest| deadline.min(latest));
         let at_most_once = settings.ack == AckMode::OnDelivery;
-        queue.kept_turn = None;
+        queue.ticket = Ticket::None;
         queue.hand_out(seq, number, budget);
         out.effects.push(Effect::Deliver {
             worker: id,
@@ -206,10 +217,11 @@ impl Engine {
         queue.window.cover_until(queue.floor);
         out.ops.push(Op::Finish { queue: queue.record.id, seq, how });
         match how {
-            Finish::Done => queue.counters.done = queue.counters.done.saturating_add(1),
+            Finish::Done => queue.done = queue.done.saturating_add(1),
             Finish::Cancelled => {}
             Finish::DeadLettered => {
-                queue.counters.dead_lettered = queue.counters.dead_lettered.saturating_add(1);
+                let dead_lettered = &mut queue.uncommon.change().dead_lettered;
+                *dead_lettered = dead_lettered.saturating_add(1);
             }
         }
         record.is_some_and(|record| record.retried)

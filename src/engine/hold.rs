@@ -48,12 +48,12 @@ impl Engine {
         let until = self.now.plus_ms(for_ms.min(limits::MAX_HOLD_MS));
         let now = self.now;
         let queue = self.queue_mut(at);
-        if queue.holds.len() >= MAX_HOLDS && !queue.holds.contains_key(&seq) {
+        if queue.holds().len() >= MAX_HOLDS && !queue.holds().contains_key(&seq) {
             let reason = format!("{MAX_HOLDS} messages of {name} are being edited already");
             return Err(RepairRefusal::Invalid { reason });
         }
         let hold = HoldView { by: actor, until };
-        queue.holds.insert(seq, hold.clone());
+        queue.uncommon.change().holds.insert(seq, hold.clone());
         queue.review(seq, now);
         self.timers.set(until, Timer::HoldOver(at, seq));
         self.touch(at);
@@ -68,7 +68,7 @@ impl Engine {
         seq: Seq,
         actor: &Actor,
     ) -> Result<(), RepairRefusal> {
-        match self.queue(at).holds.get(&seq) {
+        match self.queue(at).holds().get(&seq) {
             Some(hold) if hold.by.name != actor.name && hold.until > self.now => {
                 Err(RepairRefusal::Held { by: hold.by.clone(), until: hold.until })
             }
@@ -80,7 +80,7 @@ impl Engine {
     pub(super) fn release_hold(&mut self, at: QueueIndex, seq: Seq, out: &mut Effects) {
         let now = self.now;
         let queue = self.queue_mut(at);
-        if queue.holds.remove(&seq).is_some() {
+        if queue.uncommon.end_hold(seq) {
             queue.review(seq, now);
             self.touch(at);
             self.offer(at, out);
@@ -89,7 +89,7 @@ impl Engine {
 
     /// The timer of a hold fired; it may have been renewed meanwhile.
     pub(super) fn hold_over(&mut self, at: QueueIndex, seq: Seq, out: &mut Effects) {
-        let over = self.queue(at).holds.get(&seq).is_some_and(|hold| hold.until <= self.now);
+        let over = self.queue(at).holds().get(&seq).is_some_and(|hold| hold.until <= self.now);
         if over {
             self.release_hold(at, seq, out);
         }

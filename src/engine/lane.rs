@@ -9,6 +9,17 @@ use crate::model::Seq;
 #[derive(Debug, Default)]
 pub(super) struct InFlight(BTreeMap<Seq, u64>);
 
+/// A queue's turn among those that wait for a free worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ticket {
+    /// It doesn't wait.
+    None,
+    /// It waits, with this ticket.
+    Waiting(u64),
+    /// It had this ticket before it was loaded for a free worker, and gets it again.
+    Kept(u64),
+}
+
 /// What to do next in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {

@@ -214,13 +214,14 @@ impl Engine {
         let Lease { queue: at, seq, .. } = lease;
         self.workers_changed = true;
         let queue = self.queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
-        queue.counters.failed = queue.counters.failed.saturating_add(1);
+        let failed = &mut queue.uncommon.change().failed;
+        *failed = failed.saturating_add(1);
         if lease.finished {
             self.free_line(&lease);
             self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Failed, error), out);
             return self.offer(at, out);
         }
-        let mut record = queue.records.get(&seq).cloned().unwrap_or_default();
+        let mut record = queue.records().get(&seq).cloned().unwrap_or_default();
         queue.note_order(&mut record, &lease.content.header);
         let attempt = Attempt {
             number: lease.attempt,

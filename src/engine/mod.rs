@@ -41,6 +41,7 @@ mod status;
 pub(crate) mod tests;
 mod timer;
 mod topic;
+mod uncommon;
 mod unreadable;
 mod view;
 mod window;
@@ -190,7 +191,7 @@ impl Engine {
         for backlog in recovered.queues {
             let queue = Queue::recovered(backlog, engine.seed, now);
             let dues: Vec<Timestamp> =
-                queue.records.values().filter_map(|record| record.due).collect();
+                queue.records().values().filter_map(|record| record.due).collect();
             let at = engine.add_queue(queue);
             engine.note_dead_letters(at);
             for due in dues {
@@ -319,11 +320,8 @@ impl Engine {
             worker.heard_at = shifted_back(worker.heard_at, ms);
         }
         for queue in &mut self.queues {
-            for hold in queue.holds.values_mut() {
-                hold.until = shifted_back(hold.until, ms);
-            }
-            for due in queue.records.values_mut().filter_map(|record| record.due.as_mut()) {
-                *due = shifted_back(*due, ms);
+            if let Some(uncommon) = queue.uncommon.there() {
+                uncommon.shift_back(|at| shifted_back(at, ms));
             }
             if let Some(convoy) = &mut queue.convoy {
                 convoy.shift_back(|at| shifted_back(at, ms));

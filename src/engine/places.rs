@@ -6,7 +6,7 @@ use crate::model::Seq;
 
 /// Places as ranges. A queue whose messages end out of order has one range more for each message that stays
 /// behind, however many ended around it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Places {
     /// First place → the place after the last one; ranges neither touch nor overlap.
     ranges: BTreeMap<Seq, Seq>,
@@ -14,6 +14,8 @@ pub(super) struct Places {
 }
 
 impl Places {
+    pub(super) const EMPTY: Self = Self { ranges: BTreeMap::new(), count: 0 };
+
     /// How many places.
     pub(super) fn len(&self) -> u64 {
         self.count
@@ -71,7 +73,7 @@ impl Places {
 
 impl FromIterator<Seq> for Places {
     fn from_iter<T: IntoIterator<Item = Seq>>(places: T) -> Self {
-        let mut set = Self::default();
+        let mut set = Self::EMPTY;
         places.into_iter().for_each(|seq| set.insert(seq));
         set
     }
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn ranges_agree_with_a_plain_set() {
         let mut random = fastrand::Rng::with_seed(5);
-        let (mut places, mut plain) = (Places::default(), BTreeSet::new());
+        let (mut places, mut plain) = (Places::EMPTY, BTreeSet::new());
         for _ in 0..2_000 {
             let seq = Seq(random.u64(1..300));
             places.insert(seq);

@@ -80,7 +80,7 @@ impl Engine {
         let at = self.check_repair(&repair)?;
         let seq = repair.seq;
         let before = self.content_for(at, &repair)?;
-        let record = self.queue(at).records.get(&seq).cloned().unwrap_or_default();
+        let record = self.queue(at).records().get(&seq).cloned().unwrap_or_default();
         let state = self.queue(at).state_of(seq, self.now);
         let change = change(&repair, record, state, &before)?;
         self.check_key(at, &before, change.content.as_deref())?;
@@ -108,7 +108,7 @@ impl Engine {
         self.check_hold(at, repair.seq, &repair.actor)?;
         let current = queue.revision_of(repair.seq);
         if current != repair.expect_revision {
-            let record = queue.records.get(&repair.seq);
+            let record = queue.records().get(&repair.seq);
             return Err(RepairRefusal::Changed {
                 expected: repair.expect_revision,
                 current,
@@ -180,7 +180,7 @@ impl Engine {
         );
         let now = self.now;
         let queue = self.queue_mut(at);
-        queue.holds.remove(&seq);
+        queue.uncommon.end_hold(seq);
         queue.review(seq, now);
         let state = queue.state_of(seq, now);
         if state == MessageState::Cancelled

@@ -101,7 +101,7 @@ impl Engine {
                 MessageState::Ready | MessageState::Leased | MessageState::Waiting => None,
                 MessageState::Blocked => Some(CallEnd {
                     status: CallStatus::Blocked,
-                    error: queue.records.get(&seq).and_then(|record| record.last_error.clone()),
+                    error: queue.records().get(&seq).and_then(|record| record.last_error.clone()),
                     reply: Bytes::new(),
                 }),
                 MessageState::Done | MessageState::Cancelled => Some(cancelled("earlier")),

@@ -80,7 +80,8 @@ impl Engine {
         let id = content.id().clone();
         let name = queue.record.name.clone();
         if let Some(seq) = queue.dedup.find(&id) {
-            queue.counters.duplicates = queue.counters.duplicates.saturating_add(1);
+            let duplicates = &mut queue.uncommon.change().duplicates;
+            *duplicates = duplicates.saturating_add(1);
             return Accepted { id, queue: name, seq, duplicate: true };
         }
         let seq = self.append(at, content, entry, out);

@@ -67,7 +67,7 @@ impl Engine {
         } else {
             MessageState::Done
         };
-        let record = queue.records.get(&seq);
+        let record = queue.records().get(&seq);
         StatusReport {
             id,
             state,

@@ -19,7 +19,7 @@ impl Engine {
         let queue = self.queue(at);
         let Some(entry) = queue.window.get(seq) else { return };
         let id = entry.content.id().clone();
-        let mut record = queue.records.get(&seq).cloned().unwrap_or_default();
+        let mut record = queue.records().get(&seq).cloned().unwrap_or_default();
         match record.state {
             MessageState::Ready | MessageState::Waiting | MessageState::Leased => {
                 record.last_error = Some(error);

@@ -61,7 +61,7 @@ impl Engine {
 
     /// How many there are of what.
     pub fn counts(&self) -> Counts {
-        let blocked = self.queues.iter().filter(|queue| queue.blocked > 0).count();
+        let blocked = self.queues.iter().filter(|queue| queue.uncommon.blocked > 0).count();
         Counts {
             queues: self.queues.len() as u64,
             blocked: blocked as u64,
@@ -80,14 +80,14 @@ impl Engine {
         }
         let lease = queue.in_flight.lease_of(seq).and_then(|number| self.leases.get(&number));
         let state = queue.state_of(seq, self.now);
-        let record = queue.records.get(&seq).cloned();
+        let record = queue.records().get(&seq).cloned();
         Some(MessageOverlay {
             state,
             attempt: self.attempt_of(at, seq),
             undo: undo(state, record.as_ref()),
             record,
             lease: lease.map(|lease| self.lease_view(lease)),
-            hold: queue.holds.get(&seq).cloned(),
+            hold: queue.holds().get(&seq).cloned(),
             behind: queue.behind(seq),
         })
     }
@@ -98,7 +98,7 @@ impl Engine {
         let queue = self.find_queue(name)?;
         let mut page = KeyPage { keys: Vec::new(), unseen: queue.unseen(), next: None };
         let Some(convoy) = queue.convoy.as_deref() else { return Some(page) };
-        for (&seq, record) in queue.records.range(from..) {
+        for (&seq, record) in queue.records().range(from..) {
             let state = queue.state_of(seq, self.now);
             let is_aside = match state {
                 MessageState::Blocked | MessageState::Waiting => true,
@@ -160,7 +160,7 @@ impl Engine {
         let queue = self.queue(at);
         match queue.in_flight.lease_of(seq).and_then(|number| self.leases.get(&number)) {
             Some(lease) => lease.attempt,
-            None => queue.records.get(&seq).map_or(0, |record| record.attempts),
+            None => queue.records().get(&seq).map_or(0, |record| record.attempts),
         }
     }
 
@@ -171,25 +171,25 @@ impl Engine {
     fn view(&self, queue: &Queue) -> QueueView {
         let has_state = |seq, state| queue.state_of(seq, self.now) == state;
         let waiting =
-            queue.records.keys().filter(|&&seq| has_state(seq, MessageState::Waiting)).count();
-        let counters = &queue.counters;
+            queue.records().keys().filter(|&&seq| has_state(seq, MessageState::Waiting)).count();
+        let uncommon = &queue.uncommon;
         QueueView {
             name: queue.record.name.clone(),
             state: queue.state(self.stopping),
             depth: queue.depth(),
             leased: queue.leased(),
             waiting: waiting as u64,
-            blocked: queue.blocked,
+            blocked: uncommon.blocked,
             bytes: queue.bytes,
             oldest_at: queue.oldest_at(),
             head: queue.shown_head().map(|seq| self.head_view(queue, seq)),
             paused: queue.record.paused.as_deref().cloned(),
             workers: queue.workers.len() as u64,
-            accepted: counters.accepted,
-            done: counters.done,
-            failed: counters.failed,
-            duplicates: counters.duplicates,
-            dead_lettered: counters.dead_lettered,
+            accepted: queue.accepted,
+            done: queue.done,
+            failed: uncommon.failed,
+            duplicates: uncommon.duplicates,
+            dead_lettered: uncommon.dead_lettered,
             settings: QueueSettings::clone(&queue.record.settings),
             overrides: queue.record.overrides.clone(),
             unreachable: self.waits_for_redis(queue).map(str::to_owned),
@@ -197,7 +197,7 @@ impl Engine {
     }
 
     fn head_view(&self, queue: &Queue, seq: Seq) -> HeadView {
-        let record = queue.records.get(&seq);
+        let record = queue.records().get(&seq);
         let state = queue.state_of(seq, self.now);
         let attempts = record.map_or(0, |record| record.attempts);
         HeadView {

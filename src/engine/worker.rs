@@ -7,6 +7,7 @@ use crate::model::{
     WorkerState, limits,
 };
 
+use super::lane::Ticket;
 use super::queue::QueueIndex;
 use super::retry::{Failure, clip};
 use super::timer::Timer;
@@ -136,7 +137,7 @@ impl Engine {
         self.touch(at);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.queues.push(at);
-        if let Some(ticket) = ticket {
+        if let Ticket::Waiting(ticket) = ticket {
             worker.waiting.insert(ticket, at);
         }
     }

@@ -27,7 +27,7 @@ impl Queue {
     pub(in crate::engine) fn unseen(&self) -> u64 {
         let from = self.window.end().max(self.floor);
         let places = self.next_seq.0.saturating_sub(from.0);
-        places.saturating_sub(self.finished.count_from(from))
+        places.saturating_sub(self.uncommon.finished.count_from(from))
     }
 
     /// Whether something that was looked at must be read again.
@@ -39,7 +39,7 @@ impl Queue {
     /// Whether so many messages are set aside that nothing more is handed out.
     pub(in crate::engine) fn is_stuck(&self) -> bool {
         self.convoy.as_deref().is_some_and(|convoy| {
-            let blocked = usize::try_from(self.blocked).unwrap_or(usize::MAX);
+            let blocked = usize::try_from(self.uncommon.blocked).unwrap_or(usize::MAX);
             blocked.saturating_add(convoy.due.len()) >= MAX_ASIDE
         })
     }
@@ -98,7 +98,7 @@ impl Queue {
 
     /// Lists the messages of which the store says that they have a priority.
     pub(in crate::engine) fn list_urgent(&mut self, now: Timestamp) {
-        let urgent = self.records.iter().filter(|(_, record)| record.priority > 0);
+        let urgent = self.uncommon.records.iter().filter(|(_, record)| record.priority > 0);
         let urgent: Vec<(Seq, u8)> = urgent.map(|(&seq, record)| (seq, record.priority)).collect();
         let Some(convoy) = self.convoy.as_deref_mut().filter(|convoy| convoy.has_priority) else {
             return;
@@ -166,7 +166,7 @@ impl Queue {
     }
 
     fn may_go(&self, seq: Seq, now: Timestamp) -> bool {
-        !self.holds.contains_key(&seq) && self.state_of(seq, now) == MessageState::Ready
+        !self.uncommon.holds.contains_key(&seq) && self.state_of(seq, now) == MessageState::Ready
     }
 
     /// A worker gets a message. Its lease keeps the content.
@@ -245,7 +245,7 @@ impl Queue {
         now: Timestamp,
         budget: &mut Budget,
     ) {
-        let Some(record) = self.records.get(&seq) else { return };
+        let Some(record) = self.uncommon.records.get(&seq) else { return };
         let (state, due) = (record.state, record.due);
         let Some(convoy) = self.convoy.as_deref_mut() else { return };
         if state == MessageState::Cancelled {
