@@ -11,6 +11,7 @@ mod event_loop;
 mod failure;
 mod handle;
 mod inbound;
+mod loads;
 mod messages;
 mod outbound;
 mod outside;

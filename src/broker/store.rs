@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::committer::{self, MAX_IN_FLIGHT};
+use super::loads::serve_loads;
 use crate::mailbox::{DiskReserve, Mailbox, MailboxError, Room};
 use crate::model::limits::MAX_QUEUES;
 use crate::model::{Batch, Generation, MessageId, Origin, QueueId, Recovered, Seq, StoredMessage};
@@ -91,7 +92,7 @@ pub(super) enum ReadAnswer {
 /// The store as readers find it: empty while it is broken, so that nobody holds on to it.
 pub(super) type Slot = Arc<RwLock<Option<Arc<dyn Mailbox>>>>;
 
-fn current(slot: &Slot) -> Option<Arc<dyn Mailbox>> {
+pub(super) fn current(slot: &Slot) -> Option<Arc<dyn Mailbox>> {
     slot.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
@@ -255,43 +256,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), MailboxE
         path: name.to_owned(),
         source,
     })
-}
-
-fn serve_loads(
-    mut queue: mpsc::Receiver<(Generation, Load)>,
-    slot: &Slot,
-    reply: &mpsc::Sender<StoreReply>,
-) {
-    while let Some((run, load)) = queue.blocking_recv() {
-        // While the store is broken nobody waits for this: a new engine asks anew.
-        let Some(mailbox) = current(slot) else { continue };
-        let answer = read(&*mailbox, load);
-        drop(mailbox);
-        let answer = match answer {
-            Ok(answer) => StoreReply::Read(run, answer),
-            Err(error) => StoreReply::ReadFailed(run, error),
-        };
-        if reply.blocking_send(answer).is_err() {
-            return;
-        }
-    }
-}
-
-fn read(mailbox: &dyn Mailbox, load: Load) -> Result<ReadAnswer, MailboxError> {
-    match load {
-        Load::Messages { queue, from, max_messages, max_bytes } => {
-            let messages = match mailbox.read(queue, from, max_messages, max_bytes) {
-                // The queue waits, and asks again; the store is as sound as before.
-                Err(MailboxError::Unreachable { .. }) => Vec::new(),
-                messages => messages?,
-            };
-            Ok(ReadAnswer::Messages { queue, from, messages })
-        }
-        Load::Find { origin, id, queue } => {
-            let place = mailbox.find(queue, &id)?;
-            Ok(ReadAnswer::Found { origin, id, place })
-        }
-    }
 }
 
 fn serve_reads(queue: &Receiver<ReadJob>, slot: &Slot) {

@@ -145,6 +145,16 @@ impl<M: Mailbox> Mailbox for FaultMailbox<M> {
         self.inner.read(queue, from, max_messages, max_bytes)
     }
 
+    fn read_ahead(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        self.inner.read_ahead(queue, from, max_messages, max_bytes)
+    }
+
     fn content(
         &self,
         queue: QueueId,
@@ -294,6 +304,16 @@ impl Mailbox for Lossy {
         max_bytes: usize,
     ) -> Result<Vec<StoredMessage>, MailboxError> {
         self.store().read(queue, from, max_messages, max_bytes)
+    }
+
+    fn read_ahead(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        self.store().read_ahead(queue, from, max_messages, max_bytes)
     }
 
     fn content(

@@ -65,6 +65,24 @@ pub trait Mailbox: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Vec<StoredMessage>, MailboxError>;
 
+    /// As [`Mailbox::read`], for what is delivered next: it may also end, but with one message at least if there is
+    /// one, where going on would take far longer now than a read from there on does later.
+    fn read_ahead(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        self.read(queue, from, max_messages, max_bytes)
+    }
+
+    /// Whether a read from there on can begin at once. Where something must be opened first it is better to read
+    /// elsewhere before.
+    fn is_near(&self, _queue: QueueId, _from: Seq) -> bool {
+        true
+    }
+
     /// The content of one unfinished message as of `revision`; `None` if it is not there. Fails as
     /// [`MailboxError::Unreadable`] if it is there but damaged or lost.
     fn content(

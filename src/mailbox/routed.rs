@@ -133,12 +133,12 @@ impl Mailbox for RoutedMailbox {
                 is_set_aside && !self.durable.is_unfinished(id, seq)
             },
         );
-        let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
-        for backlog in &mut recovered.queues {
-            let home = self.adopt(backlog);
-            homes.insert(backlog.record.id, home);
+        // At once: put in one by one in order, the map's nodes would stay half empty.
+        let homes = recovered.queues.iter_mut().map(|backlog| {
             self.journal_bound().know(&backlog.record.name, backlog.record.id);
-        }
+            (backlog.record.id, self.adopt(backlog))
+        });
+        *self.homes.write().unwrap_or_else(PoisonError::into_inner) = homes.collect();
         Ok(recovered)
     }
 
@@ -184,6 +184,24 @@ impl Mailbox for RoutedMailbox {
         } else {
             self.durable.read(queue, from, max_messages, max_bytes)
         }
+    }
+
+    fn read_ahead(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        if self.uses_memory(queue) {
+            self.read_both(queue, from, max_messages, max_bytes)
+        } else {
+            self.durable.read_ahead(queue, from, max_messages, max_bytes)
+        }
+    }
+
+    fn is_near(&self, queue: QueueId, from: Seq) -> bool {
+        self.uses_memory(queue) || self.durable.is_near(queue, from)
     }
 
     fn content(

@@ -170,6 +170,21 @@ impl<L: Mailbox> Mailbox for RedisMailbox<L> {
         self.fill(queue, messages, max_bytes)
     }
 
+    fn read_ahead(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        let messages = self.local.read_ahead(queue, from, max_messages, max_bytes)?;
+        self.fill(queue, messages, max_bytes)
+    }
+
+    fn is_near(&self, queue: QueueId, from: Seq) -> bool {
+        self.local.is_near(queue, from)
+    }
+
     fn content(
         &self,
         queue: QueueId,

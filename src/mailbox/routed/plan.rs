@@ -17,7 +17,7 @@ pub(super) enum Keeping {
     /// In RAM.
     Memory,
     /// In RAM while nothing waits in the durable part and fewer than so many in RAM.
-    Mixed { messages: u64 },
+    Mixed { messages: u32 },
     /// In the durable part.
     Durable,
 }
@@ -26,7 +26,9 @@ impl Keeping {
     pub(super) fn of(settings: &QueueSettings) -> Self {
         match settings.mailbox {
             MailboxKind::Memory => Self::Memory,
-            MailboxKind::Mixed => Self::Mixed { messages: settings.memory_messages },
+            MailboxKind::Mixed => Self::Mixed {
+                messages: u32::try_from(settings.memory_messages).unwrap_or(u32::MAX),
+            },
             MailboxKind::File | MailboxKind::Redis => Self::Durable,
         }
     }
@@ -76,7 +78,7 @@ impl Touched {
             Keeping::Durable => false,
             Keeping::Mixed { messages } => {
                 self.home.durable == 0
-                    && self.ram.messages < messages
+                    && self.ram.messages < u64::from(messages)
                     && self.ram.bytes.saturating_add(size) <= DEFAULT_MEMORY_BYTES
             }
         }

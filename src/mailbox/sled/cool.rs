@@ -23,14 +23,16 @@ const READS: usize = 24;
 /// Keys of one step: about a millisecond.
 const KEYS_A_STEP: usize = 32;
 /// It is done again when so many bytes have been written: then it takes a few percent of the time that they took.
-const AFTER_BYTES: u64 = 24 * 1024 * 1024;
+pub(super) const AFTER_BYTES: u64 = 24 * 1024 * 1024;
+/// The same when there is nothing else to do.
+pub(super) const AT_REST_BYTES: u64 = 1024 * 1024;
 
 impl SledMailbox {
-    /// One step; `true` if there is more to do.
-    pub(super) fn cool_step(&self) -> Result<bool, MailboxError> {
+    /// One step, if `after` bytes have been written; `true` if there is more to do.
+    pub(super) fn cool_step(&self, after: u64) -> Result<bool, MailboxError> {
         let generation = self.store.active().generation;
         let from = self.cooling.load(Ordering::Relaxed);
-        if from == 0 && !generation.is_warm(AFTER_BYTES) {
+        if from == 0 && !generation.is_warm(after) {
             return Ok(false);
         }
         let mut keys = self.index().far_keys(from);
@@ -86,8 +88,10 @@ mod tests {
             let ops = messages.map(|seq| append(QueueId(1), seq, vec![0; 80_000]));
             mailbox.append(&batch(ops)).unwrap();
         };
-        let steps =
-            || std::iter::repeat_with(|| mailbox.cool_step().unwrap()).position(|more| !more);
+        let steps = || {
+            std::iter::repeat_with(|| mailbox.cool_step(AFTER_BYTES).unwrap())
+                .position(|more| !more)
+        };
         let few = (1..MIN_KEYS as u32).map(|queue| put_queue(QueueId(queue), 1));
         mailbox.append(&batch(few)).unwrap();
         write(1..330);

@@ -51,12 +51,15 @@ impl Store {
 pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     let mut index = Index { generations: store.generations(), ..Index::default() };
     let mut shared = SharedSettings::default();
+    let mut queues = Vec::new();
     store.each(b'q', |key, value| {
         let mut record: QueueRecord = decode(key, &value)?;
         record.settings = shared.share(record.settings);
-        index.queues.insert(record.id, Box::new(Queue::new(record)));
+        queues.push((record.id, Box::new(Queue::new(record))));
         Ok(())
     })?;
+    // At once: put in one by one in order, the map's nodes would stay half empty.
+    index.queues = queues.into_iter().collect();
     store.each(b'f', |key, value| {
         let mut reader = Reader::new(unseal(key, &value)?);
         let queue = known(&mut index, queue_of(key)?)?;

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::SledMailbox;
+use super::cool::{AFTER_BYTES, AT_REST_BYTES};
 use super::keeper::Job;
 use super::layout::{directory_key, ids_key};
 use super::rotate::Step;
@@ -35,9 +36,21 @@ impl SledMailbox {
             Step::More | Step::Rotated(_) => true,
             Step::Idle | Step::Waiting => false,
         });
+        let has_more = has_more || has_removed || has_deleted;
+        let rests = self.rests(has_more || waits);
         // Also while `state` is copied: with many segments that takes as long as writing dozens of MB.
-        let is_warm = self.cool_step()?;
-        Ok(has_more || has_removed || has_deleted || is_warm)
+        let is_warm = self.cool_step(if rests { AT_REST_BYTES } else { AFTER_BYTES })?;
+        if rests && self.store.sealed.mark_read() {
+            self.store.keeper.ask(Job::CloseSurplus);
+        }
+        Ok(has_more || is_warm)
+    }
+
+    /// Whether there was nothing to do, and nothing was written since that was so the last time: half a second ago, or
+    /// whenever upkeep is called where there is nothing to do.
+    fn rests(&self, is_busy: bool) -> bool {
+        let written = if is_busy { u64::MAX } else { self.store.active().generation.written() };
+        self.rested.swap(written, Ordering::Relaxed) == written && !is_busy
     }
 
     /// Removes directories and ids that no queue needs. Nothing of it must be durable: after a crash it is

@@ -57,6 +57,7 @@ use self::commit::LogEnd;
 use self::compact::Compactor;
 use self::index::Index;
 use self::keeper::Job;
+use self::read::Reach;
 use self::store::Store;
 use super::check::check;
 use super::{Durable, Elsewhere, JournalFilter, Mailbox, MailboxError};
@@ -122,6 +123,8 @@ pub struct SledMailbox {
     compactor: Mutex<Compactor>,
     /// The next queue or segment whose key is read to cool sled's cache; 0: that is not under way.
     cooling: AtomicU64,
+    /// What had been written of the active generation when upkeep last found nothing to do, in bytes.
+    rested: AtomicU64,
     /// Upkeep goes on once a thread of the store's has done its part.
     is_waiting: AtomicBool,
     store: Store,
@@ -153,7 +156,9 @@ impl SledMailbox {
         store.sync()?;
         let (cache, is_waiting) = (SegmentCache::default(), AtomicBool::new(false));
         let (compactor, cooling) = Default::default();
-        let mailbox = Self { index, log_end, cache, run, compactor, cooling, is_waiting, store };
+        let rested = AtomicU64::new(u64::MAX);
+        let mailbox =
+            Self { index, log_end, cache, run, compactor, cooling, rested, is_waiting, store };
         mailbox.open_heads();
         Ok(mailbox)
     }
@@ -252,7 +257,21 @@ impl Mailbox for SledMailbox {
         max_messages: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredMessage>, MailboxError> {
-        self.read_messages(queue, from, max_messages, max_bytes)
+        self.read_messages(queue, from, max_messages, max_bytes, Reach::All)
+    }
+
+    fn read_ahead(
+        &self,
+        queue: QueueId,
+        from: Seq,
+        max_messages: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredMessage>, MailboxError> {
+        self.read_messages(queue, from, max_messages, max_bytes, Reach::Open)
+    }
+
+    fn is_near(&self, queue: QueueId, from: Seq) -> bool {
+        self.starts_near(queue, from)
     }
 
     fn content(

@@ -27,6 +27,15 @@ struct Found {
     record: Option<u32>,
 }
 
+/// How far a read goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    All,
+    /// Up to the next generation that isn't open. Many queues that were filled together have each some messages in
+    /// each of many generations: to open one after the other for each queue takes far longer than reading.
+    Open,
+}
+
 impl SledMailbox {
     pub(super) fn read_messages(
         &self,
@@ -34,6 +43,7 @@ impl SledMailbox {
         from: Seq,
         max_messages: usize,
         max_bytes: usize,
+        reach: Reach,
     ) -> Result<Vec<StoredMessage>, MailboxError> {
         let mut messages: Vec<StoredMessage> = Vec::new();
         let mut bytes = 0;
@@ -43,6 +53,10 @@ impl SledMailbox {
             let Some(last) = found.last() else { break };
             from = last.seq.next();
             for found in found {
+                let is_far = reach == Reach::Open && !self.store.is_open(found.segment);
+                if is_far && !messages.is_empty() {
+                    return Ok(messages);
+                }
                 // Finished since it was looked up: it is not there any more.
                 let Some(message) = self.message(queue, found)? else { continue };
                 bytes += message.content.size_bytes();
@@ -53,6 +67,12 @@ impl SledMailbox {
             }
         }
         Ok(messages)
+    }
+
+    /// Is the first message from place `from` on in a generation that is open?
+    pub(super) fn starts_near(&self, queue: QueueId, from: Seq) -> bool {
+        let first = self.unfinished(queue, from, 1);
+        first.first().is_none_or(|found| self.store.is_open(found.segment))
     }
 
     fn unfinished(&self, queue: QueueId, from: Seq, max: usize) -> Vec<Found> {

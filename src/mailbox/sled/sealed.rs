@@ -13,6 +13,8 @@ use crate::mailbox::MailboxError;
 /// A generation of which so many bytes have been read is opened anew: sled's cache holds nearly all of them.
 /// Mostly a generation has no more, and is read once.
 const MAX_READ_BYTES: u64 = 32 * 1024 * 1024;
+/// The same when there is nothing else to do.
+const MAX_READ_BYTES_AT_REST: u64 = 1024 * 1024;
 
 /// What sled wrote for a byte of `state` that was copied into a generation, at most, about; more than this part of its
 /// file it hardly is.
@@ -58,8 +60,9 @@ struct Slot {
     last_commit: u64,
     /// Copies of it that are being made.
     pins: u32,
-    /// Opening it next time would read all of its log: it was written since it was last opened.
-    is_unread: bool,
+    /// It is to be opened anew: it was written since it was last opened, so that opening it next time would read all of
+    /// its log; or it was read, and nobody reads it now.
+    is_stale: bool,
     database: Database,
 }
 
@@ -93,7 +96,7 @@ impl Sealed {
                 copied: entry.copied,
                 last_commit,
                 pins: 0,
-                is_unread: false,
+                is_stale: false,
                 database: Database::Closed,
             };
             (entry.first_id, slot)
@@ -128,7 +131,7 @@ impl Sealed {
             copied: entry.copied,
             last_commit,
             pins: 0,
-            is_unread: true,
+            is_stale: true,
             database: Database::Open { generation, used: slots.clock },
         };
         slots.by_first_id.insert(entry.first_id, slot);
@@ -195,11 +198,11 @@ impl Sealed {
         self.slots().by_first_id.get(&first_id).is_some_and(|slot| slot.pins > 0)
     }
 
-    /// Can the generation with this first id be read at once?
-    pub(super) fn is_open(&self, first_id: u64) -> bool {
+    /// Can the generation that has log id `id` be read at once?
+    pub(super) fn is_open(&self, id: u64) -> bool {
         let slots = self.slots();
-        let slot = slots.by_first_id.get(&first_id);
-        slot.is_some_and(|slot| matches!(slot.database, Database::Open { .. }))
+        let slot = slots.by_first_id.range(..=id).next_back();
+        slot.is_some_and(|(_, slot)| matches!(slot.database, Database::Open { .. }))
     }
 
     /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first.
@@ -224,6 +227,22 @@ impl Sealed {
     pub(super) fn has_surplus(&self) -> bool {
         let slots = self.slots();
         slots.open() > self.max_open || slots.by_first_id.values().any(Slot::is_full)
+    }
+
+    /// Nothing was written for a while: what was read before need not stay in sled's cache. `true` if some of it is to
+    /// be opened anew for that.
+    pub(super) fn mark_read(&self) -> bool {
+        let mut slots = self.slots();
+        let mut found = false;
+        for slot in slots.by_first_id.values_mut() {
+            if let Database::Open { generation, .. } = &slot.database
+                && generation.bytes_read() > MAX_READ_BYTES_AT_REST
+            {
+                slot.is_stale = true;
+                found = true;
+            }
+        }
+        found
     }
 
     /// Closes what is open in excess and in nobody's hands, least recently used first. One that was written
@@ -254,7 +273,7 @@ impl Sealed {
         let mut slots = self.slots();
         let used = slots.clock;
         if let Some(slot) = slots.by_first_id.get_mut(&first_id) {
-            slot.is_unread = false;
+            slot.is_stale = false;
             slot.database = match kept {
                 Some(generation) => Database::Open { generation: Arc::new(generation), used },
                 None => Database::Closed,
@@ -328,7 +347,7 @@ impl Slot {
         match &self.database {
             Database::Open { generation, .. } => {
                 let is_read = generation.bytes_read() > MAX_READ_BYTES;
-                self.pins == 0 && (self.is_unread || is_read)
+                self.pins == 0 && (self.is_stale || is_read)
             }
             Database::Closed | Database::Busy => false,
         }

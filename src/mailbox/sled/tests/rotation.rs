@@ -69,6 +69,30 @@ fn what_is_in_sealed_generations_is_read_found_and_recovered() {
 }
 
 #[test]
+fn reading_ahead_opens_one_generation_and_goes_on_in_those_that_are_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_small(folder.path());
+    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
+    fill(&mailbox, 1..1_001);
+    mailbox.sync().unwrap();
+    drop(mailbox);
+    let mailbox = open_small(folder.path());
+    let first_ids: Vec<u64> = mailbox.index().generations.keys().copied().collect();
+    let second = {
+        let index = mailbox.index();
+        let mut runs = index.queues[&Q].runs.iter();
+        runs.find(|run| run.segment >= first_ids[2]).unwrap().first
+    };
+    assert!(!mailbox.is_near(Q, Seq(second)));
+    let page = mailbox.read_ahead(Q, Seq(second), 1_000, usize::MAX).unwrap();
+    assert!(mailbox.is_near(Q, Seq(second)));
+    let open = first_ids.iter().filter(|&&id| mailbox.store.is_open(id)).count();
+    assert!(page.len() > 20 && page.len() < 500, "{} messages", page.len());
+    assert!(open <= 3, "{open} of {} generations are open", first_ids.len());
+    assert_eq!(places(&mailbox, Q).len(), 1_000);
+}
+
+#[test]
 pub(super) fn generations_without_any_needed_message_are_deleted_with_their_folders() {
     let folder = tempfile::tempdir().unwrap();
     let mailbox = open_small(folder.path());
