@@ -114,5 +114,6 @@ fn content(seq: Seq, payload: &Bytes) -> Arc<Content> {
     let id = || MessageId::new("-").expect("a dash is an id");
     let map = parse_object(format!("{{\"id\":\"b{seq}\"}}").as_bytes()).expect("it is JSON");
     let header = Header::from_map(map, id).expect("an id is a whole header");
-    Arc::new(Content { header, payload: payload.clone() })
+    // Its own bytes: the store writes a payload that messages share once for all of them.
+    Arc::new(Content { header, payload: Bytes::copy_from_slice(payload) })
 }
