@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two attempts to reach a broker that starts: how exactly its opening time is known.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// A broker that took no more processor time than `RESTING_TIME` in each of two such spans, one after the other, rests.
+const REST_SPAN: Duration = Duration::from_secs(1);
+const RESTING_TIME: Duration = Duration::from_millis(20);
+
 /// The configuration's name in the folder of a broker of our own.
 const CONFIG: &str = "mubroker.toml";
 
@@ -160,6 +164,27 @@ impl Host {
     /// What the broker's process has used so far.
     pub(super) fn usage(&self) -> Result<Usage, BenchError> {
         usage(self.pid).map_err(|source| BenchError::io("/proc of the broker", source))
+    }
+
+    /// The same once the broker rests: its store may have something to tidy up, and gives memory back then.
+    pub(super) async fn usage_at_rest(&self) -> Result<Usage, BenchError> {
+        let began = Instant::now();
+        let (mut before, mut spans) = (self.usage()?, 0);
+        loop {
+            sleep(REST_SPAN).await;
+            let usage = self.usage()?;
+            spans =
+                if usage.cpu.saturating_sub(before.cpu) <= RESTING_TIME { spans + 1 } else { 0 };
+            if spans == 2 {
+                return Ok(usage);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(BenchError::Unexpected {
+                    what: "a broker that never rests".to_owned(),
+                });
+            }
+            before = usage;
+        }
     }
 }
 

@@ -118,13 +118,13 @@ async fn queues(
 ) -> Result<(), BenchError> {
     let count = plan.sizes.make_queues();
     let mut host = Host::start(at).await?;
-    let empty = host.usage()?.rss;
+    let empty = host.usage_at_rest().await?.rss;
     let names = usize::try_from(count).expect("the argument's bound is far below");
     let mut load = Load::new(plan, &host.clients, "bench.many", names).await?;
     let row = watched(&host, load.fill("queues: made", WINDOW, count)).await?;
     figures.push(Figure::new("queues made a second", row.per_second, "", Bar::AtLeast(5_000.0)));
     rows.push(row);
-    let each = per_queue(empty, host.usage()?.rss, count);
+    let each = per_queue(empty, host.usage_at_rest().await?.rss, count);
     figures.push(Figure::new(
         "memory of a queue, its message waiting",
         each,
@@ -139,11 +139,11 @@ async fn queues(
         return Err(BenchError::Unexpected { what: format!("{} queues of {count}", found.len()) });
     }
     figures.push(Figure::new("queues: listing all", seconds, "s", Bar::Below(5.0)));
-    let each = per_queue(empty, host.usage()?.rss, count);
+    let each = per_queue(empty, host.usage_at_rest().await?.rss, count);
     figures.push(Figure::new("memory of a queue after a list", each, "bytes", Bar::Below(1_000.0)));
     let opening = host.restart().await?.as_secs_f64();
     figures.push(Figure::new("queues: opening the store", opening, "s", Bar::Below(3.0)));
-    let each = per_queue(empty, host.usage()?.rss, count);
+    let each = per_queue(empty, host.usage_at_rest().await?.rss, count);
     figures.push(Figure::new(
         "memory of a queue after a restart",
         each,
