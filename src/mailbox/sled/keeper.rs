@@ -1,9 +1,11 @@
 //! A thread for what takes long: making, opening, closing and deleting generations.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use super::manifest::folder_name;
 use super::sealed::{Removed, Sealed};
 use crate::mailbox::MailboxError;
 
-/// Jobs that may wait. One that finds no room is asked for again.
+/// Jobs that may wait. One that finds no room is asked for again; deletions wait in [`Keeper::ask_surely`]'s list.
 const MAX_JOBS: usize = 64;
 
 /// How often it is looked whether readers have let go of a generation that is to be deleted: a read takes a
@@ -54,6 +56,10 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Keeper {
     jobs: Option<SyncSender<Job>>,
+    /// Jobs that found no room and must not be lost.
+    late: Mutex<VecDeque<Job>>,
+    /// [`Job::CloseSurplus`] waits already.
+    closes: Arc<AtomicBool>,
     next: Arc<Outcome>,
     thread: Option<JoinHandle<()>>,
 }
@@ -66,17 +72,20 @@ impl Keeper {
     ) -> Result<Self, MailboxError> {
         let (jobs, queue) = sync_channel(MAX_JOBS);
         let next = Arc::new(Outcome::default());
+        let closes = Arc::new(AtomicBool::new(false));
         let keeping = Keeping {
             store: store.to_owned(),
             cache_bytes,
             sealed: Arc::clone(sealed),
             next: Arc::clone(&next),
+            closes: Arc::clone(&closes),
         };
         let thread = std::thread::Builder::new()
             .name("store-keep".to_owned())
             .spawn(move || keeping.run(&queue))
             .map_err(|source| io_error("starting a thread", store, source))?;
-        Ok(Self { jobs: Some(jobs), next, thread: Some(thread) })
+        let late = Mutex::default();
+        Ok(Self { jobs: Some(jobs), late, closes, next, thread: Some(thread) })
     }
 
     /// Asks for a job; `false` if too many wait.
@@ -84,8 +93,40 @@ impl Keeper {
         self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
     }
 
+    /// Asks for a job that must be done: without room for it [`Keeper::ask_late`] asks again.
+    pub(super) fn ask_surely(&self, job: Job) {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+        self.ask_late();
+    }
+
+    /// Asks for what found no room before, as far as there is some; `true` if all of it is asked for.
+    pub(super) fn ask_late(&self) -> bool {
+        let Some(jobs) = &self.jobs else { return false };
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(job) = late.pop_front() {
+            if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
+                jobs.try_send(job)
+            {
+                late.push_front(job);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks that what is open in excess be closed, unless that waits already: each read of such a generation asks.
+    pub(super) fn ask_to_close(&self) {
+        if !self.closes.swap(true, Ordering::AcqRel) && !self.ask(Job::CloseSurplus) {
+            self.closes.store(false, Ordering::Release);
+        }
+    }
+
     /// Asks for a job whose outcome [`Keeper::take_next`] gives.
     pub(super) fn ask_next(&self, job: Job) -> bool {
+        // A folder of the same name may have to go before.
+        if !self.ask_late() {
+            return false;
+        }
         self.next.set(Next::Working);
         let is_taken = self.ask(job);
         if !is_taken {
@@ -150,6 +191,7 @@ struct Keeping {
     cache_bytes: u64,
     sealed: Arc<Sealed>,
     next: Arc<Outcome>,
+    closes: Arc<AtomicBool>,
 }
 
 impl Keeping {
@@ -170,7 +212,7 @@ impl Keeping {
                         tracing::warn!(%error, "a part of the store can't be opened");
                     }
                 }
-                Job::CloseSurplus => {}
+                Job::CloseSurplus => self.closes.store(false, Ordering::Release),
                 Job::Delete(removed) => delete(removed),
                 Job::DeleteSealed(first_id) => {
                     if let Some(removed) = self.sealed.remove(first_id) {
@@ -210,5 +252,50 @@ fn delete(Removed { folder, generation }: Removed) {
     }
     if let Err(error) = remove_folder(&folder) {
         tracing::warn!(%error, "it is deleted when the store is opened again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SledOptions;
+    use super::super::manifest::Manifest;
+    use super::*;
+
+    fn start(store: &Path) -> Keeper {
+        let manifest = Manifest::first(folder_name(1));
+        let sealed = Sealed::new(store, &SledOptions::default(), &manifest);
+        Keeper::start(store, 1 << 20, &Arc::new(sealed)).unwrap()
+    }
+
+    #[test]
+    fn a_deletion_that_finds_no_room_is_done_later() {
+        let store = tempfile::tempdir().unwrap();
+        let keeper = start(store.path());
+        let folder = |name| store.path().join(name);
+        let held = Generation::open(folder("gen-1"), 1, 1 << 20).map(Arc::new).unwrap();
+        let generation = Some(Arc::clone(&held));
+        // The thread waits for a reader, and meanwhile all room is taken.
+        keeper.ask_surely(Job::Delete(Removed { folder: folder("gen-1"), generation }));
+        while keeper.ask(Job::CloseSurplus) {}
+        fs::create_dir(folder("gen-2")).unwrap();
+        keeper.ask_surely(Job::Delete(Removed { folder: folder("gen-2"), generation: None }));
+        drop(held);
+        while folder("gen-2").exists() {
+            keeper.ask_late();
+            std::thread::yield_now();
+        }
+        assert!(!folder("gen-1").exists());
+    }
+
+    #[test]
+    fn that_too_much_is_open_is_asked_for_once() {
+        let store = tempfile::tempdir().unwrap();
+        let keeper = start(store.path());
+        let held = Generation::open(store.path().join("gen-1"), 1, 1 << 20).map(Arc::new).unwrap();
+        let (folder, generation) = (store.path().join("gen-1"), Some(Arc::clone(&held)));
+        keeper.ask_surely(Job::Delete(Removed { folder, generation }));
+        (0..10 * MAX_JOBS).for_each(|_| keeper.ask_to_close());
+        assert!(keeper.ask(Job::CloseSurplus), "there is room");
+        drop(held);
     }
 }

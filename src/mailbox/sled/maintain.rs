@@ -15,6 +15,7 @@ const MAX_DIRECTORIES_A_STEP: usize = 64;
 impl SledMailbox {
     /// One step of a few milliseconds; `true` if there is more to do at once.
     pub(super) fn maintain_step(&self) -> Result<bool, MailboxError> {
+        self.store.keeper.ask_late();
         let mut compactor = self.compactor();
         let mut log_end = self.log_end();
         let step = self.store.rotate_step(&mut log_end)?;
@@ -41,7 +42,7 @@ impl SledMailbox {
         // Also while `state` is copied: with many segments that takes as long as writing dozens of MB.
         let is_warm = self.cool_step(if rests { AT_REST_BYTES } else { AFTER_BYTES })?;
         if rests && self.store.sealed.mark_read() {
-            self.store.keeper.ask(Job::CloseSurplus);
+            self.store.keeper.ask_to_close();
         }
         Ok(has_more || is_warm)
     }
@@ -111,8 +112,7 @@ impl SledMailbox {
         drop(manifest);
         for first_id in unneeded {
             self.index_mut().generations.remove(&first_id);
-            // Without room for the job it goes when the store is opened again.
-            self.store.keeper.ask(Job::DeleteSealed(first_id));
+            self.store.keeper.ask_surely(Job::DeleteSealed(first_id));
         }
         Ok(true)
     }

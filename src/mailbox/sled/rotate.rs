@@ -192,7 +192,7 @@ impl Store {
 
     fn delete_next(&self, next: Arc<Generation>) {
         let folder = self.path.join(folder_name(self.next_number()));
-        self.keeper.ask(Job::Delete(Removed { folder, generation: Some(next) }));
+        self.keeper.ask_surely(Job::Delete(Removed { folder, generation: Some(next) }));
     }
 
     fn try_later(&self) -> (Rotation, Step) {
@@ -261,7 +261,7 @@ impl Store {
         self.sealed.add(&sealed, last_commit, old);
         self.set_active(Active { first_id, generation: copy.next, bytes_before: 0 });
         if self.sealed.has_surplus() {
-            self.keeper.ask(Job::CloseSurplus);
+            self.keeper.ask_to_close();
         }
         log_end.next_id = first_id;
         log_end.reserved = first_id;

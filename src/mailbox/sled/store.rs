@@ -153,7 +153,7 @@ impl Store {
         for name in folder::folders(&self.path)? {
             if !manifest.generations.iter().any(|entry| entry.folder == name) {
                 let folder = self.path.join(name);
-                self.keeper.ask(Job::Delete(Removed { folder, generation: None }));
+                self.keeper.ask_surely(Job::Delete(Removed { folder, generation: None }));
             }
         }
         Ok(())
@@ -191,7 +191,7 @@ impl Store {
         }
         let generation = self.sealed.get(id)?;
         if self.sealed.has_surplus() {
-            self.keeper.ask(Job::CloseSurplus);
+            self.keeper.ask_to_close();
         }
         Ok(generation)
     }
