@@ -7,6 +7,7 @@ mod conformance;
 mod durable;
 #[cfg(test)]
 pub(crate) mod fault;
+mod leb128;
 mod memory;
 mod redis;
 mod reserve;

@@ -1,5 +1,6 @@
 //! How far a queue and its stream have come, as the local store keeps it in each commit that changes it.
 
+use crate::mailbox::leb128::{put_number, take_number};
 use crate::model::{Generation, Seq, StreamId};
 
 /// The form below, and the one before, which didn't know of runs; others are not read.
@@ -146,15 +147,15 @@ impl Mark {
         let doubt =
             Doubt { generation: Generation(generation), first: Seq(first), last: Seq(last) };
         let (own_run, former) = match form {
-            FORM => (Generation(take_number(&mut rest)?), take_former(&mut rest)?),
+            FORM => (Generation(take_number(&mut rest).ok()?), take_former(&mut rest)?),
             FORM_WITHOUT_RUNS => (Generation(0), Vec::new()),
             _ => return None,
         };
         let mut removals = Vec::new();
         let mut ms = 0u64;
         while !rest.is_empty() {
-            ms = ms.wrapping_add(take_number(&mut rest)?);
-            removals.push(StreamId { ms, number: take_number(&mut rest)? });
+            ms = ms.wrapping_add(take_number(&mut rest).ok()?);
+            removals.push(StreamId { ms, number: take_number(&mut rest).ok()? });
         }
         Some(Self {
             key,
@@ -170,10 +171,11 @@ impl Mark {
 }
 
 fn take_former(bytes: &mut &[u8]) -> Option<Vec<Former>> {
-    let count = usize::try_from(take_number(bytes)?).ok().filter(|&count| count <= MAX_FORMER)?;
+    let count =
+        usize::try_from(take_number(bytes).ok()?).ok().filter(|&count| count <= MAX_FORMER)?;
     let mut former = Vec::with_capacity(count);
     for _ in 0..count {
-        let run = Generation(take_number(bytes)?);
+        let run = Generation(take_number(bytes).ok()?);
         let own = take_id(bytes)?;
         former.push(Former { run, own, until: take_id(bytes)? });
     }
@@ -181,29 +183,7 @@ fn take_former(bytes: &mut &[u8]) -> Option<Vec<Former>> {
 }
 
 fn take_id(bytes: &mut &[u8]) -> Option<StreamId> {
-    Some(StreamId { ms: take_number(bytes)?, number: take_number(bytes)? })
-}
-
-/// LEB128.
-fn put_number(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-fn take_number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut n = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        n |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(n);
-        }
-    }
-    None
+    Some(StreamId { ms: take_number(bytes).ok()?, number: take_number(bytes).ok()? })
 }
 
 #[cfg(test)]

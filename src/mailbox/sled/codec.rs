@@ -1,5 +1,8 @@
 //! Numbers, strings and checksums as bytes.
 
+pub(super) use crate::mailbox::leb128::put_number;
+use crate::mailbox::leb128::{NoNumber, take_number};
+
 /// Bytes that are not what was written; says where and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Corrupt(pub(super) String);
@@ -8,15 +11,6 @@ pub(super) type Decoded<T> = Result<T, Corrupt>;
 
 /// Length of a checksum in bytes.
 pub(super) const CHECKSUM_BYTES: usize = 4;
-
-/// Appends `n` in LEB128: seven bits a byte, the lowest first.
-pub(super) fn put_number(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
 
 /// Appends how `now` differs from `before`, which becomes it. A small difference is a small number, whatever its
 /// sign (ZigZag).
@@ -88,15 +82,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&mut self) -> Decoded<u64> {
-        let mut n = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            n |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(n);
-            }
-        }
-        Err(Corrupt("a number has more than 64 bits".to_owned()))
+        take_number(&mut self.rest).map_err(|error| match error {
+            NoNumber::CutOff => cut_off(),
+            NoNumber::TooLong => Corrupt("a number has more than 64 bits".to_owned()),
+        })
     }
 
     /// What [`put_difference`] wrote.
