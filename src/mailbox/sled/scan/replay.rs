@@ -347,8 +347,10 @@ impl Replay {
 /// The number of the commit that a value makes whole, and of the newest that was synced before it.
 fn commit_of(key: &[u8], value: &[u8]) -> Option<(u64, u64)> {
     // In a change it is without its page's prefix.
-    if CHANGES.ends_with(key) && unseal(CHANGES, value).is_ok() {
-        let mut reader = Reader::new(unseal(CHANGES, value).ok()?);
+    if CHANGES.ends_with(key)
+        && let Ok(body) = unseal(CHANGES, value)
+    {
+        let mut reader = Reader::new(body);
         let commit = reader.number().ok()?;
         return Some((commit, synced_before(reader.take(reader.left()).ok()?)));
     }
