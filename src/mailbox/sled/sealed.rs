@@ -48,16 +48,22 @@ struct Slots {
     clock: u64,
 }
 
+/// What opening a generation needs.
+#[derive(Debug, Clone)]
+struct Place {
+    folder: PathBuf,
+    number: u64,
+    /// The newest commit that it must hold; 0: that is not known.
+    last_commit: u64,
+}
+
 #[derive(Debug)]
 struct Slot {
-    number: u64,
-    folder: PathBuf,
+    place: Place,
     /// The length of its file.
     bytes: u64,
     /// Bytes of `state` that it began with.
     copied: u64,
-    /// The newest commit that it must hold; 0: that is not known.
-    last_commit: u64,
     /// Copies of it that are being made.
     pins: u32,
     /// It is to be opened anew: it was written since it was last opened, so that opening it next time would read all of
@@ -88,13 +94,11 @@ pub(super) struct Removed {
 impl Sealed {
     pub(super) fn new(store: &Path, options: &SledOptions, manifest: &Manifest) -> Self {
         let slots = manifest.sealed().map(|(entry, last_commit)| {
-            let folder = store.join(&entry.folder);
+            let place = Place::of(store, entry, last_commit);
             let slot = Slot {
-                number: entry.number,
-                bytes: file_bytes(&folder),
-                folder,
+                bytes: file_bytes(&place.folder),
+                place,
                 copied: entry.copied,
-                last_commit,
                 pins: 0,
                 is_stale: false,
                 database: Database::Closed,
@@ -125,11 +129,9 @@ impl Sealed {
         let mut slots = self.slots();
         slots.clock += 1;
         let slot = Slot {
-            number: entry.number,
-            folder: self.store.join(&entry.folder),
+            place: Place::of(&self.store, entry, last_commit),
             bytes: generation.file_bytes(),
             copied: entry.copied,
-            last_commit,
             pins: 0,
             is_stale: true,
             database: Database::Open { generation, used: slots.clock },
@@ -140,7 +142,7 @@ impl Sealed {
     /// The generation that has or had log id `id`, opened if need be; `None` if it has been deleted.
     pub(super) fn get(&self, id: u64) -> Result<Option<Arc<Generation>>, MailboxError> {
         let mut slots = self.slots();
-        let (first_id, folder, number, last_commit) = loop {
+        let (first_id, place) = loop {
             slots.clock += 1;
             let now = slots.clock;
             let slot = slots.by_first_id.range_mut(..=id).next_back();
@@ -155,12 +157,12 @@ impl Sealed {
                 }
                 Database::Closed => {
                     slot.database = Database::Busy;
-                    break (first_id, slot.folder.clone(), slot.number, slot.last_commit);
+                    break (first_id, slot.place.clone());
                 }
             }
         };
         drop(slots);
-        let opened = self.open(&folder, number, last_commit).map(Arc::new);
+        let opened = self.open(&place).map(Arc::new);
         let mut slots = self.slots();
         slots.clock += 1;
         let used = slots.clock;
@@ -206,18 +208,14 @@ impl Sealed {
     }
 
     /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first.
-    fn open(
-        &self,
-        folder: &Path,
-        number: u64,
-        last_commit: u64,
-    ) -> Result<Generation, MailboxError> {
+    fn open(&self, place: &Place) -> Result<Generation, MailboxError> {
+        let &Place { ref folder, number, last_commit } = place;
         let unopened = Unopened { folder, role: Role::Sealed { last_commit } };
         unopened.make_sound()?;
-        match Generation::open(folder.to_owned(), number, self.cache_bytes) {
+        match Generation::open(folder.clone(), number, self.cache_bytes) {
             Err(MailboxError::Damaged { what, .. }) => {
                 unopened.salvage(&what)?;
-                Generation::open(folder.to_owned(), number, self.cache_bytes)
+                Generation::open(folder.clone(), number, self.cache_bytes)
             }
             done => done,
         }
@@ -250,13 +248,13 @@ impl Sealed {
     /// writes down where everything is only when it opens a log; later opens are fast then.
     pub(super) fn close_surplus(&self) {
         while let Some((first_id, generation, is_full)) = self.take_surplus() {
-            let (folder, number, last_commit) = {
+            let place = {
                 let slots = self.slots();
                 let Some(slot) = slots.by_first_id.get(&first_id) else { continue };
-                (slot.folder.clone(), slot.number, slot.last_commit)
+                slot.place.clone()
             };
             drop(generation);
-            let again = is_full.then(|| self.open(&folder, number, last_commit));
+            let again = is_full.then(|| self.open(&place));
             let again = again.transpose().unwrap_or_else(|error| {
                 tracing::warn!(%error, "a part of the store can't be opened again");
                 None
@@ -318,7 +316,7 @@ impl Sealed {
             Database::Open { generation, .. } => Some(generation),
             Database::Closed | Database::Busy => None,
         };
-        Some(Removed { folder: slot.folder, generation })
+        Some(Removed { folder: slot.place.folder, generation })
     }
 }
 
@@ -337,6 +335,12 @@ impl Drop for Pins {
                 slot.pins = slot.pins.saturating_sub(1);
             }
         }
+    }
+}
+
+impl Place {
+    fn of(store: &Path, entry: &GenerationEntry, last_commit: u64) -> Self {
+        Self { folder: store.join(&entry.folder), number: entry.number, last_commit }
     }
 }
 
