@@ -4,6 +4,7 @@
 //! a connection costs less than the request.
 
 mod error;
+mod events;
 mod keys;
 mod stream;
 mod topics;
@@ -29,6 +30,7 @@ use super::dto::{
 };
 
 pub use error::AdminError;
+pub use events::EventQuery;
 pub use stream::EventStream;
 
 /// How long a connection may take: a unix socket answers at once, unless its backlog is full.
@@ -260,7 +262,12 @@ impl AdminClient {
 
     /// `GET /v1/stream`: what happens, as it happens. Returns once the broker has answered.
     pub async fn stream(&self) -> Result<EventStream, AdminError> {
-        let request = self.request(Method::GET, "/v1/stream", Bytes::new());
+        self.follow("/v1/stream").await
+    }
+
+    /// Returns once the broker has answered.
+    async fn follow<T: DeserializeOwned>(&self, path: &str) -> Result<EventStream<T>, AdminError> {
+        let request = self.request(Method::GET, path, Bytes::new());
         let mut sender = self.connect().await?;
         let response = self.in_time(self.send(&mut sender, request)).await?;
         let status = response.status();

@@ -5,12 +5,13 @@ use serde_json::{Map, Value};
 
 pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
-    Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, HoldView, IdempotencyKey,
-    InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, KeyView, MessageId, MessagePage,
-    MessageState, MessageSummary, MessageView, Notice, OnError, Overview, PauseRecord, Payload,
-    QueueName, QueueSettings, QueueState, QueueView, RepairOutcome, RepairRefusal, Revision,
-    RevisionView, Seq, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail,
-    TopicName, TopicPage, TopicView, WorkError, WorkerState, WorkerView,
+    Actor, Attempt, AttemptEnd, BrokerEvent, DeliveryId, EVENT_TYPES, EventId, Generation,
+    HeadView, HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage,
+    KeyPage, KeyView, MessageId, MessagePage, MessageState, MessageSummary, MessageView, Notice,
+    OnError, Overview, PauseRecord, Payload, QueueName, QueueSettings, QueueState, QueueView,
+    RepairOutcome, RepairRefusal, Revision, RevisionView, Seq, StoreHealth, SubscriptionChange,
+    SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicView, WorkError,
+    WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
@@ -117,12 +118,19 @@ pub enum StreamEvent {
     /// All workers, when something about them changed, coalesced likewise.
     Workers(Vec<WorkerView>),
     /// Something happened.
-    Notice(Notice),
+    Notice(BrokerEvent),
     /// The watcher was too slow and missed some notices: read again what is shown.
     Lagged {
         /// How many.
         missed: u64,
     },
+}
+
+/// Something happened.
+#[cfg(test)]
+pub(crate) fn told(what: Notice) -> StreamEvent {
+    let event_id = EventId { run: 1, number: 1 };
+    StreamEvent::Notice(BrokerEvent { event_id, time: Timestamp(0), what })
 }
 
 /// An error of the API (RFC 9457 problem details).

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod dto;
+mod events;
 mod failure;
 mod listing;
 mod peer;

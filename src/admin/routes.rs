@@ -45,6 +45,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/workers", get(workers))
         .route("/v1/journal", get(journal))
         .route("/v1/store/backup", post(backup))
+        .route("/v1/events", get(super::events::events))
         .route("/v1/stream", get(stream))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown)

@@ -71,6 +71,6 @@ fn event(sight: Sight) -> StreamEvent {
         Sight::Overview(overview) => StreamEvent::Overview(overview),
         Sight::Queues(queues) => StreamEvent::Queues(queues),
         Sight::Workers(workers) => StreamEvent::Workers(workers),
-        Sight::Notice(notice) => StreamEvent::Notice(notice),
+        Sight::Happened(event) => StreamEvent::Notice(Arc::unwrap_or_clone(event)),
     }
 }

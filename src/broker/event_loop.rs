@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::clock::Clock;
+use super::events::Events;
 use super::failure::{Health, StoreState};
 use super::handle::{Facts, View};
 use super::outbound::send_one;
@@ -20,8 +21,8 @@ use crate::engine::{Effects, Engine, EngineOptions, Event};
 use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
-    Actor, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal, Seq,
-    SettingChange, StoreHealth, Subscription, Timestamp, TopicName,
+    Actor, EventId, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal,
+    Seq, SettingChange, StoreHealth, Subscription, Timestamp, TopicName,
 };
 use crate::net::{Inbound, Outbound};
 
@@ -65,6 +66,8 @@ pub(super) enum Command {
     Do(Box<Request>, oneshot::Sender<OperatorAnswer>),
     /// Starts watching.
     Watch(oneshot::Sender<Watch>),
+    /// Starts following the events, after one of them.
+    Follow(Option<EventId>, oneshot::Sender<Events>),
 }
 
 /// Where inputs come from.
@@ -153,7 +156,7 @@ impl EventLoop {
             ready: Vec::new(),
             origins: Origins::default(),
             workers: Workers::default(),
-            watchers: Watchers::new(),
+            watchers: Watchers::new(facts.started_at),
             facts,
             store,
             store_state: StoreState::Open,
@@ -304,6 +307,8 @@ impl EventLoop {
                 let watch = Watch { overview, workers, next };
                 self.answer(Box::new(move || drop(answer.send(watch))));
             }
+            // Whatever is in it was durable when it was told.
+            Command::Follow(after, answer) => drop(answer.send(self.watchers.follow(after))),
         }
     }
 

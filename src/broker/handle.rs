@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::event_loop::{Answer, Command, Request};
+use super::events::Events;
 use super::peers::OperatorAnswer;
 use super::store::Reads;
 use super::watch::Watch;
 use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
-    Actor, HoldView, IdempotencyKey, KeyPage, Overview, QueueId, QueueName, QueueSettings,
+    Actor, EventId, HoldView, IdempotencyKey, KeyPage, Overview, QueueId, QueueName, QueueSettings,
     QueueView, Repair, RepairOutcome, RepairRefusal, Seq, SettingChange, StoreHealth, Timestamp,
     TopicName, WorkerView, limits,
 };
@@ -208,6 +209,13 @@ impl BrokerHandle {
         let (answer, watch) = oneshot::channel();
         self.send(Command::Watch(answer)).await?;
         watch.await.map_err(|_| self.unanswered())
+    }
+
+    /// What happens from now on, or from after an event on.
+    pub async fn events(&self, after: Option<EventId>) -> Result<Events, OperatorError> {
+        let (answer, events) = oneshot::channel();
+        self.send(Command::Follow(after, answer)).await?;
+        events.await.map_err(|_| self.unanswered())
     }
 
     /// Stops the broker; returns at once.

@@ -8,6 +8,7 @@
 mod clock;
 mod committer;
 mod event_loop;
+mod events;
 mod failure;
 mod handle;
 mod inbound;
@@ -27,6 +28,7 @@ mod watch;
 
 pub use clock::Clock;
 pub use event_loop::Ended;
+pub use events::Events;
 pub use handle::{BrokerHandle, OperatorError, QUEUES_PAGE};
 pub use messages::{Act, JournalQuery, RepairOrder};
 pub use start::{BrokerOptions, Running, StartError, start};

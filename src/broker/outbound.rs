@@ -119,7 +119,7 @@ impl EventLoop {
     /// Tells those who watch, and the log.
     pub(super) fn notice(&mut self, notice: Notice) {
         log(&notice);
-        self.watchers.notice(notice);
+        self.watchers.notice(self.now, notice);
     }
 }
 
@@ -140,6 +140,11 @@ fn log(notice: &Notice) {
         ),
         Notice::Recovered { queue, seq, .. } => {
             tracing::info!(%queue, seq = seq.0, "a repaired message is done");
+        }
+        Notice::Unblocked { queue } => tracing::info!(%queue, "nothing is blocked any more"),
+        // A queue that overflows may tell thousands in a second.
+        Notice::DeadLettered { queue, seq, reason, to, .. } => {
+            tracing::debug!(%queue, seq = seq.0, reason, %to, "a message is a dead letter");
         }
         Notice::WorkerReady { name, queues } => {
             tracing::info!(worker = name, queues = queues.len(), "a worker is ready");
@@ -162,6 +167,8 @@ fn log(notice: &Notice) {
             tracing::error!(reason, "the disk is full; publishing is refused, all else goes on");
         }
         Notice::StoreHasRoom => tracing::info!("the disk has room again; publishing goes on"),
+        // Those who missed something are told by themselves.
+        Notice::Missed { .. } => {}
         Notice::StoreUp => tracing::info!("the store is open again"),
     }
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use super::events::{Events, History};
 use super::failure::Health;
 use crate::engine::Engine;
 use crate::model::limits::HEARTBEAT_MS;
-use crate::model::{Notice, Overview, QueueName, QueueView, Timestamp, WorkerView};
+use crate::model::{
+    BrokerEvent, EventId, Notice, Overview, QueueName, QueueView, Timestamp, WorkerView,
+};
 
 /// Between two looks at what changed, in milliseconds: five a second is as fast as a person reads.
 const CHANGES_MS: u64 = 200;
@@ -29,7 +32,7 @@ pub enum Sight {
     /// All workers, after something about one changed.
     Workers(Vec<WorkerView>),
     /// Something happened.
-    Notice(Notice),
+    Happened(Arc<BrokerEvent>),
 }
 
 /// What a new watcher gets: what there is but the queues, which it asks for page by page, and then what
@@ -47,6 +50,7 @@ pub struct Watch {
 /// Knows who watches and what they have been told.
 #[derive(Debug)]
 pub(super) struct Watchers {
+    events: History,
     sights: broadcast::Sender<Arc<Sight>>,
     changed: BTreeSet<QueueName>,
     changes_due: Timestamp,
@@ -55,10 +59,12 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
-    pub(super) fn new() -> Self {
+    /// `run` is when the broker started.
+    pub(super) fn new(run: Timestamp) -> Self {
         let (sights, _) = broadcast::channel(MAX_BEHIND);
         let never = Timestamp(0);
         Self {
+            events: History::new(run),
             sights,
             changed: BTreeSet::new(),
             changes_due: never,
@@ -80,9 +86,16 @@ impl Watchers {
         self.sights.subscribe()
     }
 
-    pub(super) fn notice(&self, notice: Notice) {
+    /// Tells what happened.
+    pub(super) fn notice(&mut self, now: Timestamp, what: Notice) {
+        let event = self.events.number(now, what);
         // Nobody watching is not an error.
-        let _ = self.sights.send(Arc::new(Sight::Notice(notice)));
+        let _ = self.sights.send(Arc::new(Sight::Happened(event)));
+    }
+
+    /// What happens from now on, or from after an event on.
+    pub(super) fn follow(&self, after: Option<EventId>) -> Events {
+        self.events.follow(after)
     }
 
     /// There is a new engine: everything may have changed.
@@ -154,7 +167,7 @@ mod tests {
     fn an_idle_worker_is_told_as_heard_while_its_heartbeats_come() {
         let mut now = Timestamp(1_000_000);
         let mut engine = Engine::new(EngineOptions::default(), Recovered::default(), now);
-        let mut watchers = Watchers::new();
+        let mut watchers = Watchers::new(now);
         watchers.overview_due = Timestamp(u64::MAX);
         let _watching = watchers.sender().subscribe();
         let worker = WorkerId(1);

@@ -8,6 +8,7 @@ mod console;
 mod demo;
 mod descriptors;
 pub mod embedded;
+mod events;
 mod exit;
 mod failure;
 mod input;
@@ -66,6 +67,7 @@ pub enum Command {
     Topic(topic::TopicArgs),
     Message(message::MessageArgs),
     Worker(worker::WorkerArgs),
+    Events(events::EventsArgs),
     Journal(journal::JournalArgs),
     Store(store::StoreArgs),
     Demo(demo::DemoArgs),
@@ -87,6 +89,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Topic(args) => asked(topic::run(args)),
             Command::Message(args) => asked(message::run(args)),
             Command::Worker(args) => asked(worker::run(args)),
+            Command::Events(args) => asked(events::run(args)),
             Command::Journal(args) => asked(journal::run(args)),
             Command::Store(args) => asked(store::run(args)),
             Command::Demo(args) => demo::run(&args),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Content, Finish, Header, MessageId, MessageRecord, MessageState, Overflow, QueueName,
+    Content, Finish, Header, MessageId, MessageRecord, MessageState, Notice, Overflow, QueueName,
     QueueSettings, RejectCode, Rejection, Seq, StoredMessage, WorkError,
 };
 
@@ -301,8 +301,17 @@ impl Engine {
         let seq = entry.seq;
         let newest = newest.or_else(|| self.queue(at).records().get(&seq));
         let content = self.dead(at, &entry, newest, reason.as_str());
-        self.append(target_at, content, None, out);
+        let id = entry.content.id().clone();
+        let to_seq = self.append(target_at, content, None, out);
         self.retire_entry(at, entry, Finish::DeadLettered, out);
+        out.effects.push(Effect::Notice(Notice::DeadLettered {
+            queue: record.name,
+            seq,
+            id,
+            reason: reason.as_str().to_owned(),
+            to: target.clone(),
+            to_seq,
+        }));
         let error = WorkError {
             code: reason.as_str().to_owned(),
             message: format!("{}; it is in {target}", reason.told()),

@@ -212,6 +212,7 @@ impl Engine {
         out: &mut Effects,
     ) -> bool {
         let now = self.now;
+        let blocked = self.queue(at).uncommon.blocked;
         let queue = self.queue_mut(at);
         let record = queue.finish(seq, entry.as_ref(), now);
         queue.window.cover_until(queue.floor);
@@ -224,6 +225,7 @@ impl Engine {
                 *dead_lettered = dead_lettered.saturating_add(1);
             }
         }
+        self.tell_unblocked(at, blocked, out);
         record.is_some_and(|record| record.retried)
     }
 }

@@ -345,11 +345,22 @@ impl Engine {
         out: &mut Effects,
     ) {
         let now = self.now;
+        let blocked = self.queue(at).uncommon.blocked;
         let (queue, budget) = self.queue_and_budget(at);
         out.ops.push(Op::PutRecord { queue: queue.record.id, seq, record: record.clone() });
         queue.put_record(seq, record);
         queue.settle_record(seq, now, budget);
+        self.tell_unblocked(at, blocked, out);
         self.touch(at);
+    }
+
+    /// Tells it if none of the messages that were blocked is so any more.
+    pub(super) fn tell_unblocked(&self, at: QueueIndex, blocked: u64, out: &mut Effects) {
+        let queue = self.queue(at);
+        if blocked > 0 && queue.uncommon.blocked == 0 {
+            let queue = queue.record.name.clone();
+            out.effects.push(Effect::Notice(Notice::Unblocked { queue }));
+        }
     }
 
     /// A lease as it is shown.

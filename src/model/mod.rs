@@ -1,6 +1,7 @@
 //! The words of the system as types: ids, messages, states, settings, records, views. Imports nothing.
 
 mod answer;
+mod broker_event;
 mod causes;
 mod filter;
 mod header;
@@ -21,6 +22,7 @@ mod topic;
 mod view;
 
 pub use answer::{Accepted, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
+pub use broker_event::{BrokerEvent, EVENT_TYPES, EventId};
 pub use causes::with_causes;
 pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterSubject};
 pub(crate) use header::parse_object;

@@ -1,4 +1,4 @@
-//! What happened, for those who watch: the admin API's stream, logs, later alerts.
+//! What happened, for those who watch: the admin API's streams, logs, later doors and alerts.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,12 +7,9 @@ use super::journal::JournalEntry;
 use super::message::WorkError;
 use super::topic::OnError;
 
-/// One event. Told after the commit that made it true.
-///
-/// Adjacently tagged, tag first: an internally tagged enum buffers its fields, which serde_json's exact
-/// numbers don't survive.
+/// What happened. Told after the commit that made it true, as a [`super::BrokerEvent`], which says how it looks in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", content = "data", rename_all = "kebab-case")]
+#[serde(tag = "type", content = "details", rename_all = "kebab-case")]
 pub enum Notice {
     /// Something was written into the journal: a repair, a pause, a blocked queue.
     Journal {
@@ -43,9 +40,30 @@ pub enum Notice {
         /// Its id.
         id: MessageId,
     },
+    /// No message of the queue is blocked any more.
+    Unblocked {
+        /// The queue.
+        queue: QueueName,
+    },
+    /// A message left its queue for a dead-letter queue.
+    DeadLettered {
+        /// The queue that it left.
+        queue: QueueName,
+        /// Its place there.
+        seq: Seq,
+        /// Its id.
+        id: MessageId,
+        /// Why: `rejected`, `expired`, `attempts`, `max-length`, …
+        reason: String,
+        /// The dead-letter queue.
+        to: QueueName,
+        /// Its place in that.
+        to_seq: Seq,
+    },
     /// A worker said READY.
     WorkerReady {
         /// Its name.
+        #[serde(rename = "worker")]
         name: String,
         /// What it serves.
         queues: Vec<QueueName>,
@@ -53,6 +71,7 @@ pub enum Notice {
     /// A worker went away.
     WorkerGone {
         /// Its name.
+        #[serde(rename = "worker")]
         name: String,
         /// Why: `bye`, `disconnected`, `silent`.
         reason: String,
@@ -62,6 +81,7 @@ pub enum Notice {
     /// A worker raised an alert.
     WorkerAlert {
         /// Its name.
+        #[serde(rename = "worker")]
         name: String,
         /// Its word for it.
         alert: String,
@@ -71,6 +91,7 @@ pub enum Notice {
     /// A late answer to a lease that was over.
     Stale {
         /// The worker's name.
+        #[serde(rename = "worker")]
         name: String,
     },
     /// Filters of subscriptions couldn't tell whether an event passes. Once for an event.
@@ -102,4 +123,54 @@ pub enum Notice {
     },
     /// The store's disk has room again; publishing goes on.
     StoreHasRoom,
+    /// Told to one who follows only: it was too slow, or came back too late.
+    Missed {
+        /// How many events it missed before this, those included that it didn't ask for; absent after the broker has
+        /// started anew.
+        events: Option<u64>,
+    },
+}
+
+impl Notice {
+    /// The event's type: the word in JSON, in filters and in a live topic. A journal entry's is its kind.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Journal { entry } => entry.kind.as_str(),
+            Self::AttemptFailed { .. } => "attempt-failed",
+            Self::Recovered { .. } => "recovered",
+            Self::Unblocked { .. } => "unblocked",
+            Self::DeadLettered { .. } => "dead-lettered",
+            Self::WorkerReady { .. } => "worker-ready",
+            Self::WorkerGone { .. } => "worker-gone",
+            Self::WorkerAlert { .. } => "worker-alert",
+            Self::Stale { .. } => "stale",
+            Self::FilterFailed { .. } => "filter-failed",
+            Self::StoreDown { .. } => "store-down",
+            Self::StoreUp => "store-up",
+            Self::StoreFull { .. } => "store-full",
+            Self::StoreHasRoom => "store-has-room",
+            Self::Missed { .. } => "missed",
+        }
+    }
+
+    /// The queue that it is about, if about one.
+    pub const fn queue(&self) -> Option<&QueueName> {
+        match self {
+            Self::Journal { entry } => Some(&entry.queue),
+            Self::AttemptFailed { queue, .. }
+            | Self::Recovered { queue, .. }
+            | Self::Unblocked { queue }
+            | Self::DeadLettered { queue, .. }
+            | Self::FilterFailed { queue, .. } => Some(queue),
+            Self::WorkerReady { .. }
+            | Self::WorkerGone { .. }
+            | Self::WorkerAlert { .. }
+            | Self::Stale { .. }
+            | Self::StoreDown { .. }
+            | Self::StoreUp
+            | Self::StoreFull { .. }
+            | Self::StoreHasRoom
+            | Self::Missed { .. } => None,
+        }
+    }
 }

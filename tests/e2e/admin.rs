@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use mubroker::admin::client::{AdminClient, AdminError};
-use mubroker::admin::dto::{Problem, StreamEvent};
+use mubroker::admin::client::{AdminClient, AdminError, EventQuery, EventStream};
+use mubroker::admin::dto::{BrokerEvent, EventId, Notice, Problem, StreamEvent};
 use mubroker::client::{Client, NewMessage};
 use mubroker::model::{JournalKind, QueueName, QueueState, Seq};
 use mubroker::wire::SendRequest;
@@ -48,6 +48,8 @@ fn what_is_wrong_with_a_request_is_told_as_a_problem() {
         ("GET /v1/queues/a/messages?form=1", "", 400, "invalid", "unknown field `form`"),
         ("GET /v1/queues/a/messages?limit=0", "", 400, "invalid", "from 1 to 500"),
         ("GET /v1/queues/a/messages/x", "", 400, "invalid", "\"x\" is not a message's place"),
+        ("GET /v1/events?type=blockd", "", 400, "invalid", "there is no event type \"blockd\""),
+        ("GET /v1/events?after=7", "", 400, "invalid", "RUN-NUMBER"),
         ("GET /v1/journal?seq=1", "", 400, "invalid", "`seq` needs `queue`"),
         ("GET /v1/repairs/none", "", 404, "not_found", "no repair with the key none"),
         ("GET /v1/messages/none", "", 404, "not_found", "no message \"none\""),
@@ -129,12 +131,48 @@ async fn the_stream_begins_with_everything_and_tells_what_changes() {
     while !depth || !paused {
         match next().await {
             StreamEvent::Queues(queues) => depth |= queues[0].depth == 2,
-            StreamEvent::Notice(mubroker::model::Notice::Journal { entry }) => {
-                paused |= entry.kind == JournalKind::Paused;
-            }
+            StreamEvent::Notice(event) => paused |= event.what.kind() == "paused",
             _ => {}
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_followed_by_type_and_queue_and_resumed_after_one() {
+    let folder = folder();
+    let daemon = Daemon::start(folder.path());
+    let admin = daemon.admin();
+    let client = Client::connect(&daemon.clients).await.unwrap();
+    let queues = ["orders", "other"].map(|name| QueueName::new(name).unwrap());
+    let query = EventQuery {
+        types: vec!["paused".to_owned(), "resumed".to_owned()],
+        queue: Some(queues[0].clone()),
+        after: None,
+    };
+    let mut events = admin.events(&query).await.unwrap();
+    for queue in &queues {
+        client.send(queue, NewMessage::new("{}").build().unwrap()).await.unwrap();
+        admin.pause(queue, "look first").await.unwrap();
+        admin.resume(queue, "").await.unwrap();
+    }
+    let next = async |events: &mut EventStream<BrokerEvent>| {
+        let event = tokio::time::timeout(LIMIT, events.next()).await.expect("in time");
+        event.expect("the stream goes on").unwrap()
+    };
+    let paused = next(&mut events).await;
+    assert_eq!((paused.what.kind(), paused.what.queue()), ("paused", Some(&queues[0])));
+    let resumed = next(&mut events).await;
+    assert_eq!((resumed.what.kind(), resumed.what.queue()), ("resumed", Some(&queues[0])));
+
+    let query = EventQuery { after: Some(paused.event_id), ..EventQuery::default() };
+    let mut events = admin.events(&query).await.unwrap();
+    assert_eq!(next(&mut events).await, resumed, "what happened meanwhile comes first");
+
+    let long_ago = EventId { run: 1, number: 99 };
+    let query = EventQuery { after: Some(long_ago), ..EventQuery::default() };
+    let mut events = admin.events(&query).await.unwrap();
+    let missed = next(&mut events).await;
+    assert_eq!(missed.what, Notice::Missed { events: None }, "of another run");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

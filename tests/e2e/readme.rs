@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use mubroker::console::command::Mode;
 use mubroker::console::keymap;
+use mubroker::model::EVENT_TYPES;
 
 use super::harness::{MUBROKER, PATIENCE, Running};
 
@@ -66,6 +67,15 @@ fn the_key_table_is_the_consoles() {
         table += &format!("| {} | {modes} | {} |\n", keys.join(" "), row.help);
     }
     assert_table("keys", &table);
+}
+
+#[test]
+fn the_events_are_those_of_the_source() {
+    let mut table = "| type | what it tells; its `details` |\n|---|---|\n".to_owned();
+    for (kind, text) in EVENT_TYPES {
+        table += &format!("| `{kind}` | {text} |\n");
+    }
+    assert_table("events", &table);
 }
 
 /// Where a key works, in a few words.

@@ -1,5 +1,6 @@
-//! The event stream: server-sent events (WHATWG HTML, "Server-sent events") to [`StreamEvent`]s.
+//! The event streams: server-sent events (WHATWG HTML, "Server-sent events") as JSON, read.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::Stream;
 use hyper::body::{Body as _, Incoming};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep};
 
 use super::{AdminError, Endpoint};
@@ -20,22 +22,31 @@ const MAX_EVENT_BYTES: usize = 32 * 1024 * 1024;
 /// Ends after its first error. An error doesn't say that the broker is gone: connect again, and read
 /// again what is shown. Dropping it closes the connection; polling it is cancellation-safe.
 #[derive(Debug)]
-pub struct EventStream {
+pub struct EventStream<T = StreamEvent> {
     endpoint: Endpoint,
     body: Incoming,
     parser: Parser,
     silence_limit: Duration,
     silence: Pin<Box<Sleep>>,
     over: bool,
+    of: PhantomData<fn() -> T>,
 }
 
-impl EventStream {
+impl<T: DeserializeOwned> EventStream<T> {
     pub(super) fn new(endpoint: Endpoint, body: Incoming, silence_limit: Duration) -> Self {
         let silence = Box::pin(tokio::time::sleep(silence_limit));
-        Self { endpoint, body, parser: Parser::default(), silence_limit, silence, over: false }
+        Self {
+            endpoint,
+            body,
+            parser: Parser::default(),
+            silence_limit,
+            silence,
+            over: false,
+            of: PhantomData,
+        }
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<StreamEvent, AdminError>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, AdminError>> {
         loop {
             if let Some(data) = self.parser.next_event() {
                 let event = serde_json::from_slice(&data);
@@ -74,8 +85,8 @@ impl EventStream {
     }
 }
 
-impl Stream for EventStream {
-    type Item = Result<StreamEvent, AdminError>;
+impl<T: DeserializeOwned> Stream for EventStream<T> {
+    type Item = Result<T, AdminError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.over {

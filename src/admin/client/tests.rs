@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::UnixListener;
 
 use super::*;
-use crate::admin::dto::{Notice, RepairRefusal, RepairVerb, StreamEvent};
+use crate::admin::dto::{Notice, RepairRefusal, RepairVerb, StreamEvent, told};
 
 /// A limit that is meant to be reached.
 const SHORT: Duration = Duration::from_millis(20);
@@ -202,7 +202,7 @@ async fn no_answer_in_time_leaves_the_outcome_unknown() {
 #[tokio::test]
 async fn the_stream_gives_events_and_then_says_that_it_ended() {
     let server = serve(|_| {
-        let down = StreamEvent::Notice(Notice::StoreDown { reason: "disk\nfull".to_owned() });
+        let down = told(Notice::StoreDown { reason: "disk\nfull".to_owned() });
         let lagged = StreamEvent::Lagged { missed: 4 };
         let event = |name: &str, event: &StreamEvent| {
             let data = serde_json::to_string(event).expect("events are JSON");
@@ -214,7 +214,7 @@ async fn the_stream_gives_events_and_then_says_that_it_ended() {
     });
     let mut events = server.client.stream().await.expect("a stream");
     let first = events.next().await.expect("one").expect("an event");
-    assert!(matches!(first, StreamEvent::Notice(Notice::StoreDown { .. })), "{first:?}");
+    assert_eq!(first, told(Notice::StoreDown { reason: "disk\nfull".to_owned() }));
     let second = events.next().await.expect("two").expect("an event");
     assert_eq!(second, StreamEvent::Lagged { missed: 4 });
     let end = events.next().await.expect("three").expect_err("the end");

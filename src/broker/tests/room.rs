@@ -47,8 +47,8 @@ async fn a_full_disk_refuses_publishing_and_delivers_and_goes_on_by_itself() {
 async fn notice(watch: &mut Watch, is_awaited: impl Fn(&Notice) -> bool) {
     loop {
         let sight = timeout(LIMIT, watch.next.recv()).await.unwrap().unwrap();
-        if let Sight::Notice(notice) = sight.as_ref()
-            && is_awaited(notice)
+        if let Sight::Happened(event) = sight.as_ref()
+            && is_awaited(&event.what)
         {
             return;
         }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::admin::dto::{
     JournalKind, MessageState, Notice, Problem, QueueState, RepairOutcome, RepairRequest,
-    RepairVerb, Revision, Seq, StreamEvent,
+    RepairVerb, Revision, Seq, StreamEvent, told,
 };
 use crate::console::action::{Action, Failure, Reply};
 use crate::console::effect::{Effect, Request, RequestId};
@@ -176,16 +176,14 @@ fn word(word: Word) -> StreamEvent {
     let journal = |kind, seq| {
         let mut entry = entry(9, kind, "orders", Some(seq), "again");
         entry.actor.name = "bob".to_owned();
-        StreamEvent::Notice(Notice::Journal { entry })
+        told(Notice::Journal { entry })
     };
     match word {
         Word::Blocked(seq) => journal(JournalKind::Blocked, seq),
         Word::SavedByBob(seq) => journal(JournalKind::Saved, seq),
-        Word::Recovered(seq) => StreamEvent::Notice(Notice::Recovered {
-            queue: name("orders"),
-            seq: Seq(seq),
-            id: id(seq),
-        }),
+        Word::Recovered(seq) => {
+            told(Notice::Recovered { queue: name("orders"), seq: Seq(seq), id: id(seq) })
+        }
         Word::Leased(seq) => {
             let mut summary = summary(seq);
             summary.state = MessageState::Leased;

@@ -2,7 +2,7 @@
 
 use crate::admin::dto::{
     JournalKind, MessageState, Notice, Problem, QueueState, RepairOutcome, RepairVerb, Revision,
-    StreamEvent,
+    StreamEvent, told,
 };
 use crate::console::action::{Action, Failure, Reply};
 use crate::console::effect::{Effect, Request, RequestId};
@@ -94,7 +94,7 @@ fn accepted_then_running_then_the_head_advanced() {
     let running = queue("orders", crate::admin::dto::QueueState::Running, 42, Some(head(&summary)));
     stage.hear(StreamEvent::Queues(vec![running]));
     assert!(line(&stage, 22).contains("running"), "{}", line(&stage, 22));
-    stage.hear(StreamEvent::Notice(Notice::Recovered {
+    stage.hear(told(Notice::Recovered {
         queue: name("orders"),
         seq: crate::admin::dto::Seq(3),
         id: id(3),
@@ -107,7 +107,7 @@ fn failed_again_shows_the_new_error_even_if_it_came_before_the_answer() {
     let (mut stage, request) = sent();
     let done = outcome(&stage);
     let journal = entry(9, JournalKind::Blocked, "orders", Some(3), "exit-2: still bad");
-    stage.hear(StreamEvent::Notice(Notice::Journal { entry: journal }));
+    stage.hear(told(Notice::Journal { entry: journal }));
     stage.messages.get_mut(&("orders".into(), 3)).unwrap().summary.state = MessageState::Blocked;
     answer(&mut stage, request, Ok(Reply::Repaired(done)));
     assert!(line(&stage, 22).contains("FAILED AGAIN exit-2: still bad"), "{}", line(&stage, 22));

@@ -53,7 +53,10 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
                 read_again(model, &message);
             }
         }
-        Notice::FilterFailed { .. }
+        // The journal and the queue's view say the same.
+        Notice::Unblocked { .. }
+        | Notice::DeadLettered { .. }
+        | Notice::FilterFailed { .. }
         | Notice::WorkerReady { .. }
         | Notice::WorkerGone { .. }
         | Notice::WorkerAlert { .. }
@@ -61,6 +64,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | Notice::StoreDown { .. }
         | Notice::StoreFull { .. }
         | Notice::StoreHasRoom
+        | Notice::Missed { .. }
         | Notice::StoreUp => {}
     }
 }

@@ -33,7 +33,8 @@ pub(super) fn take(model: &mut Model, fx: &mut Effects, event: StreamEvent) {
         StreamEvent::Queues(views) => queues(model, fx, views),
         StreamEvent::Listed => model.queues.listed(),
         StreamEvent::Workers(workers) => model.workers.all = workers,
-        StreamEvent::Notice(notice) => {
+        StreamEvent::Notice(event) => {
+            let notice = event.what;
             follow::notice(model, &notice);
             edit::notice(model, &notice);
             if let Notice::Journal { entry } = &notice

@@ -3,8 +3,8 @@
 use super::rig::{Rig, delivered, deliveries};
 use crate::engine::Effect;
 use crate::model::{
-    CallStatus, Finish, MessageState, NackAction, OnFailure, Ordering, QueueSettings, QueueState,
-    Retry, Seq,
+    CallStatus, Finish, MessageState, NackAction, Notice, OnFailure, Ordering, QueueSettings,
+    QueueState, Retry, Seq,
 };
 
 fn burying(attempts: u32) -> QueueSettings {
@@ -34,6 +34,21 @@ fn a_message_whose_attempts_are_used_up_leaves_and_the_queue_goes_on() {
     assert_eq!((view.state, view.depth, view.dead_lettered), (QueueState::Running, 1, 1));
     rig.restart();
     assert_eq!((rig.view("q").depth, rig.view("q.dead").depth), (1, 1));
+}
+
+#[test]
+fn those_who_watch_are_told_where_a_dead_letter_went_and_why() {
+    let mut rig = Rig::new(burying(1));
+    rig.send("q", "a");
+    let a = delivered(&rig.ready(1, &["q"], 1));
+    let told = rig.nack(&a).into_iter().find_map(|effect| match effect {
+        Effect::Notice(Notice::DeadLettered { queue, seq, reason, to, to_seq, .. }) => {
+            Some((queue.to_string(), seq.0, reason, to.to_string(), to_seq.0))
+        }
+        _ => None,
+    });
+    let [q, reason, to] = ["q", "attempts", "q.dead"].map(str::to_owned);
+    assert_eq!(told, Some((q, 1, reason, to, 1)));
 }
 
 #[test]

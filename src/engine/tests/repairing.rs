@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::rig::{Rig, delivered, deliveries, operator, queue};
 use crate::engine::{Effect, HoldAnswer};
 use crate::model::{
-    Edit, JournalKind, MessageState, Notice, QueueSettings, RepairAction, RepairOutcome,
+    Edit, JournalKind, MessageState, Notice, Ordering, QueueSettings, RepairAction, RepairOutcome,
     RepairRefusal, Retry, Revision, Seq,
 };
 
@@ -53,6 +53,27 @@ fn a_blocked_message_is_edited_retried_and_the_queue_goes_on() {
     assert!(after.iter().any(|e| matches!(e, Effect::Notice(Notice::Recovered { .. }))));
     assert_eq!(delivered(&after).seq, 2);
     assert_eq!(kinds(&rig), [JournalKind::Blocked, JournalKind::SavedAndRetried]);
+}
+
+#[test]
+fn those_who_watch_are_told_once_when_nothing_is_blocked_any_more() {
+    let unblocked = |effects: &[Effect]| {
+        let told = |e: &&Effect| matches!(e, Effect::Notice(Notice::Unblocked { .. }));
+        effects.iter().filter(told).count()
+    };
+    for action in [RepairAction::Retry, RepairAction::Cancel] {
+        let mut rig = blocked();
+        assert_eq!(unblocked(&rig.repair("k", 1, 0, RepairAction::Save(edit("better")))), 0);
+        assert_eq!(unblocked(&rig.repair("l", 1, 1, action)), 1);
+    }
+    let settings = QueueSettings { ordering: Ordering::None, ..QueueSettings::default() };
+    let mut rig = Rig::new(settings);
+    rig.send_many(&[("q", "a"), ("q", "b")]);
+    for delivery in deliveries(&rig.ready(1, &["q"], 2)) {
+        rig.nack(&delivery);
+    }
+    assert_eq!(unblocked(&rig.repair("k", 1, 0, RepairAction::Retry)), 0, "b still is");
+    assert_eq!(unblocked(&rig.repair("l", 2, 0, RepairAction::Cancel)), 1);
 }
 
 #[test]
