@@ -120,12 +120,14 @@ fn size(op: &Op) -> u64 {
             .iter()
             .map(|attempt| (attempt.error.message.len() + attempt.error.detail.len()) as u64)
             .sum(),
+        Op::PutProcess(record) => record.body.len() as u64,
         Op::PutQueue(_)
         | Op::PassEntry { .. }
         | Op::PutNote { .. }
         | Op::Finish { .. }
         | Op::PutSubscription(_)
         | Op::RemoveSubscription { .. }
+        | Op::RemoveProcess(_)
         | Op::Journal(_)
         | Op::PutRepair(_) => 0,
     };

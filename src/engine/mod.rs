@@ -12,6 +12,7 @@
 //! | `worker`, `lease`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
 //! | `unreadable` | messages whose content the store has lost |
 //! | `request` | callers that wait |
+//! | `process` | what goes on over several messages and restarts, and waits for their ends |
 //! | `repair`, `hold`, `control`, `journal` | what operators do |
 //! | `status`, `view` | what can be seen |
 
@@ -31,6 +32,7 @@ mod lease;
 mod load;
 mod options;
 mod places;
+mod process;
 mod queue;
 mod repair;
 mod request;
@@ -61,6 +63,7 @@ pub use view::{Counts, MessageOverlay};
 
 use lane::Next;
 use lease::Lease;
+use process::Processes;
 use queue::{Queue, QueueIndex};
 use repair::Repairs;
 use request::Calls;
@@ -130,6 +133,7 @@ pub struct Engine {
     next_delivery: u64,
 
     calls: Calls,
+    processes: Processes,
     /// Why Redis can't be reached.
     redis_down: Option<String>,
     redis: bool,
@@ -176,6 +180,7 @@ impl Engine {
             leases: HashMap::new(),
             next_delivery: 0,
             calls: Calls::default(),
+            processes: Processes::default(),
             redis_down: None,
             redis: options.redis,
             configured: options.configured.into_iter().collect(),
@@ -206,6 +211,7 @@ impl Engine {
         for (_, outcome) in recovered.repairs {
             engine.repairs.keep(outcome);
         }
+        engine.recover_processes(recovered.processes);
         engine
     }
 
@@ -270,6 +276,7 @@ impl Engine {
         while let Some(timer) = self.timers.pop_due(self.now) {
             self.fire(timer, out);
         }
+        self.run_processes(out);
     }
 
     /// When [`Event::Tick`] is due, if anything waits for time.
@@ -295,6 +302,7 @@ impl Engine {
             Timer::HoldOver(at, seq) => self.hold_over(at, seq, out),
             Timer::CallOver(number) => self.call_over(number, out),
             Timer::LoadAgain(at) => self.offer(at, out),
+            Timer::ProcessDue(number) => self.process_is_due(number),
         }
     }
 
@@ -312,6 +320,7 @@ impl Engine {
     fn shift_back(&mut self, ms: u64) {
         self.timers.shift_back(ms);
         self.calls.shift_back(ms);
+        self.processes.shift_back(ms);
         for lease in self.leases.values_mut() {
             lease.deadline = shifted_back(lease.deadline, ms);
             lease.latest = lease.latest.map(|at| shifted_back(at, ms));

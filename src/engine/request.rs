@@ -15,7 +15,7 @@ use super::timer::{Timer, shifted_back};
 use super::{Effect, Effects, Engine};
 
 /// A message, wherever it is.
-type Place = (QueueIndex, Seq);
+pub(super) type Place = (QueueIndex, Seq);
 
 #[derive(Debug)]
 struct Call {
@@ -95,23 +95,7 @@ impl Engine {
         spec: CallSpec,
         out: &mut Effects,
     ) {
-        let queue = self.queue(at);
-        let end = if queue.is_unfinished(seq) {
-            match queue.state_of(seq, self.now) {
-                MessageState::Ready | MessageState::Leased | MessageState::Waiting => None,
-                MessageState::Blocked => Some(CallEnd {
-                    status: CallStatus::Blocked,
-                    error: queue.records().get(&seq).and_then(|record| record.last_error.clone()),
-                    reply: Bytes::new(),
-                }),
-                MessageState::Done | MessageState::Cancelled => Some(cancelled("earlier")),
-            }
-        } else if queue.was_cancelled(seq) {
-            Some(cancelled("earlier"))
-        } else {
-            Some(already_done())
-        };
-        if let Some(end) = end {
+        if let Some(end) = self.end_so_far((at, seq)) {
             return out.effects.push(ended(origin, id, end));
         }
         let deadline = self.now.plus_ms(spec.timeout_ms.min(limits::MAX_CALL_TIMEOUT_MS));
@@ -124,9 +108,29 @@ impl Engine {
         self.timers.set(deadline, Timer::CallOver(number));
     }
 
-    /// Ends all calls for a message; a reply that nobody waits for any more is counted.
+    /// How a message that is at its end, or blocked, is told to who begins to wait for it.
+    pub(super) fn end_so_far(&self, (at, seq): Place) -> Option<CallEnd> {
+        let queue = self.queue(at);
+        if !queue.is_unfinished(seq) {
+            let was_cancelled = queue.was_cancelled(seq);
+            return Some(if was_cancelled { cancelled("earlier") } else { already_done() });
+        }
+        match queue.state_of(seq, self.now) {
+            MessageState::Ready | MessageState::Leased | MessageState::Waiting => None,
+            MessageState::Blocked => Some(CallEnd {
+                status: CallStatus::Blocked,
+                error: queue.records().get(&seq).and_then(|record| record.last_error.clone()),
+                reply: Bytes::new(),
+            }),
+            MessageState::Done | MessageState::Cancelled => Some(cancelled("earlier")),
+        }
+    }
+
+    /// Ends all calls for a message, and tells processes that wait for it; a reply that nobody waits for any
+    /// more is counted.
     pub(super) fn end_calls(&mut self, at: QueueIndex, seq: Seq, end: CallEnd, out: &mut Effects) {
         let place = (at, seq);
+        self.processes.hear(place, &end);
         let numbers = self.calls.by_place.remove(&place).unwrap_or_default();
         let told = !numbers.is_empty();
         for number in numbers {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{Seq, Timestamp, WorkerId};
 
+use super::process::ProcessNumber;
 use super::queue::QueueIndex;
 
 /// What is due. Fired in order of time, then in the order of these variants: a worker that is silent at
@@ -22,6 +23,8 @@ pub(super) enum Timer {
     CallOver(u64),
     /// A load that gave nothing is tried again.
     LoadAgain(QueueIndex),
+    /// A process' time has come.
+    ProcessDue(ProcessNumber),
 }
 
 /// All timers, the earliest first.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::MailboxError;
+use crate::model::limits::MAX_PROCESS_PART_BYTES;
 use crate::model::{Batch, Op, QueueId, Seq};
 
 /// What a batch is checked against: the store as of the last commit.
@@ -76,7 +77,15 @@ impl Changed {
                     None => Err(format!("there is no queue with id {queue}")),
                 }
             }
-            Op::PutRepair(_) | Op::PutSubscription(_) | Op::RemoveSubscription { .. } => Ok(()),
+            Op::PutProcess(record) if record.body.len() > MAX_PROCESS_PART_BYTES => {
+                let (bytes, id) = (record.body.len(), &record.key.id);
+                Err(format!("part {} of process {id} is too large: {bytes} bytes", record.part))
+            }
+            Op::PutRepair(_)
+            | Op::PutSubscription(_)
+            | Op::RemoveSubscription { .. }
+            | Op::PutProcess(_)
+            | Op::RemoveProcess(_) => Ok(()),
         }
     }
 

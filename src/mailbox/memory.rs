@@ -13,9 +13,10 @@ use super::check::{Places, check};
 use super::{JournalFilter, Mailbox, MailboxError};
 use crate::model::limits::{JOURNAL_ENTRIES, MAX_REPAIR_KEYS};
 use crate::model::{
-    Batch, Content, Finish, Generation, JournalEntry, MessageId, MessageRecord, Op, QueueBacklog,
-    QueueId, QueueName, QueueRecord, Recovered, RepairOutcome, Revision, RevisionRecord, Seq,
-    StoredMessage, StreamId, SubscriptionRecord, Timestamp, TopicName,
+    Batch, Content, Finish, Generation, JournalEntry, MessageId, MessageRecord, Op, ProcessKey,
+    ProcessParts, QueueBacklog, QueueId, QueueName, QueueRecord, Recovered, RepairOutcome,
+    Revision, RevisionRecord, Seq, StoredMessage, StreamId, SubscriptionRecord, Timestamp,
+    TopicName, process_records,
 };
 
 use bytes::Bytes;
@@ -42,6 +43,7 @@ struct Held {
     /// Queues that have moved to a durable store which has not been synced since, the oldest first.
     leaving: Vec<(QueueId, Queue)>,
     subscriptions: BTreeMap<(TopicName, QueueName), SubscriptionRecord>,
+    processes: BTreeMap<ProcessKey, ProcessParts>,
     journal: VecDeque<JournalEntry>,
     last_journal: u64,
     repairs: VecDeque<RepairOutcome>,
@@ -213,6 +215,13 @@ impl Held {
             Op::RemoveSubscription { topic, queue } => {
                 self.subscriptions.remove(&(topic.clone(), queue.clone()));
             }
+            Op::PutProcess(record) => {
+                let parts = self.processes.entry(record.key.clone()).or_default();
+                parts.insert(record.part, record.body.clone());
+            }
+            Op::RemoveProcess(key) => {
+                self.processes.remove(key);
+            }
             // Streams are Redis'.
             Op::PassEntry { .. } => {}
             Op::Journal(entry) => {
@@ -273,6 +282,7 @@ impl Mailbox for MemoryMailbox {
             generation: Generation(held.generation),
             queues: held.queues.values().map(Queue::backlog).collect(),
             subscriptions: held.subscriptions.values().cloned().collect(),
+            processes: process_records(&held.processes),
             last_journal: held.last_journal,
             repairs: held.repairs.iter().map(|done| (done.key.clone(), done.clone())).collect(),
         })

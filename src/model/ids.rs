@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{MAX_MESSAGE_ID_BYTES, MAX_QUEUE_NAME_BYTES, MAX_TOPIC_NAME_BYTES};
+use super::limits::{
+    MAX_MESSAGE_ID_BYTES, MAX_PROCESS_ID_BYTES, MAX_QUEUE_NAME_BYTES, MAX_TOPIC_NAME_BYTES,
+};
 
 /// Why a string is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +126,11 @@ text_id!(
     /// A message's id: the producer's, unique inside the queue's de-duplication window, or a UUIDv7 by
     /// the broker. At most 256 bytes of UTF-8 without control characters.
     MessageId, "id", MAX_MESSAGE_ID_BYTES, "any character but control characters",
+    |c| !c.is_control()
+);
+text_id!(
+    /// Names one process of a kind. At most 512 bytes of UTF-8 without control characters.
+    ProcessId, "process id", MAX_PROCESS_ID_BYTES, "any character but control characters",
     |c| !c.is_control()
 );
 text_id!(

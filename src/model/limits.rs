@@ -6,6 +6,17 @@ pub const MAX_QUEUE_NAME_BYTES: usize = 128;
 pub const MAX_TOPIC_NAME_BYTES: usize = 120;
 /// A message id in bytes: four UUIDs; ids are kept in RAM for the de-duplication window.
 pub const MAX_MESSAGE_ID_BYTES: usize = 256;
+/// A process' id in bytes: a queue's name and a message's id, or two, fit.
+pub const MAX_PROCESS_ID_BYTES: usize = 512;
+/// One part of what is kept of a process, in bytes: a worker's reply fits, with some bytes about it.
+pub const MAX_PROCESS_PART_BYTES: usize = MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES;
+/// Processes (gathers, sagas, kept replies) at once: each has its records in RAM, and is copied when the store begins a
+/// new generation.
+pub const MAX_PROCESSES: usize = 50_000;
+/// What is kept of all processes, in bytes: it is in RAM, and copied with each new generation of the store.
+pub const MAX_PROCESSES_BYTES: u64 = 64 * 1024 * 1024;
+/// Beyond this none is started, in bytes: those that run need the rest to come to their ends.
+pub const MAX_PROCESSES_BYTES_AT_START: u64 = MAX_PROCESSES_BYTES / 4 * 3;
 /// A header's JSON in bytes: it is parsed on the sockets' thread, so it must stay quick.
 pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// What a verb's own fields (`queue`, `delivery`, …) may add to a message's header on the wire, in bytes:

@@ -11,6 +11,7 @@ mod journal;
 pub mod limits;
 mod message;
 mod notice;
+mod process;
 mod record;
 mod repair;
 mod setting_change;
@@ -28,12 +29,14 @@ pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterS
 pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};
 pub use ids::{
-    DeliveryId, Generation, IdError, IdempotencyKey, MessageId, Origin, QueueId, QueueName,
-    Revision, Seq, TopicName, WorkerId,
+    DeliveryId, Generation, IdError, IdempotencyKey, MessageId, Origin, ProcessId, QueueId,
+    QueueName, Revision, Seq, TopicName, WorkerId,
 };
 pub use journal::{Actor, JournalEntry, JournalKind};
 pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
 pub use notice::Notice;
+pub(crate) use process::process_records;
+pub use process::{ProcessKey, ProcessKind, ProcessParts, ProcessRecord};
 pub use record::{
     Attempt, AttemptEnd, Batch, Finish, MessageRecord, Op, PauseRecord, QueueBacklog, QueueRecord,
     Recovered, RevisionRecord, StoredMessage,

@@ -11,6 +11,7 @@ use super::ids::{
 };
 use super::journal::{Actor, JournalEntry};
 use super::message::{Content, WorkError};
+use super::process::{ProcessKey, ProcessRecord};
 use super::repair::RepairOutcome;
 use super::settings::QueueSettings;
 use super::state::MessageState;
@@ -95,6 +96,10 @@ pub enum Op {
         /// Its queue.
         queue: QueueName,
     },
+    /// A part of a process is new, or takes the place of the one of its number.
+    PutProcess(ProcessRecord),
+    /// A process is over: all of its parts go, if there are any.
+    RemoveProcess(ProcessKey),
     /// A line of the journal.
     Journal(JournalEntry),
     /// A repair's outcome under its key; at most `limits::MAX_REPAIR_KEYS` are kept, oldest out first.
@@ -282,6 +287,8 @@ pub struct Recovered {
     pub queues: Vec<QueueBacklog>,
     /// Subscriptions made at run time, in no order.
     pub subscriptions: Vec<SubscriptionRecord>,
+    /// Parts of processes: those of one process together, ascending.
+    pub processes: Vec<ProcessRecord>,
     /// The newest journal entry's number; 0: none.
     pub last_journal: u64,
     /// The repairs' outcomes kept, oldest first.

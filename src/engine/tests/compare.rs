@@ -115,6 +115,8 @@ impl World {
             | Op::PutNote { .. }
             | Op::PutSubscription(_)
             | Op::RemoveSubscription { .. }
+            | Op::PutProcess(_)
+            | Op::RemoveProcess(_)
             | Op::Journal(_)
             | Op::PutRepair(_) => {}
         }

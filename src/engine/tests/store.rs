@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use crate::model::{
     Content, Finish, Generation, IdempotencyKey, JournalEntry, MessageId, MessageRecord, Op,
-    QueueBacklog, QueueId, QueueName, QueueRecord, Recovered, RepairOutcome, Revision, Seq,
-    StoredMessage, StreamId, SubscriptionRecord, Timestamp, TopicName, WorkError,
+    ProcessKey, ProcessParts, ProcessRecord, QueueBacklog, QueueId, QueueName, QueueRecord,
+    Recovered, RepairOutcome, Revision, Seq, StoredMessage, StreamId, SubscriptionRecord,
+    Timestamp, TopicName, WorkError, process_records,
 };
 
 /// A store that is always durable. Panics on operations that break `Op`'s contract.
@@ -17,6 +18,7 @@ pub(crate) struct FakeStore {
     generation: u64,
     queues: BTreeMap<QueueId, Kept>,
     pub(crate) subscriptions: BTreeMap<(TopicName, QueueName), SubscriptionRecord>,
+    pub(crate) processes: BTreeMap<ProcessKey, ProcessParts>,
     /// The whole journal.
     pub(crate) journal: Vec<JournalEntry>,
     /// Every repair ever committed, in order.
@@ -118,6 +120,14 @@ impl FakeStore {
             Op::RemoveSubscription { topic, queue } => {
                 assert!(self.subscriptions.remove(&(topic, queue)).is_some(), "it was there");
             }
+            Op::PutProcess(ProcessRecord { key, part, body }) => {
+                let parts = self.processes.entry(key).or_default();
+                parts.insert(part, body);
+                assert!(parts.contains_key(&0), "a process begins with its part 0");
+            }
+            Op::RemoveProcess(key) => {
+                assert!(self.processes.remove(&key).is_some(), "it was there");
+            }
             Op::PutRepair(outcome) => {
                 let twice = self.repairs.iter().any(|(key, _)| *key == outcome.key);
                 assert!(!twice, "a repair acts once");
@@ -133,6 +143,7 @@ impl FakeStore {
             generation: Generation(self.generation),
             queues: self.queues.values().map(Kept::backlog).collect(),
             subscriptions: self.subscriptions.values().cloned().collect(),
+            processes: process_records(&self.processes),
             last_journal: self.journal.len() as u64,
             repairs: self.repairs.clone(),
         }

@@ -118,6 +118,41 @@ pub(crate) fn a_restart_keeps_subscriptions<M: Mailbox>(open: Open<'_, M>) {
     }
 }
 
+pub(crate) fn a_restart_keeps_processes_with_all_of_their_parts<M: Mailbox>(open: Open<'_, M>) {
+    let large = vec![7; 300_000];
+    let remove = |id| Op::RemoveProcess(process(id));
+    session(
+        open,
+        &[
+            batch([
+                put_queue(Q, 0),
+                put_process("a", 0, "first"),
+                put_process("b", 0, "body of b"),
+            ]),
+            batch([put_process("a", 1, large.clone()), put_process("ab", 0, large.clone())]),
+            batch([put_process("a", 0, ""), put_process("ab", 0, "short now"), remove("b")]),
+            batch([put_process("c", 0, "c"), put_process("c", 1, "c"), remove("c"), remove("d")]),
+            batch([remove("ab"), put_process("ab", 0, "again"), put_process("ab", 300, "part")]),
+        ],
+    );
+    for _ in 0..2 {
+        let mailbox = open();
+        let processes = mailbox.recover().unwrap().processes;
+        let parts = processes.into_iter().map(Op::PutProcess);
+        let expected = [
+            put_process("a", 0, ""),
+            put_process("a", 1, large.clone()),
+            put_process("ab", 0, "again"),
+            put_process("ab", 300, "part"),
+        ];
+        assert_eq!(parts.collect::<Vec<_>>(), expected);
+        while mailbox.maintain().unwrap() {}
+        mailbox.sync().unwrap();
+    }
+    session(open, &[batch([remove("a"), remove("ab")])]);
+    assert_eq!(session(open, &[]).processes, []);
+}
+
 pub(crate) fn a_restart_keeps_revisions_journal_and_repairs<M: Mailbox>(open: Open<'_, M>) {
     session(
         open,

@@ -59,6 +59,7 @@ macro_rules! durable_conformance {
             a_restart_keeps_floors_and_places_of_empty_queues
             a_restart_keeps_the_window_of_finished_messages
             a_restart_keeps_subscriptions
+            a_restart_keeps_processes_with_all_of_their_parts
             a_restart_keeps_revisions_journal_and_repairs
             a_restart_counts_bytes_and_the_oldest
             many_restarts_with_work_between_lose_nothing

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crate::mailbox::Mailbox;
 use crate::model::{
     Actor, Batch, Content, Dedup, Finish, Header, IdempotencyKey, JournalEntry, JournalKind,
-    MailboxKind, MessageId, MessageRecord, MessageState, OnError, Op, QueueId, QueueName,
-    QueueRecord, QueueSettings, RepairOutcome, Revision, RevisionRecord, Seq, SubscriptionRecord,
-    Timestamp, TopicName, WorkError,
+    MailboxKind, MessageId, MessageRecord, MessageState, OnError, Op, ProcessId, ProcessKey,
+    ProcessKind, ProcessRecord, QueueId, QueueName, QueueRecord, QueueSettings, RepairOutcome,
+    Revision, RevisionRecord, Seq, SubscriptionRecord, Timestamp, TopicName, WorkError,
 };
 
 pub(crate) const Q: QueueId = QueueId(1);
@@ -138,6 +138,14 @@ pub(crate) fn subscription(number: u64, topic: &str, queue: QueueId) -> Subscrip
         by: actor(),
         at: Timestamp(7),
     }
+}
+
+pub(crate) fn process(id: &str) -> ProcessKey {
+    ProcessKey { kind: ProcessKind::Gather, id: ProcessId::new(id).unwrap() }
+}
+
+pub(crate) fn put_process(id: &str, part: u16, body: impl Into<Bytes>) -> Op {
+    Op::PutProcess(ProcessRecord { key: process(id), part, body: body.into() })
 }
 
 /// Reads a whole queue in pages and returns the places.

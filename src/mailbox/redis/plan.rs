@@ -28,6 +28,8 @@ pub(super) fn touches(batch: &Batch, streams: &Streams) -> bool {
         | Op::PutNote { .. }
         | Op::PutSubscription(_)
         | Op::RemoveSubscription { .. }
+        | Op::PutProcess(_)
+        | Op::RemoveProcess(_)
         | Op::Journal(_)
         | Op::PutRepair(_) => false,
     })
@@ -117,6 +119,8 @@ fn touched(batch: &Batch, streams: &Streams) -> (Generation, BTreeMap<QueueId, T
         | Op::PutNote { queue, .. } => Some(*queue),
         Op::PutSubscription(_)
         | Op::RemoveSubscription { .. }
+        | Op::PutProcess(_)
+        | Op::RemoveProcess(_)
         | Op::Journal(_)
         | Op::PutRepair(_) => None,
     };
@@ -161,6 +165,8 @@ fn add(
             | Op::PutNote { .. }
             | Op::PutSubscription(_)
             | Op::RemoveSubscription { .. }
+            | Op::PutProcess(_)
+            | Op::RemoveProcess(_)
             | Op::Journal(_)
             | Op::PutRepair(_) => None,
         })
@@ -210,6 +216,8 @@ impl Building<'_> {
             | Op::PutNote { .. }
             | Op::PutSubscription(_)
             | Op::RemoveSubscription { .. }
+            | Op::PutProcess(_)
+            | Op::RemoveProcess(_)
             | Op::Journal(_)
             | Op::PutRepair(_) => op.clone(),
         };

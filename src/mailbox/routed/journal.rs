@@ -59,6 +59,8 @@ impl JournalBound {
                 | Op::PutNote { .. }
                 | Op::PutSubscription(_)
                 | Op::RemoveSubscription { .. }
+                | Op::PutProcess(_)
+                | Op::RemoveProcess(_)
                 | Op::Journal(_)
                 | Op::PutRepair(_) => {}
             }

@@ -190,7 +190,9 @@ impl<'a> Planner<'a> {
             Op::Journal(_)
             | Op::PutRepair(_)
             | Op::PutSubscription(_)
-            | Op::RemoveSubscription { .. } => self.plan.durable.ops.push(op.clone()),
+            | Op::RemoveSubscription { .. }
+            | Op::PutProcess(_)
+            | Op::RemoveProcess(_) => self.plan.durable.ops.push(op.clone()),
         }
     }
 

@@ -10,15 +10,15 @@ use super::codec::{put_bytes, put_number, seal};
 use super::index::{Advance, Extra, Index, Progress, Queue, Run, chunk_bytes};
 use super::layout::{
     PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
-    queue_key, record_key, repair_key, revision_key, subscription_key,
+    process_key, queue_key, record_key, repair_key, revision_key, subscription_key,
 };
 use super::queue_record::stored;
 use super::segment::{Change, Directory, Entry};
 use crate::mailbox::{Elsewhere, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
 use crate::model::{
-    Batch, Content, JournalEntry, MessageRecord, Op, QueueId, QueueRecord, RepairOutcome,
-    RevisionRecord, Seq,
+    Batch, Content, JournalEntry, MessageRecord, Op, ProcessKey, ProcessRecord, QueueId,
+    QueueRecord, RepairOutcome, RevisionRecord, Seq,
 };
 
 /// A checked batch, worked out against the index; nothing is changed yet.
@@ -35,6 +35,8 @@ pub(super) struct Changes {
     advances: Vec<(QueueId, Advance)>,
     extras: BTreeMap<(QueueId, u64), Extra>,
     last_journal: Option<u64>,
+    /// As the batch leaves them; none: gone.
+    processes: BTreeMap<ProcessKey, BTreeMap<u16, u16>>,
     repairs: Range<u64>,
 }
 
@@ -94,6 +96,8 @@ impl Changes {
             Op::RemoveSubscription { topic, queue } => {
                 self.keys.insert(subscription_key(topic, queue), None);
             }
+            Op::PutProcess(record) => self.put_process(record, index)?,
+            Op::RemoveProcess(key) => self.remove_process(key, index),
             // Kept by the layer above, which knows the streams.
             Op::PassEntry { .. } => {}
             Op::Journal(entry) => self.put_journal(entry)?,
@@ -145,6 +149,27 @@ impl Changes {
         let before = self.extra(queue, seq, index).revisions.insert(revision, (chunks, size));
         self.remove_chunks(&key, chunks..before.map_or(0, |(chunks, _)| chunks));
         Ok(())
+    }
+
+    /// The parts of a process so far, with how many chunks each has.
+    fn parts(&mut self, process: &ProcessKey, index: &Index) -> &mut BTreeMap<u16, u16> {
+        let known = || index.processes.get(process).cloned().unwrap_or_default();
+        self.processes.entry(process.clone()).or_insert_with(known)
+    }
+
+    fn put_process(&mut self, record: &ProcessRecord, index: &Index) -> Result<(), MailboxError> {
+        let ProcessRecord { key: process, part, body } = record;
+        let key = process_key(process, *part);
+        let chunks = self.put_chunks(&key, &counted(body))?;
+        let before = self.parts(process, index).insert(*part, chunks);
+        self.remove_chunks(&key, chunks..before.unwrap_or(0));
+        Ok(())
+    }
+
+    fn remove_process(&mut self, process: &ProcessKey, index: &Index) {
+        for (part, chunks) in std::mem::take(self.parts(process, index)) {
+            self.remove_chunks(&process_key(process, part), 0..chunks);
+        }
     }
 
     fn put_journal(&mut self, entry: &JournalEntry) -> Result<(), MailboxError> {
@@ -297,6 +322,13 @@ impl Changes {
         touched.dedup();
         touched.into_iter().for_each(|queue| index.trim(queue));
         index.last_journal = self.last_journal.unwrap_or(index.last_journal);
+        for (process, parts) in self.processes {
+            if parts.is_empty() {
+                index.processes.remove(&process);
+            } else {
+                index.processes.insert(process, parts);
+            }
+        }
         index.repairs = self.repairs;
     }
 }
@@ -308,6 +340,13 @@ fn put_floor(keys: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>, queue: QueueId, floo
     put_number(&mut bytes, next);
     seal(&key, &mut bytes);
     keys.insert(key, Some(bytes));
+}
+
+/// A process' part with its length before it: so it is known whether all chunks are there.
+fn counted(body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(body.len() + 5);
+    put_bytes(&mut bytes, body);
+    bytes
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, MailboxError> {

@@ -57,7 +57,7 @@ pub(super) fn lock(path: &Path) -> Result<Lock, MailboxError> {
 pub(super) fn prepare(path: &Path) -> Result<Manifest, MailboxError> {
     let damaged = |what: String| MailboxError::Damaged { path: path.display().to_string(), what };
     let found = read_format(path)?;
-    if found == Some(FORMAT) {
+    if found.is_some_and(|found| found > 1) {
         let manifest = Manifest::read(path)?;
         for generation in &manifest.generations {
             if !path.join(&generation.folder).is_dir() {
@@ -69,6 +69,9 @@ pub(super) fn prepare(path: &Path) -> Result<Manifest, MailboxError> {
             if !path.join(&generation.folder).join("db").exists() {
                 return Err(damaged(format!("{}: {MISSING}", generation.folder)));
             }
+        }
+        if found != Some(FORMAT) {
+            write_format(path)?;
         }
         return Ok(manifest);
     }
@@ -98,8 +101,8 @@ pub(super) fn write_format(path: &Path) -> Result<(), MailboxError> {
 /// The generations of a store that is there; changes nothing.
 pub(super) fn look(path: &Path) -> Result<Manifest, MailboxError> {
     match read_format(path)? {
-        Some(FORMAT) => Manifest::read(path),
-        Some(_) => Ok(Manifest::first(FORMAT_1_FOLDER.to_owned())),
+        Some(1) => Ok(Manifest::first(FORMAT_1_FOLDER.to_owned())),
+        Some(_) => Manifest::read(path),
         None => {
             let source = io::Error::new(ErrorKind::NotFound, "there is no store");
             Err(io_error("reading the file `format`", path, source))

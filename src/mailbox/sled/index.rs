@@ -6,7 +6,7 @@ use super::layout::CHUNK_PLACES;
 use super::segment::DirectoryRun;
 use super::usage::{GenerationUse, Use};
 use crate::mailbox::check::Places;
-use crate::model::{QueueId, QueueRecord, Seq};
+use crate::model::{ProcessKey, QueueId, QueueRecord, Seq};
 
 const WORDS: usize = (CHUNK_PLACES / 64) as usize;
 
@@ -298,6 +298,8 @@ pub(super) struct Index {
     /// Segments of which nothing is needed any more.
     pub(super) unneeded: VecDeque<u64>,
     pub(super) last_journal: u64,
+    /// By part, how many chunks each process has.
+    pub(super) processes: BTreeMap<ProcessKey, BTreeMap<u16, u16>>,
     /// Numbers of the repairs kept.
     pub(super) repairs: std::ops::Range<u64>,
 }

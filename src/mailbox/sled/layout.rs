@@ -1,9 +1,10 @@
 #![doc = include_str!("FORMAT.md")]
 
-use crate::model::{QueueId, QueueName, Seq, TopicName};
+use super::codec::{Corrupt, Decoded, be};
+use crate::model::{ProcessId, ProcessKey, ProcessKind, QueueId, QueueName, Seq, TopicName};
 
 /// The newest format known.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The longest value of any key. sled stores a page that is larger than a quarter of its segments (8 MiB) in a
 /// file of its own in `blobs/`, which a flush doesn't make durable (storage.md). A page has at most 17 keys
@@ -98,6 +99,37 @@ pub(super) fn subscription_key(topic: &TopicName, queue: &QueueName) -> Vec<u8> 
     let topic = topic.as_str().as_bytes();
     let len = u8::try_from(topic.len()).expect("a topic's name is at most 120 bytes long");
     key(b't', &[&[len], topic, queue.as_str().as_bytes()])
+}
+
+/// Without the chunk: the prefix of all of a part. The id's length first: no process' parts are among another's.
+pub(super) fn process_key(process: &ProcessKey, part: u16) -> Vec<u8> {
+    let kind = match process.kind {
+        ProcessKind::Gather => b'g',
+        ProcessKind::Reply => b'r',
+        ProcessKind::Saga => b's',
+    };
+    let id = process.id.as_str().as_bytes();
+    let len = u16::try_from(id.len()).expect("a process' id is at most 512 bytes long");
+    key(b'o', &[&[kind], &len.to_be_bytes(), id, &part.to_be_bytes()])
+}
+
+/// The process, part and chunk of a key.
+pub(super) fn process_of(key: &[u8]) -> Decoded<(ProcessKey, u16, u16)> {
+    let read = || {
+        let kind = match key.get(1)? {
+            b'g' => ProcessKind::Gather,
+            b'r' => ProcessKind::Reply,
+            b's' => ProcessKind::Saga,
+            _ => return None,
+        };
+        let len = u16::from_be_bytes(be(key, 2).ok()?);
+        let (id, rest) = key.get(4..)?.split_at_checked(usize::from(len))?;
+        let id = ProcessId::new(std::str::from_utf8(id).ok()?).ok()?;
+        let [part @ .., c, d] = rest else { return None };
+        let part = u16::from_be_bytes(part.try_into().ok()?);
+        Some((ProcessKey { kind, id }, part, u16::from_be_bytes([*c, *d])))
+    };
+    read().ok_or_else(|| Corrupt(format!("key {} names no process", super::codec::hex(key))))
 }
 
 /// The name's length first: no name's entries are among another's.

@@ -8,15 +8,15 @@ use serde::de::DeserializeOwned;
 
 use super::codec::{Corrupt, Decoded, Reader, be, unseal};
 use super::index::{Extra, Index, Owner, Queue, chunk_from};
-use super::layout::ids_key;
+use super::layout::{ids_key, process_of};
 use super::replay::read_segment;
 use super::segment::{Directory, DirectoryRun, IdEntry, decode_directory, decode_ids};
 use super::store::Store;
 use super::unreadable::stand_ins;
 use crate::mailbox::MailboxError;
 use crate::model::{
-    Generation, MessageRecord, QueueBacklog, QueueId, QueueRecord, Recovered, RepairOutcome, Seq,
-    SharedSettings, StreamId, SubscriptionRecord,
+    Generation, MessageRecord, ProcessKey, ProcessRecord, QueueBacklog, QueueId, QueueRecord,
+    Recovered, RepairOutcome, Seq, SharedSettings, StreamId, SubscriptionRecord,
 };
 
 /// Decodes what is under one key.
@@ -89,6 +89,7 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     store.each(b'p', |key, value| decode::<RepairOutcome>(key, &value).map(drop))?;
     store.each(b'n', |key, value| unseal(key, &value).map(drop))?;
     store.each(b't', |key, value| decode::<SubscriptionRecord>(key, &value).map(drop))?;
+    processes(store, &mut index.processes)?;
     let last = last_number(store, b'p')?;
     index.repairs = first.unwrap_or(last + 1)..last + 1;
     Ok(index)
@@ -210,6 +211,7 @@ pub(super) fn recovered(
         subscriptions.push(decode(key, &value)?);
         Ok(())
     })?;
+    let processes = processes(store, &mut BTreeMap::new())?;
     let mut repairs = VecDeque::new();
     store.each(b'p', |key, value| {
         let outcome: RepairOutcome = decode(key, &value)?;
@@ -220,9 +222,47 @@ pub(super) fn recovered(
         generation: Generation(generation),
         queues: backlogs.into_values().collect(),
         subscriptions,
+        processes,
         last_journal: index.last_journal,
         repairs,
     })
+}
+
+/// All parts of processes; how many chunks each has is put into `chunks`.
+fn processes(
+    store: &Store,
+    chunks: &mut BTreeMap<ProcessKey, BTreeMap<u16, u16>>,
+) -> Result<Vec<ProcessRecord>, MailboxError> {
+    let mut records: Vec<(ProcessKey, u16, Vec<u8>)> = Vec::new();
+    store.each(b'o', |key, value| {
+        let body = unseal(key, &value)?;
+        let (process, part, chunk) = process_of(key)?;
+        let known = chunks.entry(process.clone()).or_default().entry(part).or_default();
+        if chunk != *known {
+            return Err(Corrupt(format!("chunk {known} of process {} is missing", process.id)));
+        }
+        *known += 1;
+        match records.last_mut().filter(|_| chunk > 0) {
+            Some((_, _, bytes)) => bytes.extend_from_slice(body),
+            None => records.push((process, part, body.to_vec())),
+        }
+        Ok(())
+    })?;
+    let record = |(key, part, bytes): (ProcessKey, u16, Vec<u8>)| {
+        let body = Bytes::copy_from_slice(whole(&bytes)?);
+        Ok(ProcessRecord { key, part, body })
+    };
+    records.into_iter().map(record).collect::<Decoded<_>>().map_err(|e| store.damaged(e))
+}
+
+/// A process' part, if all chunks of it are there.
+pub(super) fn whole(bytes: &[u8]) -> Decoded<&[u8]> {
+    let mut reader = Reader::new(bytes);
+    let body = reader.bytes()?;
+    if reader.is_empty() {
+        return Ok(body);
+    }
+    Err(Corrupt("a process' part is longer than it says".to_owned()))
 }
 
 fn empty_backlog(queue: &Queue) -> QueueBacklog {

@@ -9,6 +9,7 @@
 
 mod directories;
 mod messages;
+mod processes;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -113,6 +114,7 @@ pub(super) fn mend(
     mender.write_directories()?;
     mender.take_messages(b'r')?;
     mender.take_messages(b'v')?;
+    mender.take_processes()?;
     mender.take_others();
     mender.say_what_is_lost();
     mender.write_queues();
@@ -217,7 +219,7 @@ impl Mender<'_> {
 
     /// What needs no second look: journal, its index, notes, repairs' outcomes, the run's number.
     fn take_others(&mut self) {
-        for letter in (b'a'..=b'z').filter(|letter| !b"efiqrsvw".contains(letter)) {
+        for letter in (b'a'..=b'z').filter(|letter| !b"efioqrsvw".contains(letter)) {
             let kept = self.gathered.state_values(letter);
             let kept = kept.map(|(key, place)| (key.to_vec(), Value::Kept(place)));
             self.mended.state.extend(kept);

@@ -16,7 +16,7 @@ use super::layout::{MAX_VALUE_BYTES, PART_BYTES, VALUE_SLOT, log_key, record_key
 use super::*;
 use crate::mailbox::MemoryMailbox;
 use crate::mailbox::conformance::sample::*;
-use crate::model::{Generation, Op, Timestamp};
+use crate::model::{Generation, Op, ProcessRecord, Timestamp};
 
 fn open(path: &Path) -> SledMailbox {
     SledMailbox::open(&path.join("store"), SledOptions::default()).unwrap()
@@ -55,13 +55,13 @@ fn a_newer_or_unreadable_format_is_refused() {
         }
         SledMailbox::open(&store, SledOptions::default()).unwrap_err()
     };
-    let newer = refuse(Some("mubroker store format 3\n"));
-    assert!(matches!(newer, MailboxError::TooNew { found: 3, known: 2, .. }), "{newer}");
+    let newer = refuse(Some("mubroker store format 4\n"));
+    assert!(matches!(newer, MailboxError::TooNew { found: 4, known: 3, .. }), "{newer}");
     for bad in [Some("mubroker store format x"), Some(""), None] {
         let error = refuse(bad);
         assert!(matches!(error, MailboxError::Damaged { .. }), "{error}");
     }
-    std::fs::write(store.join("format"), "mubroker store format 2\n").unwrap();
+    std::fs::write(store.join("format"), "mubroker store format 3\n").unwrap();
     open(folder.path());
 }
 
@@ -252,10 +252,14 @@ impl Driver {
                 self.journal += 1;
                 journal(self.journal, queue, Some(self.journal))
             }
-            _ => {
-                self.repairs += 1;
-                repair(self.repairs)
-            }
+            _ => match self.random.u32(0..4) {
+                0 => {
+                    self.repairs += 1;
+                    repair(self.repairs)
+                }
+                1 => Op::RemoveProcess(process(&format!("p{}", queue.0))),
+                _ => put_process(&format!("p{}", queue.0), self.random.u16(0..3), payload),
+            },
         })
     }
 }
@@ -265,7 +269,11 @@ fn everything(mailbox: &dyn Mailbox) -> String {
     let mut recovered = mailbox.recover().unwrap();
     recovered.generation = Generation(0);
     let journal = mailbox.journal(u64::MAX, usize::MAX, JournalFilter::default()).unwrap();
+    let processes = std::mem::take(&mut recovered.processes);
     let mut text = format!("{recovered:?} {journal:?}");
+    for ProcessRecord { key, part, body } in processes {
+        text += &format!("\n{key:?} {part} {} {}", body.len(), crc32fast::hash(&body));
+    }
     for queue in &recovered.queues {
         for message in mailbox.read(queue.record.id, Seq(0), usize::MAX, usize::MAX).unwrap() {
             let revisions = mailbox.revisions(queue.record.id, message.seq).unwrap();
@@ -315,7 +323,7 @@ fn crash_between_writes(seed: u64, has_gaps: bool, after_crash: fn(&Path)) {
             }
             let before = everything(&model);
             let (batch, elsewhere) = (driver.batch(), driver.elsewhere());
-            mailbox.store.fail_after_writes(driver.random.i64(0..30));
+            mailbox.store.fail_after_writes(driver.random.i64(0..12));
             let appended = mailbox.append_with_gaps(&batch, &elsewhere);
             let refused = appended.is_err() || mailbox.maintain().is_err();
             assert_eq!(mailbox.append(&Batch::default()).is_err(), refused, "broken stays broken");

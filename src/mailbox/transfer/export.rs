@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use super::TransferError;
 use super::line::{
-    Counts, FinishedLine, Line, MessageLine, QueueLine, RevisionLine, Start, UnreadableLine,
-    VERSION,
+    Counts, FinishedLine, Line, MessageLine, ProcessLine, QueueLine, RevisionLine, Start,
+    UnreadableLine, VERSION,
 };
 use crate::mailbox::{Durable, Mailbox, MailboxError};
 use crate::model::{
-    Content, MessageId, Payload, QueueBacklog, QueueId, QueueName, QueueRecord, Recovered,
-    Revision, Seq, StoredMessage,
+    Content, MessageId, Payload, ProcessRecord, QueueBacklog, QueueId, QueueName, QueueRecord,
+    Recovered, Revision, Seq, StoredMessage,
 };
 
 /// Messages read at once, and their bytes: what is held in RAM.
@@ -39,6 +39,10 @@ pub fn export(
         .subscriptions
         .into_iter()
         .try_for_each(|record| out.put(Line::Subscription(record)))?;
+    for ProcessRecord { key: process, part, body } in recovered.processes {
+        let body = Payload::from_bytes(&body);
+        out.put(Line::Process(ProcessLine { process, part, body }))?;
+    }
     out.journal()?;
     recovered.repairs.into_iter().try_for_each(|(_, outcome)| out.put(Line::Repair(outcome)))?;
     out.put(Line::End(out.counts))?;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::TransferError;
-use super::line::{Counts, FinishedLine, Line, MessageLine, QueueLine, VERSION};
+use super::line::{Counts, FinishedLine, Line, MessageLine, ProcessLine, QueueLine, VERSION};
 use crate::mailbox::{Durable, Elsewhere};
 use crate::model::{
-    Batch, Content, Finish, Header, Op, Payload, QueueId, QueueName, Seq, Timestamp,
+    Batch, Content, Finish, Header, Op, Payload, ProcessRecord, QueueId, QueueName, Seq, Timestamp,
 };
 
 /// A commit is written when it has so many operations or bytes.
@@ -95,6 +95,11 @@ impl<'a, S: Durable> Import<'a, S> {
             Line::Finished(finished) => self.take_finished(finished)?,
             Line::Unreadable(line) => drop(self.place(&line.queue, line.seq)?),
             Line::Subscription(record) => self.put(Op::PutSubscription(record), 512)?,
+            Line::Process(ProcessLine { process: key, part, body }) => {
+                let body = bytes_of(body)?;
+                let size = body.len();
+                self.put(Op::PutProcess(ProcessRecord { key, part, body }), size)?;
+            }
             Line::Journal(entry) => self.put(Op::Journal(entry), 256)?,
             Line::Repair(outcome) => self.put(Op::PutRepair(outcome), 256)?,
             Line::End(expected) if expected == counts => {

@@ -3,15 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Generation, JournalEntry, MessageId, MessageRecord, Payload, QueueName, QueueRecord,
-    RepairOutcome, RevisionRecord, Seq, SubscriptionRecord, Timestamp, WorkError,
+    Generation, JournalEntry, MessageId, MessageRecord, Payload, ProcessKey, QueueName,
+    QueueRecord, RepairOutcome, RevisionRecord, Seq, SubscriptionRecord, Timestamp, WorkError,
 };
 
 /// The newest version of the form.
 pub(super) const VERSION: u32 = 1;
 
 /// One line of an export: an object with one field, which names it. In this order: `export`, then each
-/// `queue` with its messages in the order of their places, then `subscription`, `journal`, `repair`, and `end`.
+/// `queue` with its messages in the order of their places, then `subscription`, `process`,
+/// `journal`, `repair`, and `end`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
@@ -27,6 +28,8 @@ pub enum Line {
     Unreadable(UnreadableLine),
     /// A subscription that was made at run time.
     Subscription(SubscriptionRecord),
+    /// A part of a process, by key and number.
+    Process(ProcessLine),
     /// A journal entry, oldest first.
     Journal(JournalEntry),
     /// A repair's outcome under its key, oldest first.
@@ -118,6 +121,18 @@ pub struct UnreadableLine {
     pub error: WorkError,
 }
 
+/// A part of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessLine {
+    /// Whose.
+    pub process: ProcessKey,
+    /// Which part of it.
+    pub part: u16,
+    /// Bytes of the process' own form.
+    pub body: Payload,
+}
+
 /// How many lines of each kind there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +148,9 @@ pub struct Counts {
     /// Subscriptions made at run time. Not said of none: earlier versions don't know them.
     #[serde(default, skip_serializing_if = "is_none")]
     pub subscriptions: u64,
+    /// Parts of processes. Not said of none: earlier versions don't know them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub processes: u64,
     /// Journal entries.
     pub journal: u64,
     /// Repairs' outcomes.
@@ -152,6 +170,7 @@ impl Counts {
             Line::Finished(_) => self.finished += 1,
             Line::Unreadable(_) => self.unreadable += 1,
             Line::Subscription(_) => self.subscriptions += 1,
+            Line::Process(_) => self.processes += 1,
             Line::Journal(_) => self.journal += 1,
             Line::Repair(_) => self.repairs += 1,
         }

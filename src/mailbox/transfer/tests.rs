@@ -57,6 +57,8 @@ fn fill(mailbox: &SledMailbox) {
     let note = Op::PutNote { queue: P, note: Bytes::from_static(b"\xffnote") };
     let subscribed = Op::PutSubscription(subscription(1, "t", P));
     mailbox.append(&batch([note, repair(1), repair(2), subscribed])).unwrap();
+    let parts = [put_process("g", 0, "body"), put_process("g", 1, vec![0xff; 200_000])];
+    mailbox.append(&batch(parts)).unwrap();
     mailbox.append(&batch((2..=1_100).map(|number| journal(number, P, None)))).unwrap();
     mailbox.append(&batch([put_record(P, 40, MessageRecord::default())])).unwrap();
     mailbox.sync().unwrap();
@@ -74,6 +76,7 @@ fn an_import_holds_what_was_exported_byte_for_byte() {
     assert_eq!(serde_json::to_string(&Line::End(counts)).unwrap(), *exported.last().unwrap());
     assert_eq!((counts.queues, counts.messages, counts.unreadable), (3, 5, 0));
     assert_eq!((counts.subscriptions, counts.journal, counts.repairs), (1, 1_100, 2));
+    assert_eq!(counts.processes, 2);
     assert!(counts.finished > 0);
     for (queue, seq, revision) in [(Q, 2, 0), (Q, 2, 1), (Q, 3, 0), (Q, 5, 0), (P, 40, 0)] {
         let content = |mailbox: &SledMailbox| {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::super::layout::SLED_SEGMENT_BYTES;
+use super::super::layout::{SLED_SEGMENT_BYTES, chunk_key, process_key};
 use super::super::raw::{Item, LogFile};
 use super::rotation::{fill, generations, open_small, upkeep};
 use super::*;
@@ -97,4 +97,27 @@ fn a_database_that_is_not_there_is_told_with_what_to_do() {
         fs::rename(&aside, &database).unwrap();
     }
     assert_eq!(places(&open_small(folder.path()), Q).len(), 200);
+}
+
+#[test]
+fn a_part_of_a_process_of_which_a_chunk_is_gone_is_not_made_up_and_the_rest_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open(folder.path());
+    let large = vec![7; 300_000];
+    let parts = [put_process("a", 0, "body"), put_process("a", 1, large), put_queue(Q, 0)];
+    mailbox.append(&batch(parts)).unwrap();
+    let kept = [put_process("b", 0, "body of b"), append(Q, 1, "1")];
+    mailbox.append(&batch(kept.clone())).unwrap();
+    let chunk = chunk_key(&process_key(&process("a"), 1), 2);
+    let generation = mailbox.store.active().generation;
+    generation.remove(&generation.state, &chunk).unwrap();
+    mailbox.sync().unwrap();
+    drop((mailbox, generation));
+    let store = folder.path().join("store");
+    let mailbox = open(folder.path());
+    assert!(store.join("quarantine").exists());
+    let processes = mailbox.recover().unwrap().processes;
+    let processes: Vec<Op> = processes.into_iter().map(Op::PutProcess).collect();
+    assert_eq!(processes, [put_process("a", 0, "body"), kept[0].clone()]);
+    assert_eq!(places(&mailbox, Q), [1]);
 }
