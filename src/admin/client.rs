@@ -6,6 +6,7 @@
 mod error;
 mod events;
 mod keys;
+mod redrive;
 mod stream;
 mod topics;
 mod transport;

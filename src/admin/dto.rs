@@ -7,11 +7,11 @@ pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
     Actor, Attempt, AttemptEnd, BrokerEvent, DeliveryId, EVENT_TYPES, EventId, Generation,
     HeadView, HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage,
-    KeyPage, KeyView, MessageId, MessagePage, MessageState, MessageSummary, MessageView, Notice,
-    OnError, Overview, PauseRecord, Payload, QueueName, QueueSettings, QueueState, QueueView,
-    RepairOutcome, RepairRefusal, Revision, RevisionView, Seq, StoreHealth, SubscriptionChange,
-    SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicView, WorkError,
-    WorkerState, WorkerView,
+    KeyPage, KeyView, MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo,
+    Notice, OnError, Overview, PauseRecord, Payload, QueueName, QueueSettings, QueueState,
+    QueueView, RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView, Seq,
+    StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
+    TopicPage, TopicView, WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
@@ -30,6 +30,9 @@ pub struct RepairRequest {
     /// The new header, whole; unchanged if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Map<String, Value>>,
+    /// The queue that the message goes to, for `move` only; a dead letter goes back to its queue if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<QueueName>,
     /// Why; needed for `cancel`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -46,6 +49,31 @@ pub enum RepairVerb {
     Cancel,
     Restore,
     UndoSave,
+    DeadLetter,
+    Move,
+}
+
+/// `POST /v1/queues/{queue}/redrive`: one page of a dead-letter queue is looked at, and what the filter takes goes
+/// back to the queues that it came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedriveRequest {
+    /// Names this redrive: each message goes once under it.
+    pub key: String,
+    /// From this place on.
+    pub from: Option<Seq>,
+    /// Up to this place; the newest now if absent.
+    pub until: Option<Seq>,
+    /// How many messages are looked at.
+    pub limit: Option<usize>,
+    /// Which, in CEL; all if absent.
+    pub filter: Option<String>,
+    /// All go to this queue instead.
+    pub to: Option<QueueName>,
+    /// Only say what would go.
+    pub dry_run: bool,
+    /// Why.
+    pub reason: String,
 }
 
 /// `POST …/hold`

@@ -12,15 +12,16 @@ use serde_json::Value;
 
 use super::dto::{
     BackupRequest, HoldRequest, JournalPage, KeyPage, Located, MessagePage, MessageView, Overview,
-    PauseRequest, QueueView, RepairOutcome, RepairRequest, RepairVerb, SettingsRequest, WorkerView,
+    PauseRequest, QueueView, RedrivePage, RedriveRequest, RepairOutcome, RepairRequest, RepairVerb,
+    SettingsRequest, WorkerView,
 };
 use super::failure::Failure;
 use super::listing;
 use super::peer::Acting;
 use super::request::{Asked, Body, MAX_BODY_BYTES, PageAsked, Path, page};
 use super::stream::stream;
-use crate::broker::{Act, BrokerHandle, JournalQuery, RepairOrder};
-use crate::model::{Edit, MessageState, QueueName, Revision, Seq, SettingChange};
+use crate::broker::{Act, BrokerHandle, JournalQuery, RedriveOrder, RepairOrder};
+use crate::model::{Edit, Filter, MessageState, QueueName, Revision, Seq, SettingChange};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -39,6 +40,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/queues/{queue}/messages/{seq}/payload", get(payload))
         .route("/v1/queues/{queue}/messages/{seq}/repair", post(repair))
         .route("/v1/queues/{queue}/messages/{seq}/hold", post(hold))
+        .route("/v1/queues/{queue}/redrive", post(redrive))
         .route("/v1/repairs/{key}", get(repair_outcome))
         .route("/v1/messages/{id}", get(locate))
         .merge(super::topics::routes())
@@ -178,7 +180,7 @@ async fn repair(
     Body(request): Body<RepairRequest>,
 ) -> Answer<Json<RepairOutcome>> {
     let (queue, seq) = (path.queue()?, path.seq()?);
-    let RepairRequest { key, expect_revision, action, payload, header, reason } = request;
+    let RepairRequest { key, expect_revision, action, payload, header, to, reason } = request;
     let edit = match payload {
         Some(payload) => {
             Some(Edit { payload: payload.into_bytes().map_err(Failure::invalid)?, header })
@@ -189,12 +191,15 @@ async fn repair(
         }
         None => None,
     };
-    let act = act(action, edit)?;
+    if to.is_some() && action != RepairVerb::Move {
+        return Err(Failure::invalid("`to` is for `move` only"));
+    }
+    let act = act(action, edit, to)?;
     let order = RepairOrder { key, actor, queue, seq, expect_revision, act, reason };
     Ok(Json(broker.repair(order).await?))
 }
 
-fn act(verb: RepairVerb, edit: Option<Edit>) -> Answer<Act> {
+fn act(verb: RepairVerb, edit: Option<Edit>, to: Option<QueueName>) -> Answer<Act> {
     match (verb, edit) {
         (RepairVerb::Save, Some(edit)) => Ok(Act::Save(edit)),
         (RepairVerb::SaveAndRetry, Some(edit)) => Ok(Act::SaveAndRetry(edit)),
@@ -205,11 +210,40 @@ fn act(verb: RepairVerb, edit: Option<Edit>) -> Answer<Act> {
         (RepairVerb::Cancel, None) => Ok(Act::Cancel),
         (RepairVerb::Restore, None) => Ok(Act::Restore),
         (RepairVerb::UndoSave, None) => Ok(Act::UndoSave),
+        (RepairVerb::DeadLetter, None) => Ok(Act::DeadLetter),
+        (RepairVerb::Move, None) => Ok(Act::Move(to)),
         (
-            RepairVerb::Retry | RepairVerb::Cancel | RepairVerb::Restore | RepairVerb::UndoSave,
+            RepairVerb::Retry
+            | RepairVerb::Cancel
+            | RepairVerb::Restore
+            | RepairVerb::UndoSave
+            | RepairVerb::DeadLetter
+            | RepairVerb::Move,
             Some(_),
         ) => Err(Failure::invalid("`payload` is for `save` and `save-and-retry` only")),
     }
+}
+
+async fn redrive(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<RedriveRequest>,
+) -> Answer<Json<RedrivePage>> {
+    let filter = request.filter.as_deref().map(Filter::new).transpose();
+    let order = RedriveOrder {
+        key: request.key.parse().map_err(|e| Failure::invalid(format!("`key`: {e}")))?,
+        actor,
+        queue: path.queue()?,
+        from: request.from.unwrap_or(Seq(1)),
+        until: request.until,
+        limit: page(request.limit)?,
+        filter: filter.map_err(|error| Failure::invalid(error.to_string()))?,
+        to: request.to,
+        dry_run: request.dry_run,
+        reason: request.reason,
+    };
+    Ok(Json(broker.redrive(order).await?))
 }
 
 /// The hold as it is now; no content when nobody holds the message.

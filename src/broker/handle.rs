@@ -338,7 +338,7 @@ impl BrokerHandle {
     }
 }
 
-fn no_such_queue(queue: &QueueName) -> OperatorError {
+pub(super) fn no_such_queue(queue: &QueueName) -> OperatorError {
     RepairRefusal::NoSuchQueue { queue: queue.clone() }.into()
 }
 

@@ -34,6 +34,8 @@ pub enum Act {
     Cancel,
     Restore,
     UndoSave,
+    DeadLetter,
+    Move(Option<QueueName>),
 }
 
 /// One repair as an operator asks for it; see [`Repair`].
@@ -213,6 +215,8 @@ impl BrokerHandle {
         let id = self.queue_id(&queue).await?;
         let seen = self.read(move |mailbox| seen(mailbox, id, seq, expect_revision)).await?;
         let action = match act {
+            Act::DeadLetter => RepairAction::DeadLetter,
+            Act::Move(to) => RepairAction::Move(to),
             Act::Save(edit) => RepairAction::Save(edit),
             Act::Retry => RepairAction::Retry,
             Act::SaveAndRetry(edit) => RepairAction::SaveAndRetry(edit),

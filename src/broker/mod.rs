@@ -18,6 +18,7 @@ mod outbound;
 mod outside;
 mod peers;
 mod pipeline;
+mod redrive;
 mod start;
 mod store;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use event_loop::Ended;
 pub use events::Events;
 pub use handle::{BrokerHandle, OperatorError, QUEUES_PAGE};
 pub use messages::{Act, JournalQuery, RepairOrder};
+pub use redrive::RedriveOrder;
 pub use start::{BrokerOptions, Running, StartError, start};
 pub use store::OpenStore;
 pub use watch::{Sight, Watch};

@@ -122,6 +122,7 @@ mod tests {
             queue: QueueName::new("orders").unwrap(),
             seq: Some(Seq(3)),
             id: None,
+            to: None,
             revision: None,
             reason: "sent\ntwice \u{1b}[2J".to_owned(),
             key: None,

@@ -66,8 +66,9 @@ pub(super) fn entries(entries: &[JournalEntry]) -> String {
         let JournalEntry { number, at, actor, kind, queue, .. } = entry;
         let seq = entry.seq.map_or(String::new(), |seq| format!(" {seq}"));
         let kind = kind.as_str();
+        let to = entry.to.as_ref().map_or(String::new(), |to| format!(" to {to}"));
         let line =
-            format!("{number:<5} {at} {kind:<17} {queue}{seq} by {}/{}", actor.name, actor.via);
+            format!("{number:<5} {at} {kind:<17} {queue}{seq}{to} by {}/{}", actor.name, actor.via);
         out.push_str(&clean(&line));
         out.push('\n');
         if !entry.reason.is_empty() {

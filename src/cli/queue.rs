@@ -1,5 +1,7 @@
 //! `mubroker queue`
 
+mod redrive;
+
 use clap::{Args, Subcommand};
 
 use super::Exit;
@@ -51,6 +53,8 @@ enum QueueCommand {
         #[arg(long)]
         json: bool,
     },
+    #[command(after_help = redrive::HELP)]
+    Redrive(redrive::RedriveArgs),
     /// Stop delivery; publishing goes on
     Pause(Act),
     /// Let delivery go on
@@ -113,6 +117,7 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
             let page = client.keys(&queue, Some(Seq(from)), Some(limit)).await?;
             if as_json { json(&page)? } else { print(&keys(&page))? }
         }
+        QueueCommand::Redrive(args) => return redrive::run(&client, args).await,
         QueueCommand::Pause(act) => {
             client.pause(&act.queue, &act.reason).await?;
             tell(&act, &client.queue(&act.queue).await?)?;

@@ -118,6 +118,7 @@ pub(crate) fn entry(
         queue: name(queue),
         seq: seq.map(Seq),
         id: seq.map(id),
+        to: None,
         revision: None,
         reason: reason.to_owned(),
         key: None,

@@ -9,11 +9,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::{
-    Content, Finish, Header, MessageId, MessageRecord, MessageState, Notice, Overflow, QueueName,
-    QueueSettings, RejectCode, Rejection, Seq, StoredMessage, WorkError,
+    Content, Finish, Header, MessageId, MessageRecord, MessageState, MovedTo, Notice, Overflow,
+    QueueName, QueueSettings, RejectCode, Rejection, Seq, StoredMessage, WorkError,
 };
 
 use super::queue::{Queue, QueueIndex};
@@ -32,6 +32,8 @@ pub(super) enum Reason {
     Rejected,
     /// Its attempts are used up.
     Attempts,
+    /// An operator asked for it.
+    Operator,
 }
 
 impl Reason {
@@ -39,7 +41,7 @@ impl Reason {
     const fn as_str(self) -> &'static str {
         match self {
             Self::MaxLength => "max-length",
-            Self::Rejected => "rejected",
+            Self::Rejected | Self::Operator => "rejected",
             Self::Attempts => "attempts",
         }
     }
@@ -50,6 +52,7 @@ impl Reason {
             Self::MaxLength => "its queue was full",
             Self::Rejected => "its worker rejected it",
             Self::Attempts => "its attempts are used up",
+            Self::Operator => "an operator dead-lettered it",
         }
     }
 }
@@ -287,7 +290,7 @@ impl Engine {
         newest: Option<&MessageRecord>,
         reason: Reason,
         out: &mut Effects,
-    ) -> Result<(), String> {
+    ) -> Result<MovedTo, String> {
         let record = self.queue(at).record.clone();
         self.has_dead_letter_room(&record.name, &record.settings)?;
         let target = record.settings.dead_letter_of(&record.name)?;
@@ -321,7 +324,7 @@ impl Engine {
         self.end_calls(at, seq, end, out);
         self.touch(at);
         self.offer(target_at, out);
-        Ok(())
+        Ok(MovedTo { queue: target, seq: to_seq })
     }
 
     /// The message with where it comes from and why in its header.
@@ -332,23 +335,46 @@ impl Engine {
         record: Option<&MessageRecord>,
         reason: &str,
     ) -> Content {
-        let queue = self.queue(at);
-        let mut came_from = json!({
-            "queue": queue.record.name.as_str(),
-            "seq": entry.seq.0,
-            "reason": reason,
-            "at": self.now.to_string(),
-            "attempts": record.map_or(0, |record| record.attempts),
-        });
-        if let Some(error) = record.and_then(|record| record.last_error.as_ref()) {
-            let mut text = format!("{}: {}", error.code, error.message);
-            clip(&mut text, ERROR_BYTES);
-            if let Some(fields) = came_from.as_object_mut() {
-                fields.insert("error".to_owned(), Value::String(text));
-            }
-        }
-        marked(&entry.content, came_from)
+        let before = came_from(&entry.content.header).unwrap_or_default();
+        let times = before.get("count").and_then(Value::as_u64).unwrap_or(0);
+        let mut now = Map::from_iter([
+            ("queue".to_owned(), json!(self.queue(at).record.name.as_str())),
+            ("seq".to_owned(), json!(entry.seq.0)),
+            ("reason".to_owned(), json!(reason)),
+            ("at".to_owned(), json!(self.now.to_string())),
+            ("attempts".to_owned(), json!(record.map_or(0, |record| record.attempts))),
+            ("count".to_owned(), json!(times.saturating_add(1))),
+        ]);
+        let failures = record.map(|record| &record.failures);
+        let first = failures.and_then(|failures| failures.front()).map(|first| text(&first.error));
+        let last = record.and_then(|record| record.last_error.as_ref()).map(text);
+        let earlier = before.get("first_error").or_else(|| before.get("error")).cloned();
+        let first = earlier.or_else(|| first.or_else(|| last.clone()).map(Value::String));
+        now.extend(first.map(|first| ("first_error".to_owned(), first)));
+        now.extend(last.map(|last| ("error".to_owned(), Value::String(last))));
+        marked(&entry.content, Value::Object(now))
     }
+}
+
+/// An error as it stands in a header.
+fn text(error: &WorkError) -> String {
+    let mut text = format!("{}: {}", error.code, error.message);
+    clip(&mut text, ERROR_BYTES);
+    text
+}
+
+/// What a header says of how the message became a dead letter, also of one that was brought back since.
+fn came_from(header: &Header) -> Option<Map<String, Value>> {
+    match header.to_map().remove("dead_letter") {
+        Some(Value::Object(fields)) => Some(fields),
+        Some(_) | None => None,
+    }
+}
+
+/// The queue that a message was dead-lettered from.
+pub(super) fn origin_of(header: &Header) -> Option<QueueName> {
+    let fields = came_from(header)?;
+    QueueName::new(fields.get("queue")?.as_str()?).ok()
 }
 
 /// The message with why it is a dead letter in its header. A header that has no room for that stays as it is.

@@ -219,7 +219,7 @@ impl Engine {
         out.ops.push(Op::Finish { queue: queue.record.id, seq, how });
         match how {
             Finish::Done => queue.done = queue.done.saturating_add(1),
-            Finish::Cancelled => {}
+            Finish::Cancelled | Finish::Moved => {}
             Finish::DeadLettered => {
                 let dead_lettered = &mut queue.uncommon.change().dead_lettered;
                 *dead_lettered = dead_lettered.saturating_add(1);

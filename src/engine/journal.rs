@@ -1,7 +1,8 @@
 //! Writing the journal: who did what, when, why.
 
 use crate::model::{
-    Actor, IdempotencyKey, JournalEntry, JournalKind, MessageId, Notice, Op, Revision, Seq,
+    Actor, IdempotencyKey, JournalEntry, JournalKind, MessageId, Notice, Op, QueueName, Revision,
+    Seq,
 };
 
 use super::queue::QueueIndex;
@@ -13,6 +14,7 @@ pub(super) struct Entry {
     pub(super) kind: JournalKind,
     pub(super) actor: Actor,
     pub(super) message: Option<(Seq, MessageId)>,
+    pub(super) to: Option<QueueName>,
     pub(super) revision: Option<Revision>,
     pub(super) reason: String,
     pub(super) key: Option<IdempotencyKey>,
@@ -20,7 +22,8 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(kind: JournalKind, actor: Actor) -> Self {
-        Self { kind, actor, message: None, revision: None, reason: String::new(), key: None }
+        let reason = String::new();
+        Self { kind, actor, message: None, to: None, revision: None, reason, key: None }
     }
 }
 
@@ -37,6 +40,7 @@ impl Engine {
             queue: self.queue(at).record.name.clone(),
             seq,
             id,
+            to: entry.to,
             revision: entry.revision,
             reason: entry.reason,
             key: entry.key,

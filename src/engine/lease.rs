@@ -287,7 +287,7 @@ impl Engine {
                 let why = format!("it can't be dead-lettered: {why}");
                 self.give_up(lease, record, Some(why), out);
             }
-            Ok(()) => {
+            Ok(_) => {
                 self.free_line(&lease);
                 self.offer(lease.queue, out);
             }

@@ -13,7 +13,7 @@
 //! | `unreadable` | messages whose content the store has lost |
 //! | `request` | callers that wait |
 //! | `process` | what goes on over several messages and restarts, and waits for their ends |
-//! | `repair`, `hold`, `control`, `journal` | what operators do |
+//! | `repair`, `relocate`, `hold`, `control`, `journal` | what operators do |
 //! | `status`, `view` | what can be seen |
 
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
@@ -34,6 +34,7 @@ mod options;
 mod places;
 mod process;
 mod queue;
+mod relocate;
 mod repair;
 mod request;
 mod retry;

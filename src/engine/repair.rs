@@ -7,6 +7,7 @@
 //! | retry | waiting, blocked | ready, attempts from 0 |
 //! | save-and-retry | ready, waiting, blocked | ready, attempts from 0, one revision more |
 //! | cancel | ready, waiting, blocked | cancelled |
+//! | dead-letter, move | ready, waiting, blocked | in another queue (`relocate`) |
 //! | restore | cancelled, successor not delivered | what it was |
 
 use std::collections::{HashMap, VecDeque};
@@ -20,6 +21,7 @@ use crate::model::{
 use super::control::refused;
 use super::journal::Entry;
 use super::queue::QueueIndex;
+use super::relocate::Destination;
 use super::request::cancelled;
 use super::timer::Timer;
 use super::{Effect, Effects, Engine};
@@ -42,6 +44,12 @@ impl Repairs {
             self.outcomes.remove(&oldest);
         }
     }
+}
+
+/// What a repair comes to.
+enum Decision {
+    Change(Box<Change>),
+    Leave(Destination),
 }
 
 /// What a repair changes.
@@ -82,9 +90,19 @@ impl Engine {
         let before = self.content_for(at, &repair)?;
         let record = self.queue(at).records().get(&seq).cloned().unwrap_or_default();
         let state = self.queue(at).state_of(seq, self.now);
-        let change = change(&repair, record, state, &before)?;
-        self.check_key(at, &before, change.content.as_deref())?;
-        Ok(self.apply(at, repair, &before, change, out))
+        match decide(&repair, record, state, &before)? {
+            Decision::Leave(destination) => self.relocate(at, repair, before, destination, out),
+            Decision::Change(change) => {
+                self.check_key(at, &before, change.content.as_deref())?;
+                Ok(self.apply(at, repair, &before, *change, out))
+            }
+        }
+    }
+
+    /// From now on the repair is known by its key.
+    pub(super) fn keep_outcome(&mut self, outcome: &RepairOutcome, out: &mut Effects) {
+        out.ops.push(Op::PutRepair(outcome.clone()));
+        self.repairs.keep(outcome.clone());
     }
 
     /// What can be refused without looking at the action.
@@ -191,10 +209,18 @@ impl Engine {
         if state == MessageState::Ready {
             self.read_again(at, seq);
         }
-        let outcome =
-            RepairOutcome { key, queue: name, seq, id, revision, state, journal, repeated: false };
-        out.ops.push(Op::PutRepair(outcome.clone()));
-        self.repairs.keep(outcome.clone());
+        let outcome = RepairOutcome {
+            key,
+            queue: name,
+            seq,
+            id,
+            revision,
+            state,
+            moved: None,
+            journal,
+            repeated: false,
+        };
+        self.keep_outcome(&outcome, out);
         if state == MessageState::Cancelled {
             self.end_calls(at, seq, cancelled(&by), out);
         }
@@ -220,14 +246,9 @@ impl Engine {
     }
 }
 
-/// What the action makes of a message, or why it can't be done now.
-fn change(
-    repair: &Repair,
-    record: MessageRecord,
-    state: MessageState,
-    before: &Content,
-) -> Result<Change, RepairRefusal> {
-    let allowed = match (&repair.action, state) {
+/// Why an action can't be done to a message in this state.
+fn check_state(action: &RepairAction, state: MessageState) -> Result<(), RepairRefusal> {
+    let allowed = match (action, state) {
         (RepairAction::Restore, MessageState::Cancelled) => Ok(()),
         (RepairAction::Restore, _) => Err("only a cancelled message can be restored"),
         (_, MessageState::Leased) => {
@@ -243,12 +264,29 @@ fn change(
             | RepairAction::Retry
             | RepairAction::SaveAndRetry(_)
             | RepairAction::Cancel
-            | RepairAction::UndoSave(_),
+            | RepairAction::UndoSave(_)
+            | RepairAction::DeadLetter
+            | RepairAction::Move(_),
             MessageState::Ready | MessageState::Waiting | MessageState::Blocked,
         ) => Ok(()),
     };
-    allowed.map_err(|reason| refuse(state, reason))?;
-    match &repair.action {
+    allowed.map_err(|reason| refuse(state, reason))
+}
+
+/// What the action makes of a message, or why it can't be done now.
+fn decide(
+    repair: &Repair,
+    record: MessageRecord,
+    state: MessageState,
+    before: &Content,
+) -> Result<Decision, RepairRefusal> {
+    check_state(&repair.action, state)?;
+    let change = match &repair.action {
+        RepairAction::DeadLetter => return Ok(Decision::Leave(Destination::DeadLetters)),
+        RepairAction::Move(to) => {
+            let to = to.clone().map_or(Destination::Origin, Destination::Queue);
+            return Ok(Decision::Leave(to));
+        }
         RepairAction::Save(edit) => edited(repair, edit, record, before, JournalKind::Saved),
         RepairAction::UndoSave(_) if record.revision == Revision(0) => {
             Err(refuse(state, "it was never edited: there is nothing to undo"))
@@ -278,7 +316,8 @@ fn change(
             let record = MessageRecord { state, cancelled_from: None, ..record };
             Ok(Change { record, content: None, kind: JournalKind::Restored })
         }
-    }
+    };
+    change.map(|change| Decision::Change(Box::new(change)))
 }
 
 fn retried(record: MessageRecord) -> MessageRecord {
@@ -320,6 +359,6 @@ fn refuse(state: MessageState, reason: &str) -> RepairRefusal {
     RepairRefusal::State { state, reason: reason.to_owned() }
 }
 
-fn invalid(reason: String) -> RepairRefusal {
+pub(super) fn invalid(reason: String) -> RepairRefusal {
     RepairRefusal::Invalid { reason }
 }

@@ -56,14 +56,16 @@ impl Engine {
         content: Content,
         out: &mut Effects,
     ) -> (QueueIndex, Accepted) {
-        let at = match self.by_name.get(&name) {
-            Some(&at) => at,
-            None => {
-                let settings = Arc::clone(self.settings_of_new(&name).expect("admitted"));
-                self.make_queue(name, settings, broker(), out)
-            }
-        };
+        let at = self.make_if_absent(&name, out);
         (at, self.accept(at, content, None, out))
+    }
+
+    /// The queue that a message which was admitted goes to; it is made if it isn't there.
+    pub(super) fn make_if_absent(&mut self, name: &QueueName, out: &mut Effects) -> QueueIndex {
+        self.by_name.get(name).copied().unwrap_or_else(|| {
+            let settings = Arc::clone(self.settings_of_new(name).expect("admitted"));
+            self.make_queue(name.clone(), settings, broker(), out)
+        })
     }
 
     /// Puts a message at its queue's end, unless it is a duplicate. `entry` is set if it is in the queue's

@@ -92,6 +92,11 @@ impl Engine {
         })
     }
 
+    /// The place of a queue's newest message; 0 if none has ever come.
+    pub fn newest_place(&self, name: &QueueName) -> Option<Seq> {
+        self.find_queue(name).map(|queue| Seq(queue.next_seq.0.saturating_sub(1)))
+    }
+
     /// Order keys of a queue that stand, by the places of the messages that hold them, from one place on; at most
     /// `max`. `None` if there is no such queue; nothing in one that isn't ordered by key.
     pub fn key_page(&self, name: &QueueName, from: Seq, max: usize) -> Option<KeyPage> {

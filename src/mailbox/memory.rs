@@ -200,7 +200,7 @@ impl Held {
             Op::Finish {
                 queue,
                 seq,
-                how: Finish::Done | Finish::Cancelled | Finish::DeadLettered,
+                how: Finish::Done | Finish::Cancelled | Finish::DeadLettered | Finish::Moved,
             } => {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
                 queue.finish(*seq);

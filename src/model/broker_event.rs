@@ -80,7 +80,7 @@ pub struct BrokerEvent {
 }
 
 /// Every type of event, with what it tells and what its details are.
-pub const EVENT_TYPES: [(&str, &str); 27] = [
+pub const EVENT_TYPES: [(&str, &str); 29] = [
     ("queue-created", "a queue was made; `actor`"),
     ("settings-changed", "an operator changed a queue's settings; `actor`, `reason`"),
     ("paused", "an operator stopped a queue's delivery; `actor`, `reason`"),
@@ -92,6 +92,11 @@ pub const EVENT_TYPES: [(&str, &str); 27] = [
     ("retried", "an operator made a message ready again; `actor`, `reason`"),
     ("saved-and-retried", "both; `actor`, `revision`, `reason`"),
     ("cancelled", "an operator took a message out; `actor`, `reason`"),
+    ("sent-to-dead-letters", "an operator did that to a message; `actor`, `to`, `reason`"),
+    (
+        "moved",
+        "an operator moved a message, or brought a dead letter back; `actor`, `to`, `reason`",
+    ),
     ("restored", "and put it back in its place; `actor`, `reason`"),
     ("revision-undone", "the last saved revision was taken back; `actor`, `revision`"),
     ("recovered", "a message that an operator had retried is done"),
@@ -215,8 +220,19 @@ mod tests {
         let at = Timestamp(1_700_000_000_120);
         let reason = "wrong".to_owned();
         let queue = queue();
-        let entry =
-            JournalEntry { number: 12, at, actor, kind, queue, seq, id, revision, reason, key };
+        let entry = JournalEntry {
+            number: 12,
+            at,
+            actor,
+            kind,
+            queue,
+            seq,
+            id,
+            to: None,
+            revision,
+            reason,
+            key,
+        };
         Notice::Journal { entry }
     }
 
@@ -235,6 +251,8 @@ mod tests {
             Retried,
             SavedAndRetried,
             Cancelled,
+            SentToDeadLetters,
+            Moved,
             Restored,
             RevisionUndone,
             Subscribed,

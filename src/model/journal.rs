@@ -33,6 +33,9 @@ pub struct JournalEntry {
     /// On which message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<MessageId>,
+    /// Where the message went.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<QueueName>,
     /// The content's revision after it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub revision: Option<Revision>,
@@ -66,6 +69,10 @@ pub enum JournalKind {
     SavedAndRetried,
     /// A message was taken out.
     Cancelled,
+    /// An operator sent a message to the dead-letter queue.
+    SentToDeadLetters,
+    /// An operator sent a message to another queue, or back to where it was dead-lettered.
+    Moved,
     /// A cancelled message was put back in its place.
     Restored,
     /// The last saved revision was taken back.
@@ -89,6 +96,8 @@ impl JournalKind {
             Self::Retried => "retried",
             Self::SavedAndRetried => "saved-and-retried",
             Self::Cancelled => "cancelled",
+            Self::SentToDeadLetters => "sent-to-dead-letters",
+            Self::Moved => "moved",
             Self::Restored => "restored",
             Self::RevisionUndone => "revision-undone",
             Self::Subscribed => "subscribed",

@@ -41,7 +41,9 @@ pub use record::{
     Attempt, AttemptEnd, Batch, Finish, MessageRecord, Op, PauseRecord, QueueBacklog, QueueRecord,
     Recovered, RevisionRecord, StoredMessage,
 };
-pub use repair::{Edit, Repair, RepairAction, RepairOutcome, RepairRefusal};
+pub use repair::{
+    Edit, MovedTo, RedrivePage, Redriven, Repair, RepairAction, RepairOutcome, RepairRefusal,
+};
 pub use setting_change::SettingChange;
 pub use settings::{
     AckMode, Backoff, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow, QueueSettings,

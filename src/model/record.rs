@@ -116,6 +116,8 @@ pub enum Finish {
     Cancelled,
     /// Moved to the queue's dead-letter queue.
     DeadLettered,
+    /// Moved to another queue by an operator.
+    Moved,
 }
 
 /// A queue as the store keeps it.

@@ -47,6 +47,11 @@ pub enum RepairAction {
     Cancel,
     /// Put a cancelled message back in its place, while its successor has not been delivered.
     Restore,
+    /// Take the message out, to its queue's dead-letter queue.
+    DeadLetter,
+    /// Take the message out, to the end of another queue, with its id. Without a queue: a dead letter goes back to
+    /// where it came from (*redrive*).
+    Move(Option<QueueName>),
     /// Make the content of the revision before the current one the newest again, while the message is
     /// not leased. Revisions are append-only, so this adds one: whoever submits the repair reads the
     /// content of revision `expect_revision - 1` and sends it along, header included.
@@ -75,13 +80,54 @@ pub struct RepairOutcome {
     pub id: MessageId,
     /// Its revision now.
     pub revision: Revision,
-    /// Its state right after the repair.
+    /// Its state right after the repair; of one that left its queue, its state in the other one.
     pub state: MessageState,
+    /// Where it is now, if it left its queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<MovedTo>,
     /// The journal's entry of it.
     pub journal: u64,
     /// The same key had been done before; nothing was done now.
     #[serde(default)]
     pub repeated: bool,
+}
+
+/// Where a message is that left its queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedTo {
+    /// The queue.
+    pub queue: QueueName,
+    /// Its place there.
+    pub seq: Seq,
+}
+
+/// What came of looking at some of a dead-letter queue's messages, in their order, to bring them back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedrivePage {
+    /// Those that the filter takes: where each went, or why it stays.
+    pub messages: Vec<Redriven>,
+    /// How many were looked at.
+    pub seen: u64,
+    /// The newest place when the redrive began: what comes behind it is not looked at.
+    pub until: Seq,
+    /// Where to go on; absent if all have been looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Seq>,
+}
+
+/// What came of one message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redriven {
+    /// Its place in the dead-letter queue.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// Where it is now; absent if it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<MovedTo>,
+    /// Why it stays; empty if it went, or would go.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// Why a repair was not done; nothing has changed.

@@ -176,6 +176,7 @@ async fn a_message_with_a_long_history_shows_the_newest_of_it_and_says_so() {
             action: RepairVerb::Save,
             payload: Some(Payload::Utf8(n.to_string())),
             header: None,
+            to: None,
             reason: String::new(),
         };
         admin.repair(&queue, Seq(1), &request).await.unwrap();

@@ -125,3 +125,62 @@ fn a_message_whose_attempts_are_used_up_is_a_dead_letter_also_after_a_kill() {
     assert!(from["error"].as_str().is_some_and(|error| error.contains("it is bad")), "{dead}");
     assert_eq!(dead["payload"]["data"], "bad");
 }
+
+#[test]
+fn dead_letters_are_brought_back_by_a_filter_and_what_fails_again_stays_out_of_it() {
+    let retry = "on_failure = \"dead-letter\"\nretry = { attempts = 1 }\n";
+    let mut broker = Broker::start(&format!("[queues.\"*\"]\n{retry}"));
+    for n in 0..8 {
+        let country = if n % 2 == 0 { "FR" } else { "DE" };
+        let payload = format!(r#"{{"n": {n}, "country": "{country}", "state": "bad"}}"#);
+        send(&broker, "bills", &["--id", &format!("bill-{n}")], &payload);
+    }
+    let _worker = worker(&broker, "bills", "1");
+    settled(&mut broker, "bills.dead", 8, 0);
+    let redrive = ["queue", "redrive", "bills.dead", "--filter", "body.country == 'FR'"];
+    let told = broker.run(&[&redrive[..], &["--dry-run"]].concat(), b"");
+    assert_eq!(told.lines().filter(|line| line.ends_with("would go")).count(), 4, "{told}");
+    settled(&mut broker, "bills.dead", 8, 0);
+
+    // All are still bad: each comes back once.
+    let told = broker.run(&[&redrive[..], &["--rate", "0", "--reason", "try"]].concat(), b"");
+    assert_eq!(told.lines().filter(|line| line.contains("now")).count(), 4, "{told}");
+    settled(&mut broker, "bills.dead", 8, 0);
+    let page = broker.get("/v1/queues/bills.dead/messages").expect("a page");
+    let ids: Vec<_> = page["messages"].as_array().expect("rows").iter().map(|m| &m["id"]).collect();
+    let order = [1, 3, 5, 7, 0, 2, 4, 6].map(|n| Value::from(format!("bill-{n}")));
+    assert_eq!(ids, order.iter().collect::<Vec<_>>());
+    let last = broker.get("/v1/queues/bills.dead/messages/12").expect("the newest");
+    assert_eq!(last["header"]["dead_letter"]["count"], 2, "{last}");
+
+    // One is mended where it lies, and goes back.
+    let edit = ["message", "edit", "bills.dead", "2", "--file", "-", "--reason", "mended"];
+    broker.run(&edit, br#"{"n": 1, "state": "good"}"#);
+    let told = broker.run(&["message", "move", "bills.dead", "2"], b"");
+    assert!(told.contains("bills.dead 2 is bills 13 now"), "{told}");
+    settled(&mut broker, "bills", 0, 0);
+    settled(&mut broker, "bills.dead", 7, 0);
+    let journal = broker.run(&["journal", "--queue", "bills.dead"], b"");
+    assert!(journal.contains("moved             bills.dead 2 to bills by"), "{journal}");
+}
+
+#[test]
+fn an_operator_sends_a_blocked_message_to_the_dead_letters_or_elsewhere() {
+    let mut broker = Broker::start("");
+    for payload in ["bad", "bad too", "fine"] {
+        send(&broker, "bills", &[], payload);
+    }
+    let _worker = worker(&broker, "bills", "1");
+    settled(&mut broker, "bills", 3, 1);
+    let told = broker.run(&["message", "dead-letter", "bills", "1", "--reason", "no use"], b"");
+    assert!(told.contains("bills 1 is bills.dead 1 now"), "{told}");
+    settled(&mut broker, "bills", 2, 1);
+    let refused = broker.try_run(&["message", "move", "bills", "2"], b"");
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("is no dead letter"), "{text}");
+    broker.run(&["message", "move", "bills", "2", "--to", "by-hand"], b"");
+    settled(&mut broker, "bills", 0, 0);
+    broker.restart(Signal::SIGKILL);
+    settled(&mut broker, "bills.dead", 1, 0);
+    settled(&mut broker, "by-hand", 1, 0);
+}

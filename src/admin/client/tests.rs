@@ -72,6 +72,7 @@ fn retry() -> RepairRequest {
         action: RepairVerb::Retry,
         payload: None,
         header: None,
+        to: None,
         reason: String::new(),
     }
 }

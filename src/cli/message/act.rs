@@ -83,10 +83,22 @@ impl RepairArgs {
         }
         let RepairOutcome { queue, seq, state, revision, journal, repeated, .. } = outcome;
         let again = if *repeated { " (this repair had been done before)" } else { "" };
-        print(&format!(
-            "{queue} {seq} is {state}, revision {revision}; journal entry {journal}{again}\n"
-        ))
+        let what = match &outcome.moved {
+            Some(to) => format!("is {} {} now", to.queue, to.seq),
+            None => format!("is {state}, revision {revision}"),
+        };
+        print(&format!("{queue} {seq} {what}; journal entry {journal}{again}\n"))
     }
+}
+
+/// Where a message goes.
+#[derive(Debug, Args)]
+pub(super) struct MoveArgs {
+    #[command(flatten)]
+    pub(super) act: ActArgs,
+    /// The queue, at whose end it stands then; without it a dead letter goes back to where it came from
+    #[arg(long, value_name = "QUEUE")]
+    pub(super) to: Option<QueueName>,
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +113,7 @@ pub(super) async fn run(
     client: &AdminClient,
     args: ActArgs,
     action: RepairVerb,
+    to: Option<QueueName>,
 ) -> Result<Exit, Failure> {
     if action == RepairVerb::Cancel && args.repair.reason.is_empty() {
         let failure = Failure::new("a cancelled message needs a reason").exit(Exit::Usage);
@@ -121,6 +134,7 @@ pub(super) async fn run(
         action,
         payload: None,
         header: None,
+        to,
         reason: args.repair.reason.clone(),
     };
     let outcome = repair(client, &queue, seq, &request).await?;

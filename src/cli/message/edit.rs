@@ -85,6 +85,7 @@ pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Fa
         },
         payload: changed.then(|| Payload::from_bytes(&draft.bytes)),
         header: None,
+        to: None,
         reason: args.not_json.clone().unwrap_or_else(|| args.repair.reason.clone()),
     };
     let outcome = repair(client, &queue, seq, &request).await.map_err(|f| draft.keep(f))?;

@@ -38,6 +38,10 @@ enum MessageCommand {
     Cancel(act::ActArgs),
     /// Put a cancelled message back in its place, while its successor has not been delivered
     Restore(act::ActArgs),
+    /// Send a message to its queue's dead-letter queue
+    DeadLetter(act::ActArgs),
+    /// Send a message to the end of another queue, or a dead letter back to where it came from
+    Move(act::MoveArgs),
     /// Take the last edit back, while the message is not with a worker
     Undo(act::ActArgs),
 }
@@ -80,10 +84,14 @@ pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
         }
         MessageCommand::Show(show) => show::run(&client, show).await,
         MessageCommand::Edit(edit) => edit::run(&client, edit).await,
-        MessageCommand::Retry(act) => act::run(&client, act, RepairVerb::Retry).await,
-        MessageCommand::Cancel(act) => act::run(&client, act, RepairVerb::Cancel).await,
-        MessageCommand::Restore(act) => act::run(&client, act, RepairVerb::Restore).await,
-        MessageCommand::Undo(act) => act::run(&client, act, RepairVerb::UndoSave).await,
+        MessageCommand::Retry(act) => act::run(&client, act, RepairVerb::Retry, None).await,
+        MessageCommand::Cancel(act) => act::run(&client, act, RepairVerb::Cancel, None).await,
+        MessageCommand::Restore(act) => act::run(&client, act, RepairVerb::Restore, None).await,
+        MessageCommand::DeadLetter(act) => {
+            act::run(&client, act, RepairVerb::DeadLetter, None).await
+        }
+        MessageCommand::Move(to) => act::run(&client, to.act, RepairVerb::Move, to.to).await,
+        MessageCommand::Undo(act) => act::run(&client, act, RepairVerb::UndoSave, None).await,
     }
 }
 

@@ -174,5 +174,7 @@ pub const fn verb_text(verb: RepairVerb) -> &'static str {
         RepairVerb::Cancel => "cancel",
         RepairVerb::Restore => "restore",
         RepairVerb::UndoSave => "take the edit back",
+        RepairVerb::DeadLetter => "dead-letter",
+        RepairVerb::Move => "move",
     }
 }

@@ -135,6 +135,7 @@ fn outcome(message: &MessageRef, request: &RepairRequest) -> RepairOutcome {
         id: id(message.seq.0),
         revision: request.expect_revision.next(),
         state: MessageState::Ready,
+        moved: None,
         journal: 8,
         repeated: false,
     }

@@ -33,6 +33,7 @@ fn outcome(stage: &Stage) -> RepairOutcome {
         id: id(3),
         revision: Revision(1),
         state: MessageState::Ready,
+        moved: None,
         journal: 8,
         repeated: false,
     }

@@ -158,6 +158,8 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         }
         JournalKind::Retried => "retried",
         JournalKind::Cancelled => "cancelled",
+        JournalKind::SentToDeadLetters => "dead-lettered",
+        JournalKind::Moved => "moved to another queue",
         JournalKind::QueueCreated
         | JournalKind::SettingsChanged
         | JournalKind::Paused

@@ -61,6 +61,7 @@ pub(super) fn send(
         action: wanted.verb,
         payload: wanted.submitted.as_ref().map(|s| Payload::from_bytes(&s.bytes)),
         header: None,
+        to: None,
         reason: wanted.reason,
     };
     model.acts.begin(what, Some(message.clone()));
@@ -156,14 +157,23 @@ fn done(model: &mut Model, fx: &mut Effects, message: &MessageRef, outcome: &Rep
         RepairVerb::Restore => {
             Stage::Done { text: format!("back in its place, {}", outcome.state) }
         }
+        RepairVerb::DeadLetter | RepairVerb::Move => {
+            let to = outcome.moved.as_ref();
+            let to = to.map_or(String::new(), |to| format!("; it is {} {} now", to.queue, to.seq));
+            Stage::Done { text: format!("moved{to}") }
+        }
     };
     model.acts.stage(message, stage);
     model.acts.undo = match verb {
         RepairVerb::Save | RepairVerb::SaveAndRetry | RepairVerb::Cancel => {
             Some(Undoable::Repair { message: message.clone(), offer: None })
         }
-        // What was undone is not undone again, and a retry can't be.
-        RepairVerb::Retry | RepairVerb::Restore | RepairVerb::UndoSave => None,
+        // What was undone is not undone again, and a retry or a move can't be.
+        RepairVerb::Retry
+        | RepairVerb::Restore
+        | RepairVerb::UndoSave
+        | RepairVerb::DeadLetter
+        | RepairVerb::Move => None,
     };
     if let Some(submitted) = &flight.submitted
         && let Some(parked) = model.parked.get(message)

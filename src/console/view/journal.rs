@@ -57,7 +57,10 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
     let text = theme.style(Role::Text);
     let role = match entry.kind {
         JournalKind::Blocked => Role::Bad,
-        JournalKind::Cancelled | JournalKind::Paused => Role::Warn,
+        JournalKind::Cancelled
+        | JournalKind::SentToDeadLetters
+        | JournalKind::Moved
+        | JournalKind::Paused => Role::Warn,
         JournalKind::Retried | JournalKind::SavedAndRetried | JournalKind::Resumed => Role::Good,
         JournalKind::QueueCreated
         | JournalKind::SettingsChanged

@@ -95,9 +95,10 @@ impl World {
                 let payload = String::from_utf8_lossy(&content.payload);
                 assert_eq!(self.model.queues[at].message(seq.0).payload(), payload);
             }
-            Op::Finish { queue, seq, how: Finish::DeadLettered } => {
+            Op::Finish { queue, seq, how: Finish::DeadLettered | Finish::Moved } => {
                 let at = self.index_of(*queue);
-                assert!(self.model.queues[at].message(seq.0).over, "only by a worker's wish");
+                let over = self.model.queues[at].message(seq.0).over;
+                assert!(over, "only by a worker's or an operator's wish");
             }
             Op::Finish { queue, seq, how: Finish::Cancelled } => {
                 let at = self.index_of(*queue);

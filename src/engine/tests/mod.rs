@@ -20,6 +20,7 @@ mod keyed;
 mod loading;
 mod model;
 mod random;
+mod relocating;
 mod repairing;
 pub(crate) mod rig;
 mod settings;

@@ -234,6 +234,7 @@ impl ModelQueue {
             RepairAction::UndoSave(_) => open && message.payloads.len() > 1 && !message.undone,
             RepairAction::Retry => matches!(state, Waiting | Blocked),
             RepairAction::Restore => state == Cancelled && !message.over,
+            RepairAction::DeadLetter | RepairAction::Move(_) => open,
         };
         if !allowed {
             return false;
@@ -257,6 +258,10 @@ impl ModelQueue {
             RepairAction::Restore => {
                 message.state = message.cancelled_from.take().unwrap_or(Ready);
             }
+            RepairAction::DeadLetter | RepairAction::Move(_) => {
+                message.state = MessageState::Done;
+                message.over = true;
+            }
             RepairAction::Save(_) | RepairAction::UndoSave(_) => {}
         }
         self.holds.remove(&seq);
@@ -272,7 +277,7 @@ impl ModelQueue {
                 assert!(leased, "only what is delivered is done");
                 message.state = MessageState::Done;
             }
-            Finish::DeadLettered => panic!("told by the failure"),
+            Finish::DeadLettered | Finish::Moved => panic!("told by the failure or the repair"),
             Finish::Cancelled => assert_eq!(message.state, MessageState::Cancelled),
         }
         message.over = true;

@@ -79,6 +79,8 @@ fn verbs() -> impl Strategy<Value = Verb> {
         Just(Verb::Cancel),
         Just(Verb::Restore),
         Just(Verb::Undo),
+        Just(Verb::DeadLetter),
+        (0..QUEUES.len()).prop_map(Verb::Move),
     ]
 }
 

@@ -109,6 +109,7 @@ pub(crate) fn journal(number: u64, queue: QueueId, seq: Option<u64>) -> Op {
         queue: name(queue),
         seq: seq.map(Seq),
         id: None,
+        to: None,
         revision: None,
         reason: "why".to_owned(),
         key: None,
@@ -123,6 +124,7 @@ pub(crate) fn repair(number: usize) -> Op {
         id: id("q1-1"),
         revision: Revision(1),
         state: MessageState::Ready,
+        moved: None,
         journal: 1,
         repeated: false,
     })

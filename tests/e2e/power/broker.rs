@@ -215,6 +215,7 @@ async fn next_answer(under_way: &mut VecDeque<Confirm>, admin: &AdminClient, tol
             action: RepairVerb::Save,
             payload: Some(Payload::Utf8(edited(n))),
             header: None,
+            to: None,
             reason: "a power cut may come".to_owned(),
         };
         let saved = admin.repair(&accepted.queue, accepted.seq, &request).await;

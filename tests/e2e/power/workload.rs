@@ -285,6 +285,7 @@ impl Workload {
             queue: name(queue),
             seq: None,
             id: None,
+            to: None,
             revision: None,
             reason: "why".to_owned(),
             key: None,
@@ -301,6 +302,7 @@ impl Workload {
             id: MessageId::new("q1-1").expect("an id"),
             revision: Revision(1),
             state: MessageState::Ready,
+            moved: None,
             journal: 1,
             repeated: false,
         }));

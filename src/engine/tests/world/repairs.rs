@@ -2,7 +2,7 @@
 
 use super::super::model::ModelMessage;
 use super::super::rig::{operator, queue};
-use super::{Cause, QUEUES, World, index};
+use super::{Cause, QUEUES, REDIS, World, index};
 use crate::engine::{Effect, Event};
 use crate::model::{
     MessageState, Origin, Repair, RepairAction, RepairOutcome, RepairRefusal, Revision, Seq,
@@ -17,6 +17,9 @@ pub(in super::super) enum Verb {
     Cancel,
     Restore,
     Undo,
+    DeadLetter,
+    /// To the queue with this index.
+    Move(usize),
 }
 
 impl Verb {
@@ -28,6 +31,8 @@ impl Verb {
             Self::Retry => RepairAction::Retry,
             Self::Cancel => RepairAction::Cancel,
             Self::Restore => RepairAction::Restore,
+            Self::DeadLetter => RepairAction::DeadLetter,
+            Self::Move(to) => RepairAction::Move(Some(queue(QUEUES[to]))),
             Self::Undo => {
                 let before = message.and_then(|message| message.payloads.iter().rev().nth(1));
                 RepairAction::UndoSave(edit(before.cloned().unwrap_or_default()))
@@ -63,7 +68,7 @@ impl World {
         pick: usize,
         key: u8,
         stale: bool,
-        action: Verb,
+        verb: Verb,
     ) {
         let seq = self.place(at, pick);
         let key = format!("k{key}");
@@ -72,16 +77,25 @@ impl World {
         let message = model.messages.get(seq as usize - 1).cloned();
         let current = message.as_ref().map_or(0, |message| message.payloads.len() as u32 - 1);
         let revision = Revision(if stale { current + 1 } else { current });
-        let action = action.of(message.as_ref());
-        let there = message.is_some_and(|message| !message.over);
+        let action = verb.of(message.as_ref());
+        let reaches = match verb {
+            Verb::Move(to) => to != at && !(self.redis_down && to == REDIS),
+            _ => true,
+        };
+        let there = message.as_ref().is_some_and(|message| !message.over);
         let held = model.holds.get(&seq).is_some_and(|(by, _)| by != "ann");
         let known = self.model.repairs.get(&key).cloned();
         let done = known.is_none()
             && there
             && !held
             && !stale
+            && reaches
             && self.is_readable(at, seq, revision)
             && self.model.queues[at].repair(seq, &action, now);
+        if let (Verb::Move(to), Some(message)) = (verb, message.filter(|_| done)) {
+            let moved = ModelMessage::new(&message.id, message.payload(), message.header_bytes);
+            self.model.queues[to].messages.push(moved);
+        }
         let id = self.engine.queue_id(&queue(QUEUES[at])).expect("there");
         let repair = Repair {
             key: key.parse().expect("valid"),
