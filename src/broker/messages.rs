@@ -92,6 +92,7 @@ impl BrokerHandle {
             next = stored.last().map(|message| message.seq.next());
             for (message, overlay) in stored.iter().zip(overlays) {
                 let Some(overlay) = overlay else { continue };
+                let overlay = overlay.with_content(message.accepted_at, &message.content.header);
                 if rows.len() == limit {
                     next = Some(message.seq);
                     break;
@@ -129,6 +130,7 @@ impl BrokerHandle {
             if revision(&overlay) != stored.record.as_ref().map_or(Revision(0), |r| r.revision) {
                 continue;
             }
+            let overlay = overlay.with_content(stored.accepted_at, &stored.content.header);
             let summary = summary(&stored, &overlay);
             let attempts = overlay.record.map(|record| Vec::from(record.failures));
             return Ok(MessageView {
@@ -298,7 +300,7 @@ fn summary(stored: &StoredMessage, overlay: &MessageOverlay) -> MessageSummary {
         attempt: overlay.attempt,
         revision: revision(overlay),
         accepted_at: stored.accepted_at,
-        due: record.and_then(|record| record.due),
+        due: overlay.due,
         payload_bytes: payload.len() as u64,
         kind: header.get("type").and_then(|kind| kind.as_str()).map(str::to_owned),
         key: stored.content.header.key().map(str::to_owned),

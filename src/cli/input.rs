@@ -27,6 +27,15 @@ pub(super) struct HeaderArgs {
     /// How urgent it is, 0 to 9; for a queue with priorities
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
     priority: Option<u8>,
+    /// How long it is of use, in milliseconds; then it is dead-lettered
+    #[arg(long, value_name = "MS")]
+    ttl_ms: Option<u64>,
+    /// Don't deliver it before so many milliseconds
+    #[arg(long, value_name = "MS", conflicts_with = "deliver_at")]
+    delay_ms: Option<u64>,
+    /// Don't deliver it before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    deliver_at: Option<String>,
     /// Its payload's media type [default: application/json]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
@@ -55,6 +64,14 @@ impl HeaderArgs {
         }
         if let Some(priority) = self.priority {
             message = message.field("priority", priority);
+        }
+        for (name, ms) in [("ttl_ms", self.ttl_ms), ("delay_ms", self.delay_ms)] {
+            if let Some(ms) = ms {
+                message = message.field(name, ms);
+            }
+        }
+        if let Some(time) = &self.deliver_at {
+            message = message.field("deliver_at", time.as_str());
         }
         if let Some(content_type) = &self.content_type {
             message = message.field("content_type", content_type.as_str());

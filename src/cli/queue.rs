@@ -256,16 +256,26 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
         (
             "depth",
             format!(
-                "{} ({} leased, {} waiting, {} blocked), {} bytes",
-                queue.depth, queue.leased, queue.waiting, queue.blocked, queue.bytes
+                "{} ({} leased, {} waiting, {} scheduled, {} blocked), {} bytes",
+                queue.depth,
+                queue.leased,
+                queue.waiting,
+                queue.scheduled,
+                queue.blocked,
+                queue.bytes
             ),
         ),
         ("workers", queue.workers.to_string()),
         (
             "since start",
             format!(
-                "{} accepted, {} done, {} failed attempts, {} duplicates, {} dead-lettered",
-                queue.accepted, queue.done, queue.failed, queue.duplicates, queue.dead_lettered
+                "{} accepted, {} done, {} failed attempts, {} duplicates, {} dead-lettered, {} dropped",
+                queue.accepted,
+                queue.done,
+                queue.failed,
+                queue.duplicates,
+                queue.dead_lettered,
+                queue.dropped
             ),
         ),
     ];

@@ -187,6 +187,7 @@ fn a_message_without_an_id_gets_one_and_a_wrong_header_is_refused() {
     let content = NewMessage::new("x").kind("order.created").key("k").build().expect("valid");
     assert!(Uuid::parse_str(content.id().as_str()).is_ok());
     assert_eq!(content.header.key(), Some("k"));
-    let error = NewMessage::new("x").field("delay_ms", 3).build().expect_err("not yet");
-    assert_eq!(error.to_string(), "header field `delay_ms` is not supported by this version");
+    let error = NewMessage::new("x").field("delay_ms", "3").build().expect_err("a text");
+    let told = "header field `delay_ms`: is a string; a whole number of at least 0 is needed";
+    assert_eq!(error.to_string(), told);
 }

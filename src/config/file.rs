@@ -59,13 +59,14 @@ const QUEUE: Keys = Keys {
         "retry",
         "lease_ms",
         "ack",
+        "ttl_ms",
         "max_messages",
         "max_bytes",
         "overflow",
         "dedup",
         "dead_letter",
     ],
-    later: &["ttl_ms", "resend", "schema"],
+    later: &["resend", "schema"],
 };
 const TOPIC: Keys = Keys { known: topics::KEYS, later: &[] };
 const SUBSCRIPTION: Keys = Keys { known: topics::SUBSCRIPTION_KEYS, later: &[] };
@@ -74,8 +75,7 @@ const RETRY: Keys =
 const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
 
 /// Values of design.md 7 that come later.
-const LATER_VALUES: [(&str, &[&str]); 2] =
-    [("mailbox", &["replicated"]), ("on_failure", &["drop"])];
+const LATER_VALUES: [(&str, &[&str]); 1] = [("mailbox", &["replicated"])];
 
 /// How alike two keys must be for one to be meant by the other (1: the same).
 const ALIKE: f64 = 0.7;

@@ -119,8 +119,8 @@ fn errors_say_where_and_what_to_do() {
         ("[auth]\ntokens = []", "mubroker.toml:1:2: `auth` is not in this version"),
         ("[listen]\npush = ''", "mubroker.toml:2:1: `listen.push` is not in this version"),
         (
-            "[queues.a]\non_failure = 'drop'",
-            "mubroker.toml:2:14: `queues.\"a\".on_failure = \"drop\"` is not in this version",
+            "[queues.a]\nmailbox = 'replicated'",
+            "mubroker.toml:2:11: `queues.\"a\".mailbox = \"replicated\"` is not in this version",
         ),
         (
             "[queues.a]\nordering = 'no'",

@@ -148,6 +148,8 @@ pub(crate) fn queue(
         failed: 1,
         duplicates: 0,
         dead_lettered: 0,
+        dropped: 0,
+        scheduled: 0,
         settings: QueueSettings::default(),
         overrides: Vec::new(),
         unreachable: None,

@@ -91,6 +91,7 @@ impl Theme {
     /// A message's glyph and role.
     pub const fn message(self, state: MessageState) -> (&'static str, Role) {
         match state {
+            MessageState::Scheduled => (self.glyph("◷", "@"), Role::Dim),
             MessageState::Ready => (self.glyph("·", "."), Role::Text),
             MessageState::Leased => (self.glyph("▶", ">"), Role::Busy),
             MessageState::Waiting => (self.glyph("…", "~"), Role::Warn),

@@ -6,7 +6,8 @@
 //!                 │ hands, set aside, or listed  │
 //! ```
 //! Every message up to the window's end has been looked at once, in order. What can go is *listed*, with its
-//! content in RAM as far as the window has room (`ready`) or to be read again (`unread`). What can't go stays
+//! content in RAM as far as the window has room (`ready`) or to be read again (`unread`). What is not due yet and
+//! has no key waits for its time (`later`). What can't go stays
 //! behind without its content, and the window goes on. With an order key, a message is listed in the *line* of its
 //! key, and only the front of a line can go. A line lists its first places; those beyond are only counted, and
 //! found again in the store when the line has moved up to them (`sweep`). So RAM is bounded by the window and by
@@ -18,7 +19,13 @@ use std::sync::Arc;
 
 use crate::model::{Header, Ordering, QueueSettings, Seq, Timestamp};
 
+mod later;
 mod of_queue;
+mod schedule;
+
+use later::Later;
+#[cfg(test)]
+pub(super) use later::MAX_LATER;
 
 /// Messages set aside in one queue, blocked or waiting for their back-off, before it hands out nothing more: each
 /// has a record in RAM of some kilobytes at most.
@@ -30,6 +37,8 @@ const MAX_LISTED: usize = 16;
 const FEW_LISTED: usize = 4;
 /// Messages looked at in one read for lines that have few listed.
 const SWEEP_MESSAGES: usize = 256;
+/// Messages looked at in one read for those that may be due.
+const LATER_MESSAGES: usize = 1_024;
 /// The furthest that places read together may be apart.
 const READ_SPAN: u64 = 64;
 /// Messages with a priority that are known before the window comes to them. Beyond, priority counts only among
@@ -44,6 +53,8 @@ type Turn = (Reverse<u8>, Seq);
 struct Listed {
     key: Option<Arc<str>>,
     priority: u8,
+    /// Of one with a key: it may not go before.
+    due: Option<Timestamp>,
 }
 
 /// The messages of one order key, as far as they have been looked at.
@@ -80,6 +91,8 @@ enum Reading {
     Unread(Seq),
     /// More places for this line.
     Sweep(Arc<str>),
+    /// Messages that may be due.
+    Later,
 }
 
 /// See the module.
@@ -99,6 +112,8 @@ pub(super) struct Convoy {
     cancelled: BTreeMap<Seq, u64>,
     /// Lines with few places listed and more in the store: those nearest to the floor first.
     starved: BTreeSet<(Seq, Arc<str>)>,
+    /// Not due yet, without a key, and not listed.
+    later: Later,
     /// Listed at or beyond the window's end.
     urgent: usize,
     /// The read under way, and where it began.
@@ -171,7 +186,7 @@ impl Convoy {
         }
         let Some(key) = self.key_of(header) else {
             let priority = self.priority_of(header);
-            self.listed.insert(seq, Listed { key: None, priority });
+            self.listed.insert(seq, Listed { key: None, priority, due: None });
             return true;
         };
         let key =
@@ -185,7 +200,7 @@ impl Convoy {
             return false;
         }
         line.places.push_back(seq);
-        self.listed.insert(seq, Listed { key: Some(key), priority: 0 });
+        self.listed.insert(seq, Listed { key: Some(key), priority: 0, due: None });
         true
     }
 
@@ -206,7 +221,8 @@ impl Convoy {
         line.places.push_back(seq);
         line.beyond = line.beyond.saturating_sub(1);
         line.beyond_from = seq.next();
-        self.listed.insert(seq, Listed { key: Some(Arc::clone(&key)), priority: 0 });
+        let listed = Listed { key: Some(Arc::clone(&key)), priority: 0, due: None };
+        self.listed.insert(seq, listed);
         self.starve(&key);
         true
     }
@@ -248,6 +264,7 @@ impl Convoy {
     /// A message is at its end; the line that may have a new front.
     fn forget(&mut self, seq: Seq, end: Seq, key: Option<&str>) -> Option<Arc<str>> {
         self.cancelled.remove(&seq);
+        self.later.remove(seq);
         let Some(listed) = self.listed.remove(&seq) else {
             // It was only counted.
             let line = key.filter(|_| seq < end).and_then(|key| self.lines.get_mut(key))?;
@@ -303,7 +320,11 @@ impl Convoy {
                 (first, usize::try_from(span).unwrap_or(1), Reading::Unread(first))
             }
             (None, Some((from, key))) => (*from, SWEEP_MESSAGES, Reading::Sweep(Arc::clone(key))),
-            (None, None) => return None,
+            (None, None) => {
+                let (from, end) = self.later.reading()?;
+                let messages = usize::try_from(end.0.saturating_sub(from.0));
+                (from, messages.unwrap_or(LATER_MESSAGES).min(LATER_MESSAGES), Reading::Later)
+            }
         };
         self.reading = Some((from, reading));
         Some((from, messages))

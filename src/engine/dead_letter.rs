@@ -34,6 +34,8 @@ pub(super) enum Reason {
     Attempts,
     /// An operator asked for it.
     Operator,
+    /// Its time is over.
+    Expired,
 }
 
 impl Reason {
@@ -43,6 +45,7 @@ impl Reason {
             Self::MaxLength => "max-length",
             Self::Rejected | Self::Operator => "rejected",
             Self::Attempts => "attempts",
+            Self::Expired => "expired",
         }
     }
 
@@ -53,6 +56,7 @@ impl Reason {
             Self::Rejected => "its worker rejected it",
             Self::Attempts => "its attempts are used up",
             Self::Operator => "an operator dead-lettered it",
+            Self::Expired => "it expired before it was done",
         }
     }
 }
@@ -97,7 +101,7 @@ impl Engine {
     }
 
     /// Whether dead letters of another queue go there.
-    fn is_dead_letter_queue(&self, name: &QueueName) -> bool {
+    pub(super) fn is_dead_letter_queue(&self, name: &QueueName) -> bool {
         let before = name.as_str().strip_suffix(BY_NAME.trim_start_matches("{queue}"));
         let before = before.and_then(|before| self.by_name.get(&QueueName::new(before).ok()?));
         let by_name = |&at: &QueueIndex| self.queue(at).record.settings.dead_letter == BY_NAME;
@@ -217,7 +221,10 @@ impl Engine {
                 || queue.holds().contains_key(&seq)
                 || match queue.state_of(seq, self.now) {
                     MessageState::Leased | MessageState::Cancelled | MessageState::Done => true,
-                    MessageState::Ready | MessageState::Waiting | MessageState::Blocked => false,
+                    MessageState::Scheduled
+                    | MessageState::Ready
+                    | MessageState::Waiting
+                    | MessageState::Blocked => false,
                 };
             if !stays {
                 return Some(seq);

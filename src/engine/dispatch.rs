@@ -25,6 +25,14 @@ impl Engine {
         if self.stopping {
             return;
         }
+        let now = self.now;
+        self.queue_mut(at).wake_later(now);
+        self.expire(at, out);
+        self.offer_to_workers(at, out);
+        self.watch(at);
+    }
+
+    fn offer_to_workers(&mut self, at: QueueIndex, out: &mut Effects) {
         loop {
             match self.queue(at).next(self.now) {
                 Next::Wait => {
@@ -74,6 +82,7 @@ impl Engine {
     fn serve(&mut self, at: QueueIndex, worker: WorkerId, next: Next, out: &mut Effects) {
         let ticket = self.unticket(at);
         match next {
+            Next::Deliver(seq) if self.expire_head_in_ram(at, seq, out) => {}
             Next::Deliver(seq) => self.deliver(at, seq, worker, out),
             Next::Load => {
                 self.queue_mut(at).ticket = ticket.map_or(Ticket::None, Ticket::Kept);
@@ -220,6 +229,11 @@ impl Engine {
         match how {
             Finish::Done => queue.done = queue.done.saturating_add(1),
             Finish::Cancelled | Finish::Moved => {}
+            Finish::Dropped => {
+                let parts = queue.uncommon.change();
+                parts.dropped = parts.dropped.saturating_add(1);
+                parts.remember_out(seq);
+            }
             Finish::DeadLettered => {
                 let dead_lettered = &mut queue.uncommon.change().dead_lettered;
                 *dead_lettered = dead_lettered.saturating_add(1);

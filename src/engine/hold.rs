@@ -81,6 +81,7 @@ impl Engine {
         let now = self.now;
         let queue = self.queue_mut(at);
         if queue.uncommon.end_hold(seq) {
+            queue.note_expiring(seq);
             queue.review(seq, now);
             self.touch(at);
             self.offer(at, out);

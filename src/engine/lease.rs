@@ -234,11 +234,14 @@ impl Engine {
             revision: record.revision,
         };
         retry::count_failure(&mut record, attempt);
+        record.expires = self.expiry_of(at, lease.accepted_at, &lease.content.header);
+        let queue = self.queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         let attempts = lease.content.header.max_attempts();
         let settings = &queue.record.settings;
         let retry_in_ms = match retry::decide(settings, attempts, &record, failure, &mut self.rng) {
             Verdict::Block(why) => return self.give_up(lease, record, why, out),
             Verdict::DeadLetter(reason) => return self.bury(lease, record, reason, out),
+            Verdict::Drop => return self.discard(lease, &record, out),
             Verdict::Again => {
                 record.state = MessageState::Ready;
                 record.due = None;
@@ -292,6 +295,25 @@ impl Engine {
                 self.offer(lease.queue, out);
             }
         }
+    }
+
+    /// An attempt was the last one: the message is at its end, as the queue's settings say.
+    fn discard(&mut self, lease: Lease, record: &MessageRecord, out: &mut Effects) {
+        let Lease { queue: at, seq, .. } = lease;
+        let error = record.last_error.clone().unwrap_or_default();
+        let mut reason = format!("attempt {}: {}: {}", record.attempts, error.code, error.message);
+        clip(&mut reason, limits::MAX_REASON_BYTES);
+        self.retire_entry(at, lease.entry(), Finish::Dropped, out);
+        let entry = journal::Entry {
+            message: Some((seq, lease.content.id().clone())),
+            revision: Some(record.revision),
+            reason,
+            ..journal::Entry::new(JournalKind::Dropped, broker())
+        };
+        self.write_journal(at, entry, out);
+        self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Failed, error), out);
+        self.free_line(&lease);
+        self.offer(at, out);
     }
 
     /// What comes of a lease is decided: where messages may overtake, others of its order key may go.

@@ -72,6 +72,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         self.shed_loaded(at, from, &messages, out);
+        self.peek_loaded(at, from, &messages, out);
         let is_beside = self.queue(at).is_reading_from(from);
         let taken = if is_beside {
             self.take_read(at, from, messages)

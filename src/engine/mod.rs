@@ -10,6 +10,7 @@
 //! | `lane`, `convoy` | what is in workers' hands, and what may go next: in order, by key, or as it comes |
 //! | `dispatch`, `load` | which queue is served by which worker next; contents from the store |
 //! | `worker`, `lease`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
+//! | `expiry` | messages whose time is over, and when to look again |
 //! | `unreadable` | messages whose content the store has lost |
 //! | `request` | callers that wait |
 //! | `process` | what goes on over several messages and restarts, and waits for their ends |
@@ -25,6 +26,7 @@ mod dedup;
 mod dispatch;
 mod effect;
 mod event;
+mod expiry;
 mod hold;
 mod journal;
 mod lane;
@@ -206,6 +208,7 @@ impl Engine {
             if engine.queue(at).next(now) != Next::Wait {
                 engine.ticket(at);
             }
+            engine.watch(at);
             engine.touch(at);
         }
         engine.note_topics_dead_letters();
@@ -297,6 +300,11 @@ impl Engine {
             Timer::Due(at) => {
                 let now = self.now;
                 self.queue_mut(at).wake(now);
+                self.touch(at);
+                self.offer(at, out);
+            }
+            Timer::Alarm(at) => {
+                self.alarm_over(at);
                 self.touch(at);
                 self.offer(at, out);
             }

@@ -121,7 +121,8 @@ impl Queue {
                     (MessageState::Cancelled, _) => convoy.note_cancelled(seq, 0),
                     (MessageState::Waiting, Some(due)) => convoy.wait_until(due, seq),
                     (
-                        MessageState::Waiting
+                        MessageState::Scheduled
+                        | MessageState::Waiting
                         | MessageState::Ready
                         | MessageState::Leased
                         | MessageState::Blocked
@@ -132,6 +133,7 @@ impl Queue {
             }
             self.list_urgent(now);
         }
+        self.note_all_expiring();
     }
 
     /// By place, what is known of unfinished messages that are not plainly ready.
@@ -201,12 +203,15 @@ impl Queue {
         if self.in_flight.has(seq) {
             return MessageState::Leased;
         }
-        let Some(record) = self.records().get(&seq) else { return MessageState::Ready };
+        let Some(record) = self.records().get(&seq) else {
+            return self.ready_or_scheduled(seq, now);
+        };
         match record.state {
+            MessageState::Ready => self.ready_or_scheduled(seq, now),
             MessageState::Waiting if self.holds().contains_key(&seq) => MessageState::Waiting,
             MessageState::Waiting if record.due.is_none_or(|due| due <= now) => MessageState::Ready,
             MessageState::Leased => MessageState::Ready,
-            state @ (MessageState::Ready
+            state @ (MessageState::Scheduled
             | MessageState::Waiting
             | MessageState::Blocked
             | MessageState::Done
@@ -346,6 +351,7 @@ impl Queue {
     pub(super) fn put_record(&mut self, seq: Seq, record: MessageRecord) {
         let is_cancelled = record.state == MessageState::Cancelled;
         let before = self.uncommon.put_record(seq, record);
+        self.note_expiring(seq);
         if !is_cancelled && before.is_some_and(|it| it.state == MessageState::Cancelled) {
             self.cursor = self.cursor.min(seq);
         }

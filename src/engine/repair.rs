@@ -2,12 +2,12 @@
 //!
 //! | action | allowed when | afterwards |
 //! |---|---|---|
-//! | save | ready, waiting, blocked | the same, one revision more |
+//! | save | scheduled, ready, waiting, blocked | the same, one revision more |
 //! | undo-save | the same, and its newest revision is an edit | the same, one revision more |
-//! | retry | waiting, blocked | ready, attempts from 0 |
-//! | save-and-retry | ready, waiting, blocked | ready, attempts from 0, one revision more |
-//! | cancel | ready, waiting, blocked | cancelled |
-//! | dead-letter, move | ready, waiting, blocked | in another queue (`relocate`) |
+//! | retry | scheduled, waiting, blocked | ready, attempts from 0; its time doesn't count any more |
+//! | save-and-retry | scheduled, ready, waiting, blocked | the same, one revision more |
+//! | cancel | scheduled, ready, waiting, blocked | cancelled |
+//! | dead-letter, move | scheduled, ready, waiting, blocked | in another queue (`relocate`) |
 //! | restore | cancelled, successor not delivered | what it was |
 
 use std::collections::{HashMap, VecDeque};
@@ -89,13 +89,30 @@ impl Engine {
         let seq = repair.seq;
         let before = self.content_for(at, &repair)?;
         let record = self.queue(at).records().get(&seq).cloned().unwrap_or_default();
-        let state = self.queue(at).state_of(seq, self.now);
+        let state = self.state_with_content(at, seq, &before);
         match decide(&repair, record, state, &before)? {
             Decision::Leave(destination) => self.relocate(at, repair, before, destination, out),
             Decision::Change(change) => {
                 self.check_key(at, &before, change.content.as_deref())?;
                 Ok(self.apply(at, repair, &before, *change, out))
             }
+        }
+    }
+
+    /// A message's state. That one isn't due yet may be known by its content only.
+    fn state_with_content(&self, at: QueueIndex, seq: Seq, content: &Content) -> MessageState {
+        let queue = self.queue(at);
+        match queue.state_of(seq, self.now) {
+            MessageState::Ready if queue.is_left_for_later(seq, &content.header) => {
+                MessageState::Scheduled
+            }
+            state @ (MessageState::Scheduled
+            | MessageState::Ready
+            | MessageState::Leased
+            | MessageState::Waiting
+            | MessageState::Blocked
+            | MessageState::Done
+            | MessageState::Cancelled) => state,
         }
     }
 
@@ -267,7 +284,10 @@ fn check_state(action: &RepairAction, state: MessageState) -> Result<(), RepairR
             | RepairAction::UndoSave(_)
             | RepairAction::DeadLetter
             | RepairAction::Move(_),
-            MessageState::Ready | MessageState::Waiting | MessageState::Blocked,
+            MessageState::Scheduled
+            | MessageState::Ready
+            | MessageState::Waiting
+            | MessageState::Blocked,
         ) => Ok(()),
     };
     allowed.map_err(|reason| refuse(state, reason))

@@ -116,7 +116,10 @@ impl Engine {
             return Some(if was_cancelled { cancelled("earlier") } else { already_done() });
         }
         match queue.state_of(seq, self.now) {
-            MessageState::Ready | MessageState::Leased | MessageState::Waiting => None,
+            MessageState::Scheduled
+            | MessageState::Ready
+            | MessageState::Leased
+            | MessageState::Waiting => None,
             MessageState::Blocked => Some(CallEnd {
                 status: CallStatus::Blocked,
                 error: queue.records().get(&seq).and_then(|record| record.last_error.clone()),

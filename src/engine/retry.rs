@@ -30,6 +30,8 @@ pub(super) enum Verdict {
     Block(Option<String>),
     /// It goes to the dead-letter queue.
     DeadLetter(Reason),
+    /// It is at its end.
+    Drop,
 }
 
 /// How an attempt failed.
@@ -57,6 +59,7 @@ pub(super) fn decide(
     let used_up = |why| match settings.on_failure {
         OnFailure::Block => Verdict::Block(why),
         OnFailure::DeadLetter => Verdict::DeadLetter(Reason::Attempts),
+        OnFailure::Drop => Verdict::Drop,
     };
     match failure.end {
         AttemptEnd::WorkerLost if record.lost_in_a_row < MAX_LOST_IN_A_ROW => Verdict::Again,

@@ -106,6 +106,15 @@ impl Engine {
         let seq = queue.append(now, content.size_bytes());
         queue.dedup.insert(&id, seq);
         let content = Arc::new(content);
+        let timing = content.header.timing();
+        if timing.has_ttl() && !queue.record.has_ttl {
+            queue.record.has_ttl = true;
+            out.ops.push(Op::PutQueue(queue.record.clone()));
+        }
+        let may_expire = queue.record.has_ttl || queue.record.settings.ttl_ms > 0;
+        if may_expire && queue.head() == Some(seq) {
+            queue.peeked(seq, now, Some(timing));
+        }
         // One that was refused goes through the store like others that can't be delivered.
         let deliverable = entry.as_ref().is_none_or(|entry| entry.refused.is_none());
         let taken = deliverable
@@ -209,6 +218,7 @@ impl Engine {
             paused: None,
             created_at: self.now,
             overrides: Vec::new(),
+            has_ttl: false,
         };
         out.ops.push(Op::PutQueue(record.clone()));
         let at = self.add_queue(Queue::empty(record, self.seed));

@@ -17,6 +17,8 @@ pub(super) enum Timer {
     LeaseOver(u64),
     /// A back-off may be over.
     Due(QueueIndex),
+    /// Something of a queue may be due, or may have expired.
+    Alarm(QueueIndex),
     /// A repair hold may be over.
     HoldOver(QueueIndex, Seq),
     /// A caller has waited long enough.

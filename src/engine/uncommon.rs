@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
-use crate::model::{HoldView, MessageRecord, MessageState, Seq, StreamId, Timestamp};
+use crate::model::{HoldView, MessageRecord, MessageState, Seq, StreamId, Timestamp, Timing};
 
 use super::places::Places;
 
@@ -25,7 +25,7 @@ pub(super) struct Parts {
     pub(super) cancelled: u64,
     /// Of `records`, how many are blocked.
     pub(super) blocked: u64,
-    /// Cancelled places before the floor, the newest.
+    /// Places of cancelled and dropped messages before the floor, the newest.
     pub(super) past_restoring: BTreeSet<Seq>,
     pub(super) holds: BTreeMap<Seq, HoldView>,
     /// Where the read of what is to be dead-lettered began, while it is under way.
@@ -36,6 +36,24 @@ pub(super) struct Parts {
     pub(super) failed: u64,
     pub(super) duplicates: u64,
     pub(super) dead_lettered: u64,
+    pub(super) dropped: u64,
+    /// When the queue is looked at for what is due or has expired, as it stands among the timers.
+    pub(super) alarm: Option<Timestamp>,
+    /// What was last seen of a head whose content needn't be in RAM.
+    pub(super) peeked: Option<Peeked>,
+    /// Where the read of what may have expired began, while it is under way.
+    pub(super) peeking: Option<Seq>,
+    /// When those set aside may have expired; some may have gone since.
+    pub(super) expiring: BTreeSet<(Timestamp, Seq)>,
+}
+
+/// What is known of a message's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peeked {
+    pub(super) seq: Seq,
+    pub(super) accepted_at: Timestamp,
+    /// Absent: its content can't be read, and it never expires.
+    pub(super) timing: Option<Timing>,
 }
 
 const NOTHING: &Parts = &Parts {
@@ -50,6 +68,11 @@ const NOTHING: &Parts = &Parts {
     failed: 0,
     duplicates: 0,
     dead_lettered: 0,
+    dropped: 0,
+    alarm: None,
+    peeked: None,
+    peeking: None,
+    expiring: BTreeSet::new(),
 };
 
 impl Uncommon {
@@ -90,10 +113,7 @@ impl Uncommon {
         let record = parts.records.remove(&seq)?;
         parts.uncount(Some(&record));
         if record.state == MessageState::Cancelled {
-            parts.past_restoring.insert(seq);
-            if parts.past_restoring.len() > MAX_CANCELLED_REMEMBERED {
-                parts.past_restoring.pop_first();
-            }
+            parts.remember_out(seq);
         }
         Some(record)
     }
@@ -115,6 +135,14 @@ impl Uncommon {
 }
 
 impl Parts {
+    /// A message ended without being done, so that nothing of it can be put back.
+    pub(super) fn remember_out(&mut self, seq: Seq) {
+        self.past_restoring.insert(seq);
+        if self.past_restoring.len() > MAX_CANCELLED_REMEMBERED {
+            self.past_restoring.pop_first();
+        }
+    }
+
     /// A record goes, or another comes in its place.
     fn uncount(&mut self, record: Option<&MessageRecord>) {
         if let Some(counter) = record.and_then(|record| self.counter(record.state)) {
@@ -126,7 +154,8 @@ impl Parts {
         match state {
             MessageState::Cancelled => Some(&mut self.cancelled),
             MessageState::Blocked => Some(&mut self.blocked),
-            MessageState::Ready
+            MessageState::Scheduled
+            | MessageState::Ready
             | MessageState::Leased
             | MessageState::Waiting
             | MessageState::Done => None,
@@ -136,6 +165,7 @@ impl Parts {
     /// Time has gone back.
     pub(super) fn shift_back(&mut self, shifted: impl Fn(Timestamp) -> Timestamp) {
         self.holds.values_mut().for_each(|hold| hold.until = shifted(hold.until));
+        self.alarm = self.alarm.map(&shifted);
         let dues = self.records.values_mut().filter_map(|record| record.due.as_mut());
         dues.for_each(|due| *due = shifted(*due));
     }
@@ -156,6 +186,7 @@ impl Default for Parts {
             records: BTreeMap::new(),
             past_restoring: BTreeSet::new(),
             holds: BTreeMap::new(),
+            expiring: BTreeSet::new(),
             ..*NOTHING
         }
     }

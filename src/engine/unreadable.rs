@@ -21,7 +21,10 @@ impl Engine {
         let id = entry.content.id().clone();
         let mut record = queue.records().get(&seq).cloned().unwrap_or_default();
         match record.state {
-            MessageState::Ready | MessageState::Waiting | MessageState::Leased => {
+            MessageState::Scheduled
+            | MessageState::Ready
+            | MessageState::Waiting
+            | MessageState::Leased => {
                 record.last_error = Some(error);
                 self.block(at, (seq, id), record, None, out);
             }

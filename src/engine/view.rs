@@ -1,8 +1,8 @@
 //! What can be seen of the engine without changing it.
 
 use crate::model::{
-    HeadView, HoldView, InFlightView, KeyPage, KeyView, MessageRecord, MessageState, QueueId,
-    QueueName, QueueSettings, QueueView, Seq, WorkerView,
+    HeadView, Header, HoldView, InFlightView, KeyPage, KeyView, MessageRecord, MessageState,
+    QueueId, QueueName, QueueSettings, QueueView, Seq, Timestamp, WorkerView,
 };
 
 use super::Engine;
@@ -27,8 +27,12 @@ pub struct Counts {
 /// What the engine knows of an unfinished message beyond its content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageOverlay {
-    /// Its state.
+    /// Its state, as far as the engine knows without its content; see [`MessageOverlay::with_content`].
     pub state: MessageState,
+    /// When it is tried again, or may be delivered.
+    pub due: Option<Timestamp>,
+    /// The time of the engine.
+    pub now: Timestamp,
     /// Deliveries so far, the one under way included.
     pub attempt: u32,
     /// Its record; a message without one is ready, at attempt 0, revision 0.
@@ -41,6 +45,21 @@ pub struct MessageOverlay {
     pub behind: u64,
     /// What `undo` would do now; absent if nothing can be undone.
     pub undo: Option<String>,
+}
+
+impl MessageOverlay {
+    /// The same with what the message itself says: that it is not due yet. It is the engine's to know only of what has
+    /// come to its turn.
+    pub fn with_content(mut self, accepted_at: Timestamp, header: &Header) -> Self {
+        let record = self.record.as_ref();
+        let is_fresh = record.is_none_or(|record| record.attempts == 0 && !record.retried);
+        let due = header.timing().due(accepted_at).filter(|&due| due > self.now);
+        if is_fresh && due.is_some() && self.state == MessageState::Ready {
+            self.state = MessageState::Scheduled;
+            self.due = due;
+        }
+        self
+    }
 }
 
 impl Engine {
@@ -83,6 +102,8 @@ impl Engine {
         let record = queue.records().get(&seq).cloned();
         Some(MessageOverlay {
             state,
+            due: due(queue, seq, state),
+            now: self.now,
             attempt: self.attempt_of(at, seq),
             undo: undo(state, record.as_ref()),
             record,
@@ -106,7 +127,7 @@ impl Engine {
         for (&seq, record) in queue.records().range(from..) {
             let state = queue.state_of(seq, self.now);
             let is_aside = match state {
-                MessageState::Blocked | MessageState::Waiting => true,
+                MessageState::Blocked | MessageState::Waiting | MessageState::Scheduled => true,
                 MessageState::Ready
                 | MessageState::Leased
                 | MessageState::Cancelled
@@ -124,7 +145,7 @@ impl Engine {
                 key: key.map(str::to_owned),
                 seq,
                 state,
-                due: record.due.filter(|_| state == MessageState::Waiting),
+                due: due(queue, seq, state),
                 error: record.last_error.clone(),
                 behind: key.map_or(0, |key| convoy.behind(key)),
             });
@@ -184,6 +205,7 @@ impl Engine {
             depth: queue.depth(),
             leased: queue.leased(),
             waiting: waiting as u64,
+            scheduled: queue.scheduled(self.now),
             blocked: uncommon.blocked,
             bytes: queue.bytes,
             oldest_at: queue.oldest_at(),
@@ -195,6 +217,7 @@ impl Engine {
             failed: uncommon.failed,
             duplicates: uncommon.duplicates,
             dead_lettered: uncommon.dead_lettered,
+            dropped: uncommon.dropped,
             settings: QueueSettings::clone(&queue.record.settings),
             overrides: queue.record.overrides.clone(),
             unreachable: self.waits_for_redis(queue).map(str::to_owned),
@@ -211,7 +234,7 @@ impl Engine {
             state,
             attempt: attempts.saturating_add(u32::from(state == MessageState::Leased)),
             error: record.and_then(|record| record.last_error.clone()),
-            due: record.and_then(|record| record.due).filter(|_| state == MessageState::Waiting),
+            due: due(queue, seq, state),
         }
     }
 
@@ -239,11 +262,27 @@ impl Engine {
     }
 }
 
+/// When a message is tried again or may be delivered, as far as it waits for that.
+fn due(queue: &Queue, seq: Seq, state: MessageState) -> Option<Timestamp> {
+    match state {
+        MessageState::Waiting => queue.records().get(&seq)?.due,
+        MessageState::Scheduled => queue.due_of(seq),
+        MessageState::Ready
+        | MessageState::Leased
+        | MessageState::Blocked
+        | MessageState::Done
+        | MessageState::Cancelled => None,
+    }
+}
+
 fn undo(state: MessageState, record: Option<&MessageRecord>) -> Option<String> {
     let record = record?;
     match state {
         MessageState::Cancelled => Some("restore the cancelled message to its place".to_owned()),
-        MessageState::Ready | MessageState::Waiting | MessageState::Blocked
+        MessageState::Scheduled
+        | MessageState::Ready
+        | MessageState::Waiting
+        | MessageState::Blocked
             if record.revision.0 > 0 && !record.undone =>
         {
             let before = record.revision.0.saturating_sub(1);
@@ -252,6 +291,7 @@ fn undo(state: MessageState, record: Option<&MessageRecord>) -> Option<String> {
         MessageState::Ready
         | MessageState::Waiting
         | MessageState::Blocked
+        | MessageState::Scheduled
         | MessageState::Leased
         | MessageState::Done => None,
     }

@@ -200,7 +200,12 @@ impl Held {
             Op::Finish {
                 queue,
                 seq,
-                how: Finish::Done | Finish::Cancelled | Finish::DeadLettered | Finish::Moved,
+                how:
+                    Finish::Done
+                    | Finish::Cancelled
+                    | Finish::DeadLettered
+                    | Finish::Moved
+                    | Finish::Dropped,
             } => {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
                 queue.finish(*seq);

@@ -80,12 +80,13 @@ pub struct BrokerEvent {
 }
 
 /// Every type of event, with what it tells and what its details are.
-pub const EVENT_TYPES: [(&str, &str); 29] = [
+pub const EVENT_TYPES: [(&str, &str); 30] = [
     ("queue-created", "a queue was made; `actor`"),
     ("settings-changed", "an operator changed a queue's settings; `actor`, `reason`"),
     ("paused", "an operator stopped a queue's delivery; `actor`, `reason`"),
     ("resumed", "and let it go on; `actor`, `reason`"),
     ("blocked", "a message failed for good, its queue or order key stops; `reason`"),
+    ("dropped", "a message failed for good and ended, as its queue's `on_failure` says; `reason`"),
     ("unblocked", "no message of the queue is blocked any more"),
     ("attempt-failed", "an attempt failed and another follows; `attempt`, `error`, `retry_in_ms`"),
     ("saved", "an operator saved a new revision; `actor`, `revision`, `reason`"),
@@ -247,6 +248,7 @@ mod tests {
             Paused,
             Resumed,
             Blocked,
+            Dropped,
             Saved,
             Retried,
             SavedAndRetried,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::header_fields::{Field, Fields, RawFields};
 use super::ids::{IdError, MessageId};
 use super::limits::{MAX_HEADER_BYTES, MAX_VERB_FIELDS_BYTES};
+use super::timing::Timing;
 
 /// A checked message header (protocol.md, "Message header").
 ///
@@ -19,6 +20,8 @@ pub struct Header {
     priority: u8,
     max_attempts: Option<u32>,
     max_execution_ms: Option<u64>,
+    /// Boxed: most headers say nothing of time.
+    timing: Option<Box<Timing>>,
     json: Bytes,
 }
 
@@ -49,12 +52,6 @@ pub enum HeaderError {
         /// What is wrong.
         reason: String,
     },
-    /// A field that this version can't honour: better refused than ignored.
-    #[error("header field `{field}` is not supported by this version")]
-    Unsupported {
-        /// Its name.
-        field: &'static str,
-    },
     /// Too long.
     #[error("header is {len} bytes long; at most {MAX_HEADER_BYTES} are allowed")]
     TooLong {
@@ -74,8 +71,6 @@ const TEXT_FIELDS: [&str; 8] = [
     "reply_to",
     "traceparent",
 ];
-/// Fields whose meaning comes in a later version.
-const LATER_FIELDS: [&str; 3] = ["ttl_ms", "delay_ms", "deliver_at"];
 /// The highest priority; 0 is the lowest, and that of a message that names none.
 const MAX_PRIORITY: u8 = 9;
 
@@ -92,7 +87,6 @@ impl Header {
         mut map: Map<String, Value>,
         new_id: impl FnOnce() -> MessageId,
     ) -> Result<Self, HeaderError> {
-        refuse_later_fields(&map)?;
         let id = match id_of(&map)? {
             Some(id) => id,
             None => {
@@ -126,12 +120,10 @@ impl Header {
                 let id = new_id().ok_or_else(no_id)?;
                 map.insert("id".to_owned(), Value::String(id.to_string()));
             }
-            refuse_later_fields(&map)?;
             let id = id_of(&map)?.ok_or_else(no_id)?;
             return Ok((Self::read(id, &map, to_compact(&map)?)?, own));
         };
         let own = own.map(|field| fields.take(field));
-        refuse_later_fields(&fields)?;
         let (id, made) = match id_of(&fields)? {
             Some(id) => (id, false),
             None => (new_id().ok_or_else(no_id)?, true),
@@ -175,6 +167,7 @@ impl Header {
             key: text(fields, "key")?.map(str::to_owned),
             max_attempts,
             max_execution_ms: number(fields, "max_execution_ms")?,
+            timing: Timing::read(fields)?.map(Box::new),
             json: Bytes::from(json),
         })
     }
@@ -202,6 +195,11 @@ impl Header {
     /// The producer's own bound on one execution, in milliseconds.
     pub fn max_execution_ms(&self) -> Option<u64> {
         self.max_execution_ms
+    }
+
+    /// From when and until when it is of use.
+    pub fn timing(&self) -> Timing {
+        self.timing.as_deref().copied().unwrap_or_default()
     }
 
     /// The whole header as a compact JSON object.
@@ -243,18 +241,14 @@ fn to_compact(map: &Map<String, Value>) -> Result<Vec<u8>, HeaderError> {
         .map_err(|e| HeaderError::Field { field: "headers", reason: e.to_string() })
 }
 
-fn refuse_later_fields(fields: &impl Fields) -> Result<(), HeaderError> {
-    match LATER_FIELDS.into_iter().find(|name| fields.field(name).is_some()) {
-        Some(field) => Err(HeaderError::Unsupported { field }),
-        None => Ok(()),
-    }
-}
-
 fn id_of(fields: &impl Fields) -> Result<Option<MessageId>, HeaderError> {
     text(fields, "id")?.map(|id| MessageId::new(id).map_err(|e| bad_id(&e))).transpose()
 }
 
-fn text<'a>(fields: &'a impl Fields, field: &'static str) -> Result<Option<&'a str>, HeaderError> {
+pub(super) fn text<'a>(
+    fields: &'a impl Fields,
+    field: &'static str,
+) -> Result<Option<&'a str>, HeaderError> {
     match fields.field(field) {
         None => Ok(None),
         Some(Field::Text(text)) => Ok(Some(text)),
@@ -262,7 +256,10 @@ fn text<'a>(fields: &'a impl Fields, field: &'static str) -> Result<Option<&'a s
     }
 }
 
-fn number(fields: &impl Fields, field: &'static str) -> Result<Option<u64>, HeaderError> {
+pub(super) fn number(
+    fields: &impl Fields,
+    field: &'static str,
+) -> Result<Option<u64>, HeaderError> {
     match fields.field(field) {
         None => Ok(None),
         Some(Field::Number(Some(number))) => Ok(Some(number)),
@@ -312,7 +309,10 @@ mod tests {
         for (json, text) in [
             (r#"{"id":7}"#, "header field `id`: is a number; a string is needed"),
             ("[1]", "header is an array; a JSON object is needed"),
-            (r#"{"ttl_ms":5}"#, "header field `ttl_ms` is not supported by this version"),
+            (
+                r#"{"delay_ms":-5}"#,
+                "header field `delay_ms`: is a number; a whole number of at least 0 is needed",
+            ),
             (r#"{"max_attempts":0}"#, "header field `max_attempts`: must be from 1 to 4294967295"),
             ("{\n  oops}", "header is not JSON: key must be a string at line 2 column 3"),
         ] {
@@ -338,6 +338,9 @@ mod tests {
             "[1]",
             "7 8",
             r#"{"ttl_ms":5}"#,
+            r#"{"ttl_ms":0}"#,
+            r#"{"delay_ms":5,"deliver_at":"2030-01-01T00:00:00Z"}"#,
+            r#"{"deliver_at":"2030-01-01T00:00:00Z"}"#,
             r#"{"seq":5}"#,
             r#"{"queue":"q"}"#,
             r#"{"max_attempts":-1}"#,
@@ -372,9 +375,11 @@ mod tests {
         let piece = prop::sample::select(pieces.split('|').collect::<Vec<_>>());
         let noise = prop::collection::vec(piece.clone(), 0..12).prop_map(|p| p.concat());
         let value = prop::collection::vec(piece, 1..4).prop_map(|p| p.concat());
-        let member =
-            (prop::sample::select(vec!["id", "a", "key", "headers", "max_attempts"]), value)
-                .prop_map(|(name, value)| format!("\"{name}\" : {value}"));
+        let member = (
+            prop::sample::select(vec!["id", "a", "key", "headers", "max_attempts", "ttl_ms"]),
+            value,
+        )
+            .prop_map(|(name, value)| format!("\"{name}\" : {value}"));
         let object =
             prop::collection::vec(member, 0..4).prop_map(|m| format!("{{{}}}", m.join(",")));
         prop_oneof![noise, object]

@@ -61,6 +61,8 @@ pub enum JournalKind {
     Resumed,
     /// A message failed for good.
     Blocked,
+    /// A message failed for good and was dropped, as its queue's `on_failure` says.
+    Dropped,
     /// A new revision was saved.
     Saved,
     /// A message was made ready again.
@@ -92,6 +94,7 @@ impl JournalKind {
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::Blocked => "blocked",
+            Self::Dropped => "dropped",
             Self::Saved => "saved",
             Self::Retried => "retried",
             Self::SavedAndRetried => "saved-and-retried",

@@ -19,6 +19,7 @@ mod settings;
 mod state;
 mod stream;
 mod time;
+mod timing;
 mod topic;
 mod view;
 
@@ -52,6 +53,7 @@ pub use settings::{
 pub use state::{MessageState, QueueState, WorkerState};
 pub use stream::{Arrival, StreamEntry, StreamId};
 pub use time::Timestamp;
+pub use timing::{MAX_TIMING_MS, Timing};
 pub use topic::{
     ConfiguredTopic, Match, OnError, Published, Subscription, SubscriptionChange,
     SubscriptionRecord, SubscriptionView, TopicDetail, TopicPage, TopicSettings, TopicView,

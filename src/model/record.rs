@@ -118,6 +118,8 @@ pub enum Finish {
     DeadLettered,
     /// Moved to another queue by an operator.
     Moved,
+    /// Its attempts were used up in a queue with `on_failure = "drop"`.
+    Dropped,
 }
 
 /// A queue as the store keeps it.
@@ -136,6 +138,9 @@ pub struct QueueRecord {
     /// Keys of `settings` that an operator has set: the configuration doesn't change them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
+    /// A message with a `ttl_ms` of its own was accepted: its head is looked at though nobody works on it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_ttl: bool,
 }
 
 /// Who paused a queue, when, why.
@@ -177,6 +182,9 @@ pub struct MessageRecord {
     pub priority: u8,
     /// When a waiting message is ready again.
     pub due: Option<Timestamp>,
+    /// Until when one that failed was of use, by the settings of that time: when to look at it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
     /// The newest revision.
     pub revision: Revision,
     /// Who saved it.
@@ -203,6 +211,7 @@ impl Default for MessageRecord {
             key: None,
             priority: 0,
             due: None,
+            expires: None,
             revision: Revision(0),
             revised_by: None,
             undone: false,
@@ -215,6 +224,11 @@ impl Default for MessageRecord {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 fn is_zero(n: &u8) -> bool {
     *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// One delivery and how it ended.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::QueueName;
 use super::limits;
+use super::timing::MAX_TIMING_MS;
 
 /// How a queue behaves. Defaults are the configuration's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct QueueSettings {
     pub lease_ms: u64,
     /// When a message counts as done.
     pub ack: AckMode,
+    /// How long a message is of use once it may be delivered, in milliseconds; 0: for ever. A message's own, if shorter.
+    pub ttl_ms: u64,
     /// Messages that may wait; 0: no bound.
     pub max_messages: u64,
     /// Bytes that may wait; 0: no bound, of a `memory` queue [`limits::DEFAULT_MEMORY_BYTES`].
@@ -53,6 +56,7 @@ impl Default for QueueSettings {
             retry: Retry::default(),
             lease_ms: 30_000,
             ack: AckMode::AfterWork,
+            ttl_ms: 0,
             max_messages: 0,
             max_bytes: 0,
             overflow: Overflow::Reject,
@@ -134,6 +138,12 @@ impl QueueSettings {
         if self.lease_ms < MIN_LEASE_MS {
             return Err(format!("lease_ms is {}; at least {MIN_LEASE_MS}", self.lease_ms));
         }
+        if self.ttl_ms > MAX_TIMING_MS {
+            return Err(format!(
+                "ttl_ms is {}; at most {MAX_TIMING_MS}, which are ten years",
+                self.ttl_ms
+            ));
+        }
         if self.dedup.last() > MAX_DEDUP {
             return Err(format!("dedup.last is {}; at most {MAX_DEDUP}", self.dedup.last()));
         }
@@ -209,7 +219,7 @@ impl Ordering {
     }
 }
 
-/// What happens when attempts are used up. `drop` comes in a later version.
+/// What happens when attempts are used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
@@ -218,6 +228,8 @@ pub enum OnFailure {
     Block,
     /// The message goes to the dead-letter queue, and its queue goes on.
     DeadLetter,
+    /// The message is at its end, with an entry in the journal, and its queue goes on.
+    Drop,
 }
 
 impl OnFailure {
@@ -226,6 +238,7 @@ impl OnFailure {
         match self {
             Self::Block => "block",
             Self::DeadLetter => "dead-letter",
+            Self::Drop => "drop",
         }
     }
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MessageState {
+    /// May not be delivered before its time. Never stored: header and clock say it.
+    Scheduled,
     /// May be delivered as soon as it is its turn.
     Ready,
     /// A worker holds it.
@@ -65,6 +67,7 @@ macro_rules! as_str {
 }
 
 as_str!(MessageState {
+    Scheduled => "scheduled",
     Ready => "ready", Leased => "leased", Waiting => "waiting", Blocked => "blocked",
     Done => "done", Cancelled => "cancelled",
 });

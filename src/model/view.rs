@@ -70,12 +70,15 @@ pub struct QueueView {
     pub name: QueueName,
     /// What it does.
     pub state: QueueState,
-    /// Messages not at their end: ready + leased + waiting + blocked.
+    /// Messages not at their end: ready + scheduled + leased + waiting + blocked.
     pub depth: u64,
     /// Of these, in the hands of workers.
     pub leased: u64,
     /// Of these, in back-off.
     pub waiting: u64,
+    /// Of these, known not to be due yet: what nobody has come to is not looked at.
+    #[serde(default)]
+    pub scheduled: u64,
     /// Of these, failed for good.
     pub blocked: u64,
     /// Header and payload bytes of these, and of cancelled ones that can still be restored.
@@ -99,6 +102,9 @@ pub struct QueueView {
     /// Moved to its dead-letter queue since the broker started.
     #[serde(default)]
     pub dead_lettered: u64,
+    /// Dropped by `on_failure = "drop"` since the broker started.
+    #[serde(default)]
+    pub dropped: u64,
     /// How it behaves.
     pub settings: QueueSettings,
     /// Keys of `settings` that an operator has set, whatever the configuration says.
@@ -137,7 +143,7 @@ pub struct HeadView {
     pub attempt: u32,
     /// Why it failed last.
     pub error: Option<WorkError>,
-    /// When a waiting one is tried again.
+    /// When a waiting one is tried again, or a scheduled one may be delivered.
     pub due: Option<Timestamp>,
 }
 
@@ -150,7 +156,7 @@ pub struct KeyView {
     pub seq: Seq,
     /// That message's state: blocked, or waiting.
     pub state: MessageState,
-    /// When a waiting one is tried again.
+    /// When a waiting one is tried again, or a scheduled one may be delivered.
     pub due: Option<Timestamp>,
     /// Why it failed last.
     pub error: Option<WorkError>,
@@ -185,7 +191,7 @@ pub struct MessageSummary {
     pub revision: Revision,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// When a waiting one is tried again.
+    /// When a waiting one is tried again, or a scheduled one may be delivered.
     pub due: Option<Timestamp>,
     /// The payload's length in bytes.
     pub payload_bytes: u64,

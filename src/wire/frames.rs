@@ -151,7 +151,6 @@ pub(super) fn bad_header(error: &HeaderError) -> Rejection {
         HeaderError::Json { .. } | HeaderError::NotAnObject { .. } | HeaderError::Field { .. } => {
             RejectCode::Malformed
         }
-        HeaderError::Unsupported { .. } => RejectCode::Unsupported,
         HeaderError::TooLong { .. } => RejectCode::TooLarge,
     };
     Rejection::new(code, error.to_string())

@@ -190,8 +190,8 @@ fn refusals_of_headers_name_field_line_and_column() {
         let rejection = send(json).unwrap_err();
         assert_eq!((rejection.code, &*rejection.reason), (RejectCode::Malformed, text));
     }
-    let rejection = send(r#"{"id":"m7","queue":"q","ttl_ms":1}"#).unwrap_err();
-    assert_eq!(rejection.code, RejectCode::Unsupported);
+    let rejection = send(r#"{"id":"m7","queue":"q","ttl_ms":0}"#).unwrap_err();
+    assert_eq!(rejection.code, RejectCode::Malformed);
     assert_eq!(rejection.id, Some(MessageId::new("m7").unwrap()), "the client learns which one");
 }
 

@@ -115,7 +115,7 @@ REFUSED = [
     ("SEND", {"queue": "q", "id": ""}, [b"x"], "malformed", "id"),
     ("SEND", {"queue": "q", "id": "a\x1b[2J"}, [b"x"], "malformed", "id"),
     ("SEND", {"queue": "q", "max_attempts": 0}, [b"x"], "malformed", "max_attempts"),
-    ("SEND", {"queue": "q", "ttl_ms": 5}, [b"x"], "unsupported", "ttl_ms"),
+    ("SEND", {"queue": "q", "ttl_ms": 0}, [b"x"], "malformed", "ttl_ms"),
     ("SEND", {"queue": "q", "pad": "x" * 70_000}, [b"x"], "too_large", "65536"),
     ("SEND", {"queue": "q"}, [], "malformed", "payload"),
     ("SEND", {"queue": "q"}, [b"x", b"y"], "malformed", "frame"),

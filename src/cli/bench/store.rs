@@ -80,6 +80,7 @@ pub(super) fn open(path: &Path) -> Result<SledMailbox, BenchError> {
         paused: None,
         created_at: Timestamp(0),
         overrides: Vec::new(),
+        has_ttl: false,
     };
     commit(&store, vec![Op::PutQueue(record)])?;
     Ok(store)

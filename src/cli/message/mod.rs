@@ -97,6 +97,7 @@ pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
 
 fn state(text: &str) -> Result<MessageState, String> {
     let all = [
+        MessageState::Scheduled,
         MessageState::Ready,
         MessageState::Leased,
         MessageState::Waiting,

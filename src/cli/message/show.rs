@@ -56,7 +56,9 @@ fn text(message: &MessageView) -> String {
     line("state", &format!("{}, {} deliveries, revision {}", row.state, row.attempt, row.revision));
     line("accepted", &row.accepted_at.to_string());
     if let Some(due) = row.due {
-        line("next try", &due.to_string());
+        let name =
+            if row.state == crate::model::MessageState::Scheduled { "due" } else { "next try" };
+        line(name, &due.to_string());
     }
     line("behind it", &format!("{} unfinished messages", message.behind));
     if let Some(lease) = &message.lease {

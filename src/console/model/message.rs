@@ -153,7 +153,8 @@ impl MessageScreen {
                 Some(MessageState::Done | MessageState::Cancelled) => false,
                 None
                 | Some(
-                    MessageState::Ready
+                    MessageState::Scheduled
+                    | MessageState::Ready
                     | MessageState::Leased
                     | MessageState::Waiting
                     | MessageState::Blocked,

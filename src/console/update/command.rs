@@ -300,10 +300,10 @@ fn retry(model: &mut Model, fx: &mut Effects) {
     }
 }
 
-/// Blocked and waiting messages can be retried.
+/// Blocked and waiting messages can be retried, and scheduled ones sent on at once.
 pub(in crate::console) const fn is_retriable(state: MessageState) -> bool {
     match state {
-        MessageState::Blocked | MessageState::Waiting => true,
+        MessageState::Blocked | MessageState::Waiting | MessageState::Scheduled => true,
         MessageState::Ready
         | MessageState::Leased
         | MessageState::Done

@@ -41,7 +41,8 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
             let why = format!("it is {}", view.summary.state);
             return model.acts.refuse(format!("edit {message}"), why);
         }
-        MessageState::Ready
+        MessageState::Scheduled
+        | MessageState::Ready
         | MessageState::Leased
         | MessageState::Waiting
         | MessageState::Blocked => {}
@@ -160,7 +161,8 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         JournalKind::Cancelled => "cancelled",
         JournalKind::SentToDeadLetters => "dead-lettered",
         JournalKind::Moved => "moved to another queue",
-        JournalKind::QueueCreated
+        JournalKind::Dropped
+        | JournalKind::QueueCreated
         | JournalKind::SettingsChanged
         | JournalKind::Paused
         | JournalKind::Resumed

@@ -128,7 +128,7 @@ pub(super) fn read(model: &mut Model, message: &MessageRef, result: Result<&Mess
                     error.map_or_else(String::new, |e| format!("{}: {}", e.code, e.message));
                 model.acts.stage(message, Stage::FailedAgain { error });
             }
-            MessageState::Ready | MessageState::Cancelled => {}
+            MessageState::Scheduled | MessageState::Ready | MessageState::Cancelled => {}
         },
         // A followed message that is gone is done: only a cancel takes it out otherwise.
         Err(Failure::Refused(problem)) if problem.status == 404 => {

@@ -334,7 +334,8 @@ pub(super) fn undo_read(
     };
     let verb = match view.summary.state {
         MessageState::Cancelled => RepairVerb::Restore,
-        MessageState::Ready
+        MessageState::Scheduled
+        | MessageState::Ready
         | MessageState::Leased
         | MessageState::Waiting
         | MessageState::Blocked

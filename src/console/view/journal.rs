@@ -56,7 +56,7 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
 fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
     let text = theme.style(Role::Text);
     let role = match entry.kind {
-        JournalKind::Blocked => Role::Bad,
+        JournalKind::Blocked | JournalKind::Dropped => Role::Bad,
         JournalKind::Cancelled
         | JournalKind::SentToDeadLetters
         | JournalKind::Moved

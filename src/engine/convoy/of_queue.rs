@@ -33,7 +33,11 @@ impl Queue {
     /// Whether something that was looked at must be read again.
     pub(in crate::engine) fn wants_reading(&self) -> bool {
         let convoy = self.convoy.as_deref();
-        convoy.is_some_and(|convoy| !(convoy.unread.is_empty() && convoy.starved.is_empty()))
+        convoy.is_some_and(|convoy| {
+            !convoy.unread.is_empty()
+                || !convoy.starved.is_empty()
+                || convoy.later.reading().is_some()
+        })
     }
 
     /// Whether so many messages are set aside that nothing more is handed out.
@@ -67,6 +71,11 @@ impl Queue {
             return self.window.push(entry, budget);
         };
         self.window.cover_until(entry.seq.next());
+        let is_listed = convoy.listed.contains_key(&entry.seq);
+        if !is_listed && self.leave_for_later(&entry, now) {
+            return;
+        }
+        let Some(convoy) = self.convoy.as_deref_mut() else { return };
         if convoy.list(entry.seq, &entry.content.header) {
             self.keep(entry, now, bounds, budget);
         } else if let Some(key) = convoy.key_of(&entry.content.header).map(Arc::<str>::from) {
@@ -85,11 +94,12 @@ impl Queue {
     ) -> Option<MessageRecord> {
         let convoy = self.convoy.as_deref_mut()?;
         let priority = convoy.priority_of(&entry.content.header);
-        if priority == 0 || convoy.urgent >= MAX_URGENT {
+        let is_early = entry.content.header.timing().due(entry.accepted_at).is_some();
+        if priority == 0 || convoy.urgent >= MAX_URGENT || is_early {
             return None;
         }
         convoy.urgent = convoy.urgent.saturating_add(1);
-        convoy.listed.insert(entry.seq, Listed { key: None, priority });
+        convoy.listed.insert(entry.seq, Listed { key: None, priority, due: None });
         if self.window.has_room_for_more(bounds) && self.is_warm() {
             self.keep(entry, now, bounds, budget);
         }
@@ -105,7 +115,7 @@ impl Queue {
         };
         convoy.urgent = urgent.len();
         for &(seq, priority) in &urgent {
-            convoy.listed.insert(seq, Listed { key: None, priority });
+            convoy.listed.insert(seq, Listed { key: None, priority, due: None });
         }
         urgent.iter().for_each(|&(seq, _)| self.review(seq, now));
     }
@@ -113,6 +123,10 @@ impl Queue {
     /// A listed message was read: it may go now, or its content is not needed yet.
     fn keep(&mut self, entry: Entry, now: Timestamp, bounds: Bounds, budget: &mut Budget) {
         let seq = entry.seq;
+        self.note_due(&entry);
+        if self.leave_for_later(&entry, now) {
+            return;
+        }
         let Some(convoy) = self.convoy.as_deref_mut() else { return };
         if let Some(size) = convoy.cancelled.get_mut(&seq) {
             *size = entry.content.size_bytes();
@@ -154,7 +168,11 @@ impl Queue {
         let is_busy = convoy.lines.get(key).is_none_or(|line| line.busy.is_some());
         let front = convoy.front(key).filter(|&seq| !is_busy && self.may_go(seq, now));
         let in_ram = front.is_some_and(|seq| self.window.get(seq).is_some());
+        let early = self.early_front(key, now);
         let Some(convoy) = self.convoy.as_deref_mut() else { return };
+        if let Some((due, seq)) = early {
+            convoy.wait_until(due, seq);
+        }
         let before =
             convoy.lines.get_mut(key).and_then(|line| std::mem::replace(&mut line.offered, front));
         if let Some(before) = before {
@@ -253,14 +271,19 @@ impl Queue {
         } else {
             convoy.cancelled.remove(&seq);
         }
+        self.list_again(seq);
         if state == MessageState::Waiting
             && let Some(due) = due
+            && let Some(convoy) = self.convoy.as_deref_mut()
         {
             convoy.wait_until(due, seq);
         }
         self.review(seq, now);
         match state {
-            MessageState::Ready | MessageState::Leased | MessageState::Done => {}
+            MessageState::Scheduled
+            | MessageState::Ready
+            | MessageState::Leased
+            | MessageState::Done => {}
             MessageState::Waiting | MessageState::Blocked | MessageState::Cancelled => {
                 self.window.remove(seq, budget);
                 self.drop_behind(seq, budget);
@@ -336,7 +359,9 @@ impl Queue {
         let mut has_outdated = false;
         for (entry, is_current) in entries {
             has_outdated |= !is_current;
-            if is_warm && self.is_unfinished(entry.seq) && self.is_wanted(&entry, from) {
+            if is_warm && reading == Reading::Later {
+                self.note_later(&entry, now);
+            } else if is_warm && self.is_unfinished(entry.seq) && self.is_wanted(&entry, from) {
                 if is_current {
                     self.keep(entry, now, bounds, budget);
                 } else {
@@ -352,6 +377,12 @@ impl Queue {
             }
             Reading::Sweep(key) => {
                 convoy.end_sweep(&key, until);
+                false
+            }
+            Reading::Later => {
+                if is_warm {
+                    convoy.later.end_read(until);
+                }
                 false
             }
         }

@@ -100,6 +100,7 @@ impl World {
                 let over = self.model.queues[at].message(seq.0).over;
                 assert!(over, "only by a worker's or an operator's wish");
             }
+            Op::Finish { how: Finish::Dropped, .. } => panic!("no queue of a run drops: {op:?}"),
             Op::Finish { queue, seq, how: Finish::Cancelled } => {
                 let at = self.index_of(*queue);
                 self.model.queues[at].finish(seq.0, Finish::Cancelled);

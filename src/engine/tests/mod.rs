@@ -26,6 +26,8 @@ pub(crate) mod rig;
 mod settings;
 pub(crate) mod store;
 mod streams;
+mod timing;
+mod timing_aside;
 mod topics;
 mod world;
 
@@ -36,6 +38,11 @@ impl Engine {
     /// Messages whose contents are in RAM.
     fn contents_in_ram(&self) -> usize {
         self.queues.iter().map(|queue| queue.window.len()).sum()
+    }
+
+    /// Messages that are not due and whose times are in RAM.
+    fn later_in_ram(&self) -> usize {
+        self.queues.iter().map(|queue| queue.later_in_ram()).sum()
     }
 
     /// Whether a message's content is in RAM.

@@ -277,7 +277,9 @@ impl ModelQueue {
                 assert!(leased, "only what is delivered is done");
                 message.state = MessageState::Done;
             }
-            Finish::DeadLettered | Finish::Moved => panic!("told by the failure or the repair"),
+            Finish::DeadLettered | Finish::Moved | Finish::Dropped => {
+                panic!("told by the failure or the repair")
+            }
             Finish::Cancelled => assert_eq!(message.state, MessageState::Cancelled),
         }
         message.over = true;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::engine::{CallSpec, Effect, Effects, Engine, EngineOptions, Event};
 use crate::model::{
@@ -106,6 +107,12 @@ impl Rig {
 
     pub(crate) fn send_many(&mut self, messages: &[(&str, &str)]) -> Vec<Effect> {
         let messages = messages.iter().map(|(name, id)| (queue(name), content(id, id))).collect();
+        self.run(Event::Send { origin: Origin(1), messages, call: None })
+    }
+
+    /// A message with header fields of its own beside the id.
+    pub(crate) fn send_with(&mut self, queue_name: &str, id: &str, fields: Value) -> Vec<Effect> {
+        let messages = vec![(queue(queue_name), content_with(id, fields))];
         self.run(Event::Send { origin: Origin(1), messages, call: None })
     }
 
@@ -236,6 +243,17 @@ pub(crate) fn queue(name: &str) -> QueueName {
 
 pub(crate) fn operator(name: &str) -> Actor {
     Actor { name: name.to_owned(), via: "api".to_owned() }
+}
+
+/// A message with the payload `id` and header fields of its own beside the id.
+pub(crate) fn content_with(id: &str, fields: Value) -> Content {
+    let mut map = serde_json::Map::from_iter([("id".to_owned(), id.into())]);
+    map.extend(fields.as_object().expect("an object").clone());
+    let header = Header::from_map(map, || MessageId::new("unused").expect("valid"));
+    Content {
+        header: header.expect("a valid header"),
+        payload: Bytes::copy_from_slice(id.as_bytes()),
+    }
 }
 
 pub(crate) fn content(id: &str, payload: &str) -> Content {

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_can_t_be_a_message_is_refused_with_what_it_has() {
-        for header in ["{", "[]", r#"{"id":7}"#, r#"{"ttl_ms":1}"#] {
+        for header in ["{", "[]", r#"{"id":7}"#, r#"{"ttl_ms":0}"#] {
             let (shown, payload, refused) = read(&[("payload", "p"), ("header", header)]);
             assert!(shown.starts_with(r#"{"headers":{"refused":""#), "{shown}");
             assert!(shown.contains("17-2") && payload == "p");

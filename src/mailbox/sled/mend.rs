@@ -163,6 +163,7 @@ impl Mender<'_> {
                 name: QueueName::new(&name).expect("letters, a dash and a number"),
                 settings: QueueSettings::default().into(),
                 overrides: Default::default(),
+                has_ttl: false,
                 paused: Some(pause(self.now, "its settings were lost in the store")),
                 created_at: self.now,
             };

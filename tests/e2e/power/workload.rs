@@ -184,6 +184,7 @@ impl Workload {
             paused: None,
             created_at: Timestamp(1),
             overrides: Vec::new(),
+            has_ttl: false,
         }));
     }
 
