@@ -53,6 +53,8 @@ impl View<'_> {
             queue_count: counts.queues,
             blocked_count: counts.blocked,
             worker_count: counts.workers,
+            stale_answers: counts.stale,
+            late_replies: counts.late_replies,
         }
     }
 }

@@ -59,9 +59,9 @@ impl EventLoop {
                 let messages = sends.into_iter().map(|send| (send.queue, send.content)).collect();
                 self.send(peer, form, Verb::SendMany, messages, None);
             }
-            ClientRequest::Call { send, timeout_ms } => {
+            ClientRequest::Call { send, timeout_ms, parts } => {
                 let messages = vec![(send.queue, send.content)];
-                self.send(peer, form, Verb::Call, messages, Some(CallSpec { timeout_ms }));
+                self.send(peer, form, Verb::Call, messages, Some(CallSpec { timeout_ms, parts }));
             }
             ClientRequest::Publish { topic, content, mandatory } => {
                 if let Some(origin) = self.origin(peer, form, Verb::Publish, Some(content.id())) {
@@ -80,8 +80,9 @@ impl EventLoop {
                     self.feed(Event::Unsubscribe { origin, actor, topic, queue });
                 }
             }
-            ClientRequest::Status { id, queue } => {
-                if let Some(origin) = self.origin(peer, form, Verb::Status, Some(&id)) {
+            ClientRequest::Status { id, queue, reply } => {
+                let verb = if reply { Verb::StatusReply } else { Verb::Status };
+                if let Some(origin) = self.origin(peer, form, verb, Some(&id)) {
                     self.feed(Event::Status { origin, id, queue });
                 }
             }
@@ -144,6 +145,9 @@ impl EventLoop {
             WorkerMessage::Nack { delivery, error, action, delay_ms } => {
                 Event::Nack { worker, delivery, error, action, delay_ms }
             }
+            WorkerMessage::Partial { delivery, payload } => {
+                Event::Partial { worker, delivery, payload }
+            }
             WorkerMessage::Progress { delivery, extend_ms, note } => {
                 Event::Progress { worker, delivery, extend_ms, note }
             }
@@ -167,6 +171,7 @@ impl EventLoop {
             }
             WorkerMessage::Ready { .. }
             | WorkerMessage::Progress { .. }
+            | WorkerMessage::Partial { .. }
             | WorkerMessage::Alert { .. }
             | WorkerMessage::Heartbeat => self.bye_unknown(peer),
         }
@@ -189,6 +194,7 @@ impl EventLoop {
             }
             WorkerMessage::Bye => drop(self.workers.gone(peer)),
             WorkerMessage::Progress { .. }
+            | WorkerMessage::Partial { .. }
             | WorkerMessage::Alert { .. }
             | WorkerMessage::Heartbeat => {}
         }

@@ -9,7 +9,7 @@ use super::peers::{OperatorAnswer, Verb, Waiting, Workers};
 use super::pipeline::Release;
 use super::store::Load;
 use crate::engine::Effect;
-use crate::model::{Accepted, Notice, Origin, SubscriptionChange};
+use crate::model::{Accepted, CallReply, Notice, Origin, StatusReport, SubscriptionChange};
 use crate::net::Outbound;
 use crate::wire::{BrokerMessage, ClientReply, Delivery};
 
@@ -30,7 +30,12 @@ impl EventLoop {
             Effect::Subscribed { origin, change } => self.subscribed(origin, change),
             Effect::Rejected { origin, rejection } => self.reject(origin, rejection),
             Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(reply)),
-            Effect::Status { origin, report } => self.client(origin, ClientReply::Status(report)),
+            Effect::CallPart { origin, part } => {
+                if let Some((peer, form)) = self.origins.client(origin) {
+                    self.reply(peer, form, ClientReply::Part(part));
+                }
+            }
+            Effect::Status { origin, report, reply } => self.status(origin, report, reply),
             Effect::FindMessage { origin, id, queue } => {
                 self.load(Load::Find { origin, id, queue })
             }
@@ -50,6 +55,9 @@ impl EventLoop {
             }
             Effect::Stale { worker, delivery } => {
                 self.tell_worker(Workers::peer(worker), BrokerMessage::Stale { delivery });
+            }
+            Effect::WorkerRejected { worker, rejection } => {
+                self.tell_worker(Workers::peer(worker), BrokerMessage::Rejected(rejection));
             }
             Effect::DropWorker { worker, reason } => {
                 let peer = Workers::peer(worker);
@@ -79,10 +87,22 @@ impl EventLoop {
             | Verb::Publish
             | Verb::Subscribe
             | Verb::Unsubscribe
-            | Verb::Status => match <[Accepted; 1]>::try_from(accepted) {
+            | Verb::Status
+            | Verb::StatusReply => match <[Accepted; 1]>::try_from(accepted) {
                 Ok([one]) => ClientReply::Accepted(one),
                 Err(accepted) => ClientReply::AcceptedMany(accepted),
             },
+        };
+        self.reply(peer, form, reply);
+    }
+
+    fn status(&mut self, origin: Origin, report: StatusReport, reply: Option<Box<CallReply>>) {
+        let Some(Waiting::Client { peer, form, verb, .. }) = self.origins.take(origin) else {
+            return;
+        };
+        let reply = match reply.filter(|_| verb == Verb::StatusReply) {
+            Some(reply) => ClientReply::StatusReply { report, reply: *reply },
+            None => ClientReply::Status(report),
         };
         self.reply(peer, form, reply);
     }

@@ -46,6 +46,8 @@ pub(super) enum Verb {
     Subscribe,
     Unsubscribe,
     Status,
+    /// STATUS that asks for the reply too.
+    StatusReply,
 }
 
 /// What an operator's request brought.
@@ -94,6 +96,14 @@ impl Origins {
             mine.remove(&origin);
         }
         Some(waiting)
+    }
+
+    /// The client that waits; it waits on.
+    pub(super) fn client(&self, origin: Origin) -> Option<(PeerId, ReplyForm)> {
+        match self.waiting.get(&origin)? {
+            Waiting::Client { peer, form, .. } => Some((*peer, *form)),
+            Waiting::Operator(_) => None,
+        }
     }
 
     /// Forgets a connection; the origins that nobody waits for any more.

@@ -39,6 +39,8 @@ pub(super) struct Pipeline {
     waiting: Vec<Release>,
     /// For each batch that the store has, oldest first: what is released once it is durable.
     in_flight: VecDeque<Vec<Release>>,
+    /// Payloads that wait for a batch in flight without being in one: parts of replies.
+    held_bytes: u64,
 }
 
 impl Pipeline {
@@ -56,12 +58,12 @@ impl Pipeline {
 
     /// Lets `release` out with the newest batch, or at once into `out` if everything is durable.
     pub(super) fn release(&mut self, release: Release, out: &mut Vec<Release>) {
+        let bytes = payload_bytes(&release);
         if !self.gathered.ops.is_empty() {
-            if let Release::Effect(Effect::CallEnded { reply, .. }) = &release {
-                self.bytes = self.bytes.saturating_add(reply.payload.len() as u64);
-            }
+            self.bytes = self.bytes.saturating_add(bytes);
             self.waiting.push(release);
         } else if let Some(newest) = self.in_flight.back_mut() {
+            self.held_bytes = self.held_bytes.saturating_add(bytes);
             newest.push(release);
         } else {
             out.push(release);
@@ -72,7 +74,7 @@ impl Pipeline {
     pub(super) fn is_full(&self) -> bool {
         let in_flight: usize = self.in_flight.iter().map(Vec::len).sum();
         self.gathered.ops.len() >= MAX_BATCH_OPS
-            || self.bytes >= MAX_BATCH_BYTES
+            || self.bytes.saturating_add(self.held_bytes) >= MAX_BATCH_BYTES
             || self.waiting.len().saturating_add(in_flight) >= MAX_RELEASES
     }
 
@@ -103,12 +105,23 @@ impl Pipeline {
     /// The oldest `batches` that the store had are durable: what may be told now, in order.
     pub(super) fn committed(&mut self, batches: usize) -> impl Iterator<Item = Release> + '_ {
         let batches = batches.min(self.in_flight.len());
+        if batches == self.in_flight.len() {
+            self.held_bytes = 0;
+        }
         self.in_flight.drain(..batches).flatten()
     }
 
     /// The store is broken: nothing of this will ever be told.
     pub(super) fn abandon(&mut self) {
         *self = Self::default();
+    }
+}
+
+fn payload_bytes(release: &Release) -> u64 {
+    match release {
+        Release::Effect(Effect::CallEnded { reply, .. }) => reply.payload.len() as u64,
+        Release::Effect(Effect::CallPart { part, .. }) => part.payload.len() as u64,
+        Release::Effect(_) | Release::Answer(_) => 0,
     }
 }
 

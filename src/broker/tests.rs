@@ -219,7 +219,7 @@ async fn a_blocked_message_is_looked_at_edited_and_delivered_as_saved() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_refuses_callers_and_sends_workers_away() {
     let mut broker = start();
-    let call = ClientRequest::Call { send: send_request("c1"), timeout_ms: 60_000 };
+    let call = ClientRequest::Call { send: send_request("c1"), timeout_ms: 60_000, parts: false };
     broker.client(call).await;
     broker.worker_ready().await;
     broker.delivery().await;

@@ -14,9 +14,11 @@ use crate::admin::dto::Payload;
 use crate::client::Client;
 use crate::console::text::clean::clean;
 use crate::model::limits::{DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS};
-use crate::model::{CallReply, CallStatus, QueueName};
+use crate::model::{
+    CallPart, CallReply, CallStatus, MessageId, MessageState, QueueName, StatusReport,
+};
 
-/// Send a message and wait for the worker's reply, which is printed as it is
+/// Send a message and wait for the worker's reply, which is printed as it is, its parts as they come
 #[derive(Debug, Args)]
 pub struct CallArgs {
     /// The queue
@@ -26,11 +28,14 @@ pub struct CallArgs {
     payload: PayloadArgs,
     #[command(flatten)]
     header: HeaderArgs,
+    /// Send nothing: print the reply to the message with this id, which was called before, if it is kept
+    #[arg(long, value_name = "ID")]
+    reply_of: Option<MessageId>,
     /// How long to wait, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = DEFAULT_CALL_TIMEOUT_MS,
           value_parser = clap::value_parser!(u64).range(1..=MAX_CALL_TIMEOUT_MS))]
     timeout_ms: u64,
-    /// Print id, status, error and payload as one JSON value
+    /// Print each part, and then id, status, error and payload, as a line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -38,11 +43,38 @@ pub struct CallArgs {
 }
 
 pub(super) async fn run(args: CallArgs) -> Result<Exit, Failure> {
+    if let Some(id) = &args.reply_of {
+        let client = Client::connect(&args.door.endpoint().await?).await?;
+        let reply = match client.reply_of(id, Some(&args.queue)).await? {
+            (_, Some(reply)) => reply,
+            (report, None) => return Err(not_kept(&report)),
+        };
+        return show(&args, &reply);
+    }
     let content = args.header.message(args.payload.read()?).build();
     let content = content.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
     let client = Client::connect(&args.door.endpoint().await?).await?;
     let wait = Duration::from_millis(args.timeout_ms);
-    let reply = client.call(&args.queue, content, wait).await?;
+    let mut printed = Ok(());
+    let on_part = |part: CallPart| {
+        if printed.is_ok() {
+            printed = show_part(&args, &part);
+        }
+    };
+    let reply = client.call_in_parts(&args.queue, content, wait, on_part).await?;
+    printed?;
+    show(&args, &reply)
+}
+
+fn show_part(args: &CallArgs, part: &CallPart) -> Result<(), Failure> {
+    if args.json {
+        let payload = Payload::from_bytes(&part.payload);
+        return json(&json!({"part": part.part, "attempt": part.attempt, "payload": payload}));
+    }
+    print_bytes(&part.payload)
+}
+
+fn show(args: &CallArgs, reply: &CallReply) -> Result<Exit, Failure> {
     if args.json {
         json(&json!({
             "id": reply.id,
@@ -55,9 +87,26 @@ pub(super) async fn run(args: CallArgs) -> Result<Exit, Failure> {
     match reply.status {
         CallStatus::Ok => print_bytes(&reply.payload).map(|()| Exit::Done),
         CallStatus::Failed | CallStatus::Timeout | CallStatus::Blocked => {
-            Err(ended_badly(&args.queue, &reply))
+            Err(ended_badly(&args.queue, reply))
         }
     }
+}
+
+fn not_kept(report: &StatusReport) -> Failure {
+    let id = clean(report.id.as_str());
+    let what = match report.state {
+        MessageState::Done | MessageState::Cancelled => {
+            format!("message {id} is at its end, and its reply is not kept any more")
+        }
+        MessageState::Scheduled
+        | MessageState::Ready
+        | MessageState::Leased
+        | MessageState::Waiting
+        | MessageState::Blocked => {
+            format!("message {id} in {} is not at its end: it is {}", report.queue, report.state)
+        }
+    };
+    Failure::new(what).exit(Exit::Refused)
 }
 
 fn ended_badly(queue: &QueueName, reply: &CallReply) -> Failure {

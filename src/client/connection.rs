@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::Stream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use zeromq::{
     DealerRecvHalf, DealerSendHalf, DealerSocket, Socket, SocketEvent, SocketOptions, SocketRecv,
     SocketSend, ZmqError, ZmqMessage,
 };
 
+use super::ClientError;
 use super::pending::{Pending, Waiter};
-use super::{ClientError, Room};
+use crate::model::CallPart;
 use crate::wire::{ClientReply, ClientRequest};
 
 /// Requests on their way to the socket's task. Small: the window is what bounds.
@@ -23,8 +24,7 @@ const CHANNEL: usize = 64;
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: ClientRequest,
-    pub(super) to_caller: oneshot::Sender<Result<ClientReply, ClientError>>,
-    pub(super) room: Room,
+    pub(super) waiter: Waiter,
 }
 
 /// Connects; the connection ends when the sender and its clones are dropped and all is answered.
@@ -73,8 +73,10 @@ impl Connection {
         self.pending
             .fail(|| ClientError::Lost { endpoint: endpoint.clone(), reason: reason.clone() });
         while let Some(asked) = self.requests.recv().await {
-            let _gone =
-                asked.to_caller.send(Err(ClientError::Closed { endpoint: endpoint.clone() }));
+            let _gone = asked
+                .waiter
+                .to_caller
+                .send(Err(ClientError::Closed { endpoint: endpoint.clone() }));
         }
     }
 
@@ -93,7 +95,9 @@ impl Connection {
                         Ok(reply) => reply,
                         Err(rejection) => return format!("an answer can't be read: {}", rejection.reason),
                     };
-                    if let Err(reason) = self.answer(reply) {
+                    if let ClientReply::Part(part) = reply {
+                        self.part(part).await;
+                    } else if let Err(reason) = self.answer(reply) {
                         return reason;
                     }
                 }
@@ -117,13 +121,20 @@ impl Connection {
     }
 
     async fn send(&mut self, asked: Asked) -> Result<(), ZmqError> {
-        let Asked { request, to_caller, room } = asked;
+        let Asked { request, waiter } = asked;
         let mut frames = request.encode().into_iter();
         let magic = frames.next().expect("an envelope starts with its magic");
         let mut message = ZmqMessage::from(magic);
         frames.for_each(|frame| message.push_back(frame));
-        self.pending.add(&request, Waiter { to_caller, room });
+        self.pending.add(&request, waiter);
         self.sender.send(message).await
+    }
+
+    async fn part(&mut self, part: CallPart) {
+        if let Some(parts) = self.pending.parts(&part.id) {
+            // Who no longer waits doesn't need to know.
+            let _gone = parts.send(part).await;
+        }
     }
 
     fn answer(&mut self, reply: ClientReply) -> Result<(), String> {

@@ -30,13 +30,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::model::limits::{MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES};
-use crate::model::{Accepted, CallReply, Content, MessageId, QueueName, StatusReport};
+use crate::model::{Accepted, CallPart, CallReply, Content, MessageId, QueueName, StatusReport};
 use crate::wire::{ClientReply, ClientRequest, SendRequest, Welcome};
 
 pub use error::ClientError;
 pub use message::NewMessage;
 
 use connection::Asked;
+use pending::Waiter;
 
 /// How long connecting may take, the handshake included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -46,6 +47,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const WINDOW: usize = 1024;
 /// Bytes under way at once, in KiB: the socket would queue 100,000 messages of any size.
 const WINDOW_KIB: usize = 64 * 1024;
+
+/// Parts of a reply that wait for their caller; then the connection waits.
+const PARTS: usize = 64;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
@@ -152,11 +156,54 @@ impl Client {
         content: Content,
         wait: Duration,
     ) -> Result<CallReply, ClientError> {
-        let size = content.size_bytes();
-        let send = SendRequest { queue: queue.clone(), content };
-        let timeout_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        match self.ask(ClientRequest::Call { send, timeout_ms }, size, wait).await? {
+        let (request, size) = call(queue, content, wait, false);
+        match self.ask(request, size, wait).await? {
             ClientReply::Reply(reply) => Ok(reply),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// `CALL`, with the parts of the reply that the worker sends before its end, as they come. While `on_part` runs, or the
+    /// future isn't polled, what else comes on this connection waits.
+    pub async fn call_in_parts(
+        &self,
+        queue: &QueueName,
+        content: Content,
+        wait: Duration,
+        mut on_part: impl FnMut(CallPart),
+    ) -> Result<CallReply, ClientError> {
+        let (request, size) = call(queue, content, wait, true);
+        let (to_caller, mut parts) = mpsc::channel(PARTS);
+        let answer = self.start_with(request, size, Some(to_caller)).await?;
+        let limit = self.answer_limit.saturating_add(wait);
+        let mut answer = std::pin::pin!(wait_for(answer, limit, &self.endpoint));
+        let answer = loop {
+            tokio::select! {
+                biased;
+                Some(part) = parts.recv() => on_part(part),
+                answer = &mut answer => break answer?,
+            }
+        };
+        while let Ok(part) = parts.try_recv() {
+            on_part(part);
+        }
+        match answer {
+            ClientReply::Reply(reply) => Ok(reply),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The reply to a message that was called, if that is at its end and its reply is kept; else where the message is. For
+    /// a caller that lost its connection: unlike a repeated CALL it never sends anything.
+    pub async fn reply_of(
+        &self,
+        id: &MessageId,
+        queue: Option<&QueueName>,
+    ) -> Result<(StatusReport, Option<CallReply>), ClientError> {
+        let request = ClientRequest::Status { id: id.clone(), queue: queue.cloned(), reply: true };
+        match self.ask(request, 0, Duration::ZERO).await? {
+            ClientReply::Status(report) => Ok((report, None)),
+            ClientReply::StatusReply { report, reply } => Ok((report, Some(reply))),
             other => Err(unexpected(other)),
         }
     }
@@ -167,7 +214,7 @@ impl Client {
         id: &MessageId,
         queue: Option<&QueueName>,
     ) -> Result<StatusReport, ClientError> {
-        let request = ClientRequest::Status { id: id.clone(), queue: queue.cloned() };
+        let request = ClientRequest::Status { id: id.clone(), queue: queue.cloned(), reply: false };
         match self.ask(request, 0, Duration::ZERO).await? {
             ClientReply::Status(report) => Ok(report),
             other => Err(unexpected(other)),
@@ -192,8 +239,17 @@ impl Client {
         wait_for(answer, self.answer_limit.saturating_add(extra), &self.endpoint).await
     }
 
-    /// Hands a request over when the window has room for it.
     async fn start(&self, request: ClientRequest, size: u64) -> Result<Answer, ClientError> {
+        self.start_with(request, size, None).await
+    }
+
+    /// Hands a request over when the window has room for it.
+    async fn start_with(
+        &self,
+        request: ClientRequest,
+        size: u64,
+        parts: Option<mpsc::Sender<CallPart>>,
+    ) -> Result<Answer, ClientError> {
         if size > MAX_WIRE_MESSAGE_BYTES as u64 {
             let what = format!("{size} bytes; at most {MAX_WIRE_MESSAGE_BYTES}");
             return Err(ClientError::TooLarge { what });
@@ -202,7 +258,7 @@ impl Client {
         let room = room.map_err(|_| ClientError::Busy { endpoint: self.endpoint.to_string() })?;
         let (to_caller, answer) = oneshot::channel();
         self.asked
-            .send(Asked { request, to_caller, room })
+            .send(Asked { request, waiter: Waiter { to_caller, parts, room } })
             .await
             .map_err(|_| ClientError::Closed { endpoint: self.endpoint.to_string() })?;
         Ok(answer)
@@ -263,6 +319,13 @@ async fn wait_for(
         }
         Ok(Ok(answer)) => answer,
     }
+}
+
+fn call(queue: &QueueName, content: Content, wait: Duration, parts: bool) -> (ClientRequest, u64) {
+    let size = content.size_bytes();
+    let send = SendRequest { queue: queue.clone(), content };
+    let timeout_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    (ClientRequest::Call { send, timeout_ms, parts }, size)
 }
 
 fn unexpected(reply: ClientReply) -> ClientError {

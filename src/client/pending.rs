@@ -5,16 +5,18 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{ClientError, Room};
-use crate::model::{MessageId, QueueName, TopicName};
+use crate::model::{CallPart, MessageId, QueueName, TopicName};
 use crate::wire::{ClientReply, ClientRequest};
 
 /// Who waits.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) to_caller: oneshot::Sender<Result<ClientReply, ClientError>>,
+    /// Where parts of the reply go, if they are wanted.
+    pub(super) parts: Option<mpsc::Sender<CallPart>>,
     pub(super) room: Room,
 }
 
@@ -106,13 +108,23 @@ impl Pending {
                 self.pop(&Key::Unsubscribe(change.topic.clone(), change.queue.clone()))
             }
             ClientReply::Reply(reply) => self.pop(&Key::Call(reply.id.clone())),
-            ClientReply::Status(report) => self.pop(&Key::Status(report.id.clone())),
+            // Not an answer: the call goes on.
+            ClientReply::Part(_) => None,
+            ClientReply::Status(report) | ClientReply::StatusReply { report, .. } => {
+                self.pop(&Key::Status(report.id.clone()))
+            }
             ClientReply::Pong => self.pop(&Key::Ping),
             ClientReply::Rejected(rejection) => match &rejection.id {
                 Some(id) => self.rejected(id),
                 None => self.only(),
             },
         }
+    }
+
+    /// Where parts of a call's reply go.
+    pub(super) fn parts(&self, id: &MessageId) -> Option<mpsc::Sender<CallPart>> {
+        let waiters = self.waiters.get(&Key::Call(id.clone()))?;
+        waiters.iter().find_map(|waiter| waiter.parts.clone())
     }
 
     /// A refusal names a message, not a kind of request.
@@ -152,7 +164,9 @@ impl Pending {
 
     /// Ends them all.
     pub(super) fn fail(&mut self, error: impl Fn() -> ClientError) {
-        for Waiter { to_caller, room } in self.waiters.drain().flat_map(|(_, waiters)| waiters) {
+        for Waiter { to_caller, parts: _, room } in
+            self.waiters.drain().flat_map(|(_, waiters)| waiters)
+        {
             // Who no longer waits doesn't need to know.
             let _gone = to_caller.send(Err(error()));
             drop(room);

@@ -181,6 +181,8 @@ pub(crate) fn overview(at_ms: u64) -> Overview {
         queue_count: 3,
         blocked_count: 1,
         worker_count: 2,
+        stale_answers: 0,
+        late_replies: 0,
     }
 }
 

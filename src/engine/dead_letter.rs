@@ -17,6 +17,7 @@ use crate::model::{
 };
 
 use super::queue::{Queue, QueueIndex};
+use super::reply::Ended;
 use super::request::CallEnd;
 use super::retry::clip;
 use super::window::Entry;
@@ -308,7 +309,8 @@ impl Engine {
                 self.make_queue(target.clone(), settings, broker(), out)
             }
         };
-        let seq = entry.seq;
+        let (seq, accepted_at) = (entry.seq, entry.accepted_at);
+        let request = Arc::clone(&entry.content);
         let newest = newest.or_else(|| self.queue(at).records().get(&seq));
         let content = self.dead(at, &entry, newest, reason.as_str());
         let id = entry.content.id().clone();
@@ -328,7 +330,7 @@ impl Engine {
             detail: String::new(),
         };
         let end = CallEnd::without_reply(crate::model::CallStatus::Failed, error);
-        self.end_calls(at, seq, end, out);
+        self.end_message(Ended { at, seq, accepted_at, content: &request }, end, out);
         self.touch(at);
         self.offer(target_at, out);
         Ok(MovedTo { queue: target, seq: to_seq })

@@ -175,6 +175,7 @@ impl Engine {
                 seq,
                 worker: id,
                 attempt,
+                parts: 0,
                 since: self.now,
                 deadline,
                 latest,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Accepted, CallReply, Content, DeliveryId, HoldView, MessageId, Notice, Op, Origin, Published,
-    QueueId, QueueName, Rejection, RepairOutcome, RepairRefusal, Seq, StatusReport,
+    Accepted, CallPart, CallReply, Content, DeliveryId, HoldView, MessageId, Notice, Op, Origin,
+    Published, QueueId, QueueName, Rejection, RepairOutcome, RepairRefusal, Seq, StatusReport,
     SubscriptionChange, Timestamp, WorkerId,
 };
 
@@ -57,12 +57,21 @@ pub enum Effect {
         /// What to tell.
         reply: CallReply,
     },
+    /// A part of a reply came; the call goes on.
+    CallPart {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        part: CallPart,
+    },
     /// Where a message is.
     Status {
         /// Who waits.
         origin: Origin,
         /// What to tell.
         report: StatusReport,
+        /// Its reply, if that is kept.
+        reply: Option<Box<CallReply>>,
     },
     /// Only the store can know where a message is: look it up and answer with `Event::Found`.
     FindMessage {
@@ -96,6 +105,13 @@ pub enum Effect {
         worker: WorkerId,
         /// As the worker named it.
         delivery: DeliveryId,
+    },
+    /// What a worker said can't be done.
+    WorkerRejected {
+        /// The connection.
+        worker: WorkerId,
+        /// Why.
+        rejection: Rejection,
     },
     /// The worker is silent or the broker stops: say BYE and forget the connection.
     DropWorker {

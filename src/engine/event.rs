@@ -133,6 +133,15 @@ pub enum Event {
         /// The pause before the next attempt; the policy's if absent, in milliseconds.
         delay_ms: Option<u64>,
     },
+    /// A part of a reply, before its end: callers that want parts get it, nobody else.
+    Partial {
+        /// The connection.
+        worker: WorkerId,
+        /// The lease.
+        delivery: DeliveryId,
+        /// The part.
+        payload: Bytes,
+    },
     /// A lease goes on.
     Progress {
         /// The connection.
@@ -260,4 +269,6 @@ pub enum Event {
 pub struct CallSpec {
     /// How long, in milliseconds.
     pub timeout_ms: u64,
+    /// Parts of the reply are wanted as they come.
+    pub parts: bool,
 }

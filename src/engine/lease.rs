@@ -13,15 +13,13 @@ use crate::model::{
 use super::dead_letter::Reason;
 use super::journal;
 use super::queue::QueueIndex;
+use super::reply::Ended;
 use super::request::CallEnd;
 use super::retry::{self, Failure, Verdict, clip};
 use super::timer::Timer;
 use super::window::Entry;
 use super::worker::broker;
 use super::{Effect, Effects, Engine};
-
-/// The longest extension that a PROGRESS may ask for, in milliseconds: one day.
-const MAX_EXTENSION_MS: u64 = 86_400_000;
 
 /// A worker's hold on a message. It lasts `lease_ms` of the queue from the delivery or the last PROGRESS,
 /// but never longer than the header's `max_execution_ms` from the delivery. (A worker's own
@@ -34,6 +32,8 @@ pub(super) struct Lease {
     pub(super) seq: Seq,
     pub(super) worker: WorkerId,
     pub(super) attempt: u32,
+    /// Parts of its reply so far.
+    pub(super) parts: u32,
     pub(super) since: Timestamp,
     pub(super) deadline: Timestamp,
     /// The deadline that PROGRESS can't move.
@@ -65,7 +65,7 @@ impl Engine {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.acked = worker.acked.saturating_add(1);
         }
-        let Lease { queue: at, seq, .. } = lease;
+        let Lease { queue: at, seq, accepted_at, .. } = lease;
         let retried = !lease.finished && self.retire_entry(at, lease.entry(), Finish::Done, out);
         self.free_line(&lease);
         if retried {
@@ -75,7 +75,8 @@ impl Engine {
                 id: lease.content.id().clone(),
             }));
         }
-        self.end_calls(at, seq, CallEnd { status: CallStatus::Ok, error: None, reply }, out);
+        let ended = Ended { at, seq, accepted_at, content: &lease.content };
+        self.end_message(ended, CallEnd { status: CallStatus::Ok, error: None, reply }, out);
         self.drain(id, out);
         self.let_go(id, out);
         self.offer(at, out);
@@ -99,36 +100,6 @@ impl Engine {
         self.drain(id, out);
         self.let_go(id, out);
         self.fail(lease, &name, failure, retry::bounded(error), out);
-    }
-
-    pub(super) fn handle_progress(
-        &mut self,
-        id: WorkerId,
-        delivery: DeliveryId,
-        extend_ms: Option<u64>,
-        mut note: String,
-        out: &mut Effects,
-    ) {
-        self.heard(id);
-        let number = delivery.number;
-        let ours = delivery.generation == self.generation;
-        let lease = self.leases.get_mut(&number).filter(|lease| ours && lease.worker == id);
-        let Some(lease) = lease else { return self.stale(id, delivery, out) };
-        let queue = self.queues.get(lease.queue.0).expect(super::KNOWN_QUEUE);
-        let extend_ms =
-            extend_ms.map_or(queue.record.settings.lease_ms, |ms| ms.min(MAX_EXTENSION_MS));
-        let deadline = self.now.plus_ms(extend_ms.max(1));
-        let deadline = lease.latest.map_or(deadline, |latest| deadline.min(latest));
-        self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
-        self.timers.set(deadline, Timer::LeaseOver(number));
-        lease.deadline = deadline;
-        clip(&mut note, limits::MAX_REASON_BYTES);
-        if let Some(worker) = self.workers.get_mut(&id)
-            && !note.is_empty()
-        {
-            worker.note = Some(note);
-        }
-        self.workers_changed = true;
     }
 
     /// Ends the lease that a worker answers, and frees its credit. A late answer frees the credit of the
@@ -160,7 +131,7 @@ impl Engine {
         None
     }
 
-    fn stale(&mut self, id: WorkerId, delivery: DeliveryId, out: &mut Effects) {
+    pub(super) fn stale(&mut self, id: WorkerId, delivery: DeliveryId, out: &mut Effects) {
         self.stale_answers = self.stale_answers.saturating_add(1);
         let name =
             self.workers.get(&id).map_or_else(String::new, |worker| worker.info.name.clone());
@@ -218,7 +189,9 @@ impl Engine {
         *failed = failed.saturating_add(1);
         if lease.finished {
             self.free_line(&lease);
-            self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Failed, error), out);
+            let Lease { accepted_at, content, .. } = &lease;
+            let ended = Ended { at, seq, accepted_at: *accepted_at, content };
+            self.end_message(ended, CallEnd::without_reply(CallStatus::Failed, error), out);
             return self.offer(at, out);
         }
         let mut record = queue.records().get(&seq).cloned().unwrap_or_default();
@@ -311,7 +284,9 @@ impl Engine {
             ..journal::Entry::new(JournalKind::Dropped, broker())
         };
         self.write_journal(at, entry, out);
-        self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Failed, error), out);
+        let Lease { accepted_at, content, .. } = &lease;
+        let ended = Ended { at, seq, accepted_at: *accepted_at, content };
+        self.end_message(ended, CallEnd::without_reply(CallStatus::Failed, error), out);
         self.free_line(&lease);
         self.offer(at, out);
     }

@@ -9,10 +9,10 @@
 //! | `queue`, `places`, `window`, `dedup` | a queue: its places, contents in RAM, known ids |
 //! | `lane`, `convoy` | what is in workers' hands, and what may go next: in order, by key, or as it comes |
 //! | `dispatch`, `load` | which queue is served by which worker next; contents from the store |
-//! | `worker`, `lease`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
+//! | `worker`, `lease`, `progress`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
 //! | `expiry` | messages whose time is over, and when to look again |
 //! | `unreadable` | messages whose content the store has lost |
-//! | `request` | callers that wait |
+//! | `request`, `reply` | callers that wait; replies that are queued or kept |
 //! | `process` | what goes on over several messages and restarts, and waits for their ends |
 //! | `repair`, `relocate`, `hold`, `control`, `journal` | what operators do |
 //! | `status`, `view` | what can be seen |
@@ -35,9 +35,11 @@ mod load;
 mod options;
 mod places;
 mod process;
+mod progress;
 mod queue;
 mod relocate;
 mod repair;
+mod reply;
 mod request;
 mod retry;
 mod send;
@@ -69,6 +71,7 @@ use lease::Lease;
 use process::Processes;
 use queue::{Queue, QueueIndex};
 use repair::Repairs;
+use reply::KeptReplies;
 use request::Calls;
 use timer::{Timer, Timers, shifted_back};
 use topic::Topics;
@@ -106,6 +109,8 @@ const SMALL_STEP_MS: u64 = 1_000;
 pub struct Engine {
     generation: Generation,
     now: Timestamp,
+    /// When this engine was made.
+    made_at: Timestamp,
     stopping: bool,
     /// Why nothing is accepted that must be written to disk; `None`: there is room.
     store_full: Option<String>,
@@ -137,6 +142,7 @@ pub struct Engine {
 
     calls: Calls,
     processes: Processes,
+    replies: KeptReplies,
     /// Why Redis can't be reached.
     redis_down: Option<String>,
     redis: bool,
@@ -159,6 +165,7 @@ impl Engine {
         let mut engine = Self {
             generation: recovered.generation,
             now,
+            made_at: now,
             stopping: false,
             store_full: None,
             templates: options.templates,
@@ -184,6 +191,7 @@ impl Engine {
             next_delivery: 0,
             calls: Calls::default(),
             processes: Processes::default(),
+            replies: KeptReplies::default(),
             redis_down: None,
             redis: options.redis,
             configured: options.configured.into_iter().collect(),
@@ -245,6 +253,9 @@ impl Engine {
             Event::Ack { worker, delivery, reply } => self.handle_ack(worker, delivery, reply, out),
             Event::Nack { worker, delivery, error, action, delay_ms } => {
                 self.handle_nack(worker, delivery, error, action, delay_ms, out);
+            }
+            Event::Partial { worker, delivery, payload } => {
+                self.handle_partial(worker, delivery, payload, out);
             }
             Event::Progress { worker, delivery, extend_ms, note } => {
                 self.handle_progress(worker, delivery, extend_ms, note, out);
@@ -311,6 +322,7 @@ impl Engine {
             Timer::HoldOver(at, seq) => self.hold_over(at, seq, out),
             Timer::CallOver(number) => self.call_over(number, out),
             Timer::LoadAgain(at) => self.offer(at, out),
+            Timer::RepliesOver => self.replies_over(out),
             Timer::ProcessDue(number) => self.process_is_due(number),
         }
     }
@@ -330,6 +342,8 @@ impl Engine {
         self.timers.shift_back(ms);
         self.calls.shift_back(ms);
         self.processes.shift_back(ms);
+        self.replies.shift_back(ms);
+        self.made_at = shifted_back(self.made_at, ms);
         for lease in self.leases.values_mut() {
             lease.deadline = shifted_back(lease.deadline, ms);
             lease.latest = lease.latest.map(|at| shifted_back(at, ms));

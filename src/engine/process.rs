@@ -272,8 +272,10 @@ impl Engine {
         while let Some((number, news)) = self.processes.news.pop_front() {
             let Some(process) = self.processes.processes.get(&number) else { continue };
             match process.key.kind {
+                // A kept reply waits for nothing.
+                ProcessKind::Reply => {}
                 // Nothing starts these yet.
-                ProcessKind::Gather | ProcessKind::Reply | ProcessKind::Saga => {
+                ProcessKind::Gather | ProcessKind::Saga => {
                     drop((news, &mut *out));
                 }
             }
@@ -293,12 +295,14 @@ impl Engine {
                 self.processes.note_bytes(number, part, body.len() as u64);
             }
             let is_read = match kind {
-                ProcessKind::Gather | ProcessKind::Reply | ProcessKind::Saga => false,
+                ProcessKind::Reply => self.recover_reply(number, &parts),
+                ProcessKind::Gather | ProcessKind::Saga => false,
             };
             if !is_read {
                 self.processes.unreadable = self.processes.unreadable.saturating_add(1);
             }
         }
+        self.order_replies();
     }
 }
 

@@ -22,6 +22,7 @@ use super::control::refused;
 use super::journal::Entry;
 use super::queue::QueueIndex;
 use super::relocate::Destination;
+use super::reply::Ended;
 use super::request::cancelled;
 use super::timer::Timer;
 use super::{Effect, Effects, Engine};
@@ -239,7 +240,8 @@ impl Engine {
         };
         self.keep_outcome(&outcome, out);
         if state == MessageState::Cancelled {
-            self.end_calls(at, seq, cancelled(&by), out);
+            let ended = Ended { at, seq, accepted_at: now, content: before };
+            self.end_message(ended, cancelled(&by), out);
         }
         self.cool(at);
         self.offer(at, out);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use bytes::Bytes;
 
 use crate::model::{
-    CallReply, CallStatus, MessageId, MessageState, Origin, RejectCode, Rejection, Seq, Timestamp,
-    WorkError, limits,
+    CallPart, CallReply, CallStatus, MessageId, MessageState, Origin, RejectCode, Rejection, Seq,
+    Timestamp, WorkError, limits,
 };
 
 use super::event::CallSpec;
@@ -22,6 +22,7 @@ struct Call {
     origin: Origin,
     place: Place,
     id: MessageId,
+    wants_parts: bool,
     deadline: Timestamp,
 }
 
@@ -43,6 +44,22 @@ pub(super) struct CallEnd {
     pub(super) status: CallStatus,
     pub(super) error: Option<WorkError>,
     pub(super) reply: Bytes,
+}
+
+/// Who had called for a message that is at its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Called {
+    /// Somebody waited, and is told.
+    pub(super) told: bool,
+    /// Somebody had waited before.
+    pub(super) late: bool,
+}
+
+impl From<&CallReply> for CallEnd {
+    fn from(reply: &CallReply) -> Self {
+        let CallReply { status, error, payload, .. } = reply;
+        Self { status: *status, error: error.clone(), reply: payload.clone() }
+    }
 }
 
 impl CallEnd {
@@ -102,7 +119,10 @@ impl Engine {
         let calls = &mut self.calls;
         calls.next_number = calls.next_number.saturating_add(1);
         let number = calls.next_number;
-        calls.calls.insert(number, Call { origin, place: (at, seq), id, deadline });
+        calls.calls.insert(
+            number,
+            Call { origin, place: (at, seq), id, wants_parts: spec.parts, deadline },
+        );
         calls.by_place.entry((at, seq)).or_default().push(number);
         calls.by_origin.insert((origin, number));
         self.timers.set(deadline, Timer::CallOver(number));
@@ -113,7 +133,8 @@ impl Engine {
         let queue = self.queue(at);
         if !queue.is_unfinished(seq) {
             let was_cancelled = queue.was_cancelled(seq);
-            return Some(if was_cancelled { cancelled("earlier") } else { already_done() });
+            let end = || if was_cancelled { cancelled("earlier") } else { already_done() };
+            return Some(self.kept_reply((at, seq)).map_or_else(end, CallEnd::from));
         }
         match queue.state_of(seq, self.now) {
             MessageState::Scheduled
@@ -129,9 +150,15 @@ impl Engine {
         }
     }
 
-    /// Ends all calls for a message, and tells processes that wait for it; a reply that nobody waits for any
-    /// more is counted.
-    pub(super) fn end_calls(&mut self, at: QueueIndex, seq: Seq, end: CallEnd, out: &mut Effects) {
+    /// Ends all calls for a message that is at its end ([`Engine::end_message`] tells that) or blocked, and tells
+    /// processes that wait for it; a reply that nobody waits for any more is counted.
+    pub(super) fn end_calls(
+        &mut self,
+        at: QueueIndex,
+        seq: Seq,
+        end: CallEnd,
+        out: &mut Effects,
+    ) -> Called {
         let place = (at, seq);
         self.processes.hear(place, &end);
         let numbers = self.calls.by_place.remove(&place).unwrap_or_default();
@@ -141,14 +168,29 @@ impl Engine {
             self.timers.cancel(call.deadline, Timer::CallOver(number));
             out.effects.push(ended(call.origin, call.id, end.clone()));
         }
-        match end.status {
-            CallStatus::Ok | CallStatus::Failed => {
-                if self.calls.abandoned.remove(&place) && end.status == CallStatus::Ok {
-                    self.late_replies = self.late_replies.saturating_add(1);
+        let late = match end.status {
+            CallStatus::Ok | CallStatus::Failed => self.calls.abandoned.remove(&place),
+            CallStatus::Blocked | CallStatus::Timeout => {
+                if told {
+                    self.calls.abandon(place);
                 }
+                false
             }
-            CallStatus::Blocked | CallStatus::Timeout if told => self.calls.abandon(place),
-            CallStatus::Blocked | CallStatus::Timeout => {}
+        };
+        if late && end.status == CallStatus::Ok {
+            self.late_replies = self.late_replies.saturating_add(1);
+        }
+        Called { told, late }
+    }
+
+    /// Callers that want parts get one.
+    pub(super) fn tell_part(&self, place: Place, part: &CallPart, out: &mut Effects) {
+        let numbers = self.calls.by_place.get(&place).into_iter().flatten();
+        for call in numbers.filter_map(|number| self.calls.calls.get(number)) {
+            if call.wants_parts {
+                let (origin, part) = (call.origin, part.clone());
+                out.effects.push(Effect::CallPart { origin, part });
+            }
         }
     }
 

@@ -150,6 +150,7 @@ impl Engine {
         }
         let mut added: BTreeMap<&QueueName, Added<'_>> = BTreeMap::new();
         for (name, content) in messages {
+            self.admit_reply_to(content)?;
             let existing = self.by_name.get(name).map(|&at| self.queue(at));
             let settings = match existing {
                 Some(queue) => &queue.record.settings,

@@ -28,7 +28,7 @@ impl Engine {
             Some((at, queue)) => match queue.dedup.find(&id) {
                 Some(seq) => {
                     let (at, seq) = self.dead_letter_place(at, seq, &id).unwrap_or((at, seq));
-                    Effect::Status { origin, report: self.report(at, seq, id) }
+                    self.status(origin, at, seq, id)
                 }
                 None => Effect::FindMessage { origin, id, queue: Some(queue.record.id) },
             },
@@ -47,7 +47,7 @@ impl Engine {
     ) {
         let known = place.and_then(|(queue, seq)| Some((*self.by_id.get(&queue)?, seq)));
         out.effects.push(match known {
-            Some((at, seq)) => Effect::Status { origin, report: self.report(at, seq, id) },
+            Some((at, seq)) => self.status(origin, at, seq, id),
             None => {
                 let reason = "no message with this id is kept: it was never accepted, or it is done \
                               and its id has left the de-duplication window";
@@ -55,6 +55,13 @@ impl Engine {
                 Effect::Rejected { origin, rejection }
             }
         });
+    }
+
+    fn status(&self, origin: Origin, at: QueueIndex, seq: Seq, id: MessageId) -> Effect {
+        let report = self.report(at, seq, id);
+        let is_over = matches!(report.state, MessageState::Done | MessageState::Cancelled);
+        let reply = self.kept_reply((at, seq)).filter(|_| is_over).cloned().map(Box::new);
+        Effect::Status { origin, report, reply }
     }
 
     /// A finished message counts as done unless it is remembered that it was cancelled.

@@ -25,6 +25,8 @@ pub(super) enum Timer {
     CallOver(u64),
     /// A load that gave nothing is tried again.
     LoadAgain(QueueIndex),
+    /// Kept replies may be over.
+    RepliesOver,
     /// A process' time has come.
     ProcessDue(ProcessNumber),
 }

@@ -102,6 +102,19 @@ pub struct CallReply {
     pub payload: Bytes,
 }
 
+/// A part of the answer to CALL, before its end (`REPLY` with `status: part`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallPart {
+    /// The message's id.
+    pub id: MessageId,
+    /// Of which attempt, from 1: a further one begins its parts anew.
+    pub attempt: u32,
+    /// Which part of that attempt, from 1.
+    pub part: u32,
+    /// The worker's part.
+    pub payload: Bytes,
+}
+
 /// The answer to STATUS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {

@@ -22,6 +22,7 @@ pub struct Header {
     max_execution_ms: Option<u64>,
     /// Boxed: most headers say nothing of time.
     timing: Option<Box<Timing>>,
+    has_reply_to: bool,
     json: Bytes,
 }
 
@@ -168,6 +169,7 @@ impl Header {
             max_attempts,
             max_execution_ms: number(fields, "max_execution_ms")?,
             timing: Timing::read(fields)?.map(Box::new),
+            has_reply_to: fields.field("reply_to").is_some(),
             json: Bytes::from(json),
         })
     }
@@ -200,6 +202,11 @@ impl Header {
     /// From when and until when it is of use.
     pub fn timing(&self) -> Timing {
         self.timing.as_deref().copied().unwrap_or_default()
+    }
+
+    /// Whether its reply is wanted in a queue (`reply_to`).
+    pub fn has_reply_to(&self) -> bool {
+        self.has_reply_to
     }
 
     /// The whole header as a compact JSON object.

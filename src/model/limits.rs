@@ -17,6 +17,15 @@ pub const MAX_PROCESSES: usize = 50_000;
 pub const MAX_PROCESSES_BYTES: u64 = 64 * 1024 * 1024;
 /// Beyond this none is started, in bytes: those that run need the rest to come to their ends.
 pub const MAX_PROCESSES_BYTES_AT_START: u64 = MAX_PROCESSES_BYTES / 4 * 3;
+/// How long the reply to a CALL is kept for a caller that comes back, in milliseconds: a restart of the caller, or of the
+/// network between.
+pub const KEPT_REPLY_MS: u64 = 600_000;
+/// Replies kept so at once; the oldest go beyond. Each is a record in the store too.
+pub const MAX_KEPT_REPLIES: usize = 10_000;
+/// Their payloads together, in bytes: they are in RAM, and copied with each new generation of the store.
+pub const MAX_KEPT_REPLIES_BYTES: u64 = 8 * 1024 * 1024;
+/// A payload that is longer is not kept, in bytes: it would drive out many others.
+pub const MAX_KEPT_REPLY_BYTES: usize = 1024 * 1024;
 /// A header's JSON in bytes: it is parsed on the sockets' thread, so it must stay quick.
 pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// What a verb's own fields (`queue`, `delivery`, …) may add to a message's header on the wire, in bytes:
@@ -60,6 +69,8 @@ pub const MAX_HISTORY: usize = 2 * MAX_PAGE;
 pub const MAX_REPAIR_KEYS: usize = 10_000;
 /// Callers that may wait for a reply at once, over all queues.
 pub const MAX_WAITING_CALLS: usize = 100_000;
+/// Parts of one delivery's reply: a worker that goes round in a circle is told.
+pub const MAX_REPLY_PARTS: u32 = 65_536;
 /// How long a CALL waits when it names no `timeout_ms`, in milliseconds.
 pub const DEFAULT_CALL_TIMEOUT_MS: u64 = 30_000;
 /// The longest wait a CALL may ask for, in milliseconds: one day.

@@ -23,7 +23,7 @@ mod timing;
 mod topic;
 mod view;
 
-pub use answer::{Accepted, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
+pub use answer::{Accepted, CallPart, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
 pub use broker_event::{BrokerEvent, EVENT_TYPES, EventId};
 pub use causes::with_causes;
 pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterSubject};

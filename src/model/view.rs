@@ -42,6 +42,12 @@ pub struct Overview {
     pub blocked_count: u64,
     /// Workers connected.
     pub worker_count: u64,
+    /// Late answers of workers to leases that were over, since the store was opened.
+    #[serde(default)]
+    pub stale_answers: u64,
+    /// Replies to calls whose caller no longer waited, since the store was opened.
+    #[serde(default)]
+    pub late_replies: u64,
 }
 
 /// Whether the store can be written.

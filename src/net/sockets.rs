@@ -263,6 +263,9 @@ impl Receiver {
                         WorkerMessage::Ack { delivery, reply } => {
                             WorkerMessage::Ack { delivery, reply: own(reply) }
                         }
+                        WorkerMessage::Partial { delivery, payload } => {
+                            WorkerMessage::Partial { delivery, payload: own(payload) }
+                        }
                         other => other,
                     };
                     self.intake.send(Inbound::Worker { peer: peer.id, message }, bytes).await
@@ -318,8 +321,8 @@ fn detach(request: ClientRequest) -> ClientRequest {
         ClientRequest::SendMany(sends) => {
             ClientRequest::SendMany(sends.into_iter().map(detach).collect())
         }
-        ClientRequest::Call { send, timeout_ms } => {
-            ClientRequest::Call { send: detach(send), timeout_ms }
+        ClientRequest::Call { send, timeout_ms, parts } => {
+            ClientRequest::Call { send: detach(send), timeout_ms, parts }
         }
         ClientRequest::Publish { topic, mut content, mandatory } => {
             content.payload = own(content.payload);

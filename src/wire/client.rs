@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Accepted, CallReply, Content, MessageId, Published, QueueName, Rejection, StatusReport,
-    Subscription, SubscriptionChange, TopicName,
+    Accepted, CallPart, CallReply, Content, MessageId, Published, QueueName, Rejection,
+    StatusReport, Subscription, SubscriptionChange, TopicName,
 };
 
 /// A client's request.
@@ -29,6 +29,8 @@ pub enum ClientRequest {
         send: SendRequest,
         /// How long the caller waits, in milliseconds.
         timeout_ms: u64,
+        /// Parts of the reply are wanted as they come: several answers. Not for a REQ, which takes one.
+        parts: bool,
     },
     /// `PUBLISH`
     Publish {
@@ -59,6 +61,8 @@ pub enum ClientRequest {
         id: MessageId,
         /// Where to look; all queues if absent.
         queue: Option<QueueName>,
+        /// Its reply is wanted too, if that is kept.
+        reply: bool,
     },
     /// `PING`
     Ping,
@@ -90,8 +94,17 @@ pub enum ClientReply {
     Unsubscribed(SubscriptionChange),
     /// `REPLY` to CALL.
     Reply(CallReply),
+    /// `REPLY` to CALL with `status: part`: more follow.
+    Part(CallPart),
     /// `STATUS`
     Status(StatusReport),
+    /// `STATUS` with the reply that is kept: header field `reply` and payload.
+    StatusReply {
+        /// Where the message is.
+        report: StatusReport,
+        /// What was kept.
+        reply: CallReply,
+    },
     /// `PONG`
     Pong,
     /// `REJECTED`

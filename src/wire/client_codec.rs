@@ -7,16 +7,15 @@ use serde_json::Value;
 
 use super::client::{ClientReply, ClientRequest, SendRequest};
 use super::frames::{
-    Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly,
+    Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly, flag,
     header_or_none, join, json, later_verb, magic, malformed, open, typed, unknown_verb,
 };
-use super::topic_codec;
+use super::{reply_codec, topic_codec};
 use crate::model::limits::{
     DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS, MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES,
 };
 use crate::model::{
-    Accepted, CallReply, CallStatus, Content, Header, MessageId, QueueName, RejectCode, Rejection,
-    TopicName, WorkError, parse_object,
+    Accepted, Content, Header, MessageId, QueueName, RejectCode, Rejection, TopicName, parse_object,
 };
 
 const KNOWN: &str = "HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, STATUS, PING";
@@ -46,9 +45,9 @@ impl ClientRequest {
                 }
                 frames
             }
-            Self::Call { send, timeout_ms } => envelope_with(
+            Self::Call { send, timeout_ms, parts } => envelope_with(
                 "CALL",
-                send_header(send, Some(*timeout_ms)),
+                send_header(send, Some((*timeout_ms, *parts))),
                 send.content.payload.clone(),
             ),
             Self::Publish { topic, content, mandatory } => {
@@ -58,9 +57,10 @@ impl ClientRequest {
             Self::Unsubscribe { topic, queue } => {
                 envelope("UNSUBSCRIBE", json(&UnsubscribeHeader { topic, queue }))
             }
-            Self::Status { id, queue } => {
-                envelope("STATUS", json(&StatusHeader { id: id.clone(), queue: queue.clone() }))
-            }
+            Self::Status { id, queue, reply } => envelope(
+                "STATUS",
+                json(&StatusHeader { id: id.clone(), queue: queue.clone(), reply: *reply }),
+            ),
             Self::Ping => bare("PING"),
         }
     }
@@ -84,8 +84,12 @@ impl ClientRequest {
             }
             b"STATUS" => {
                 let [header] = exactly("STATUS", "header", frames)?;
-                let fields = Fields::parse(&header)?;
-                Ok(Self::Status { id: fields.id("id")?, queue: fields.optional_id("queue")? })
+                let mut fields = Fields::parse(&header)?;
+                Ok(Self::Status {
+                    id: fields.id("id")?,
+                    queue: fields.optional_id("queue")?,
+                    reply: fields.of("reply")?,
+                })
             }
             b"HELLO" => {
                 let fields = Fields::parse(&header_or_none("HELLO", frames)?)?;
@@ -134,16 +138,10 @@ impl ClientReply {
             Self::Published(published) => envelope("ACCEPTED", json(published)),
             Self::Subscribed(change) => envelope("SUBSCRIBED", json(change)),
             Self::Unsubscribed(change) => envelope("UNSUBSCRIBED", json(change)),
-            Self::Reply(reply) => envelope_with(
-                "REPLY",
-                json(&ReplyHeader {
-                    id: reply.id.clone(),
-                    status: reply.status,
-                    error: reply.error.clone(),
-                }),
-                reply.payload.clone(),
-            ),
+            Self::Reply(reply) => reply_codec::reply(reply),
+            Self::Part(part) => reply_codec::part(part),
             Self::Status(report) => envelope("STATUS", json(report)),
+            Self::StatusReply { report, reply } => reply_codec::status_reply(report, reply),
             Self::Pong => bare("PONG"),
             Self::Rejected(rejection) => envelope("REJECTED", json(rejection)),
         }
@@ -173,17 +171,13 @@ impl ClientReply {
             }
             b"REPLY" => {
                 let [header, payload] = exactly("REPLY", "header, payload", frames)?;
-                let ReplyHeader { id, status, error } = typed(&header)?;
-                Ok(Self::Reply(CallReply { id, status, error, payload }))
+                reply_codec::reply_of(&header, payload)
             }
             b"REJECTED" => {
                 let [header] = exactly("REJECTED", "header", frames)?;
                 typed(&header).map(Self::Rejected)
             }
-            b"STATUS" => {
-                let [header] = exactly("STATUS", "header", frames)?;
-                typed(&header).map(Self::Status)
-            }
+            b"STATUS" => reply_codec::status_of(frames),
             b"WELCOME" => {
                 let [header] = exactly("WELCOME", "header", frames)?;
                 typed(&header).map(Self::Welcome)
@@ -213,6 +207,8 @@ struct StatusHeader {
     id: MessageId,
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<QueueName>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reply: bool,
 }
 
 /// Tells answers to SENDMANY and PUBLISH from one to SEND.
@@ -227,20 +223,15 @@ struct AcceptedManyHeader {
     accepted: Vec<Accepted>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct ReplyHeader {
-    id: MessageId,
-    status: CallStatus,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    error: Option<WorkError>,
-}
-
-fn send_header(send: &SendRequest, timeout_ms: Option<u64>) -> Vec<u8> {
+fn send_header(send: &SendRequest, call: Option<(u64, bool)>) -> Vec<u8> {
     // A queue's name has no character that JSON escapes.
-    let own = match timeout_ms {
-        None => format!("\"queue\":\"{}\"", send.queue),
-        Some(ms) => format!("\"queue\":\"{}\",\"timeout_ms\":{ms}", send.queue),
-    };
+    let mut own = format!("\"queue\":\"{}\"", send.queue);
+    if let Some((timeout_ms, parts)) = call {
+        own += &format!(",\"timeout_ms\":{timeout_ms}");
+        if parts {
+            own += ",\"parts\":true";
+        }
+    }
     join(&own, send.content.header.json())
 }
 
@@ -259,7 +250,9 @@ fn call_of(
     payload: Bytes,
     new_id: &mut impl FnMut() -> MessageId,
 ) -> Result<ClientRequest, Rejection> {
-    let (content, [queue, timeout]) = content_of(header, payload, ["queue", "timeout_ms"], new_id)?;
+    let (content, [queue, timeout, parts]) =
+        content_of(header, payload, ["queue", "timeout_ms", "parts"], new_id)?;
+    let parts = flag("parts", parts).map_err(|e| e.of(content.id().clone()))?;
     let timeout_ms = match timeout.as_ref().map(Value::as_u64) {
         None => DEFAULT_CALL_TIMEOUT_MS,
         Some(Some(ms)) if (1..=MAX_CALL_TIMEOUT_MS).contains(&ms) => ms,
@@ -270,7 +263,7 @@ fn call_of(
         }
     };
     let queue = queue_of(queue).map_err(|e| e.of(content.id().clone()))?;
-    Ok(ClientRequest::Call { send: SendRequest { queue, content }, timeout_ms })
+    Ok(ClientRequest::Call { send: SendRequest { queue, content }, timeout_ms, parts })
 }
 
 fn many_of(

@@ -140,6 +140,15 @@ impl Fields {
     }
 }
 
+/// A verb's own field that is true or false; false if left out.
+pub(super) fn flag(field: &str, value: Option<Value>) -> Result<bool, Rejection> {
+    match value {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(flag),
+        Some(_) => Err(bad_field(field, "true or false is needed")),
+    }
+}
+
 /// Reads a whole header into a type of its own.
 pub(super) fn typed<T: DeserializeOwned>(header: &[u8]) -> Result<T, Rejection> {
     serde_json::from_slice(header).map_err(|e| malformed(format!("header: {e}")))

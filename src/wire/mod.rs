@@ -10,6 +10,7 @@
 mod client;
 mod client_codec;
 mod frames;
+mod reply_codec;
 mod topic_codec;
 mod worker;
 mod worker_codec;

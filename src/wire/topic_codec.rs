@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::client::ClientRequest;
 use super::client_codec::content_of;
-use super::frames::{Fields, bad_field, envelope, envelope_with, json};
+use super::frames::{Fields, bad_field, envelope, envelope_with, flag, json};
 use crate::model::{Content, Filter, MessageId, Rejection, Subscription, TopicName};
 
 /// PUBLISH's frames. The topic stays in the message's header, so that a worker knows which one it was.
@@ -35,11 +35,7 @@ pub(super) fn publish_of(
 ) -> Result<ClientRequest, Rejection> {
     let (content, [mandatory]) = content_of(header, payload, ["mandatory"], new_id)?;
     let of = |rejection: Rejection| rejection.of(content.id().clone());
-    let mandatory = match mandatory {
-        None => false,
-        Some(Value::Bool(mandatory)) => mandatory,
-        Some(_) => return Err(of(bad_field("mandatory", "true or false is needed"))),
-    };
+    let mandatory = flag("mandatory", mandatory).map_err(of)?;
     let topic = match content.header.to_map().get("topic") {
         Some(Value::String(name)) => {
             TopicName::new(name).map_err(|error| of(bad_field("topic", error)))?

@@ -34,6 +34,13 @@ pub enum WorkerMessage {
         /// The pause before the next attempt, in milliseconds.
         delay_ms: Option<u64>,
     },
+    /// `PARTIAL`: a part of the reply, before its end.
+    Partial {
+        /// The lease.
+        delivery: DeliveryId,
+        /// The part.
+        payload: Bytes,
+    },
     /// `PROGRESS`
     Progress {
         /// The lease.

@@ -17,7 +17,7 @@ use crate::model::{
     WorkerInfo,
 };
 
-const KNOWN: &str = "READY, ACK, NACK, PROGRESS, ALERT, HEARTBEAT, BYE";
+const KNOWN: &str = "READY, ACK, NACK, PROGRESS, PARTIAL, ALERT, HEARTBEAT, BYE";
 const KNOWN_TO_WORKERS: &str = "DELIVER, STALE, HEARTBEAT, BYE, REJECTED";
 /// DELIVER's own fields, before the message's.
 const DELIVER_FIELDS: [&str; 5] = ["delivery", "queue", "seq", "attempt", "deadline_ms"];
@@ -43,6 +43,11 @@ impl WorkerMessage {
                     action: *action,
                     delay_ms: *delay_ms,
                 }),
+            ),
+            Self::Partial { delivery, payload } => envelope_with(
+                "PARTIAL",
+                json(&DeliveryHeader { delivery: *delivery }),
+                payload.clone(),
             ),
             Self::Progress { delivery, extend_ms, note } => envelope(
                 "PROGRESS",
@@ -89,6 +94,12 @@ impl WorkerMessage {
                     note: fields.note("note")?,
                 })
             }
+            b"PARTIAL" => {
+                let [header, payload] = exactly("PARTIAL", "header, payload", frames)?;
+                let fields = Fields::parse(&header)?;
+                check_payload(&payload)?;
+                Ok(Self::Partial { delivery: fields.id("delivery")?, payload })
+            }
             b"ALERT" => {
                 let [header] = exactly("ALERT", "header", frames)?;
                 let fields = Fields::parse(&header)?;
@@ -103,7 +114,6 @@ impl WorkerMessage {
                 ready_of(&header)
             }
             b"BYE" => header_or_none("BYE", frames).map(|_| Self::Bye),
-            b"PARTIAL" => Err(later_verb("PARTIAL")),
             b"SEND" | b"SENDMANY" | b"CALL" | b"STATUS" | b"PING" | b"HELLO" => {
                 let reason = "this is a client's verb; clients connect to the clients' address";
                 Err(Rejection::new(RejectCode::Unsupported, reason))

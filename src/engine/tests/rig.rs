@@ -118,7 +118,7 @@ impl Rig {
 
     pub(crate) fn call(&mut self, origin: u64, id: &str, timeout_ms: u64) -> Vec<Effect> {
         let messages = vec![(queue("q"), content(id, id))];
-        let call = Some(CallSpec { timeout_ms });
+        let call = Some(CallSpec { timeout_ms, parts: true });
         self.run(Event::Send { origin: Origin(origin), messages, call })
     }
 

@@ -125,7 +125,7 @@ impl World {
             let seq = known.unwrap_or(model.messages.len() as u64);
             expected.push((name.clone(), seq, known.is_some()));
         }
-        let spec = call.then_some(CallSpec { timeout_ms: 20_000 });
+        let spec = call.then_some(CallSpec { timeout_ms: 20_000, parts: false });
         if call && !refused {
             self.calls.insert(origin.0);
         }

@@ -111,7 +111,7 @@ fn answers(request: ClientRequest) -> Vec<ClientReply> {
         ClientRequest::SendMany(sends) => {
             vec![ClientReply::AcceptedMany(sends.iter().map(accepted).collect())]
         }
-        ClientRequest::Call { send, timeout_ms } => {
+        ClientRequest::Call { send, timeout_ms, parts: _ } => {
             let reply = CallReply {
                 id: send.content.id().clone(),
                 status: CallStatus::Ok,

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use super::super::*;
 use crate::model::limits::MAX_CREDIT;
 use crate::model::{
-    Accepted, CallReply, CallStatus, Content, DeliveryId, Filter, Generation, Header, MessageId,
-    MessageState, NackAction, OnError, Published, QueueName, RejectCode, Rejection, Seq,
+    Accepted, CallPart, CallReply, CallStatus, Content, DeliveryId, Filter, Generation, Header,
+    MessageId, MessageState, NackAction, OnError, Published, QueueName, RejectCode, Rejection, Seq,
     StatusReport, Subscription, SubscriptionChange, TopicName, WorkError, WorkerInfo,
 };
 
@@ -108,8 +108,8 @@ pub(super) fn client_request() -> impl Strategy<Value = ClientRequest> {
             .prop_map(|(token, client, version)| ClientRequest::Hello { token, client, version }),
         send_request().prop_map(ClientRequest::Send),
         prop::collection::vec(send_request(), 1..4).prop_map(ClientRequest::SendMany),
-        (send_request(), 1..86_400_000_u64)
-            .prop_map(|(send, timeout_ms)| ClientRequest::Call { send, timeout_ms }),
+        (send_request(), 1..86_400_000_u64, any::<bool>())
+            .prop_map(|(send, timeout_ms, parts)| ClientRequest::Call { send, timeout_ms, parts }),
         (content(), any::<bool>()).prop_map(|(content, mandatory)| {
             let mut header = content.header.to_map();
             header.shift_remove("topic");
@@ -124,23 +124,25 @@ pub(super) fn client_request() -> impl Strategy<Value = ClientRequest> {
             ClientRequest::Subscribe { topic: topic(), subscription }
         }),
         queue().prop_map(|queue| ClientRequest::Unsubscribe { topic: topic(), queue }),
-        (id(), prop::option::of(queue()))
-            .prop_map(|(id, queue)| ClientRequest::Status { id, queue }),
+        (id(), prop::option::of(queue()), any::<bool>())
+            .prop_map(|(id, queue, reply)| ClientRequest::Status { id, queue, reply }),
         Just(ClientRequest::Ping),
     ]
 }
 
 pub(super) fn client_reply() -> impl Strategy<Value = ClientReply> {
-    let status = (id(), queue(), any::<(u64, u32)>(), prop::option::of(work_error())).prop_map(
-        |(id, queue, (seq, attempt), error)| StatusReport {
-            id,
-            state: MessageState::Waiting,
-            queue,
-            seq: Seq(seq),
-            attempt,
-            error,
-        },
-    );
+    let status = || {
+        (id(), queue(), any::<(u64, u32)>(), prop::option::of(work_error())).prop_map(
+            |(id, queue, (seq, attempt), error)| StatusReport {
+                id,
+                state: MessageState::Waiting,
+                queue,
+                seq: Seq(seq),
+                attempt,
+                error,
+            },
+        )
+    };
     prop_oneof![
         (text(), text(), prop::collection::vec(text(), 0..3), any::<u64>()).prop_map(
             |(server, version, may, heartbeat_ms)| ClientReply::Welcome(Welcome {
@@ -171,7 +173,17 @@ pub(super) fn client_reply() -> impl Strategy<Value = ClientReply> {
         (id(), prop::option::of(work_error()), payload()).prop_map(|(id, error, payload)| {
             ClientReply::Reply(CallReply { id, status: CallStatus::Failed, error, payload })
         }),
-        status.prop_map(ClientReply::Status),
+        (id(), any::<(u32, u32)>(), payload()).prop_map(|(id, (attempt, part), payload)| {
+            ClientReply::Part(CallPart { id, attempt, part, payload })
+        }),
+        (status(), prop::option::of(work_error()), payload()).prop_map(
+            |(report, error, payload)| {
+                let id = report.id.clone();
+                let reply = CallReply { id, status: CallStatus::Ok, error, payload };
+                ClientReply::StatusReply { report: StatusReport { error: None, ..report }, reply }
+            }
+        ),
+        status().prop_map(ClientReply::Status),
         Just(ClientReply::Pong),
         rejection().prop_map(ClientReply::Rejected),
     ]
@@ -192,6 +204,8 @@ pub(super) fn worker_message() -> impl Strategy<Value = WorkerMessage> {
             .prop_map(|(queues, credit, info)| WorkerMessage::Ready { queues, credit, info }),
         (delivery(), payload())
             .prop_map(|(delivery, reply)| WorkerMessage::Ack { delivery, reply }),
+        (delivery(), payload())
+            .prop_map(|(delivery, payload)| WorkerMessage::Partial { delivery, payload }),
         (delivery(), work_error(), prop::option::of(any::<u64>())).prop_map(
             |(delivery, error, delay_ms)| WorkerMessage::Nack {
                 delivery,

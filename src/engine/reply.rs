@@ -1,0 +1,324 @@
+//! Replies: put into the queue that the request's `reply_to` names, and kept for callers that come back
+//! (design.md rule 9).
+//!
+//! At its end a message's reply goes to the callers that wait. If none does and its header has a `reply_to`, the reply is
+//! a message in that queue, in the commit of the end: the worker's payload, or a failure without one. The reply queue's
+//! bounds are looked at when the request is accepted, not then: a reply is never lost for want of room.
+//!
+//! The reply to a message that was called is kept for a while, in the same commit too: who calls again with the same id,
+//! or asks STATUS for it, gets it. Who called before a restart is not known; so of a message that was accepted before
+//! this run what a worker replied is kept anyhow.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::limits::{
+    KEPT_REPLY_MS, MAX_KEPT_REPLIES, MAX_KEPT_REPLIES_BYTES, MAX_KEPT_REPLY_BYTES,
+};
+use crate::model::{
+    CallReply, CallStatus, Content, Header, MailboxKind, MessageId, ProcessId, ProcessKey,
+    ProcessKind, ProcessParts, QueueId, QueueName, RejectCode, Rejection, Seq, Timestamp,
+    WorkError,
+};
+
+use super::process::ProcessNumber;
+use super::queue::{Queue, QueueIndex};
+use super::request::{CallEnd, Called, Place};
+use super::send::{FULL_RETRY_MS, no_such_queue};
+use super::timer::{Timer, shifted_back};
+use super::worker::broker;
+use super::{Effects, Engine};
+
+/// A message that is at its end now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended<'a> {
+    pub(super) at: QueueIndex,
+    pub(super) seq: Seq,
+    pub(super) accepted_at: Timestamp,
+    pub(super) content: &'a Content,
+}
+
+#[derive(Debug)]
+struct KeptReply {
+    reply: CallReply,
+    until: Timestamp,
+    /// Its record in the store; none of a message that waited in RAM only.
+    number: Option<ProcessNumber>,
+}
+
+impl KeptReply {
+    fn bytes(&self) -> u64 {
+        self.reply.payload.len() as u64
+    }
+}
+
+/// Replies that are kept, at most `limits::MAX_KEPT_REPLIES`.
+#[derive(Debug, Default)]
+pub(super) struct KeptReplies {
+    by_place: HashMap<Place, KeptReply>,
+    /// The oldest first.
+    places: VecDeque<Place>,
+    bytes: u64,
+    /// The timer for the oldest is set.
+    armed: bool,
+}
+
+impl KeptReplies {
+    /// The clock stepped back.
+    pub(super) fn shift_back(&mut self, ms: u64) {
+        for kept in self.by_place.values_mut() {
+            kept.until = shifted_back(kept.until, ms);
+        }
+    }
+
+    fn is_over_bounds(&self) -> bool {
+        self.places.len() > MAX_KEPT_REPLIES || self.bytes > MAX_KEPT_REPLIES_BYTES
+    }
+}
+
+/// The first line of a kept reply's record; the payload follows it.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    version: u32,
+    id: MessageId,
+    queue: QueueId,
+    seq: Seq,
+    status: CallStatus,
+    error: Option<WorkError>,
+    until: Timestamp,
+}
+
+/// The version of a record's form.
+const VERSION: u32 = 1;
+
+impl Engine {
+    /// A message is at its end: all who wait for it are told, and its reply is queued or kept.
+    pub(super) fn end_message(&mut self, of: Ended<'_>, end: CallEnd, out: &mut Effects) {
+        let Called { told, late } = self.end_calls(of.at, of.seq, end.clone(), out);
+        let may_have_been_called = of.accepted_at < self.made_at && !end.reply.is_empty();
+        if told || late || may_have_been_called {
+            self.keep_reply(&of, &end, out);
+        }
+        if !told && of.content.header.has_reply_to() {
+            self.queue_reply(&of, &end, out);
+        }
+    }
+
+    /// What was kept of a message's end.
+    pub(super) fn kept_reply(&self, place: Place) -> Option<&CallReply> {
+        self.replies.by_place.get(&place).map(|kept| &kept.reply)
+    }
+
+    /// Replies that are kept are over.
+    pub(super) fn replies_over(&mut self, out: &mut Effects) {
+        self.replies.armed = false;
+        while let Some(&place) = self.replies.places.front() {
+            let until = self.replies.by_place.get(&place).map_or(self.now, |kept| kept.until);
+            if until > self.now {
+                break;
+            }
+            self.drop_reply(place, out);
+        }
+        self.arm_replies();
+    }
+
+    /// Whether the queue that a request wants its reply in is there, or can be made, and takes it.
+    pub(super) fn admit_reply_to(&self, content: &Content) -> Result<(), Rejection> {
+        if !content.header.has_reply_to() {
+            return Ok(());
+        }
+        let refuse = |code, why: String| {
+            let reason = format!("header field `reply_to`: {why}");
+            Rejection::new(code, reason).of(content.id().clone())
+        };
+        let name =
+            reply_to(&content.header.to_map()).map_err(|why| refuse(RejectCode::Malformed, why))?;
+        let queue = self.by_name.get(&name).map(|&at| self.queue(at));
+        let settings = match queue {
+            Some(queue) => &queue.record.settings,
+            None => self.settings_of_new(&name).ok_or_else(|| {
+                let refused = no_such_queue(&name);
+                refuse(refused.code, refused.reason)
+            })?,
+        };
+        self.refuse_unreachable(settings)
+            .map_err(|refused| refuse(refused.code, refused.reason))?;
+        let depth = queue.map_or(0, Queue::depth);
+        let bytes = queue.map_or(0, |queue| queue.bytes);
+        if settings.message_bound().is_some_and(|max| depth >= max)
+            || settings.byte_bound().is_some_and(|max| bytes >= max)
+        {
+            let full = refuse(RejectCode::Full, format!("queue {name} is full"));
+            return Err(full.retry_after(FULL_RETRY_MS));
+        }
+        Ok(())
+    }
+
+    /// Puts the reply into the queue that the request names. Who works on a dead letter doesn't reply: that it became one
+    /// was the reply.
+    fn queue_reply(&mut self, of: &Ended<'_>, end: &CallEnd, out: &mut Effects) {
+        let queue = self.queue(of.at).record.name.clone();
+        let request = of.content.header.to_map();
+        let target = match reply_to(&request) {
+            Ok(target) if !self.is_dead_letter_queue(&queue) => target,
+            Ok(_) => return,
+            // It came by another door, where nobody could be told.
+            Err(_) => {
+                self.late_replies = self.late_replies.saturating_add(1);
+                return;
+            }
+        };
+        let at = match self.by_name.get(&target) {
+            Some(&at) => at,
+            None => {
+                let settings = self.settings_of_new(&target).cloned().unwrap_or_default();
+                self.make_queue(target, settings, broker(), out)
+            }
+        };
+        let content =
+            Content { header: reply_header(&queue, of, &request, end), payload: end.reply.clone() };
+        self.append(at, content, None, out);
+        self.shed(at, out);
+        self.offer(at, out);
+    }
+
+    fn keep_reply(&mut self, of: &Ended<'_>, end: &CallEnd, out: &mut Effects) {
+        let place = (of.at, of.seq);
+        let id = of.content.id().clone();
+        let CallEnd { status, error, reply: payload } = end.clone();
+        self.drop_reply(place, out);
+        if payload.len() > MAX_KEPT_REPLY_BYTES || !self.has_process_room(payload.len()) {
+            return;
+        }
+        let until = self.now.plus_ms(KEPT_REPLY_MS);
+        let record = &self.queue(of.at).record;
+        let (queue, is_durable) = (record.id, record.settings.mailbox != MailboxKind::Memory);
+        let number = is_durable.then(|| {
+            let error = error.clone();
+            let line =
+                Line { version: VERSION, id: id.clone(), queue, seq: of.seq, status, error, until };
+            self.start_process(key_of(queue, of.seq), line.record(&payload), out)
+        });
+        let reply = CallReply { id, status, error, payload };
+        self.add_reply(place, KeptReply { reply, until, number });
+        while self.replies.is_over_bounds()
+            && let Some(&oldest) = self.replies.places.front()
+        {
+            self.drop_reply(oldest, out);
+        }
+        self.arm_replies();
+    }
+
+    fn add_reply(&mut self, place: Place, kept: KeptReply) {
+        self.replies.bytes = self.replies.bytes.saturating_add(kept.bytes());
+        self.replies.places.push_back(place);
+        self.replies.by_place.insert(place, kept);
+    }
+
+    fn drop_reply(&mut self, place: Place, out: &mut Effects) {
+        let Some(kept) = self.replies.by_place.remove(&place) else { return };
+        self.replies.bytes = self.replies.bytes.saturating_sub(kept.bytes());
+        if self.replies.places.front() == Some(&place) {
+            self.replies.places.pop_front();
+        } else {
+            self.replies.places.retain(|&other| other != place);
+        }
+        if let Some(number) = kept.number {
+            self.end_process(number, out);
+        }
+    }
+
+    /// The timer for the oldest.
+    fn arm_replies(&mut self) {
+        let oldest = self.replies.places.front().and_then(|place| self.replies.by_place.get(place));
+        if let Some(kept) = oldest.filter(|_| !self.replies.armed) {
+            self.timers.set(kept.until, Timer::RepliesOver);
+            self.replies.armed = true;
+        }
+    }
+
+    /// A kept reply out of its record; `false` if it can't be read.
+    pub(super) fn recover_reply(&mut self, number: ProcessNumber, parts: &ProcessParts) -> bool {
+        let Some((line, payload)) = parts.get(&0).and_then(Line::read) else { return false };
+        let Some(&at) = self.by_id.get(&line.queue) else { return false };
+        let Line { id, seq, status, error, until, .. } = line;
+        let reply = CallReply { id, status, error, payload };
+        self.add_reply((at, seq), KeptReply { reply, until, number: Some(number) });
+        true
+    }
+
+    /// All kept replies are recovered.
+    pub(super) fn order_replies(&mut self) {
+        let replies = &mut self.replies;
+        let until = |place: &Place| replies.by_place.get(place).map(|kept| kept.until);
+        replies.places.make_contiguous().sort_by_key(|place| (until(place), *place));
+        self.arm_replies();
+    }
+}
+
+impl Line {
+    fn record(&self, payload: &[u8]) -> Bytes {
+        let line = serde_json::to_vec(self).expect("ids, numbers and texts have JSON");
+        let mut body =
+            BytesMut::with_capacity(line.len().saturating_add(payload.len()).saturating_add(1));
+        body.put_slice(&line);
+        body.put_u8(b'\n');
+        body.put_slice(payload);
+        body.freeze()
+    }
+
+    fn read(body: &Bytes) -> Option<(Self, Bytes)> {
+        let end = body.iter().position(|&byte| byte == b'\n')?;
+        let line: Self = serde_json::from_slice(body.get(..end)?).ok()?;
+        (line.version == VERSION).then(|| (line, body.slice(end.saturating_add(1)..)))
+    }
+}
+
+fn key_of(queue: QueueId, seq: Seq) -> ProcessKey {
+    let id = ProcessId::new(&format!("{queue} {seq}")).expect("two numbers");
+    ProcessKey { kind: ProcessKind::Reply, id }
+}
+
+/// The queue that a request wants its reply in.
+fn reply_to(request: &Map<String, Value>) -> Result<QueueName, String> {
+    let name = request.get("reply_to").and_then(Value::as_str).unwrap_or_default();
+    QueueName::new(name).map_err(|error| error.to_string())
+}
+
+/// A reply's own header: what it answers, and how that ended. A message ends once with success, so that its reply has
+/// one id however often it is made; a failure has another, since an operator may bring the message back.
+fn reply_header(
+    queue: &QueueName,
+    of: &Ended<'_>,
+    request: &Map<String, Value>,
+    end: &CallEnd,
+) -> Header {
+    let what = if end.status == CallStatus::Ok { "reply" } else { "failure" };
+    let id = MessageId::new(&format!("{queue}-{}-{what}", of.seq)).expect("a name and a number");
+    let mut fields = Map::new();
+    fields.insert("id".to_owned(), id.as_str().into());
+    let request_id = Value::from(of.content.id().as_str());
+    let correlation = request.get("correlation_id").cloned().unwrap_or_else(|| request_id.clone());
+    fields.insert("correlation_id".to_owned(), correlation);
+    fields.insert("causation_id".to_owned(), request_id);
+    fields.insert("status".to_owned(), serde_json::json!(end.status));
+    if let Some(error) = &end.error {
+        fields.insert("error".to_owned(), serde_json::json!(error));
+    }
+    for carried in ["key", "traceparent"] {
+        if let Some(value) = request.get(carried) {
+            fields.insert(carried.to_owned(), value.clone());
+        }
+    }
+    // The request's own header may be nearly as long as a header may be.
+    for dropped in ["error", "key", "traceparent", "causation_id", "correlation_id"] {
+        if let Ok(header) = Header::from_map(fields.clone(), || id.clone()) {
+            return header;
+        }
+        fields.remove(dropped);
+    }
+    Content::placeholder(&id).header
+}
