@@ -269,13 +269,14 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
         (
             "since start",
             format!(
-                "{} accepted, {} done, {} failed attempts, {} duplicates, {} dead-lettered, {} dropped",
+                "{} accepted, {} done, {} failed attempts, {} duplicates, {} dead-lettered, {} dropped, {} re-sent",
                 queue.accepted,
                 queue.done,
                 queue.failed,
                 queue.duplicates,
                 queue.dead_lettered,
-                queue.dropped
+                queue.dropped,
+                queue.resent
             ),
         ),
     ];

@@ -64,14 +64,16 @@ const QUEUE: Keys = Keys {
         "max_bytes",
         "overflow",
         "dedup",
+        "resend",
         "dead_letter",
     ],
-    later: &["resend", "schema"],
+    later: &["schema"],
 };
 const TOPIC: Keys = Keys { known: topics::KEYS, later: &[] };
 const SUBSCRIPTION: Keys = Keys { known: topics::SUBSCRIPTION_KEYS, later: &[] };
 const RETRY: Keys =
     Keys { known: &["attempts", "backoff", "initial_ms", "max_ms", "jitter"], later: &[] };
+const RESEND: Keys = Keys { known: &["keep_ms"], later: &[] };
 const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
 
 /// Values of design.md 7 that come later.
@@ -124,6 +126,9 @@ impl Source<'_> {
             self.check_keys(queue, &path, &QUEUE)?;
             if let Some(retry) = table(queue, "retry") {
                 self.check_keys(retry, &format!("{path}retry."), &RETRY)?;
+            }
+            if let Some(resend) = table(queue, "resend") {
+                self.check_keys(resend, &format!("{path}resend."), &RESEND)?;
             }
             if let Some(dedup) = table(queue, "dedup") {
                 self.check_keys(dedup, &format!("{path}dedup."), &DEDUP)?;

@@ -149,6 +149,7 @@ pub(crate) fn queue(
         duplicates: 0,
         dead_lettered: 0,
         dropped: 0,
+        resent: 0,
         scheduled: 0,
         settings: QueueSettings::default(),
         overrides: Vec::new(),

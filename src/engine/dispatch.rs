@@ -10,14 +10,12 @@
 
 use std::sync::Arc;
 
-use crate::model::{AckMode, DeliveryId, Finish, Op, Seq, WorkerId};
+use crate::model::{AckMode, Finish, Op, Seq, WorkerId};
 
 use super::lane::{Next, Ticket};
-use super::lease::Lease;
 use super::queue::QueueIndex;
-use super::timer::Timer;
 use super::window::Entry;
-use super::{Effect, Effects, Engine};
+use super::{Effects, Engine};
 
 impl Engine {
     /// Serves a queue as far as it has something to hand out and workers are free; then it waits for its turn.
@@ -140,56 +138,22 @@ impl Engine {
         while let Some(passed) = self.queue(at).first_passed(seq) {
             self.retire(at, passed, Finish::Cancelled, out);
         }
-        self.next_delivery = self.next_delivery.saturating_add(1);
-        let (now, generation, number) = (self.now, self.generation, self.next_delivery);
-        let (queue, budget) = self.queue_and_budget(at);
+        let queue = self.queue(at);
         let entry = queue.window.get(seq).expect("what may be handed out is in RAM");
-        let (content, accepted_at) = (Arc::clone(&entry.content), entry.accepted_at);
+        let entry = Entry { content: Arc::clone(&entry.content), ..*entry };
         let attempt =
             queue.records().get(&seq).map_or(0, |record| record.attempts).saturating_add(1);
-        let settings = &queue.record.settings;
-        let latest = content.header.max_execution_ms().map(|ms| now.plus_ms(ms.max(1)));
-        let deadline = now.plus_ms(settings.lease_ms.max(1));
-        let deadline = latest.map_or(deadline, |latest| deadline.min(latest));
-        let at_most_once = settings.ack == AckMode::OnDelivery;
+        let at_most_once = queue.record.settings.ack == AckMode::OnDelivery;
+        let number = self.grant(at, &entry, attempt, id, out);
+        let (queue, budget) = self.queue_and_budget(at);
         queue.ticket = Ticket::None;
         queue.hand_out(seq, number, budget);
-        out.effects.push(Effect::Deliver {
-            worker: id,
-            delivery: DeliveryId { generation, number },
-            queue: queue.record.name.clone(),
-            seq,
-            attempt,
-            deadline,
-            content: Arc::clone(&content),
-        });
-        self.timers.set(deadline, Timer::LeaseOver(number));
-        let worker = self.workers.get_mut(&id).expect("a worker that is served is connected");
-        worker.leases.insert(number);
-        worker.last_used = number;
-        self.leases.insert(
-            number,
-            Lease {
-                number,
-                queue: at,
-                seq,
-                worker: id,
-                attempt,
-                parts: 0,
-                since: self.now,
-                deadline,
-                latest,
-                accepted_at,
-                content: Arc::clone(&content),
-                finished: at_most_once,
-            },
-        );
         if at_most_once {
-            let entry = Entry { seq, accepted_at, content, unreadable: false };
+            if let Some(lease) = self.leases.get_mut(&number) {
+                lease.finished = true;
+            }
             self.retire_entry(at, entry, Finish::Done, out);
         }
-        self.touch(at);
-        self.workers_changed = true;
         self.prefetch(at, out);
     }
 

@@ -43,6 +43,10 @@ pub(super) struct Lease {
     /// The message is at its end already (`ack = "on-delivery"`); the lease only keeps the order and the
     /// worker's credit.
     pub(super) finished: bool,
+    /// When another worker gets the message too, unless this one answers.
+    pub(super) resend_at: Option<Timestamp>,
+    /// Once it has ended: other leases on the same message, which go on.
+    pub(super) others: Vec<u64>,
 }
 
 impl Lease {
@@ -66,6 +70,7 @@ impl Engine {
             worker.acked = worker.acked.saturating_add(1);
         }
         let Lease { queue: at, seq, accepted_at, .. } = lease;
+        self.end_copies(&lease, out);
         let retried = !lease.finished && self.retire_entry(at, lease.entry(), Finish::Done, out);
         self.free_line(&lease);
         if retried {
@@ -141,9 +146,13 @@ impl Engine {
 
     /// Takes a lease away; whose it was keeps track of that.
     pub(super) fn end_lease(&mut self, number: u64) -> Option<Lease> {
-        let lease = self.leases.remove(&number)?;
+        let mut lease = self.leases.remove(&number)?;
         self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
-        self.queue_mut(lease.queue).in_flight.free(lease.seq);
+        let in_flight = &mut self.queue_mut(lease.queue).in_flight;
+        if in_flight.lease_of(lease.seq) == Some(number) {
+            in_flight.free(lease.seq);
+        }
+        self.leave_copies(&mut lease);
         self.touch(lease.queue);
         Some(lease)
     }
@@ -187,6 +196,10 @@ impl Engine {
         let queue = self.queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         let failed = &mut queue.uncommon.change().failed;
         *failed = failed.saturating_add(1);
+        if !lease.others.is_empty() {
+            // It was sent to others too, and they go on: the last of them decides.
+            return self.offer(at, out);
+        }
         if lease.finished {
             self.free_line(&lease);
             let Lease { accepted_at, content, .. } = &lease;

@@ -11,6 +11,7 @@
 //! | `dispatch`, `load` | which queue is served by which worker next; contents from the store |
 //! | `worker`, `lease`, `progress`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
 //! | `expiry` | messages whose time is over, and when to look again |
+//! | `resend` | leases; what is sent to another worker too, for want of an answer |
 //! | `unreadable` | messages whose content the store has lost |
 //! | `request`, `reply` | callers that wait; replies that are queued or kept |
 //! | `process` | what goes on over several messages and restarts, and waits for their ends |
@@ -41,6 +42,7 @@ mod relocate;
 mod repair;
 mod reply;
 mod request;
+mod resend;
 mod retry;
 mod send;
 mod status;
@@ -73,6 +75,7 @@ use queue::{Queue, QueueIndex};
 use repair::Repairs;
 use reply::KeptReplies;
 use request::Calls;
+use resend::Copies;
 use timer::{Timer, Timers, shifted_back};
 use topic::Topics;
 use window::{Bounds, Budget};
@@ -138,6 +141,7 @@ pub struct Engine {
     unmade: BTreeMap<QueueName, BTreeSet<WorkerId>>,
     next_ticket: u64,
     leases: HashMap<u64, Lease>,
+    copies: Copies,
     next_delivery: u64,
 
     calls: Calls,
@@ -188,6 +192,7 @@ impl Engine {
             unmade: BTreeMap::new(),
             next_ticket: 0,
             leases: HashMap::new(),
+            copies: Copies::new(),
             next_delivery: 0,
             calls: Calls::default(),
             processes: Processes::default(),
@@ -307,6 +312,7 @@ impl Engine {
     fn fire(&mut self, timer: Timer, out: &mut Effects) {
         match timer {
             Timer::Silent(worker) => self.check_silence(worker, out),
+            Timer::Resend(number) => self.resend(number, out),
             Timer::LeaseOver(number) => self.lease_over(number, out),
             Timer::Due(at) => {
                 let now = self.now;
@@ -347,6 +353,7 @@ impl Engine {
         for lease in self.leases.values_mut() {
             lease.deadline = shifted_back(lease.deadline, ms);
             lease.latest = lease.latest.map(|at| shifted_back(at, ms));
+            lease.resend_at = lease.resend_at.map(|at| shifted_back(at, ms));
         }
         for worker in self.workers.values_mut() {
             worker.heard_at = shifted_back(worker.heard_at, ms);

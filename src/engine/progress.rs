@@ -31,6 +31,7 @@ impl Engine {
         self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
         self.timers.set(deadline, Timer::LeaseOver(number));
         lease.deadline = deadline;
+        self.put_off_resend(number);
         clip(&mut note, limits::MAX_REASON_BYTES);
         if let Some(worker) = self.workers.get_mut(&id)
             && !note.is_empty()
@@ -71,8 +72,10 @@ impl Engine {
             return out.effects.push(Effect::WorkerRejected { worker: id, rejection });
         }
         lease.parts = lease.parts.saturating_add(1);
+        let number = lease.number;
         let (place, attempt, part) = ((lease.queue, lease.seq), lease.attempt, lease.parts);
         let id = lease.content.id().clone();
+        self.put_off_resend(number);
         self.tell_part(place, &CallPart { id, attempt, part, payload }, out);
     }
 }

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Silent(WorkerId),
     /// A lease is over.
     LeaseOver(u64),
+    /// A worker has had a message for so long that another one gets it too.
+    Resend(u64),
     /// A back-off may be over.
     Due(QueueIndex),
     /// Something of a queue may be due, or may have expired.

@@ -37,6 +37,7 @@ pub(super) struct Parts {
     pub(super) duplicates: u64,
     pub(super) dead_lettered: u64,
     pub(super) dropped: u64,
+    pub(super) resent: u64,
     /// When the queue is looked at for what is due or has expired, as it stands among the timers.
     pub(super) alarm: Option<Timestamp>,
     /// What was last seen of a head whose content needn't be in RAM.
@@ -69,6 +70,7 @@ const NOTHING: &Parts = &Parts {
     duplicates: 0,
     dead_lettered: 0,
     dropped: 0,
+    resent: 0,
     alarm: None,
     peeked: None,
     peeking: None,

@@ -218,6 +218,7 @@ impl Engine {
             duplicates: uncommon.duplicates,
             dead_lettered: uncommon.dead_lettered,
             dropped: uncommon.dropped,
+            resent: uncommon.resent,
             settings: QueueSettings::clone(&queue.record.settings),
             overrides: queue.record.overrides.clone(),
             unreachable: self.waits_for_redis(queue).map(str::to_owned),

@@ -240,6 +240,11 @@ impl Engine {
             lease.deadline = lease.deadline.plus_ms(ms);
             lease.latest = lease.latest.map(|at| at.plus_ms(ms));
             self.timers.set(lease.deadline, Timer::LeaseOver(number));
+            if let Some(at) = &mut lease.resend_at {
+                self.timers.cancel(*at, Timer::Resend(number));
+                *at = at.plus_ms(ms);
+                self.timers.set(*at, Timer::Resend(number));
+            }
         }
         self.workers_changed = true;
     }
@@ -261,8 +266,12 @@ impl Engine {
         self.stopping = true;
         for (&number, lease) in &self.leases {
             self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
+            if let Some(at) = lease.resend_at {
+                self.timers.cancel(at, Timer::Resend(number));
+            }
         }
         self.leases.clear();
+        self.copies.clear();
         for at in (0..self.queues.len()).map(QueueIndex) {
             self.queue_mut(at).in_flight.clear();
             self.unticket(at);

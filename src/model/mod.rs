@@ -48,7 +48,7 @@ pub use repair::{
 pub use setting_change::SettingChange;
 pub use settings::{
     AckMode, Backoff, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow, QueueSettings,
-    QueueTemplate, Retry, SharedSettings, Spill,
+    QueueTemplate, Resend, Retry, SharedSettings, Spill,
 };
 pub use state::{MessageState, QueueState, WorkerState};
 pub use stream::{Arrival, StreamEntry, StreamId};

@@ -40,6 +40,8 @@ pub struct QueueSettings {
     pub overflow: Overflow,
     /// Which ids are remembered for de-duplication.
     pub dedup: Dedup,
+    /// Whether a message goes to another worker too if its worker doesn't answer.
+    pub resend: Resend,
     /// Where dead letters go: a queue's name, in which `{queue}` stands for this one's.
     pub dead_letter: String,
 }
@@ -61,6 +63,7 @@ impl Default for QueueSettings {
             max_bytes: 0,
             overflow: Overflow::Reject,
             dedup: Dedup::default(),
+            resend: Resend::default(),
             dead_letter: "{queue}.dead".to_owned(),
         }
     }
@@ -111,6 +114,27 @@ impl QueueSettings {
         }
     }
 
+    fn check_resend(&self) -> Result<(), String> {
+        let keep_ms = self.resend.keep_ms;
+        if keep_ms == 0 {
+            return Ok(());
+        }
+        if keep_ms < MIN_LEASE_MS {
+            return Err(format!("resend.keep_ms is {keep_ms}; at least {MIN_LEASE_MS}, or 0"));
+        }
+        if keep_ms >= self.lease_ms {
+            return Err(format!(
+                "resend.keep_ms ({keep_ms}) must be below lease_ms ({}): then another worker gets the message anyway",
+                self.lease_ms
+            ));
+        }
+        if self.ack == AckMode::OnDelivery {
+            return Err("resend may send a message twice, and ack = \"on-delivery\" means at most once; leave one out"
+                .to_owned());
+        }
+        Ok(())
+    }
+
     /// An error, for people, if the values don't go together or are out of range.
     pub fn check(&self) -> Result<(), String> {
         let retry = &self.retry;
@@ -138,6 +162,7 @@ impl QueueSettings {
         if self.lease_ms < MIN_LEASE_MS {
             return Err(format!("lease_ms is {}; at least {MIN_LEASE_MS}", self.lease_ms));
         }
+        self.check_resend()?;
         if self.ttl_ms > MAX_TIMING_MS {
             return Err(format!(
                 "ttl_ms is {}; at most {MAX_TIMING_MS}, which are ten years",
@@ -262,6 +287,14 @@ impl Overflow {
             Self::DeadLetterOldest => "dead-letter-oldest",
         }
     }
+}
+
+/// The re-send plug-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resend {
+    /// How long a worker is waited for before another one gets the message too, in milliseconds; 0: it isn't.
+    pub keep_ms: u64,
 }
 
 /// When a message counts as done.

@@ -111,6 +111,9 @@ pub struct QueueView {
     /// Dropped by `on_failure = "drop"` since the broker started.
     #[serde(default)]
     pub dropped: u64,
+    /// Sent to another worker too, for want of an answer, since the broker started.
+    #[serde(default)]
+    pub resent: u64,
     /// How it behaves.
     pub settings: QueueSettings,
     /// Keys of `settings` that an operator has set, whatever the configuration says.

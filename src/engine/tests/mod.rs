@@ -22,6 +22,7 @@ mod model;
 mod random;
 mod relocating;
 mod repairing;
+mod resending;
 pub(crate) mod rig;
 mod settings;
 pub(crate) mod store;
