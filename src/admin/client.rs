@@ -25,9 +25,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dto::{
-    BackupRequest, HoldRequest, HoldView, IdempotencyKey, JournalPage, Located, MessageId,
-    MessagePage, MessageState, MessageView, Overview, PauseRequest, Problem, QueueName, QueueView,
-    RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
+    BackupRequest, DoorView, HoldRequest, HoldView, IdempotencyKey, JournalPage, Located,
+    MessageId, MessagePage, MessageState, MessageView, Overview, PauseRequest, Problem, QueueName,
+    QueueView, RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
 };
 
 pub use error::AdminError;
@@ -238,6 +238,11 @@ impl AdminClient {
     /// `GET /v1/workers`
     pub async fn workers(&self) -> Result<Vec<WorkerView>, AdminError> {
         self.get("/v1/workers".to_owned()).await
+    }
+
+    /// `GET /v1/doors`
+    pub async fn doors(&self) -> Result<Vec<DoorView>, AdminError> {
+        self.get("/v1/doors".to_owned()).await
     }
 
     /// `GET /v1/journal`: newest first.

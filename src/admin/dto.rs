@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 
 pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
-    Actor, Attempt, AttemptEnd, BrokerEvent, DeliveryId, EVENT_TYPES, EventId, Generation,
-    HeadView, HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage,
-    KeyPage, KeyView, MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo,
-    Notice, OnError, Overview, PauseRecord, Payload, QueueName, QueueSettings, QueueState,
-    QueueView, RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView, Seq,
-    StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
-    TopicPage, TopicView, WorkError, WorkerState, WorkerView,
+    Actor, Attempt, AttemptEnd, BrokerEvent, DeliveryId, DoorView, EVENT_TYPES, EventId,
+    Generation, HeadView, HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind,
+    JournalPage, KeyPage, KeyView, MessageId, MessagePage, MessageState, MessageSummary,
+    MessageView, MovedTo, Notice, OnError, Overview, PauseRecord, Payload, QueueName,
+    QueueSettings, QueueState, QueueView, RedrivePage, Redriven, RepairOutcome, RepairRefusal,
+    Revision, RevisionView, Seq, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp,
+    TopicDetail, TopicName, TopicPage, TopicView, WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`

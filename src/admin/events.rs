@@ -66,7 +66,8 @@ fn types(asked: &str) -> Result<Vec<String>, Failure> {
         .map(|name| match EVENT_TYPES.iter().find(|(known, _)| *known == name) {
             Some(_) => Ok(name.to_owned()),
             None => {
-                let known = EVENT_TYPES.map(|(known, _)| known).join(", ");
+                let known: Vec<&str> = EVENT_TYPES.iter().map(|(known, _)| *known).collect();
+                let known = known.join(", ");
                 Err(Failure::invalid(format!("there is no event type {name:?}; there are {known}")))
             }
         })

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::dto::{
-    BackupRequest, HoldRequest, JournalPage, KeyPage, Located, MessagePage, MessageView, Overview,
-    PauseRequest, QueueView, RedrivePage, RedriveRequest, RepairOutcome, RepairRequest, RepairVerb,
-    SettingsRequest, WorkerView,
+    BackupRequest, DoorView, HoldRequest, JournalPage, KeyPage, Located, MessagePage, MessageView,
+    Overview, PauseRequest, QueueView, RedrivePage, RedriveRequest, RepairOutcome, RepairRequest,
+    RepairVerb, SettingsRequest, WorkerView,
 };
 use super::failure::Failure;
 use super::listing;
@@ -45,6 +45,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/messages/{id}", get(locate))
         .merge(super::topics::routes())
         .route("/v1/workers", get(workers))
+        .route("/v1/doors", get(doors))
         .route("/v1/journal", get(journal))
         .route("/v1/store/backup", post(backup))
         .route("/v1/events", get(super::events::events))
@@ -69,6 +70,10 @@ async fn queue(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<Qu
 
 async fn workers(State(broker): State<BrokerHandle>) -> Answer<Json<Vec<WorkerView>>> {
     Ok(Json(broker.workers().await?))
+}
+
+async fn doors(State(broker): State<BrokerHandle>) -> Answer<Json<Vec<DoorView>>> {
+    Ok(Json(broker.doors().await?))
 }
 
 async fn pause(

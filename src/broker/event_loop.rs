@@ -15,6 +15,7 @@ use super::handle::{Facts, View};
 use super::outbound::send_one;
 use super::peers::{OperatorAnswer, Origins, Waiting, Workers};
 use super::pipeline::{Pipeline, Release};
+use super::pushed::Pushes;
 use super::store::{Load, ReadAnswer, Store, StoreJob, StoreReply};
 use super::watch::{Watch, Watchers};
 use crate::engine::{Effects, Engine, EngineOptions, Event};
@@ -24,7 +25,7 @@ use crate::model::{
     Actor, EventId, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal,
     Seq, SettingChange, StoreHealth, Subscription, Timestamp, TopicName,
 };
-use crate::net::{Inbound, Outbound};
+use crate::net::{Doors, Inbound, Outbound};
 
 /// Inputs taken in one turn: enough that a wake costs little for each, few enough that a turn stays below
 /// some milliseconds and a timer is not late.
@@ -129,6 +130,8 @@ pub(super) struct EventLoop {
     pub(super) backoff_ms: u64,
     pub(super) outbox: VecDeque<Outbound>,
     pub(super) sockets: mpsc::Sender<Outbound>,
+    pub(super) doors: Doors,
+    pub(super) pushed: Pushes,
     pub(super) heartbeat_due: Timestamp,
     pub(super) draining_since: Option<Timestamp>,
     /// Since when no inputs are taken. The engine's time stands still meanwhile: heartbeats and answers of
@@ -144,6 +147,7 @@ impl EventLoop {
         facts: Arc<Facts>,
         store: Store,
         sockets: mpsc::Sender<Outbound>,
+        doors: Doors,
     ) -> Self {
         let now = clock.now();
         Self {
@@ -167,6 +171,8 @@ impl EventLoop {
             backoff_ms: 0,
             outbox: VecDeque::new(),
             sockets,
+            doors,
+            pushed: Pushes::default(),
             heartbeat_due: now.plus_ms(HEARTBEAT_MS),
             draining_since: None,
             deaf_since: None,
@@ -374,6 +380,7 @@ impl EventLoop {
                 // An operator may have gone away meanwhile.
                 let _ = waiting.send(OperatorAnswer::Refused(refusal));
             }
+            Some(Waiting::Nobody(unanswered)) => self.not_kept(*unanswered, rejection),
             None => {}
         }
     }
@@ -391,6 +398,7 @@ impl EventLoop {
         if self.draining_since.is_some() {
             return;
         }
+        self.doors.take(false);
         tracing::info!("stopping: nothing new is accepted, leases are given back");
         self.draining_since = Some(self.now);
         if let Health::Up = self.store_state.health() {

@@ -145,6 +145,7 @@ impl EventLoop {
             (true, None) => self.notice(Notice::StoreHasRoom),
             (true, Some(_)) | (false, None) => {}
         }
+        self.take_pushed();
     }
 
     fn tell_engine_of_room(&mut self) {
@@ -217,6 +218,7 @@ impl EventLoop {
     /// message is there is known again once the store is, and sending it again with its id is safe.
     fn go_down(&mut self, reason: &str, is_full: bool) {
         self.pipeline.abandon();
+        let mut unanswered = Vec::new();
         for waiting in self.origins.take_all() {
             match waiting {
                 Waiting::Client { peer, form, id, .. } => {
@@ -224,8 +226,11 @@ impl EventLoop {
                 }
                 // Not refused: it may be done. Who asked hears that nobody knows, and asks by its key.
                 Waiting::Operator(answer) => drop(answer),
+                // Kept until the store is back; what it has already is a duplicate then.
+                Waiting::Nobody(one) => unanswered.push(*one),
             }
         }
+        self.wait_again(unanswered);
         self.notice(Notice::StoreDown { reason: reason.to_owned() });
     }
 
@@ -242,6 +247,7 @@ impl EventLoop {
         self.tell_engine_of_redis();
         self.watchers.reset(&self.engine);
         self.notice(Notice::StoreUp);
+        self.take_pushed();
     }
 }
 

@@ -12,10 +12,11 @@ use super::watch::Watch;
 use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
-    Actor, EventId, HoldView, IdempotencyKey, KeyPage, Overview, QueueId, QueueName, QueueSettings,
-    QueueView, Repair, RepairOutcome, RepairRefusal, Seq, SettingChange, StoreHealth, Timestamp,
-    TopicName, WorkerView, limits,
+    Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, Overview, QueueId, QueueName,
+    QueueSettings, QueueView, Repair, RepairOutcome, RepairRefusal, Seq, SettingChange,
+    StoreHealth, Timestamp, TopicName, WorkerView, limits,
 };
+use crate::net::Doors;
 
 /// Queues in one answer: a view takes about a microsecond, and the loop does nothing else meanwhile.
 pub const QUEUES_PAGE: usize = 512;
@@ -27,6 +28,7 @@ pub(super) struct Facts {
     pub(super) data_dir: String,
     pub(super) clients: String,
     pub(super) workers: String,
+    pub(super) doors: Doors,
 }
 
 /// The engine and what is around it, as a question sees it.
@@ -211,6 +213,11 @@ impl BrokerHandle {
         let (answer, watch) = oneshot::channel();
         self.send(Command::Watch(answer)).await?;
         watch.await.map_err(|_| self.unanswered())
+    }
+
+    /// The broker's sockets with their counts.
+    pub async fn doors(&self) -> Result<Vec<DoorView>, OperatorError> {
+        self.ask(|view| view.facts.doors.views()).await
     }
 
     /// What happens from now on, or from after an event on.

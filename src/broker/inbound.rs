@@ -30,6 +30,7 @@ impl EventLoop {
                 Health::Up => self.on_worker(peer, message),
                 Health::Down => self.on_worker_while_down(peer, message),
             },
+            Inbound::Pushed { door, pushed } => self.on_pushed(door, pushed),
             Inbound::ClientGone { peer } => {
                 for origin in self.origins.forget_peer(peer) {
                     self.feed(Event::OriginGone { origin });

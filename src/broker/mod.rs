@@ -18,6 +18,7 @@ mod outbound;
 mod outside;
 mod peers;
 mod pipeline;
+mod pushed;
 mod redrive;
 mod start;
 mod store;

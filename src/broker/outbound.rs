@@ -27,6 +27,7 @@ impl EventLoop {
             Effect::Published { origin, published } => {
                 self.client(origin, ClientReply::Published(published));
             }
+            Effect::Live { topic, content } => self.doors.publish(&topic, &content),
             Effect::Subscribed { origin, change } => self.subscribed(origin, change),
             Effect::Rejected { origin, rejection } => self.reject(origin, rejection),
             Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(reply)),
@@ -77,8 +78,10 @@ impl EventLoop {
     }
 
     fn accepted(&mut self, origin: Origin, accepted: Vec<Accepted>) {
-        let Some(Waiting::Client { peer, form, verb, .. }) = self.origins.take(origin) else {
-            return;
+        let (peer, form, verb) = match self.origins.take(origin) {
+            Some(Waiting::Client { peer, form, verb, .. }) => (peer, form, verb),
+            Some(Waiting::Nobody(unanswered)) => return self.kept(*unanswered),
+            Some(Waiting::Operator(_)) | None => return,
         };
         let reply = match verb {
             Verb::SendMany => ClientReply::AcceptedMany(accepted),
@@ -119,7 +122,7 @@ impl EventLoop {
             Some(Waiting::Operator(waiting)) => {
                 drop(waiting.send(OperatorAnswer::Subscribed(change)));
             }
-            None => {}
+            Some(Waiting::Nobody(_)) | None => {}
         }
     }
 
@@ -139,7 +142,8 @@ impl EventLoop {
     /// Tells those who watch, and the log.
     pub(super) fn notice(&mut self, notice: Notice) {
         log(&notice);
-        self.watchers.notice(self.now, notice);
+        let event = self.watchers.notice(self.now, notice);
+        self.doors.tell(&event);
     }
 }
 
@@ -180,6 +184,11 @@ fn log(notice: &Notice) {
             "filters of subscriptions fail on an event; this is the first of them"
         ),
         Notice::Stale { name } => tracing::debug!(worker = name, "a late answer"),
+        Notice::Refused { door, queue, id, code, reason, to, count } => tracing::warn!(
+            door, queue = queue.as_ref().map(|queue| queue.as_str()), %id, ?code, reason,
+            to = to.as_ref().map(|to| to.as_str()), count,
+            "refused at a door that answers nobody"
+        ),
         Notice::StoreDown { reason } => {
             tracing::error!(reason, "the store can't be written; publishing is refused");
         }

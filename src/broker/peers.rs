@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tokio::sync::oneshot;
 
+use super::pushed::Unanswered;
 use crate::engine::HoldAnswer;
 use crate::model::limits::{HEARTBEAT_MS, MAX_WAITING_CALLS};
 use crate::model::{
@@ -34,6 +35,8 @@ pub(super) enum Waiting {
     },
     /// An operator's request through the handle.
     Operator(oneshot::Sender<OperatorAnswer>),
+    /// Nobody: it came by a door that answers nobody, and is kept until it is known to be.
+    Nobody(Box<Unanswered>),
 }
 
 /// What a client asked.
@@ -102,7 +105,7 @@ impl Origins {
     pub(super) fn client(&self, origin: Origin) -> Option<(PeerId, ReplyForm)> {
         match self.waiting.get(&origin)? {
             Waiting::Client { peer, form, .. } => Some((*peer, *form)),
-            Waiting::Operator(_) => None,
+            Waiting::Operator(_) | Waiting::Nobody(_) => None,
         }
     }
 

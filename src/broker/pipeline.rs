@@ -39,7 +39,8 @@ pub(super) struct Pipeline {
     waiting: Vec<Release>,
     /// For each batch that the store has, oldest first: what is released once it is durable.
     in_flight: VecDeque<Vec<Release>>,
-    /// Payloads that wait for a batch in flight without being in one: parts of replies.
+    /// Payloads that wait for a batch in flight without being in one: parts of replies,
+    /// what was published to no queue.
     held_bytes: u64,
 }
 
@@ -121,6 +122,7 @@ fn payload_bytes(release: &Release) -> u64 {
     match release {
         Release::Effect(Effect::CallEnded { reply, .. }) => reply.payload.len() as u64,
         Release::Effect(Effect::CallPart { part, .. }) => part.payload.len() as u64,
+        Release::Effect(Effect::Live { content, .. }) => content.size_bytes(),
         Release::Effect(_) | Release::Answer(_) => 0,
     }
 }

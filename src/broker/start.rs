@@ -171,13 +171,21 @@ async fn serve(
         data_dir: options.data_dir,
         clients: net.client_endpoint().to_owned(),
         workers: net.worker_endpoint().to_owned(),
+        doors: net.doors(),
     });
     let (commands_sender, commands) = mpsc::channel::<Command>(MAX_COMMANDS);
     let stop = Arc::new(Notify::new());
     let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
     let engine = Engine::new(options.engine.clone(), recovered, clock.now());
-    let event_loop =
-        EventLoop::new(clock, engine, options.engine, Arc::clone(&facts), store, net.outbound());
+    let event_loop = EventLoop::new(
+        clock,
+        engine,
+        options.engine,
+        Arc::clone(&facts),
+        store,
+        net.outbound(),
+        net.doors(),
+    );
     let inputs = Inputs { inbound, commands, store: replies, redis, stop: Arc::clone(&stop) };
     let announce = announce(handle, options.queues, facts, ready);
     let run = async { tokio::join!(event_loop.run(inputs), announce).0 };

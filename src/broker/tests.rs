@@ -1,5 +1,6 @@
 //! The loop over a real store that fails when told to, without sockets.
 
+mod pushed;
 mod rig;
 mod room;
 

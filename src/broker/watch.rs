@@ -87,10 +87,11 @@ impl Watchers {
     }
 
     /// Tells what happened.
-    pub(super) fn notice(&mut self, now: Timestamp, what: Notice) {
+    pub(super) fn notice(&mut self, now: Timestamp, what: Notice) -> Arc<BrokerEvent> {
         let event = self.events.number(now, what);
         // Nobody watching is not an error.
-        let _ = self.sights.send(Arc::new(Sight::Happened(event)));
+        let _ = self.sights.send(Arc::new(Sight::Happened(Arc::clone(&event))));
+        event
     }
 
     /// What happens from now on, or from after an event on.

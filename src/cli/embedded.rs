@@ -14,7 +14,7 @@ use crate::mailbox::{
     MailboxError, MemoryMailbox, RedisConfigError, RedisMailbox, RedisOptions, RoutedMailbox,
     SledMailbox, SledOptions, Streams, part_bytes,
 };
-use crate::net::NetOptions;
+use crate::net::{DoorOptions, NetOptions};
 
 /// The store's folder in the data folder.
 pub const STORE: &str = "store";
@@ -137,12 +137,19 @@ fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
             templates: config.templates.clone(),
             configured: config.queues.clone(),
             topics: config.topics.clone(),
+            live: config.doors.live.is_some(),
             redis: !config.redis.url.is_empty(),
             seed: fastrand::u64(..),
             ..EngineOptions::default()
         },
         net: NetOptions {
             run_dir: run_dir(&config.data_dir),
+            doors: DoorOptions {
+                push: config.doors.push.clone(),
+                live: config.doors.live.clone(),
+                feed: config.doors.feed.clone(),
+                pulls: config.doors.pulls.clone(),
+            },
             ..NetOptions::new(&config.clients, &config.workers)
         },
         data_dir: config.data_dir.display().to_string(),

@@ -43,8 +43,8 @@ pub struct EventsArgs {
 pub(super) async fn run(args: EventsArgs) -> Result<Exit, Failure> {
     let EventsArgs { types, queue, after, limit, json: as_json, list_types, target } = args;
     if list_types {
-        let lines = EVENT_TYPES.map(|(kind, text)| format!("{kind:<17} {text}\n"));
-        print(&lines.concat())?;
+        let lines = EVENT_TYPES.iter().map(|(kind, text)| format!("{kind:<17} {text}\n"));
+        print(&lines.collect::<String>())?;
         return Ok(Exit::Done);
     }
     let mut events = target.admin()?.events(&EventQuery { after, types, queue }).await?;

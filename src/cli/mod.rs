@@ -7,6 +7,7 @@ mod config_args;
 mod console;
 mod demo;
 mod descriptors;
+mod doors;
 pub mod embedded;
 mod events;
 mod exit;
@@ -67,6 +68,7 @@ pub enum Command {
     Topic(topic::TopicArgs),
     Message(message::MessageArgs),
     Worker(worker::WorkerArgs),
+    Doors(doors::DoorsArgs),
     Events(events::EventsArgs),
     Journal(journal::JournalArgs),
     Store(store::StoreArgs),
@@ -89,6 +91,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Topic(args) => asked(topic::run(args)),
             Command::Message(args) => asked(message::run(args)),
             Command::Worker(args) => asked(worker::run(args)),
+            Command::Doors(args) => asked(doors::run(args)),
             Command::Events(args) => asked(events::run(args)),
             Command::Journal(args) => asked(journal::run(args)),
             Command::Store(args) => asked(store::run(args)),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{redis, store, topics};
+use super::{doors, redis, store, topics};
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -32,6 +32,11 @@ pub(super) struct Listen {
     pub(super) clients: Option<toml::Spanned<String>>,
     pub(super) workers: Option<toml::Spanned<String>>,
     pub(super) admin: Option<toml::Spanned<String>>,
+    pub(super) push: Option<toml::Spanned<String>>,
+    pub(super) live: Option<toml::Spanned<String>>,
+    pub(super) feed: Option<toml::Spanned<String>>,
+    #[serde(default)]
+    pub(super) pull: doors::Pulls,
 }
 
 /// Keys of one table: those of this version, and those of design.md 7 that come later.
@@ -45,7 +50,7 @@ const ROOT: Keys = Keys {
     later: &["auth", "workers", "alerts", "proxy"],
 };
 const LISTEN: Keys =
-    Keys { known: &["clients", "workers", "admin"], later: &["push", "live", "feed"] };
+    Keys { known: &["clients", "workers", "admin", "push", "live", "feed", "pull"], later: &[] };
 const STORE: Keys = Keys { known: store::KEYS, later: &[] };
 const REDIS: Keys = Keys { known: redis::KEYS, later: &[] };
 const QUEUE: Keys = Keys {

@@ -1,6 +1,7 @@
 //! Settings: the file, then the environment, then flags (design.md 7).
 
 mod dead_letters;
+mod doors;
 mod error;
 mod file;
 mod redis;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
+pub use doors::Doors;
 pub use error::{ConfigError, Place};
 use file::{File, Source};
 pub use redis::Redis;
@@ -42,6 +44,8 @@ pub struct Config {
     pub workers: String,
     /// The admin API's unix socket.
     pub admin: PathBuf,
+    /// The other doors.
+    pub doors: Doors,
     /// What the store keeps beside messages.
     pub store: Store,
     /// Where payloads of `redis` queues are.
@@ -127,6 +131,7 @@ impl Config {
         let workers = or_file(workers, &source, &file.listen.workers, WORKERS, default::WORKERS);
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
+        let doors = doors::check(std::mem::take(&mut file.listen), &source, sources)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
         let store = std::mem::take(&mut file.store).check(&source)?;
         let topics = std::mem::take(&mut file.topics);
@@ -137,6 +142,7 @@ impl Config {
             clients: checked_bind(&clients, CLIENTS)?,
             workers: checked_bind(&workers, WORKERS)?,
             admin: admin_socket(&admin, &data_dir)?,
+            doors,
             data_dir,
             store,
             redis,

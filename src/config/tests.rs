@@ -56,6 +56,25 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
 }
 
 #[test]
+fn other_doors_are_off_unless_they_have_an_address() {
+    assert_eq!(load("[listen]\npush = ''").unwrap().doors, Doors::default());
+    let file = "[listen]\npush = 'tcp://127.0.0.1:1'\nlive = 'ipc:///l'\n\
+                pull = { reports = 'ipc:///p' }";
+    let env = vec![
+        ("MUBROKER_LISTEN__PUSH".to_owned(), String::new()),
+        ("MUBROKER_LISTEN__FEED".to_owned(), "tcp://127.0.0.1:2".to_owned()),
+    ];
+    let doors = load_with(file, Sources { env, ..Sources::default() }).unwrap().doors;
+    assert_eq!(doors.push, None, "switched off by the environment");
+    assert_eq!(doors.live.as_deref(), Some("ipc:///l"));
+    assert_eq!(doors.feed.as_deref(), Some("tcp://127.0.0.1:2"));
+    let reports = QueueName::new("reports").unwrap();
+    assert_eq!(doors.pulls, [(reports, "ipc:///p".to_owned())]);
+    let open = load("[listen]\nlive = 'tcp://0.0.0.0:1'").unwrap_err().to_string();
+    assert!(open.contains("listen.live") && open.contains("loopback"), "{open}");
+}
+
+#[test]
 fn queues_and_templates_are_told_apart_by_the_star() {
     let config =
         load("[queues.'eu.*']\nlease_ms = 500\n[queues.orders]\nretry = { attempts = 3 }").unwrap();
@@ -117,7 +136,15 @@ fn errors_say_where_and_what_to_do() {
             "mubroker.toml:2:19: store.journal_entries is negative; 0 keeps all entries",
         ),
         ("[auth]\ntokens = []", "mubroker.toml:1:2: `auth` is not in this version"),
-        ("[listen]\npush = ''", "mubroker.toml:2:1: `listen.push` is not in this version"),
+        (
+            "[listen]\npush = 'udp://x'",
+            "mubroker.toml:2:8: listen.push \"udp://x\" is not an address; give tcp://HOST:PORT \
+             or ipc://PATH",
+        ),
+        (
+            "[listen]\npull = { 'a b' = 'ipc:///p' }",
+            "mubroker.toml:2:10: queue has ' ' at byte 1; allowed: letters, digits, '.', '_', '-', ':'",
+        ),
         (
             "[queues.a]\nmailbox = 'replicated'",
             "mubroker.toml:2:11: `queues.\"a\".mailbox = \"replicated\"` is not in this version",

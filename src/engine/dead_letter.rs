@@ -77,7 +77,7 @@ const MAX_FINISHED_AHEAD: usize = 1_024;
 const SHED_MESSAGES: usize = 64;
 const SHED_BYTES: usize = 1024 * 1024;
 /// How much of the last error goes into the header, in bytes: a header has a bound.
-const ERROR_BYTES: usize = 256;
+pub(super) const ERROR_BYTES: usize = 256;
 
 /// By how much a request would go beyond a queue's bounds.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::{
     Accepted, CallPart, CallReply, Content, DeliveryId, HoldView, MessageId, Notice, Op, Origin,
     Published, QueueId, QueueName, Rejection, RepairOutcome, RepairRefusal, Seq, StatusReport,
-    SubscriptionChange, Timestamp, WorkerId,
+    SubscriptionChange, Timestamp, TopicName, WorkerId,
 };
 
 /// What one `Engine::handle` decided. The caller makes `ops` durable in order, in one atomic commit or as
@@ -35,6 +35,13 @@ pub enum Effect {
         origin: Origin,
         /// What to tell.
         published: Published,
+    },
+    /// An event was published, for those who listen; only with `EngineOptions::live`.
+    Live {
+        /// The topic.
+        topic: TopicName,
+        /// The event.
+        content: Content,
     },
     /// A subscription was made, replaced or taken back, or was so already.
     Subscribed {

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::model::Content;
 use crate::model::{
     Actor, Arrival, DeliveryId, MessageId, NackAction, Origin, QueueId, QueueName, QueueSettings,
-    Repair, Seq, SettingChange, StoredMessage, StreamId, Subscription, TopicName, WorkError,
-    WorkerId, WorkerInfo,
+    Rejection, Repair, Seq, SettingChange, StoredMessage, StreamId, Subscription, TopicName,
+    WorkError, WorkerId, WorkerInfo,
 };
 
 /// What may happen to the engine. Adding a variant breaks every match until it is handled.
@@ -33,6 +33,20 @@ pub enum Event {
         content: Content,
         /// Refuse it as `unroutable` if no subscription takes it, whatever the topic's settings say.
         mandatory: bool,
+    },
+    /// A message that nobody is told of was refused: it goes to a dead-letter queue, which is made if it isn't there.
+    /// Answered by [`super::Effect::Accepted`] or [`super::Effect::Rejected`].
+    Bury {
+        /// Who waits.
+        origin: Origin,
+        /// The dead-letter queue.
+        to: QueueName,
+        /// The message.
+        content: Content,
+        /// The queue that it was for, if it could be read.
+        queue: Option<QueueName>,
+        /// Why it was refused.
+        rejection: Rejection,
     },
     /// A queue is to get a topic's events from now on; one subscription of the same topic and queue that was
     /// made at run time is replaced. Answered by [`super::Effect::Subscribed`] or `Rejected`.

@@ -20,6 +20,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
 mod arrive;
+mod bury;
 mod control;
 mod convoy;
 mod dead_letter;
@@ -134,6 +135,8 @@ pub struct Engine {
     last_queue_id: u32,
     /// Names of queues into which others dead-letter, there or not.
     dead_letter_queues: BTreeSet<QueueName>,
+    /// What is published is told.
+    live: bool,
     budget: Budget,
 
     workers: BTreeMap<WorkerId, Worker>,
@@ -187,6 +190,7 @@ impl Engine {
             by_id: HashMap::new(),
             last_queue_id: 0,
             dead_letter_queues: BTreeSet::new(),
+            live: options.live,
             budget: Budget::new(options.total_window_bytes),
             workers: BTreeMap::new(),
             unmade: BTreeMap::new(),
@@ -239,6 +243,9 @@ impl Engine {
             Event::Send { origin, messages, call } => self.handle_send(origin, messages, call, out),
             Event::Publish { origin, topic, content, mandatory } => {
                 self.handle_publish(origin, topic, content, mandatory, out);
+            }
+            Event::Bury { origin, to, content, queue, rejection } => {
+                self.handle_bury(origin, to, &content, queue.as_ref(), &rejection, out);
             }
             Event::Subscribe { origin, actor, topic, subscription } => {
                 self.handle_subscribe(origin, actor, topic, subscription, out);

@@ -11,6 +11,8 @@ pub struct EngineOptions {
     pub configured: Vec<(QueueName, QueueSettings)>,
     /// The topics that the configuration names, with their subscriptions.
     pub topics: Vec<ConfiguredTopic>,
+    /// Somebody may listen to what is published: [`super::Effect::Live`] tells it.
+    pub live: bool,
     /// A Redis is configured: queues may keep payloads there.
     pub redis: bool,
     /// Queues in all; beyond, making one is refused as `full`.
@@ -34,6 +36,7 @@ impl Default for EngineOptions {
             templates: Vec::new(),
             configured: Vec::new(),
             topics: Vec::new(),
+            live: false,
             redis: false,
             max_queues: limits::MAX_QUEUES,
             window_messages: 1024,

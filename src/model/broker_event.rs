@@ -80,7 +80,7 @@ pub struct BrokerEvent {
 }
 
 /// Every type of event, with what it tells and what its details are.
-pub const EVENT_TYPES: [(&str, &str); 30] = [
+pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("queue-created", "a queue was made; `actor`"),
     ("settings-changed", "an operator changed a queue's settings; `actor`, `reason`"),
     ("paused", "an operator stopped a queue's delivery; `actor`, `reason`"),
@@ -105,6 +105,7 @@ pub const EVENT_TYPES: [(&str, &str); 30] = [
     ("subscribed", "a queue gets a topic's events from now on; `actor`, `reason`"),
     ("unsubscribed", "and does so no more; `actor`, `reason`"),
     ("filter-failed", "filters can't decide; `topic`, `failed` (how many), `error`, `on_error`"),
+    ("refused", "a door without answers refused; `door`, `code`, `reason`, `to`, `count`"),
     ("worker-ready", "a worker is there; `worker`, `queues`"),
     ("worker-gone", "a worker went away; `worker`, `reason`, `lost` (leases)"),
     ("worker-alert", "a worker raised an alert; `worker`, `alert`, `message`"),
@@ -202,8 +203,8 @@ fn rename(fields: &mut Map<String, Value>, from: &str, to: &str) {
 mod tests {
     use super::*;
     use crate::model::{
-        Actor, IdempotencyKey, JournalEntry, MessageId, OnError, QueueName, Revision, Seq,
-        TopicName, WorkError,
+        Actor, IdempotencyKey, JournalEntry, MessageId, OnError, QueueName, RejectCode, Revision,
+        Seq, TopicName, WorkError,
     };
 
     fn queue() -> QueueName {
@@ -294,6 +295,15 @@ mod tests {
                 error: text(),
                 on_error: OnError::Skip,
             },
+            Notice::Refused {
+                door: "push".to_owned(),
+                queue: None,
+                id: MessageId::new("m-2").unwrap(),
+                code: RejectCode::Malformed,
+                reason: text(),
+                to: Some(QueueName::new("push.dead").unwrap()),
+                count: 1,
+            },
             Notice::StoreDown { reason: text() },
             Notice::StoreUp,
             Notice::StoreFull { reason: text() },
@@ -320,7 +330,7 @@ mod tests {
             assert_eq!(value["queue"].as_str(), event.what.queue().map(QueueName::as_str));
             seen.push(event.what.kind());
         }
-        let mut documented = EVENT_TYPES.map(|(kind, _)| kind);
+        let mut documented: Vec<&str> = EVENT_TYPES.iter().map(|(kind, _)| *kind).collect();
         documented.sort_unstable();
         seen.sort_unstable();
         assert_eq!(seen, documented);

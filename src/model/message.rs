@@ -87,4 +87,7 @@ pub struct WorkerInfo {
     /// Set by a supervisor that started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spawn_id: Option<String>,
+    /// What it is given counts as done with that. A door of the broker itself says so; no peer can.
+    #[serde(skip)]
+    pub at_most_once: bool,
 }

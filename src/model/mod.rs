@@ -60,6 +60,7 @@ pub use topic::{
     Unroutable,
 };
 pub use view::{
-    HeadView, HoldView, InFlightView, JournalPage, KeyPage, KeyView, MessagePage, MessageSummary,
-    MessageView, Overview, Payload, QueueView, RevisionView, StoreHealth, WorkerView,
+    DoorView, HeadView, HoldView, InFlightView, JournalPage, KeyPage, KeyView, MessagePage,
+    MessageSummary, MessageView, Overview, Payload, QueueView, RevisionView, StoreHealth,
+    WorkerView,
 };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::RejectCode;
 use super::ids::{MessageId, QueueName, Seq, TopicName};
 use super::journal::JournalEntry;
 use super::message::WorkError;
@@ -109,6 +110,24 @@ pub enum Notice {
         /// What happens to the event there.
         on_error: OnError,
     },
+    /// What came by a door that answers nobody was refused.
+    Refused {
+        /// `push` or `feed`.
+        door: String,
+        /// The queue that it was for, where it could be read.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        queue: Option<QueueName>,
+        /// Its id; one of the broker's if it has none of its own.
+        id: MessageId,
+        /// As for a client.
+        code: RejectCode,
+        /// As for a client.
+        reason: String,
+        /// The dead-letter queue where it is now; absent if it is lost.
+        to: Option<QueueName>,
+        /// How many were refused since the last such event, this one included.
+        count: u64,
+    },
     /// The store can't be written; publishing is refused.
     StoreDown {
         /// Why.
@@ -145,6 +164,7 @@ impl Notice {
             Self::WorkerAlert { .. } => "worker-alert",
             Self::Stale { .. } => "stale",
             Self::FilterFailed { .. } => "filter-failed",
+            Self::Refused { .. } => "refused",
             Self::StoreDown { .. } => "store-down",
             Self::StoreUp => "store-up",
             Self::StoreFull { .. } => "store-full",
@@ -162,6 +182,7 @@ impl Notice {
             | Self::Unblocked { queue }
             | Self::DeadLettered { queue, .. }
             | Self::FilterFailed { queue, .. } => Some(queue),
+            Self::Refused { queue, .. } => queue.as_ref(),
             Self::WorkerReady { .. }
             | Self::WorkerGone { .. }
             | Self::WorkerAlert { .. }

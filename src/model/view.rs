@@ -332,6 +332,33 @@ pub struct InFlightView {
     pub deadline: Timestamp,
 }
 
+/// A socket of the broker, with its counts since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorView {
+    /// Its setting: `clients`, `workers`, `push`, `live`, `feed`, `pull` and a queue.
+    pub name: String,
+    /// The socket's type: `ROUTER`, `PULL`, `XPUB`, `XSUB`, `PUSH`.
+    pub pattern: String,
+    /// Where it listens.
+    pub endpoint: String,
+    /// Peers that are connected.
+    pub connections: u64,
+    /// Messages that came in; not counted at `clients` and `workers`.
+    pub received: u64,
+    /// Messages that were handed to a peer's connection; likewise.
+    pub sent: u64,
+    /// Messages that a peer should have had and has not: it was slow, or went away.
+    pub lost: u64,
+    /// Messages that were refused; at `clients` and `workers` those that can't be read.
+    pub refused: u64,
+    /// Bytes from peers.
+    pub bytes_in: u64,
+    /// Bytes to peers.
+    pub bytes_out: u64,
+    /// Connections that were refused or cut off.
+    pub cut_off: u64,
+}
+
 /// A page of the journal, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalPage {

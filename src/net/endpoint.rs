@@ -36,10 +36,14 @@ impl Drop for SocketFile {
 
 impl Listener {
     /// Listens on `endpoint`; `door` is the setting's name for errors.
-    pub(super) async fn bind(door: &'static str, endpoint: &str) -> Result<Self, NetError> {
-        let bad = |reason| NetError::Endpoint { door, endpoint: endpoint.to_owned(), reason };
+    pub(super) async fn bind(door: &str, endpoint: &str) -> Result<Self, NetError> {
+        let bad = |reason| NetError::Endpoint {
+            door: door.to_owned(),
+            endpoint: endpoint.to_owned(),
+            reason,
+        };
         let failed = |source: io::Error| {
-            let endpoint = endpoint.to_owned();
+            let (door, endpoint) = (door.to_owned(), endpoint.to_owned());
             match source.kind() {
                 ErrorKind::AddrInUse => NetError::InUse { door, endpoint, source },
                 _ => NetError::Bind { door, endpoint, source },

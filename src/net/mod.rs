@@ -7,21 +7,25 @@
 //! The guard (`guard/`) owns the public listener and checks every byte before the crate sees it; the
 //! crate's ROUTER does the patterns; [`bind`] ties them to two bounded channels.
 
+mod doors;
 mod endpoint;
 mod guard;
 mod intake;
 mod options;
+mod plain;
 mod private;
 mod sockets;
 
 #[cfg(test)]
 mod tests;
 
+pub use doors::{Door, Doors};
 pub use guard::{GuardCounters, GuardSnapshot, Refusal};
-pub use options::{NetError, NetLimits, NetOptions};
+pub use options::{DoorOptions, NetError, NetLimits, NetOptions};
 pub use sockets::{Net, NetSnapshot, bind};
 
-use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
+use crate::model::{Content, Rejection, TopicName};
+use crate::wire::{BrokerMessage, ClientReply, ClientRequest, SendRequest, WorkerMessage};
 
 /// One connection of a peer. Minted by the guard, so that no peer can choose or steal it; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +50,13 @@ pub enum Inbound {
         /// What.
         message: WorkerMessage,
     },
+    /// Something came by a door that answers nobody.
+    Pushed {
+        /// Which.
+        door: Door,
+        /// What.
+        pushed: Pushed,
+    },
     /// A client's connection ended. Comes after its last message; only if the loop took nothing in for
     /// half a minute may one still follow, so messages of peers that are gone must pass without harm.
     ClientGone {
@@ -57,6 +68,29 @@ pub enum Inbound {
     WorkerGone {
         /// Who.
         peer: PeerId,
+    },
+}
+
+/// What came by a door that answers nobody.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pushed {
+    /// `SEND`, `SENDMANY`: all or none.
+    Send(Vec<SendRequest>),
+    /// `PUBLISH`, or what a feed publishes.
+    Publish {
+        /// The topic.
+        topic: TopicName,
+        /// The event.
+        content: Content,
+        /// Refuse it if no subscription takes it.
+        mandatory: bool,
+    },
+    /// It can't be read.
+    Refused {
+        /// What can be kept of it.
+        content: Content,
+        /// What is wrong.
+        rejection: Rejection,
     },
 }
 

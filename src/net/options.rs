@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::MessageId;
 use crate::model::limits::{MAX_FRAMES, MAX_WIRE_MESSAGE_BYTES};
+use crate::model::{MessageId, QueueName};
 
 /// Where to listen and with which bounds.
 #[derive(Debug, Clone)]
@@ -19,10 +19,25 @@ pub struct NetOptions {
     /// the system's temporary files, which a killed broker leaves behind. A unix socket's path has at
     /// most 107 bytes, so this must be short.
     pub run_dir: Option<PathBuf>,
+    /// The other doors.
+    pub doors: DoorOptions,
     /// The bounds.
     pub limits: NetLimits,
     /// Makes the ids of messages that come without one.
     pub new_message_id: fn() -> MessageId,
+}
+
+/// Where the doors beside clients' and workers' are; the same forms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DoorOptions {
+    /// PULL, for PUSH clients.
+    pub push: Option<String>,
+    /// XPUB, for SUB clients.
+    pub live: Option<String>,
+    /// XSUB, for PUB sockets.
+    pub feed: Option<String>,
+    /// PUSH, for PULL sinks: each with the queue that it drains.
+    pub pulls: Vec<(QueueName, String)>,
 }
 
 impl NetOptions {
@@ -32,6 +47,7 @@ impl NetOptions {
             clients: clients.into(),
             workers: workers.into(),
             run_dir: None,
+            doors: DoorOptions::default(),
             limits: NetLimits::default(),
             new_message_id: uuid_v7,
         }
@@ -126,7 +142,7 @@ pub enum NetError {
     #[error("{door}: {endpoint:?} is not an address: {reason}; give tcp://HOST:PORT or ipc://PATH")]
     Endpoint {
         /// The setting, e.g. `listen.clients`.
-        door: &'static str,
+        door: String,
         /// As configured.
         endpoint: String,
         /// What is wrong.
@@ -138,7 +154,7 @@ pub enum NetError {
     )]
     InUse {
         /// The setting.
-        door: &'static str,
+        door: String,
         /// As configured.
         endpoint: String,
         /// What the system says.
@@ -150,7 +166,7 @@ pub enum NetError {
     )]
     Bind {
         /// The setting.
-        door: &'static str,
+        door: String,
         /// As configured.
         endpoint: String,
         /// What the system says.

@@ -1,20 +1,22 @@
 //! Both doors: listeners, guards, the crate's ROUTER sockets, and what goes between them and the loop.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use zeromq::{RouterRecvHalf, RouterSendHalf, SocketRecv, SocketSend, ZmqMessage};
 
+use super::doors::{self, Doors, Main, OpenDoors};
 use super::endpoint::Listener;
-use super::guard::{Guard, GuardCounters, GuardSnapshot, Mint, Peer, Peers, Phase};
+use super::guard::{Guard, GuardCounters, GuardSnapshot, Mint, Peer, Peers, Phase, Router};
 use super::guard::{reached, wire_bytes};
 use super::intake::Intake;
 use super::options::{NetError, NetOptions};
+use super::plain::Common;
 use super::private::{CLIENTS, PrivateDir, WORKERS, private_router};
 use super::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::model::{MessageId, Rejection};
@@ -43,6 +45,9 @@ pub struct Net {
     sender: JoinHandle<()>,
     receivers: [JoinHandle<()>; 2],
     guards: [JoinHandle<()>; 2],
+    doors: Doors,
+    door_tasks: JoinSet<()>,
+    door_peers: Vec<Arc<Peers>>,
     all_ended: mpsc::Receiver<()>,
     /// The private sockets' folder, removed with this.
     _private: PrivateDir,
@@ -73,9 +78,9 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
     let private = PrivateDir::make(options.run_dir.clone())?;
     let (client_path, client_router) = private_router(&private, CLIENTS).await?;
     let (worker_path, worker_router) = private_router(&private, WORKERS).await?;
-    let bound = |door, endpoint: &str, listener: &Listener| {
+    let bound = |door: &str, endpoint: &str, listener: &Listener| {
         listener.address().map_err(|source| NetError::Bind {
-            door,
+            door: door.to_owned(),
             endpoint: endpoint.to_owned(),
             source,
         })
@@ -98,9 +103,7 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
         counters: state.counters.clone(),
         peers: state.peers.clone(),
         mint: mint.clone(),
-        private,
-        inbound: inbound.clone(),
-        gone,
+        inside: Router { private, inbound: inbound.clone(), gone },
         phase: phase_seen.clone(),
         alive: alive.clone(),
     };
@@ -110,6 +113,14 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
         tokio::spawn(client_guard.run(client_listener)),
         tokio::spawn(worker_guard.run(worker_listener)),
     ];
+
+    let common = Common { mint: mint.clone(), phase: phase_seen.clone(), alive: alive.clone() };
+    let main = [
+        Main { name: "clients", endpoint: &clients, counters: client_door.counters.clone() },
+        Main { name: "workers", endpoint: &workers, counters: worker_door.counters.clone() },
+    ];
+    let others = doors::open(&options, &common, &mint, &inbound, main).await?;
+    let OpenDoors { doors, pulls, tasks, sockets } = others;
 
     let (client_send, client_recv) = client_router.split();
     let (worker_send, worker_recv) = worker_router.split();
@@ -126,6 +137,7 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
     let sender = Sender {
         clients: (client_door.peers.clone(), client_send),
         workers: (worker_door.peers.clone(), worker_send),
+        pulls,
     };
     let sender = tokio::spawn(sender.run(to_send, phase_seen));
     Ok(Net {
@@ -138,6 +150,9 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
         sender,
         receivers,
         guards,
+        doors,
+        door_tasks: tasks,
+        door_peers: sockets,
         all_ended,
         _private: private,
     })
@@ -161,6 +176,11 @@ impl Net {
         self.outbound.clone()
     }
 
+    /// The other doors.
+    pub fn doors(&self) -> Doors {
+        self.doors.clone()
+    }
+
     /// What has been seen and refused so far.
     pub fn counters(&self) -> NetSnapshot {
         NetSnapshot {
@@ -178,7 +198,9 @@ impl Net {
     /// broker must not look alive. Cancel safe; not after [`Net::shutdown`].
     pub async fn broken(&mut self) {
         let Self { sender, receivers: [clients, workers], guards: [client, worker], .. } = self;
+        let door_tasks = &mut self.door_tasks;
         tokio::select! {
+            Some(_) = door_tasks.join_next() => {}
             _ = sender => {}
             _ = clients => {}
             _ = workers => {}
@@ -201,6 +223,9 @@ impl Net {
             }
             self.client_door.peers.all_sent().await;
             self.worker_door.peers.all_sent().await;
+            for peers in &self.door_peers {
+                peers.all_sent().await;
+            }
         };
         if timeout(FLUSH, flushed).await.is_err() {
             tracing::warn!("some answers had not left when the broker stopped");
@@ -344,6 +369,8 @@ fn own(payload: Bytes) -> Bytes {
 struct Sender {
     clients: (Arc<Peers>, RouterSendHalf),
     workers: (Arc<Peers>, RouterSendHalf),
+    /// Workers that are doors.
+    pulls: HashMap<PeerId, mpsc::Sender<BrokerMessage>>,
 }
 
 impl Sender {
@@ -373,6 +400,9 @@ impl Sender {
             Outbound::Client { peer, reply_form, reply } => {
                 (&mut self.clients, peer, reply_form == ReplyForm::Delimited, reply.encode())
             }
+            Outbound::Worker { peer, message } if self.pulls.contains_key(&peer) => {
+                return self.pull(peer, message);
+            }
             Outbound::Worker { peer, message } => {
                 let door = &mut self.workers;
                 let delimited = door.0.get(peer).is_some_and(|peer| peer.delimited());
@@ -396,6 +426,17 @@ impl Sender {
             && let Some(peer) = peers.get(id)
         {
             peers.discharge(&peer, bytes, 1);
+        }
+    }
+}
+
+impl Sender {
+    /// To a worker that is a door.
+    fn pull(&self, peer: PeerId, message: BrokerMessage) {
+        if let Some(door) = self.pulls.get(&peer)
+            && door.try_send(message).is_err()
+        {
+            tracing::warn!("a pull door doesn't take what it is told");
         }
     }
 }

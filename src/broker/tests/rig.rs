@@ -22,7 +22,7 @@ use crate::model::{
     Actor, Content, DeliveryId, Header, IdempotencyKey, MessageId, NackAction, QueueName,
     QueueSettings, QueueTemplate, RejectCode, Revision, Seq, WorkError, WorkerInfo,
 };
-use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
+use crate::net::{Doors, Inbound, Outbound, PeerId, ReplyForm};
 use crate::wire::{
     BrokerMessage, ClientReply, ClientRequest, Delivery, SendRequest, WorkerMessage,
 };
@@ -38,6 +38,7 @@ pub(super) struct Broker {
     pub(super) inbound: mpsc::Sender<Inbound>,
     pub(super) outbound: mpsc::Receiver<Outbound>,
     pub(super) handle: BrokerHandle,
+    pub(super) doors: Doors,
     /// The store that is open now; weak, so that the broker can close it.
     pub(super) store: Arc<Mutex<Weak<Fault>>>,
     pub(super) ended: JoinHandle<Ended>,
@@ -73,17 +74,20 @@ pub(super) fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -
         ..options
     };
     let clock = Clock::start();
+    let doors = Doors::default();
     let facts = Arc::new(Facts {
         started_at: clock.now(),
         data_dir: String::new(),
         clients: String::new(),
         workers: String::new(),
+        doors: doors.clone(),
     });
     let (inbound, inbound_receiver) = mpsc::channel(1024);
     let (outbound_sender, outbound) = mpsc::channel(1024);
     let (commands_sender, commands) = mpsc::channel(16);
     let engine = Engine::new(options.clone(), recovered, clock.now());
-    let event_loop = EventLoop::new(clock, engine, options, facts, threads, outbound_sender);
+    let event_loop =
+        EventLoop::new(clock, engine, options, facts, threads, outbound_sender, doors.clone());
     let stop = Arc::new(Notify::new());
     let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
     let redis = super::super::outside::start(None).unwrap();
@@ -93,7 +97,7 @@ pub(super) fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -
         tokio::task::spawn_blocking(|| store.stop()).await.unwrap();
         ended
     });
-    Broker { inbound, outbound, handle, store, ended, _folder: folder }
+    Broker { inbound, outbound, handle, doors, store, ended, _folder: folder }
 }
 
 pub(super) fn queue() -> QueueName {

@@ -56,6 +56,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         // The journal and the queue's view say the same.
         Notice::Unblocked { .. }
         | Notice::DeadLettered { .. }
+        | Notice::Refused { .. }
         | Notice::FilterFailed { .. }
         | Notice::WorkerReady { .. }
         | Notice::WorkerGone { .. }

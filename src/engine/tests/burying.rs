@@ -1,10 +1,10 @@
 //! Dead letters of failed messages (design.md rules 4 and 5).
 
-use super::rig::{Rig, delivered, deliveries};
-use crate::engine::Effect;
+use super::rig::{Rig, content, delivered, deliveries, queue};
+use crate::engine::{Effect, Event};
 use crate::model::{
-    CallStatus, Finish, MessageState, NackAction, Notice, OnFailure, Ordering, QueueSettings,
-    QueueState, Retry, Seq,
+    CallStatus, Finish, MessageState, NackAction, Notice, OnFailure, Ordering, Origin,
+    QueueSettings, QueueState, RejectCode, Rejection, Retry, Seq,
 };
 
 fn burying(attempts: u32) -> QueueSettings {
@@ -124,4 +124,30 @@ fn a_dead_letter_frees_its_order_key() {
     let kept = rig.store.queue_named("q").expect("q");
     assert_eq!(kept.finished, [(Seq(1), Finish::DeadLettered), (Seq(2), Finish::Done)]);
     assert_eq!((rig.view("q").depth, rig.view("q").bytes), (0, 0));
+}
+
+#[test]
+fn what_nobody_can_be_told_of_is_a_dead_letter_although_no_template_makes_its_queue() {
+    let mut rig = Rig::new(burying(1));
+    let to = queue("push.dead");
+    let bury = |to| Event::Bury {
+        origin: Origin(9),
+        to,
+        content: content("m", "x"),
+        queue: Some(queue("nowhere")),
+        rejection: Rejection::new(RejectCode::NoSuchQueue, "there is no queue nowhere"),
+    };
+    let effects = rig.run(bury(to.clone()));
+    assert!(
+        matches!(&effects[..], [.., Effect::Accepted { accepted, .. }] if accepted[0].seq.0 == 1)
+    );
+    let dead = rig.store.queue_named("push.dead").expect("it was made");
+    let header = dead.messages[&Seq(1)].newest().header.to_map();
+    let why = |key: &str| header["dead_letter"][key].as_str().map(str::to_owned);
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!((why("reason"), why("code")), (text("refused"), text("no_such_queue")));
+    assert_eq!((why("queue"), why("error")), (text("nowhere"), text("there is no queue nowhere")));
+    let letter = delivered(&rig.ready(1, &["push.dead"], 1));
+    rig.nack_with(&letter, NackAction::DeadLetter, None);
+    assert_eq!(rig.view("push.dead").state, QueueState::Blocked, "nothing leaves it so");
 }

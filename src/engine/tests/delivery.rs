@@ -4,7 +4,7 @@ use super::rig::{Delivered, Rig, content, delivered, deliveries, queue};
 use crate::engine::{Effect, Event};
 use crate::model::{
     AckMode, AttemptEnd, JournalKind, MessageState, NackAction, Notice, Origin, QueueSettings,
-    QueueState, Retry, WorkerId, WorkerState, limits,
+    QueueState, Retry, WorkerId, WorkerInfo, WorkerState, limits,
 };
 
 fn retrying(attempts: u32) -> QueueSettings {
@@ -365,4 +365,18 @@ fn nobody_is_blamed_for_the_time_in_which_nobody_could_be_heard() {
         "{effects:?}"
     );
     assert!(deliveries(&rig.ack(&held)).is_empty(), "late now");
+}
+
+#[test]
+fn what_a_door_is_given_is_done_with_that_and_comes_to_nobody_again() {
+    let mut rig = Rig::new(QueueSettings::default());
+    rig.send_many(&[("q", "a"), ("q", "b")]);
+    let info = WorkerInfo { at_most_once: true, ..WorkerInfo::default() };
+    let (worker, queues) = (WorkerId(1), vec![queue("q")]);
+    let a = delivered(&rig.run(Event::WorkerReady { worker, queues, credit: 2, info }));
+    assert_eq!(a.payload, "a");
+    assert_eq!(rig.view("q").done, 1, "before it answers");
+    let gone = rig.run(Event::WorkerGone { worker, reason: "disconnected" });
+    assert!(deliveries(&gone).is_empty());
+    assert_eq!(delivered(&rig.ready(2, &["q"], 1)).payload, "b", "the order is kept");
 }

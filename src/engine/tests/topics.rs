@@ -389,3 +389,20 @@ fn a_header_without_room_for_the_reason_stays_as_it_is() {
     let dead = rig.store.queue_named("a.dead").expect("it was made");
     assert_eq!(dead.messages[&Seq(1)].newest().header, header);
 }
+
+#[test]
+fn those_who_listen_get_what_is_published_once_also_if_no_queue_does() {
+    let live = |effects: &[Effect]| {
+        let told = |effect: &&Effect| matches!(effect, Effect::Live { .. });
+        effects.iter().filter(told).count()
+    };
+    let options = EngineOptions { live: true, ..options(Vec::new()) };
+    let mut rig = Rig::with_options(options, QueueSettings::default());
+    let nobody = publish_with(&mut rig, event("a", "{}"), false);
+    assert_eq!(live(&nobody), 1);
+    assert_eq!(live(&publish_with(&mut rig, event("b", "{}"), true)), 0, "it was refused");
+    subscribe(&mut rig, subscription("q", ""));
+    assert_eq!(live(&publish_with(&mut rig, event("c", "{}"), false)), 1);
+    assert_eq!(live(&publish_with(&mut rig, event("c", "{}"), false)), 0, "a duplicate");
+    assert_eq!(live(&publish_with(&mut bare(), event("d", "{}"), false)), 0, "nobody may listen");
+}

@@ -67,6 +67,7 @@ impl Engine {
         if self.stopping {
             return Err(draining("the broker stops; publish again when it is back").of(id));
         }
+        let live = self.live.then(|| content.clone());
         let (route, copies) = match self.topics.by_name.get(name) {
             None => (Route::default(), Ok(Vec::new())),
             Some(topic) => {
@@ -96,6 +97,9 @@ impl Engine {
         });
         if !published.duplicate {
             self.count_published(name, &route);
+            if let Some(content) = live {
+                out.effects.push(Effect::Live { topic: name.clone(), content });
+            }
         }
         Ok(published)
     }

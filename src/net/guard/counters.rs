@@ -17,7 +17,7 @@ pub enum Refusal {
     Mechanism,
     /// READY is missing, too long or can't be read.
     Ready,
-    /// A socket type that doesn't go together with ROUTER.
+    /// A socket type that doesn't go together with the door's.
     SocketType,
     /// Flags of a frame that ZMTP doesn't define, or not here.
     Flags,
@@ -37,10 +37,12 @@ pub enum Refusal {
     Stalled,
     /// More waits for the peer than is allowed.
     Unsent,
+    /// Too many or too long subscriptions, or one that can't be read.
+    Subscriptions,
 }
 
 /// All reasons with their names for metrics and logs.
-const REASONS: [(Refusal, &str); 16] = [
+const REASONS: [(Refusal, &str); 17] = [
     (Refusal::Connections, "connections"),
     (Refusal::AddressConnections, "address-connections"),
     (Refusal::HandshakeTimeout, "handshake-timeout"),
@@ -57,6 +59,7 @@ const REASONS: [(Refusal, &str); 16] = [
     (Refusal::HeartbeatTimeout, "heartbeat-timeout"),
     (Refusal::Stalled, "stalled"),
     (Refusal::Unsent, "unsent"),
+    (Refusal::Subscriptions, "subscriptions"),
 ];
 
 impl Refusal {

@@ -11,7 +11,7 @@ const MAX_CONTEXT_BYTES: usize = 16;
 
 /// Bounds of what comes from a peer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FrameLimits {
+pub(in crate::net) struct FrameLimits {
     /// Frames of one message.
     pub(super) frames: usize,
     /// Bytes of one message, bodies only.
@@ -147,6 +147,10 @@ pub(super) enum Command<'a> {
     Ping { ttl: u16, context: &'a [u8] },
     /// The answer to a PING.
     Pong,
+    /// What begins so is wanted from now on (ZMTP 3.1; before, it was a message).
+    Subscribe(&'a [u8]),
+    /// Or no more.
+    Cancel(&'a [u8]),
 }
 
 impl<'a> Command<'a> {
@@ -158,6 +162,12 @@ impl<'a> Command<'a> {
                 return Err(Refusal::Command);
             }
             return Ok(Self::Ping { ttl: u16::from_be_bytes(*ttl), context });
+        }
+        if let Some(prefix) = body.strip_prefix(b"\x09SUBSCRIBE") {
+            return Ok(Self::Subscribe(prefix));
+        }
+        if let Some(prefix) = body.strip_prefix(b"\x06CANCEL") {
+            return Ok(Self::Cancel(prefix));
         }
         if body.starts_with(b"\x04PONG") { Ok(Self::Pong) } else { Err(Refusal::Command) }
     }
@@ -235,6 +245,8 @@ mod tests {
         assert_eq!(Command::read(b"\x04PING\x01\x2cabc"), Ok(ping));
         assert_eq!(pong(b"abc"), b"\x04\x08\x04PONGabc");
         assert_eq!(Command::read(b"\x04PONGabc"), Ok(Command::Pong));
+        assert_eq!(Command::read(b"\x09SUBSCRIBEa"), Ok(Command::Subscribe(b"a")));
+        assert_eq!(Command::read(b"\x06CANCEL"), Ok(Command::Cancel(b"")));
         for bad in [&b"\x04PING\x01"[..], b"\x05READY", b"", b"\x04PING\0\0seventeen bytes!!"] {
             assert_eq!(Command::read(bad), Err(Refusal::Command));
         }

@@ -10,11 +10,20 @@ pub(super) const MAX_READY_BYTES: usize = 4096;
 /// An identity's length at most, by ZMTP.
 const MAX_IDENTITY_BYTES: usize = 255;
 /// Flag bits of a frame.
-pub(super) const MORE: u8 = 0b001;
+pub(in crate::net) const MORE: u8 = 0b001;
 /// The length has eight bytes.
-pub(super) const LONG: u8 = 0b010;
+pub(in crate::net) const LONG: u8 = 0b010;
 /// A command, not a part of a message.
 pub(super) const COMMAND: u8 = 0b100;
+
+/// What our end of a connection is, and whom it may meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) struct Role {
+    /// Our socket type.
+    pub(in crate::net) name: &'static str,
+    /// The peers' socket types.
+    pub(in crate::net) meets: &'static [&'static str],
+}
 
 /// The greeting of both our ends. Version 3.1, because PING is answered.
 pub(super) fn greeting() -> [u8; GREETING_BYTES] {
@@ -56,9 +65,9 @@ fn push_property(body: &mut Vec<u8>, name: &str, value: &[u8]) {
     body.extend_from_slice(value);
 }
 
-/// Checks the body of a peer's READY: a socket type that goes together with ROUTER, well-formed
+/// Checks the body of a peer's READY: a socket type that goes together with ours, well-formed
 /// properties. Its identity is checked for length and otherwise ignored: the guard gives its own.
-pub(super) fn check_ready(body: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_ready(body: &[u8], role: Role) -> Result<(), Refusal> {
     let mut rest = body.strip_prefix(b"\x05READY").ok_or(Refusal::Ready)?;
     let mut socket_type = None;
     while let Some((&name_len, after)) = rest.split_first() {
@@ -75,7 +84,7 @@ pub(super) fn check_ready(body: &[u8]) -> Result<(), Refusal> {
         rest = after;
     }
     match socket_type {
-        Some(b"REQ" | b"DEALER" | b"ROUTER") => Ok(()),
+        Some(found) if role.meets.iter().any(|known| known.as_bytes() == found) => Ok(()),
         Some(_) => Err(Refusal::SocketType),
         None => Err(Refusal::Ready),
     }
@@ -88,6 +97,12 @@ fn split(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ROUTER: Role = Role { name: "ROUTER", meets: &["REQ", "DEALER", "ROUTER"] };
+
+    fn check_ready(body: &[u8]) -> Result<(), Refusal> {
+        super::check_ready(body, ROUTER)
+    }
 
     #[test]
     fn our_own_greeting_and_ready_pass_our_own_checks() {

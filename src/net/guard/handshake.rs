@@ -10,17 +10,19 @@ use tokio::net::UnixStream;
 use super::End;
 use super::counters::Refusal;
 use super::greeting::{
-    COMMAND, GREETING_BYTES, LONG, MAX_READY_BYTES, check_greeting, check_ready, greeting, ready,
+    COMMAND, GREETING_BYTES, LONG, MAX_READY_BYTES, Role, check_greeting, check_ready, greeting,
+    ready,
 };
 use crate::net::PeerId;
 
 /// Before another try when many connect at once and the private listener's backlog is full.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 
-/// Shakes hands with a peer: we are the ROUTER. The caller sets the time limit.
+/// Shakes hands with a peer. The caller sets the time limit.
 pub(super) async fn outside(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
+    role: Role,
 ) -> Result<(), End> {
     // Sent at once: libzmq waits for the first bytes before it tells its version.
     writer.write_all(&greeting()).await?;
@@ -33,8 +35,8 @@ pub(super) async fn outside(
     }
     reader.read_exact(&mut theirs[1..]).await?;
     check_greeting(&theirs)?;
-    writer.write_all(&ready("ROUTER", b"")).await?;
-    check_ready(&read_command(reader).await?)?;
+    writer.write_all(&ready(role.name, b"")).await?;
+    check_ready(&read_command(reader).await?, role)?;
     Ok(())
 }
 

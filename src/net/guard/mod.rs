@@ -1,13 +1,15 @@
-//! The guard: a small ZMTP front that owns a public listener, checks what comes, and relays to the
-//! zeromq crate's private ROUTER. It takes the crate's traps away and knows who is there.
+//! The guard: a small ZMTP front that owns a public listener, checks what comes, and relays to what is
+//! inside: the zeromq crate's private ROUTER, whose traps it takes away, or a plain socket (`net/plain/`).
+//! It knows who is there.
 //!
 //! What a peer meets, and what it sees:
-//! - A handshake by ZMTP 3 with the mechanism NULL within 3 s, from a REQ, DEALER or ROUTER. Otherwise the
+//! - A handshake by ZMTP 3 with the mechanism NULL within 3 s, from a socket type that goes with ours. Otherwise the
 //!   connection is closed.
 //! - Frames with flags that ZMTP defines, messages within `NetLimits`. A frame that declares more is
 //!   refused by its header, before any of its bytes are read or memory is taken for it: closed.
 //! - PING is answered with PONG; its TTL is kept. Other commands: closed.
-//! - A peer that takes no bytes for 10 s while some wait for it, or for which too much waits: closed.
+//! - A peer that takes no bytes for 10 s while some wait for it, or for which too much waits: closed. (A plain
+//!   socket's peer may be slow.)
 //! - Too many connections, in all or from its address: closed before the handshake.
 //!
 //! Each of these is counted by its reason ([`Refusal`]) and logged at debug level.
@@ -30,30 +32,31 @@ mod counters;
 mod frames;
 mod greeting;
 mod handshake;
+mod inside;
 mod peers;
 mod relay;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 pub use counters::{GuardCounters, GuardSnapshot, Refusal};
 pub(super) use frames::wire_bytes;
+pub(super) use greeting::{LONG, MORE, Role};
+pub(super) use inside::Router;
 pub(super) use peers::{Peer, Peers};
+pub(super) use relay::{Inward, MAX_PONGS, Room, Target, write};
 
 use self::frames::FrameLimits;
 use self::peers::{Slot, Slots};
-use self::relay::{Inward, MAX_PONGS, Outward, Room};
+use super::PeerId;
 use super::endpoint::{Listener, Stream};
 use super::options::NetLimits;
-use super::{Inbound, PeerId};
 
 /// How long the crate may take to read what a peer that is gone had sent.
 const LINGER: Duration = Duration::from_secs(30);
@@ -84,7 +87,7 @@ pub(super) async fn reached(phase: &mut watch::Receiver<Phase>, at_least: Phase)
 
 /// Why a connection ended.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     /// By the guard.
     Refused(Refusal),
     /// By the peer, the crate or the system.
@@ -112,28 +115,48 @@ impl Mint {
         Self(Arc::new(AtomicU64::new(FIRST_PEER)))
     }
 
-    fn next(&self) -> PeerId {
+    pub(super) fn next(&self) -> PeerId {
         PeerId(self.0.fetch_add(1, Relaxed))
     }
 }
 
+/// What is behind a guard.
+pub(super) trait Inside: Sized + Send + Sync + 'static {
+    /// What stands for one peer.
+    type Link: Send;
+
+    /// What the guard says that it is.
+    fn role(&self) -> Role;
+
+    /// A peer has shaken hands.
+    fn open(&self, peer: &Peer) -> impl Future<Output = io::Result<Self::Link>> + Send;
+
+    /// Relays both ways until one ends. Dropped when the peer is cut off or the broker stops.
+    fn relay(
+        guard: &Guard<Self>,
+        peer: &Peer,
+        outside: (&mut (impl AsyncRead + Unpin + Send), &mut (impl AsyncWrite + Unpin + Send)),
+        link: &mut Self::Link,
+        room: Room,
+    ) -> impl Future<Output = End> + Send;
+
+    /// The peer is gone; takes it from the guard's peers.
+    fn leave(guard: &Guard<Self>, id: PeerId, link: Self::Link) -> impl Future<Output = ()> + Send;
+}
+
 /// One public listener's guard.
-pub(super) struct Guard {
+pub(super) struct Guard<I> {
     pub(super) limits: NetLimits,
     pub(super) counters: Arc<GuardCounters>,
     pub(super) peers: Arc<Peers>,
     pub(super) mint: Mint,
-    /// The crate's private listener.
-    pub(super) private: PathBuf,
-    pub(super) inbound: mpsc::Sender<Inbound>,
-    /// What says that a peer of this door is gone.
-    pub(super) gone: fn(PeerId) -> Inbound,
+    pub(super) inside: I,
     pub(super) phase: watch::Receiver<Phase>,
     /// Held by every task of a connection: when all are dropped, all have ended.
     pub(super) alive: mpsc::Sender<()>,
 }
 
-impl Guard {
+impl<I: Inside> Guard<I> {
     /// Accepts until the broker stops.
     pub(super) async fn run(self, listener: Listener) {
         let slots = Slots::new(&self.limits);
@@ -186,20 +209,20 @@ impl Guard {
 
     async fn connection(
         &self,
-        mut reader: impl AsyncRead + Unpin,
-        mut writer: impl AsyncWrite + Unpin,
+        mut reader: impl AsyncRead + Unpin + Send,
+        mut writer: impl AsyncWrite + Unpin + Send,
         room: Room,
     ) -> End {
         let id = self.mint.next();
         let mut phase = self.phase.clone();
         let shake = async {
-            handshake::outside(&mut reader, &mut writer).await?;
-            // Before the crate knows it: its first message must find it here.
+            handshake::outside(&mut reader, &mut writer, self.inside.role()).await?;
+            // Before those inside know it: its first message must find it here.
             let peer = self.peers.add(id);
-            match handshake::inside(&self.private, id).await {
-                Ok(stream) => Ok((peer, stream)),
+            match self.inside.open(&peer).await {
+                Ok(link) => Ok((peer, link)),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot reach the private socket");
+                    tracing::warn!(%error, "cannot take a peer in");
                     Err(End::Closed)
                 }
             }
@@ -208,7 +231,7 @@ impl Guard {
             shaken = timeout(self.limits.handshake, shake) => shaken,
             () = reached(&mut phase, Phase::Draining) => Ok(Err(End::Closed)),
         };
-        let (peer, stream) = match shaken {
+        let (peer, mut link) = match shaken {
             Ok(Ok(pair)) => pair,
             Ok(Err(end)) => {
                 self.peers.remove(id);
@@ -220,29 +243,23 @@ impl Guard {
             }
         };
         self.counters.connected();
-        let (mut from_crate, mut to_crate) = stream.into_split();
-        let end = self
-            .relay(&peer, (&mut reader, &mut writer), (&mut from_crate, &mut to_crate), room)
-            .await;
+        let end = tokio::select! {
+            end = I::relay(self, &peer, (&mut reader, &mut writer), &mut link, room) => Some(end),
+            () = peer.cut.notified() => Some(End::Refused(Refusal::Unsent)),
+            () = reached(&mut phase, Phase::Closed) => None,
+        };
         match end {
             Some(_) => drop((reader, writer)),
             None => drop(timeout(CLOSE, close(reader, writer)).await),
         }
-        self.leave(id, from_crate, to_crate).await;
+        I::leave(self, id, link).await;
         self.counters.disconnected();
         end.unwrap_or(End::Closed)
     }
 
-    /// Relays both ways until one ends; `None` if the broker stops.
-    async fn relay(
-        &self,
-        peer: &Peer,
-        (reader, writer): (&mut (impl AsyncRead + Unpin), &mut (impl AsyncWrite + Unpin)),
-        (from_crate, to_crate): (&mut OwnedReadHalf, &mut OwnedWriteHalf),
-        room: Room,
-    ) -> Option<End> {
-        let (pong_sender, pongs) = mpsc::channel(MAX_PONGS);
-        let inward = Inward {
+    /// The way in, whatever is inside.
+    pub(super) fn inward(&self, room: Room, pongs: mpsc::Sender<Vec<u8>>) -> Inward<'_> {
+        Inward {
             limits: FrameLimits {
                 frames: self.limits.frames,
                 bytes: self.limits.message_bytes as u64,
@@ -250,44 +267,8 @@ impl Guard {
             message_time: self.limits.message,
             room,
             counters: &self.counters,
-            pongs: pong_sender,
-            phase: self.phase.clone(),
-        };
-        let outward = Outward {
-            stall: self.limits.stall,
-            counters: &self.counters,
-            peers: &self.peers,
-            peer,
             pongs,
-        };
-        let mut phase = self.phase.clone();
-        tokio::select! {
-            end = inward.run(reader, to_crate) => Some(end),
-            end = outward.run(from_crate, writer) => Some(end),
-            () = peer.cut.notified() => Some(End::Refused(Refusal::Unsent)),
-            () = reached(&mut phase, Phase::Closed) => None,
-        }
-    }
-
-    /// Says that a peer is gone, after all its messages (see the module's text).
-    async fn leave(&self, id: PeerId, mut from_crate: OwnedReadHalf, mut to_crate: OwnedWriteHalf) {
-        let mut phase = self.phase.clone();
-        let said = async {
-            let drained = async {
-                // An error says that the crate has closed already.
-                let _ = to_crate.shutdown().await;
-                discard(&mut from_crate).await;
-            };
-            if timeout(LINGER, drained).await.is_err() {
-                tracing::debug!(peer = id.0, "the broker took nothing in while a peer left");
-            }
-            self.peers.remove(id);
-            // The loop has ended if nobody listens.
-            let _ = self.inbound.send((self.gone)(id)).await;
-        };
-        tokio::select! {
-            () = said => {}
-            () = reached(&mut phase, Phase::Closed) => self.peers.remove(id),
+            phase: self.phase.clone(),
         }
     }
 }

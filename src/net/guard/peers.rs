@@ -72,7 +72,7 @@ impl Peers {
     }
 
     /// Forgets a peer with all that waits for it.
-    pub(super) fn remove(&self, id: PeerId) {
+    pub(in crate::net) fn remove(&self, id: PeerId) {
         let mut connected = self.lock();
         if let Some(peer) = connected.remove(&id) {
             self.less_unsent(peer.unsent_bytes.load(Relaxed));
@@ -86,6 +86,15 @@ impl Peers {
     /// Counts a message of `bytes` that is about to be handed to the crate. `false`: don't, the peer is
     /// gone or has just been cut off because too much waits for it.
     pub(in crate::net) fn charge(&self, id: PeerId, bytes: u64) -> bool {
+        self.count(id, bytes, |peer| peer.cut.notify_one())
+    }
+
+    /// As [`Peers::charge`], but who has too much waiting is not cut off.
+    pub(in crate::net) fn offer(&self, id: PeerId, bytes: u64) -> bool {
+        self.count(id, bytes, |_| {})
+    }
+
+    fn count(&self, id: PeerId, bytes: u64, too_much_waits: impl FnOnce(&Peer)) -> bool {
         // Under the lock, so that `remove` finds all that was counted.
         let connected = self.lock();
         let Some(peer) = connected.get(&id) else { return false };
@@ -98,7 +107,7 @@ impl Peers {
             || messages >= self.max_unsent_messages
             || (total > self.max_total_bytes && with_this > FAIR_UNSENT_BYTES);
         if waiting > 0 && too_much {
-            peer.cut.notify_one();
+            too_much_waits(peer);
             return false;
         }
         peer.unsent_bytes.fetch_add(bytes, Relaxed);

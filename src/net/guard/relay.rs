@@ -1,4 +1,4 @@
-//! Bytes from a peer to the crate and back, checked and counted on the way.
+//! Bytes from a peer to what is inside and back, checked and counted on the way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const MAX_READ_BYTES: usize = 64 * 1024;
 /// Messages up to this size need no room from the common store: one fits the read buffers anyway.
 const SMALL_MESSAGE_BYTES: u64 = MAX_READ_BYTES as u64;
 /// PONGs that wait for a message's end; further PINGs of an impatient peer need no answer of their own.
-pub(super) const MAX_PONGS: usize = 4;
+pub(in crate::net) const MAX_PONGS: usize = 4;
 /// The unit of room for large messages: a semaphore counts to 2^61, but acquires at most 2^32 at once.
 const ROOM_UNIT_BYTES: usize = 1024;
 
@@ -54,7 +54,7 @@ impl ReadBuffer {
 
 /// Room for large messages that are under way, shared by all peers of a door.
 #[derive(Debug, Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(in crate::net) struct Room(Arc<Semaphore>);
 
 /// What one message holds of it.
 struct Held {
@@ -96,25 +96,47 @@ impl Held {
     }
 }
 
-/// From the peer to the crate.
-pub(super) struct Inward<'a> {
-    pub(super) limits: FrameLimits,
-    pub(super) message_time: Duration,
-    pub(super) room: Room,
-    pub(super) counters: &'a GuardCounters,
-    pub(super) pongs: mpsc::Sender<Vec<u8>>,
-    pub(super) phase: watch::Receiver<Phase>,
+/// Where what a peer sends goes.
+pub(in crate::net) trait Target {
+    /// Takes bytes of messages that may pass: frames' headers are whole, bodies come in parts. While this waits, the
+    /// peer's own TCP stack holds it back.
+    fn pass(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), End>> + Send;
+
+    /// The peer subscribes to a prefix, or does so no more, by a command.
+    fn subscribe(&mut self, prefix: &[u8], wanted: bool) -> Result<(), Refusal>;
+}
+
+/// The crate's ROUTER.
+pub(super) struct Crate<'a, W>(pub(super) &'a mut W);
+
+impl<W: AsyncWrite + Unpin + Send> Target for Crate<'_, W> {
+    async fn pass(&mut self, bytes: &[u8]) -> Result<(), End> {
+        Ok(self.0.write_all(bytes).await?)
+    }
+
+    fn subscribe(&mut self, _: &[u8], _: bool) -> Result<(), Refusal> {
+        Err(Refusal::Command)
+    }
+}
+
+/// From the peer inward.
+pub(in crate::net) struct Inward<'a> {
+    pub(in crate::net) limits: FrameLimits,
+    pub(in crate::net) message_time: Duration,
+    pub(in crate::net) room: Room,
+    pub(in crate::net) counters: &'a GuardCounters,
+    pub(in crate::net) pongs: mpsc::Sender<Vec<u8>>,
+    pub(in crate::net) phase: watch::Receiver<Phase>,
 }
 
 impl Inward<'_> {
-    /// Runs until the peer closes or is refused. While the crate doesn't read, neither does this: the
-    /// peer's own TCP stack holds it back.
-    pub(super) async fn run(
+    /// Runs until the peer closes or is refused.
+    pub(in crate::net) async fn run(
         mut self,
         reader: &mut (impl AsyncRead + Unpin),
-        writer: &mut (impl AsyncWrite + Unpin),
+        target: &mut impl Target,
     ) -> End {
-        match self.relay(reader, writer).await {
+        match self.relay(reader, target).await {
             Ok(()) => End::Closed,
             Err(end) => end,
         }
@@ -123,7 +145,7 @@ impl Inward<'_> {
     async fn relay(
         &mut self,
         reader: &mut (impl AsyncRead + Unpin),
-        writer: &mut (impl AsyncWrite + Unpin),
+        target: &mut impl Target,
     ) -> Result<(), End> {
         let mut scanner = Scanner::new(self.limits);
         let mut buffer = ReadBuffer::new();
@@ -144,33 +166,28 @@ impl Inward<'_> {
             loop {
                 let Scanned { pass, messages, command, .. } = scanner.scan(&buffer.bytes)?;
                 held.grow(scanner.open_bytes()).await?;
-                writer.write_all(&buffer.bytes[..pass]).await?;
+                target.pass(&buffer.bytes[..pass]).await?;
                 buffer.bytes.advance(pass);
                 if messages > 0 {
                     message_due = None;
                 }
                 let Some((header, body)) = command else { break };
-                let command = Command::read(&buffer.bytes[header..header + body])?;
-                if let Some(ttl) = self.answer(&command) {
-                    silent_due = Some(Instant::now() + ttl);
+                match Command::read(&buffer.bytes[header..header + body])? {
+                    Command::Ping { ttl, context } => {
+                        // A full queue means that PONGs are on their way already.
+                        let _ = self.pongs.try_send(pong(context));
+                        let ttl = (ttl > 0).then(|| Duration::from_millis(u64::from(ttl) * 100));
+                        silent_due = ttl.map(|ttl| Instant::now() + ttl).or(silent_due);
+                    }
+                    Command::Pong => {}
+                    Command::Subscribe(prefix) => target.subscribe(prefix, true)?,
+                    Command::Cancel(prefix) => target.subscribe(prefix, false)?,
                 }
                 buffer.bytes.advance(header + body);
             }
             let under_way = !scanner.between_messages() || !buffer.bytes.is_empty();
             message_due = under_way
                 .then(|| message_due.unwrap_or_else(|| Instant::now() + self.message_time));
-        }
-    }
-
-    /// Answers a command; returns how long the peer may be silent from now on.
-    fn answer(&self, command: &Command<'_>) -> Option<Duration> {
-        match command {
-            Command::Ping { ttl, context } => {
-                // A full queue means that PONGs are on their way already.
-                let _ = self.pongs.try_send(pong(context));
-                (*ttl > 0).then(|| Duration::from_millis(u64::from(*ttl) * 100))
-            }
-            Command::Pong => None,
         }
     }
 }
@@ -220,6 +237,7 @@ impl Outward<'_> {
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Result<(), End> {
         // The crate's own frames are bounded by what was handed to it.
+        let stall = Some(self.stall);
         let mut scanner = Scanner::new(FrameLimits { frames: usize::MAX, bytes: u64::MAX });
         let mut buffer = ReadBuffer::new();
         loop {
@@ -227,39 +245,44 @@ impl Outward<'_> {
                 read = buffer.fill(reader) => if read? == 0 { return Ok(()) },
                 // Commands stand between messages only (RFC 37, "traffic").
                 Some(pong) = self.pongs.recv(), if scanner.between_messages() => {
-                    self.write(writer, &pong).await?;
+                    write(writer, &pong, stall, self.counters).await?;
                     continue;
                 }
             }
             let Scanned { pass, messages, boundary, .. } = scanner.scan(&buffer.bytes)?;
             let (before, after) = buffer.bytes[..pass].split_at(boundary);
-            self.write(writer, before).await?;
+            write(writer, before, stall, self.counters).await?;
             if messages > 0
                 && let Ok(pong) = self.pongs.try_recv()
             {
-                self.write(writer, &pong).await?;
+                write(writer, &pong, stall, self.counters).await?;
             }
-            self.write(writer, after).await?;
+            write(writer, after, stall, self.counters).await?;
             self.peers.discharge(self.peer, pass as u64, messages);
             buffer.bytes.advance(pass);
         }
     }
+}
 
-    async fn write(
-        &self,
-        writer: &mut (impl AsyncWrite + Unpin),
-        mut bytes: &[u8],
-    ) -> Result<(), End> {
-        while !bytes.is_empty() {
-            let written = timeout(self.stall, writer.write(bytes))
+/// Writes all of `bytes`; a peer that takes none of them for `stall`, if that is set, is refused.
+pub(in crate::net) async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+    stall: Option<Duration>,
+    counters: &GuardCounters,
+) -> Result<(), End> {
+    while !bytes.is_empty() {
+        let written = match stall {
+            Some(stall) => timeout(stall, writer.write(bytes))
                 .await
-                .map_err(|_| End::Refused(Refusal::Stalled))??;
-            if written == 0 {
-                return Err(End::Closed);
-            }
-            self.counters.sent(written);
-            bytes = &bytes[written..];
+                .map_err(|_| End::Refused(Refusal::Stalled))??,
+            None => writer.write(bytes).await?,
+        };
+        if written == 0 {
+            return Err(End::Closed);
         }
-        Ok(())
+        counters.sent(written);
+        bytes = &bytes[written..];
     }
+    Ok(())
 }
