@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod keys;
 mod redrive;
+mod sagas;
 mod stream;
 mod topics;
 mod transport;

@@ -10,8 +10,9 @@ pub use crate::model::{
     JournalPage, KeyPage, KeyView, MessageId, MessagePage, MessageState, MessageSummary,
     MessageView, MovedTo, Notice, OnError, Overview, PauseRecord, Payload, QueueName,
     QueueSettings, QueueState, QueueView, RedrivePage, Redriven, RepairOutcome, RepairRefusal,
-    Revision, RevisionView, Seq, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp,
-    TopicDetail, TopicName, TopicPage, TopicView, WorkError, WorkerState, WorkerView,
+    Revision, RevisionView, SagaAct, SagaDetail, SagaPage, SagaState, SagaView, Seq, StepState,
+    StepView, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
+    TopicPage, TopicView, WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
@@ -111,6 +112,17 @@ pub struct SubscriptionRequest {
     pub filter: Option<String>,
     /// What if the filter fails.
     pub on_error: OnError,
+}
+
+/// `POST /v1/sagas/{id}/act`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SagaActRequest {
+    /// What to do.
+    pub act: SagaAct,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// `POST /v1/store/backup`

@@ -35,7 +35,9 @@ impl From<OperatorError> for Failure {
         let detail = with_causes(&error);
         match error {
             OperatorError::Refused(refusal) => Self::from(refusal),
-            OperatorError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            OperatorError::NotFound { .. } | OperatorError::NoSuchSaga { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+            }
             OperatorError::NoSuchTopic { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "no_such_topic", detail)
             }

@@ -8,6 +8,7 @@ mod listing;
 mod peer;
 mod request;
 mod routes;
+mod sagas;
 mod server;
 mod socket;
 mod stream;

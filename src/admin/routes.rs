@@ -43,6 +43,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/queues/{queue}/redrive", post(redrive))
         .route("/v1/repairs/{key}", get(repair_outcome))
         .route("/v1/messages/{id}", get(locate))
+        .merge(super::sagas::routes())
         .merge(super::topics::routes())
         .route("/v1/workers", get(workers))
         .route("/v1/doors", get(doors))

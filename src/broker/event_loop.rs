@@ -22,8 +22,8 @@ use crate::engine::{Effects, Engine, EngineOptions, Event};
 use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
-    Actor, EventId, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair, RepairRefusal,
-    Seq, SettingChange, StoreHealth, Subscription, Timestamp, TopicName,
+    Actor, EventId, MessageId, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair,
+    RepairRefusal, SagaAct, Seq, SettingChange, StoreHealth, Subscription, Timestamp, TopicName,
 };
 use crate::net::{Doors, Inbound, Outbound};
 
@@ -52,6 +52,7 @@ pub(super) enum Request {
     Hold { actor: Actor, queue: QueueName, seq: Seq, for_ms: u64 },
     Subscribe { actor: Actor, topic: TopicName, subscription: Subscription },
     Unsubscribe { actor: Actor, topic: TopicName, queue: QueueName },
+    SagaAct { actor: Actor, id: MessageId, act: SagaAct, reason: String },
 }
 
 /// Tells who asked.
@@ -342,6 +343,9 @@ impl EventLoop {
             }
             Request::Unsubscribe { actor, topic, queue } => {
                 Event::Unsubscribe { origin, actor, topic, queue }
+            }
+            Request::SagaAct { actor, id, act, reason } => {
+                Event::SagaAct { origin, actor, id, act, reason }
             }
             Request::Repair(repair) => Event::Repair { origin, repair },
             Request::Hold { actor, queue, seq, for_ms } => {

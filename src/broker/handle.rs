@@ -12,8 +12,8 @@ use super::watch::Watch;
 use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
-    Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, Overview, QueueId, QueueName,
-    QueueSettings, QueueView, Repair, RepairOutcome, RepairRefusal, Seq, SettingChange,
+    Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, MessageId, Overview, QueueId,
+    QueueName, QueueSettings, QueueView, Repair, RepairOutcome, RepairRefusal, Seq, SettingChange,
     StoreHealth, Timestamp, TopicName, WorkerView, limits,
 };
 use crate::net::Doors;
@@ -80,6 +80,12 @@ pub enum OperatorError {
     NoSuchTopic {
         /// The name asked for.
         topic: TopicName,
+    },
+    /// No saga has this id, or it has ended long ago.
+    #[error("there is no saga {id}; it has ended long ago, or never began")]
+    NoSuchSaga {
+        /// The id asked for.
+        id: MessageId,
     },
     /// The store could not be read.
     #[error("the store can't be read")]

@@ -69,6 +69,11 @@ impl EventLoop {
                     self.feed(Event::Publish { origin, topic, content, mandatory });
                 }
             }
+            ClientRequest::Start { saga, input } => {
+                if let Some(origin) = self.origin(peer, form, Verb::Start, Some(input.id())) {
+                    self.feed(Event::Start { origin, saga, input });
+                }
+            }
             ClientRequest::Subscribe { topic, subscription } => {
                 if let Some(origin) = self.origin(peer, form, Verb::Subscribe, None) {
                     let actor = client();

@@ -20,6 +20,7 @@ mod peers;
 mod pipeline;
 mod pushed;
 mod redrive;
+mod sagas;
 mod start;
 mod store;
 #[cfg(test)]

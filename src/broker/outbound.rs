@@ -28,6 +28,9 @@ impl EventLoop {
                 self.client(origin, ClientReply::Published(published));
             }
             Effect::Live { topic, content } => self.doors.publish(&topic, &content),
+            Effect::Started { origin, started } => {
+                self.client(origin, ClientReply::Started(started));
+            }
             Effect::Subscribed { origin, change } => self.subscribed(origin, change),
             Effect::Rejected { origin, rejection } => self.reject(origin, rejection),
             Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(reply)),
@@ -88,6 +91,7 @@ impl EventLoop {
             Verb::Send
             | Verb::Call
             | Verb::Publish
+            | Verb::Start
             | Verb::Subscribe
             | Verb::Unsubscribe
             | Verb::Status
@@ -183,6 +187,17 @@ fn log(notice: &Notice) {
             %topic, %id, failed, %queue, error, on_error = on_error.as_str(),
             "filters of subscriptions fail on an event; this is the first of them"
         ),
+        Notice::SagaStarted { id, saga } => tracing::debug!(%saga, %id, "a saga has begun"),
+        Notice::SagaCompensating { id, saga, error } => {
+            tracing::warn!(%saga, %id, code = error.code, error = error.message, "a saga compensates");
+        }
+        Notice::SagaParked { id, saga, step, error } => tracing::error!(
+            %saga, %id, step, code = error.code, error = error.message,
+            "a saga is parked: a compensation has failed"
+        ),
+        Notice::SagaEnded { id, saga, state } => {
+            tracing::debug!(%saga, %id, state = state.as_str(), "a saga has ended");
+        }
         Notice::Stale { name } => tracing::debug!(worker = name, "a late answer"),
         Notice::Refused { door, queue, id, code, reason, to, count } => tracing::warn!(
             door, queue = queue.as_ref().map(|queue| queue.as_str()), %id, ?code, reason,

@@ -46,6 +46,7 @@ pub(super) enum Verb {
     SendMany,
     Call,
     Publish,
+    Start,
     Subscribe,
     Unsubscribe,
     Status,

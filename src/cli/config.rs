@@ -40,6 +40,14 @@ pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
                 for topic in &config.topics {
                     println!("topic {}: {} subscriptions", topic.name, topic.subscriptions.len());
                 }
+                for saga in &config.sagas {
+                    println!(
+                        "saga {} version {}: {} steps",
+                        saga.name,
+                        saga.version,
+                        saga.steps.len()
+                    );
+                }
                 Exit::Done
             }
             Err(error) => complain(&error, Exit::Config),

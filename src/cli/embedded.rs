@@ -138,6 +138,7 @@ fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
             configured: config.queues.clone(),
             topics: config.topics.clone(),
             live: config.doors.live.is_some(),
+            sagas: config.sagas.clone(),
             redis: !config.redis.url.is_empty(),
             seed: fastrand::u64(..),
             ..EngineOptions::default()

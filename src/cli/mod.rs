@@ -18,8 +18,10 @@ mod message;
 mod output;
 mod publish;
 mod queue;
+mod saga;
 mod send;
 mod serve;
+mod start;
 mod store;
 mod target;
 mod topic;
@@ -64,8 +66,10 @@ pub enum Command {
     Send(send::SendArgs),
     Call(call::CallArgs),
     Publish(publish::PublishArgs),
+    Start(start::StartArgs),
     Queue(queue::QueueArgs),
     Topic(topic::TopicArgs),
+    Saga(saga::SagaArgs),
     Message(message::MessageArgs),
     Worker(worker::WorkerArgs),
     Doors(doors::DoorsArgs),
@@ -87,8 +91,10 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Send(args) => asked(send::run(args)),
             Command::Call(args) => asked(call::run(args)),
             Command::Publish(args) => asked(publish::run(args)),
+            Command::Start(args) => asked(start::run(args)),
             Command::Queue(args) => asked(queue::run(args)),
             Command::Topic(args) => asked(topic::run(args)),
+            Command::Saga(args) => asked(saga::run(args)),
             Command::Message(args) => asked(message::run(args)),
             Command::Worker(args) => asked(worker::run(args)),
             Command::Doors(args) => asked(doors::run(args)),

@@ -21,6 +21,7 @@ mod connection;
 mod error;
 mod message;
 mod pending;
+mod sagas;
 mod topics;
 
 use std::sync::Arc;

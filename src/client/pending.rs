@@ -28,6 +28,7 @@ enum Key {
     SendMany(MessageId),
     Call(MessageId),
     Publish(MessageId),
+    Start(MessageId),
     Subscribe(TopicName, QueueName),
     Unsubscribe(TopicName, QueueName),
     Status(MessageId),
@@ -42,6 +43,7 @@ impl Key {
             | Self::SendMany(_)
             | Self::Call(_)
             | Self::Publish(_)
+            | Self::Start(_)
             | Self::Status(_) => true,
             Self::Hello | Self::Subscribe(..) | Self::Unsubscribe(..) | Self::Ping => false,
         }
@@ -75,6 +77,7 @@ impl Pending {
             }
             ClientRequest::Call { send, .. } => Key::Call(send.content.id().clone()),
             ClientRequest::Publish { content, .. } => Key::Publish(content.id().clone()),
+            ClientRequest::Start { input, .. } => Key::Start(input.id().clone()),
             ClientRequest::Subscribe { topic, subscription } => {
                 Key::Subscribe(topic.clone(), subscription.queue.clone())
             }
@@ -101,6 +104,7 @@ impl Pending {
                 self.pop(&Key::SendMany(first))
             }
             ClientReply::Published(published) => self.pop(&Key::Publish(published.id.clone())),
+            ClientReply::Started(started) => self.pop(&Key::Start(started.id.clone())),
             ClientReply::Subscribed(change) => {
                 self.pop(&Key::Subscribe(change.topic.clone(), change.queue.clone()))
             }
@@ -129,7 +133,7 @@ impl Pending {
 
     /// A refusal names a message, not a kind of request.
     fn rejected(&mut self, id: &MessageId) -> Option<Waiter> {
-        let kinds = [Key::Send, Key::Call, Key::Publish, Key::SendMany, Key::Status];
+        let kinds = [Key::Send, Key::Call, Key::Publish, Key::Start, Key::SendMany, Key::Status];
         if let Some(waiter) = kinds.into_iter().find_map(|kind| self.pop(&kind(id.clone()))) {
             return Some(waiter);
         }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{doors, redis, store, topics};
+use super::{doors, redis, sagas, store, topics};
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -24,6 +24,8 @@ pub(super) struct File {
     pub(super) redis: redis::Table,
     #[serde(default)]
     pub(super) topics: topics::Tables,
+    #[serde(default)]
+    pub(super) sagas: sagas::Tables,
     pub(super) queues: Option<BTreeMap<toml::Spanned<String>, toml::Spanned<QueueSettings>>>,
 }
 
@@ -46,7 +48,7 @@ struct Keys {
 }
 
 const ROOT: Keys = Keys {
-    known: &["data_dir", "listen", "store", "redis", "queues", "topics"],
+    known: &["data_dir", "listen", "store", "redis", "queues", "topics", "sagas"],
     later: &["auth", "workers", "alerts", "proxy"],
 };
 const LISTEN: Keys =
@@ -76,6 +78,8 @@ const QUEUE: Keys = Keys {
 };
 const TOPIC: Keys = Keys { known: topics::KEYS, later: &[] };
 const SUBSCRIPTION: Keys = Keys { known: topics::SUBSCRIPTION_KEYS, later: &[] };
+const SAGA: Keys = Keys { known: sagas::KEYS, later: &[] };
+const STEP: Keys = Keys { known: sagas::STEP_KEYS, later: &[] };
 const RETRY: Keys =
     Keys { known: &["attempts", "backoff", "initial_ms", "max_ms", "jitter"], later: &[] };
 const RESEND: Keys = Keys { known: &["keep_ms"], later: &[] };
@@ -140,18 +144,26 @@ impl Source<'_> {
             }
             self.check_values(queue, &path)?;
         }
-        self.check_topics(root)
+        self.check_lists(root, "topics", &TOPIC, ("subscriptions", &SUBSCRIPTION))?;
+        self.check_lists(root, "sagas", &SAGA, ("steps", &STEP))
     }
 
-    fn check_topics(&self, root: &DeTable<'_>) -> Result<(), ConfigError> {
-        for (name, topic) in table(root, "topics").into_iter().flatten() {
-            let Some(topic) = topic.get_ref().as_table() else { continue };
-            let path = format!("topics.{:?}.", name.get_ref());
-            self.check_keys(topic, &path, &TOPIC)?;
-            let rows = topic.get("subscriptions").and_then(|rows| rows.get_ref().as_array());
+    /// Tables by name, each with a list of tables.
+    fn check_lists(
+        &self,
+        root: &DeTable<'_>,
+        of: &str,
+        keys: &Keys,
+        (list, row_keys): (&str, &Keys),
+    ) -> Result<(), ConfigError> {
+        for (name, named) in table(root, of).into_iter().flatten() {
+            let Some(named) = named.get_ref().as_table() else { continue };
+            let path = format!("{of}.{:?}.", name.get_ref());
+            self.check_keys(named, &path, keys)?;
+            let rows = named.get(list).and_then(|rows| rows.get_ref().as_array());
             for row in rows.into_iter().flat_map(|rows| rows.iter()) {
                 if let Some(row) = row.get_ref().as_table() {
-                    self.check_keys(row, &format!("{path}subscriptions."), &SUBSCRIPTION)?;
+                    self.check_keys(row, &format!("{path}{list}."), row_keys)?;
                 }
             }
         }

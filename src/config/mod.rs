@@ -5,6 +5,7 @@ mod doors;
 mod error;
 mod file;
 mod redis;
+mod sagas;
 mod store;
 mod topics;
 
@@ -21,7 +22,9 @@ use file::{File, Source};
 pub use redis::Redis;
 pub use store::Store;
 
-use crate::model::{ConfiguredTopic, MailboxKind, QueueName, QueueSettings, QueueTemplate};
+use crate::model::{
+    ConfiguredTopic, MailboxKind, QueueName, QueueSettings, QueueTemplate, SagaDefinition,
+};
 
 /// The file that shows every key with its default, and what the program starts from without one.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -56,6 +59,8 @@ pub struct Config {
     pub templates: Vec<QueueTemplate>,
     /// Topics with their subscriptions.
     pub topics: Vec<ConfiguredTopic>,
+    /// Sagas that may begin.
+    pub sagas: Vec<SagaDefinition>,
 }
 
 /// Where settings come from, the last one first.
@@ -135,8 +140,10 @@ impl Config {
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
         let store = std::mem::take(&mut file.store).check(&source)?;
         let topics = std::mem::take(&mut file.topics);
+        let sagas = std::mem::take(&mut file.sagas);
         let queues = queues(&source, file, !redis.url.is_empty())?;
         let topics = topics::check(topics, &source, &queues)?;
+        let sagas = sagas::check(sagas, &source, &queues)?;
         let (queues, templates) = queues;
         Ok(Self {
             clients: checked_bind(&clients, CLIENTS)?,
@@ -149,6 +156,7 @@ impl Config {
             queues,
             templates,
             topics,
+            sagas,
         })
     }
 
@@ -245,6 +253,17 @@ fn admin_socket((text, place): &Setting, data_dir: &Path) -> Result<PathBuf, Con
 }
 
 type Queues = (Vec<(QueueName, QueueSettings)>, Vec<QueueTemplate>);
+
+/// A queue that is there, or that a template makes.
+fn known_queue((queues, templates): &Queues, text: &str) -> Result<QueueName, String> {
+    let name = QueueName::new(text).map_err(|error| error.to_string())?;
+    let is_known = queues.iter().any(|(known, _)| *known == name)
+        || templates.iter().any(|template| name.as_str().starts_with(&template.prefix));
+    if is_known {
+        return Ok(name);
+    }
+    Err(format!("there is no queue {name}; write [queues.\"{name}\"], or a template that makes it"))
+}
 
 /// A file without any queue gets the example's.
 fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, ConfigError> {

@@ -115,6 +115,24 @@ fn ten_thousand_subscriptions_are_taken_and_more_are_refused_with_the_place() {
     );
 }
 
+#[test]
+fn sagas_have_steps_with_defaults() {
+    let config = load(
+        "[queues.'trip.*']\n[sagas.trip]\nversion = 2\nsteps = [\n\
+         { name = 'flight', queue = 'trip.flight', compensate = 'trip.undo', attempts = 3 },\n\
+         { name = 'car', queue = 'trip.car', timeout_ms = 5, retry_ms = 0 }]",
+    );
+    let [trip] = &config.unwrap().sagas[..] else { panic!("one saga") };
+    assert_eq!((trip.name.as_str(), trip.version, trip.steps.len()), ("trip", 2, 2));
+    let [flight, car] = &trip.steps[..] else { panic!("two steps") };
+    assert_eq!(flight.compensate.as_ref().unwrap().as_str(), "trip.undo");
+    assert_eq!((flight.attempts, flight.timeout_ms, flight.retry_ms), (3, 60_000, 1_000));
+    assert_eq!(
+        (car.compensate.as_ref(), car.attempts, car.timeout_ms, car.retry_ms),
+        (None, 1, 5, 0)
+    );
+}
+
 /// Each line: what is wrong in the file, and what its user reads.
 #[test]
 fn errors_say_where_and_what_to_do() {
@@ -126,6 +144,29 @@ fn errors_say_where_and_what_to_do() {
             "mubroker.toml:2:3: unknown key `listen.client`; did you mean `listen.clients`?",
         ),
         ("zzz = 1", "mubroker.toml:1:1: unknown key `zzz`"),
+        (
+            "[sagas.trip]\nversion = 2",
+            "mubroker.toml:1:8: sagas.\"trip\": steps: there are 0; from 1 to 100 are needed",
+        ),
+        (
+            "[queues.a]\n[sagas.trip]\nsteps = [{ name = 'x', queue = 'b' }]",
+            "mubroker.toml:3:32: sagas.\"trip\": steps.queue: there is no queue b; write \
+             [queues.\"b\"], or a template that makes it",
+        ),
+        (
+            "[sagas.trip]\nsteps = [{ name = 'x', queue = 'a' }, { name = 'x', queue = 'b' }]",
+            "mubroker.toml:2:48: sagas.\"trip\": two steps are called x; results go by name",
+        ),
+        (
+            "[sagas.trip]\nsteps = [{ name = 'x', queue = 'a', timeout = 1 }]",
+            "mubroker.toml:2:37: unknown key `sagas.\"trip\".steps.timeout`; did you mean \
+             `sagas.\"trip\".steps.timeout_ms`?",
+        ),
+        (
+            "[sagas.trip]\nsteps = [{ name = 'x', queue = 'a', attempts = 0 }]",
+            "mubroker.toml:2:48: sagas.\"trip\": steps.attempts: it must be at least 1",
+        ),
+        ("[sagas.trip]\nsteps = [{ queue = 'a' }]", "mubroker.toml:2:10: missing field `name`"),
         (
             "[store]\njournal_entry = 1",
             "mubroker.toml:2:1: unknown key `store.journal_entry`; did you mean \

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::error::{ConfigError, Place};
 use super::file::Source;
-use super::{Queues, bad};
+use super::{Queues, bad, known_queue};
 use crate::model::limits::MAX_TOPIC_SUBSCRIPTIONS;
 use crate::model::{
     ConfiguredTopic, Filter, Match, OnError, QueueName, Subscription, TopicName, TopicSettings,
@@ -101,21 +101,10 @@ impl Checker<'_> {
         Ok(Subscription { queue, filter, on_error: row.on_error })
     }
 
-    /// A queue that is there, or that a template makes.
     fn queue(&self, key: &str, text: &toml::Spanned<String>) -> Result<QueueName, ConfigError> {
         let place = self.source.place(text.span());
-        let name = QueueName::new(text.get_ref())
-            .map_err(|error| self.wrong(&place, &format!("{key}: {error}")))?;
-        let (queues, templates) = self.queues;
-        let is_known = queues.iter().any(|(known, _)| *known == name)
-            || templates.iter().any(|template| name.as_str().starts_with(&template.prefix));
-        if is_known {
-            return Ok(name);
-        }
-        let reason = format!(
-            "{key}: there is no queue {name}; write [queues.\"{name}\"], or a template that makes it"
-        );
-        Err(self.wrong(&place, &reason))
+        known_queue(self.queues, text.get_ref())
+            .map_err(|reason| self.wrong(&place, &format!("{key}: {reason}")))
     }
 
     fn wrong(&self, place: &Place, reason: &str) -> ConfigError {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::model::{
     Accepted, CallPart, CallReply, Content, DeliveryId, HoldView, MessageId, Notice, Op, Origin,
-    Published, QueueId, QueueName, Rejection, RepairOutcome, RepairRefusal, Seq, StatusReport,
-    SubscriptionChange, Timestamp, TopicName, WorkerId,
+    Published, QueueId, QueueName, Rejection, RepairOutcome, RepairRefusal, SagaStarted, Seq,
+    StatusReport, SubscriptionChange, Timestamp, TopicName, WorkerId,
 };
 
 /// What one `Engine::handle` decided. The caller makes `ops` durable in order, in one atomic commit or as
@@ -42,6 +42,13 @@ pub enum Effect {
         topic: TopicName,
         /// The event.
         content: Content,
+    },
+    /// A saga has begun, or had begun before.
+    Started {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        started: SagaStarted,
     },
     /// A subscription was made, replaced or taken back, or was so already.
     Subscribed {

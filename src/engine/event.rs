@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::model::Content;
 use crate::model::{
     Actor, Arrival, DeliveryId, MessageId, NackAction, Origin, QueueId, QueueName, QueueSettings,
-    Rejection, Repair, Seq, SettingChange, StoredMessage, StreamId, Subscription, TopicName,
-    WorkError, WorkerId, WorkerInfo,
+    Rejection, Repair, SagaAct, SagaName, Seq, SettingChange, StoredMessage, StreamId,
+    Subscription, TopicName, WorkError, WorkerId, WorkerInfo,
 };
 
 /// What may happen to the engine. Adding a variant breaks every match until it is handled.
@@ -47,6 +47,28 @@ pub enum Event {
         queue: Option<QueueName>,
         /// Why it was refused.
         rejection: Rejection,
+    },
+    /// START: a saga begins. Answered by [`super::Effect::Started`] or `Rejected`.
+    Start {
+        /// Who waits.
+        origin: Origin,
+        /// Which one.
+        saga: SagaName,
+        /// Its input; its id is the saga's.
+        input: Content,
+    },
+    /// An operator does something to a saga. Answered by [`super::Effect::Done`] or `Refused`.
+    SagaAct {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// Which one.
+        id: MessageId,
+        /// What to do.
+        act: SagaAct,
+        /// Why.
+        reason: String,
     },
     /// A queue is to get a topic's events from now on; one subscription of the same topic and queue that was
     /// made at run time is replaced. Answered by [`super::Effect::Subscribed`] or `Rejected`.

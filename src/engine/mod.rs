@@ -45,6 +45,7 @@ mod reply;
 mod request;
 mod resend;
 mod retry;
+mod saga;
 mod send;
 mod status;
 #[cfg(test)]
@@ -77,6 +78,7 @@ use repair::Repairs;
 use reply::KeptReplies;
 use request::Calls;
 use resend::Copies;
+use saga::Sagas;
 use timer::{Timer, Timers, shifted_back};
 use topic::Topics;
 use window::{Bounds, Budget};
@@ -156,6 +158,7 @@ pub struct Engine {
     /// What the configuration says of queues that it names.
     configured: HashMap<QueueName, QueueSettings>,
     topics: Topics,
+    sagas: Sagas,
     repairs: Repairs,
     timers: Timers,
     last_journal: u64,
@@ -204,6 +207,7 @@ impl Engine {
             redis_down: None,
             redis: options.redis,
             configured: options.configured.into_iter().collect(),
+            sagas: Sagas::new(options.sagas),
             topics: Topics::new(options.topics, recovered.subscriptions),
             repairs: Repairs::default(),
             timers: Timers::default(),
@@ -246,6 +250,10 @@ impl Engine {
             }
             Event::Bury { origin, to, content, queue, rejection } => {
                 self.handle_bury(origin, to, &content, queue.as_ref(), &rejection, out);
+            }
+            Event::Start { origin, saga, input } => self.handle_start(origin, saga, input, out),
+            Event::SagaAct { origin, actor, id, act, reason } => {
+                self.handle_saga_act(origin, actor, id, act, reason, out);
             }
             Event::Subscribe { origin, actor, topic, subscription } => {
                 self.handle_subscribe(origin, actor, topic, subscription, out);
@@ -357,6 +365,7 @@ impl Engine {
         self.processes.shift_back(ms);
         self.replies.shift_back(ms);
         self.made_at = shifted_back(self.made_at, ms);
+        self.sagas.shift_back(ms);
         for lease in self.leases.values_mut() {
             lease.deadline = shifted_back(lease.deadline, ms);
             lease.latest = lease.latest.map(|at| shifted_back(at, ms));

@@ -1,6 +1,8 @@
 //! What the engine is told when it is made.
 
-use crate::model::{ConfiguredTopic, QueueName, QueueSettings, QueueTemplate, limits};
+use crate::model::{
+    ConfiguredTopic, QueueName, QueueSettings, QueueTemplate, SagaDefinition, limits,
+};
 
 /// The engine's options. Queues with settings of their own come by [`super::Event::PutQueue`].
 #[derive(Debug, Clone)]
@@ -13,6 +15,8 @@ pub struct EngineOptions {
     pub topics: Vec<ConfiguredTopic>,
     /// Somebody may listen to what is published: [`super::Effect::Live`] tells it.
     pub live: bool,
+    /// The sagas that may begin.
+    pub sagas: Vec<SagaDefinition>,
     /// A Redis is configured: queues may keep payloads there.
     pub redis: bool,
     /// Queues in all; beyond, making one is refused as `full`.
@@ -37,6 +41,7 @@ impl Default for EngineOptions {
             configured: Vec::new(),
             topics: Vec::new(),
             live: false,
+            sagas: Vec::new(),
             redis: false,
             max_queues: limits::MAX_QUEUES,
             window_messages: 1024,

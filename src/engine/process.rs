@@ -14,8 +14,6 @@
 //! What a process hears it hears in the same `handle` as the event that made it so, after that event is through: so
 //! the message's end and what the process does then are one commit, and no queue is between two states.
 
-#![expect(dead_code, reason = "gathers and sagas begin with it")]
-
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
@@ -35,7 +33,7 @@ use super::{Effects, Engine};
 
 /// A process' number in this run: in the order in which they were recovered, then started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ProcessNumber(u64);
+pub(super) struct ProcessNumber(pub(super) u64);
 
 #[derive(Debug)]
 struct Process {
@@ -275,9 +273,13 @@ impl Engine {
                 // A kept reply waits for nothing.
                 ProcessKind::Reply => {}
                 // Nothing starts these yet.
-                ProcessKind::Gather | ProcessKind::Saga => {
+                ProcessKind::Gather => {
                     drop((news, &mut *out));
                 }
+                ProcessKind::Saga => match news {
+                    News::End(place, end) => self.saga_hears(number, place, end, out),
+                    News::Due => self.saga_due(number, out),
+                },
             }
         }
     }
@@ -296,7 +298,8 @@ impl Engine {
             }
             let is_read = match kind {
                 ProcessKind::Reply => self.recover_reply(number, &parts),
-                ProcessKind::Gather | ProcessKind::Saga => false,
+                ProcessKind::Saga => self.recover_saga(number, &parts),
+                ProcessKind::Gather => false,
             };
             if !is_read {
                 self.processes.unreadable = self.processes.unreadable.saturating_add(1);

@@ -73,7 +73,7 @@ impl Engine {
         }
     }
 
-    fn repair(
+    pub(super) fn repair(
         &mut self,
         repair: Repair,
         out: &mut Effects,

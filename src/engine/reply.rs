@@ -283,7 +283,7 @@ fn key_of(queue: QueueId, seq: Seq) -> ProcessKey {
 }
 
 /// The queue that a request wants its reply in.
-fn reply_to(request: &Map<String, Value>) -> Result<QueueName, String> {
+pub(super) fn reply_to(request: &Map<String, Value>) -> Result<QueueName, String> {
     let name = request.get("reply_to").and_then(Value::as_str).unwrap_or_default();
     QueueName::new(name).map_err(|error| error.to_string())
 }

@@ -106,6 +106,13 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("unsubscribed", "and does so no more; `actor`, `reason`"),
     ("filter-failed", "filters can't decide; `topic`, `failed` (how many), `error`, `on_error`"),
     ("refused", "a door without answers refused; `door`, `code`, `reason`, `to`, `count`"),
+    ("saga-started", "a saga has begun; `saga`"),
+    ("saga-compensating", "a step has failed, what was done is taken back; `saga`, `error`"),
+    ("saga-parked", "a compensation has failed, an operator is needed; `saga`, `step`, `error`"),
+    ("saga-ended", "a saga is at its end; `saga`, `state`"),
+    ("saga-retried", "an operator let a parked saga try again; `actor`, `reason`"),
+    ("saga-skipped", "an operator said that a step needs no compensation; `actor`, `reason`"),
+    ("saga-aborted", "an operator aborted a saga; `actor`, `reason`"),
     ("worker-ready", "a worker is there; `worker`, `queues`"),
     ("worker-gone", "a worker went away; `worker`, `reason`, `lost` (leases)"),
     ("worker-alert", "a worker raised an alert; `worker`, `alert`, `message`"),
@@ -204,7 +211,7 @@ mod tests {
     use super::*;
     use crate::model::{
         Actor, IdempotencyKey, JournalEntry, MessageId, OnError, QueueName, RejectCode, Revision,
-        Seq, TopicName, WorkError,
+        SagaName, SagaState, Seq, TopicName, WorkError,
     };
 
     fn queue() -> QueueName {
@@ -257,12 +264,16 @@ mod tests {
             SentToDeadLetters,
             Moved,
             Restored,
+            SagaRetried,
+            SagaSkipped,
+            SagaAborted,
             RevisionUndone,
             Subscribed,
             Unsubscribed,
         ];
         let mut all: Vec<Notice> = journal.map(entry).into();
         let (queue, seq, id) = (queue(), Seq(4), id());
+        let saga = SagaName::new("trip").unwrap();
         let error = WorkError { code: "c".to_owned(), ..WorkError::default() };
         all.extend([
             Notice::AttemptFailed {
@@ -270,7 +281,7 @@ mod tests {
                 seq,
                 id: id.clone(),
                 attempt: 2,
-                error,
+                error: error.clone(),
                 retry_in_ms: 1_000,
             },
             Notice::Recovered { queue: queue.clone(), seq, id: id.clone() },
@@ -287,6 +298,15 @@ mod tests {
             Notice::WorkerGone { name: name(), reason: "bye".to_owned(), lost: 3 },
             Notice::WorkerAlert { name: name(), alert: text(), message: text() },
             Notice::Stale { name: name() },
+            Notice::SagaStarted { id: id.clone(), saga: saga.clone() },
+            Notice::SagaCompensating { id: id.clone(), saga: saga.clone(), error: error.clone() },
+            Notice::SagaParked {
+                id: id.clone(),
+                saga: saga.clone(),
+                step: text(),
+                error: error.clone(),
+            },
+            Notice::SagaEnded { id: id.clone(), saga, state: SagaState::Compensated },
             Notice::FilterFailed {
                 topic: TopicName::new("t").unwrap(),
                 id,

@@ -79,6 +79,12 @@ pub enum JournalKind {
     Restored,
     /// The last saved revision was taken back.
     RevisionUndone,
+    /// An operator let a parked saga try its compensation again.
+    SagaRetried,
+    /// An operator said that a saga's step needs no compensation.
+    SagaSkipped,
+    /// An operator aborted a saga.
+    SagaAborted,
     /// The queue gets events of a topic from now on, or others.
     Subscribed,
     /// The queue doesn't get a topic's events any more.
@@ -103,6 +109,9 @@ impl JournalKind {
             Self::Moved => "moved",
             Self::Restored => "restored",
             Self::RevisionUndone => "revision-undone",
+            Self::SagaRetried => "saga-retried",
+            Self::SagaSkipped => "saga-skipped",
+            Self::SagaAborted => "saga-aborted",
             Self::Subscribed => "subscribed",
             Self::Unsubscribed => "unsubscribed",
         }

@@ -13,6 +13,18 @@ pub const MAX_PROCESS_PART_BYTES: usize = MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES;
 /// Processes (gathers, sagas, kept replies) at once: each has its records in RAM, and is copied when the store begins a
 /// new generation.
 pub const MAX_PROCESSES: usize = 50_000;
+/// The id of a saga in bytes: with a step's name it is that step's message's.
+pub const MAX_SAGA_ID_BYTES: usize = 160;
+/// The name of a saga's step in bytes.
+pub const MAX_STEP_NAME_BYTES: usize = 64;
+/// Steps of a saga: each has a record, and a part of the context.
+pub const MAX_SAGA_STEPS: usize = 100;
+/// A saga's input and results in bytes: each step's message holds them.
+pub const MAX_SAGA_CONTEXT_BYTES: usize = 1024 * 1024;
+/// Sagas that have ended and can still be seen.
+pub const MAX_ENDED_SAGAS: usize = 1_000;
+/// Their inputs and results in bytes: an eighth of what all processes may keep.
+pub const MAX_ENDED_SAGAS_BYTES: u64 = MAX_PROCESSES_BYTES / 8;
 /// What is kept of all processes, in bytes: it is in RAM, and copied with each new generation of the store.
 pub const MAX_PROCESSES_BYTES: u64 = 64 * 1024 * 1024;
 /// Beyond this none is started, in bytes: those that run need the rest to come to their ends.

@@ -14,6 +14,7 @@ mod notice;
 mod process;
 mod record;
 mod repair;
+mod saga;
 mod setting_change;
 mod settings;
 mod state;
@@ -31,7 +32,7 @@ pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};
 pub use ids::{
     DeliveryId, Generation, IdError, IdempotencyKey, MessageId, Origin, ProcessId, QueueId,
-    QueueName, Revision, Seq, TopicName, WorkerId,
+    QueueName, Revision, SagaName, Seq, TopicName, WorkerId,
 };
 pub use journal::{Actor, JournalEntry, JournalKind};
 pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
@@ -44,6 +45,10 @@ pub use record::{
 };
 pub use repair::{
     Edit, MovedTo, RedrivePage, Redriven, Repair, RepairAction, RepairOutcome, RepairRefusal,
+};
+pub use saga::{
+    SagaAct, SagaDefinition, SagaDetail, SagaPage, SagaStarted, SagaState, SagaStep, SagaView,
+    StepState, StepView,
 };
 pub use setting_change::SettingChange;
 pub use settings::{

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::answer::RejectCode;
-use super::ids::{MessageId, QueueName, Seq, TopicName};
+use super::ids::{MessageId, QueueName, SagaName, Seq, TopicName};
 use super::journal::JournalEntry;
 use super::message::WorkError;
+use super::saga::SagaState;
 use super::topic::OnError;
 
 /// What happened. Told after the commit that made it true, as a [`super::BrokerEvent`], which says how it looks in JSON.
@@ -128,6 +129,42 @@ pub enum Notice {
         /// How many were refused since the last such event, this one included.
         count: u64,
     },
+    /// A saga has begun.
+    SagaStarted {
+        /// Its id.
+        id: MessageId,
+        /// Which one.
+        saga: SagaName,
+    },
+    /// A step has failed, or an operator has aborted it: what was done is taken back.
+    SagaCompensating {
+        /// Its id.
+        id: MessageId,
+        /// Which one.
+        saga: SagaName,
+        /// Why.
+        error: WorkError,
+    },
+    /// A compensation has failed: the saga waits for an operator.
+    SagaParked {
+        /// Its id.
+        id: MessageId,
+        /// Which one.
+        saga: SagaName,
+        /// The step that can't be taken back.
+        step: String,
+        /// Why.
+        error: WorkError,
+    },
+    /// A saga is at its end.
+    SagaEnded {
+        /// Its id.
+        id: MessageId,
+        /// Which one.
+        saga: SagaName,
+        /// How.
+        state: SagaState,
+    },
     /// The store can't be written; publishing is refused.
     StoreDown {
         /// Why.
@@ -165,6 +202,10 @@ impl Notice {
             Self::Stale { .. } => "stale",
             Self::FilterFailed { .. } => "filter-failed",
             Self::Refused { .. } => "refused",
+            Self::SagaStarted { .. } => "saga-started",
+            Self::SagaCompensating { .. } => "saga-compensating",
+            Self::SagaParked { .. } => "saga-parked",
+            Self::SagaEnded { .. } => "saga-ended",
             Self::StoreDown { .. } => "store-down",
             Self::StoreUp => "store-up",
             Self::StoreFull { .. } => "store-full",
@@ -187,6 +228,10 @@ impl Notice {
             | Self::WorkerGone { .. }
             | Self::WorkerAlert { .. }
             | Self::Stale { .. }
+            | Self::SagaStarted { .. }
+            | Self::SagaCompensating { .. }
+            | Self::SagaParked { .. }
+            | Self::SagaEnded { .. }
             | Self::StoreDown { .. }
             | Self::StoreUp
             | Self::StoreFull { .. }

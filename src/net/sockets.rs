@@ -353,6 +353,10 @@ fn detach(request: ClientRequest) -> ClientRequest {
             content.payload = own(content.payload);
             ClientRequest::Publish { topic, content, mandatory }
         }
+        ClientRequest::Start { saga, mut input } => {
+            input.payload = own(input.payload);
+            ClientRequest::Start { saga, input }
+        }
         other @ (ClientRequest::Hello { .. }
         | ClientRequest::Subscribe { .. }
         | ClientRequest::Unsubscribe { .. }

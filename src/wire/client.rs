@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Accepted, CallPart, CallReply, Content, MessageId, Published, QueueName, Rejection,
-    StatusReport, Subscription, SubscriptionChange, TopicName,
+    Accepted, CallPart, CallReply, Content, MessageId, Published, QueueName, Rejection, SagaName,
+    SagaStarted, StatusReport, Subscription, SubscriptionChange, TopicName,
 };
 
 /// A client's request.
@@ -40,6 +40,13 @@ pub enum ClientRequest {
         content: Content,
         /// Refuse it if no subscription takes it.
         mandatory: bool,
+    },
+    /// `START`
+    Start {
+        /// Which saga.
+        saga: SagaName,
+        /// Its input; its id is the saga's.
+        input: Content,
     },
     /// `SUBSCRIBE`
     Subscribe {
@@ -88,6 +95,8 @@ pub enum ClientReply {
     AcceptedMany(Vec<Accepted>),
     /// `ACCEPTED` to PUBLISH.
     Published(Published),
+    /// `ACCEPTED` to START.
+    Started(SagaStarted),
     /// `SUBSCRIBED`
     Subscribed(SubscriptionChange),
     /// `UNSUBSCRIBED`

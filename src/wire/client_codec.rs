@@ -10,7 +10,7 @@ use super::frames::{
     Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly, flag,
     header_or_none, join, json, later_verb, magic, malformed, open, typed, unknown_verb,
 };
-use super::{reply_codec, topic_codec};
+use super::{reply_codec, saga_codec, topic_codec};
 use crate::model::limits::{
     DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS, MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES,
 };
@@ -18,7 +18,8 @@ use crate::model::{
     Accepted, Content, Header, MessageId, QueueName, RejectCode, Rejection, TopicName, parse_object,
 };
 
-const KNOWN: &str = "HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, STATUS, PING";
+const KNOWN: &str =
+    "HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, START, STATUS, PING";
 const KNOWN_REPLIES: &str =
     "WELCOME, ACCEPTED, SUBSCRIBED, UNSUBSCRIBED, REPLY, STATUS, PONG, REJECTED";
 
@@ -53,6 +54,7 @@ impl ClientRequest {
             Self::Publish { topic, content, mandatory } => {
                 topic_codec::publish(topic, content, *mandatory)
             }
+            Self::Start { saga, input } => saga_codec::start(saga, input),
             Self::Subscribe { topic, subscription } => topic_codec::subscribe(topic, subscription),
             Self::Unsubscribe { topic, queue } => {
                 envelope("UNSUBSCRIBE", json(&UnsubscribeHeader { topic, queue }))
@@ -116,7 +118,10 @@ impl ClientRequest {
                 topic_codec::unsubscribe_of(&header)
             }
             b"GATHER" => Err(later_verb("GATHER")),
-            b"START" => Err(later_verb("START")),
+            b"START" => {
+                let [header, payload] = exactly("START", "header, payload", frames)?;
+                saga_codec::start_of(&header, payload, &mut new_id)
+            }
             b"READY" | b"ACK" | b"NACK" | b"PROGRESS" | b"HEARTBEAT" => {
                 let reason = "this is a worker's verb; workers connect to the workers' address";
                 Err(Rejection::new(RejectCode::Unsupported, reason))
@@ -136,6 +141,7 @@ impl ClientReply {
                 envelope("ACCEPTED", json(&AcceptedManyHeader { accepted: accepted.clone() }))
             }
             Self::Published(published) => envelope("ACCEPTED", json(published)),
+            Self::Started(started) => envelope("ACCEPTED", json(started)),
             Self::Subscribed(change) => envelope("SUBSCRIBED", json(change)),
             Self::Unsubscribed(change) => envelope("UNSUBSCRIBED", json(change)),
             Self::Reply(reply) => reply_codec::reply(reply),
@@ -158,7 +164,10 @@ impl ClientReply {
                     Probe { accepted: Some(_), .. } => typed(&header)
                         .map(|AcceptedManyHeader { accepted }| Self::AcceptedMany(accepted)),
                     Probe { topic: Some(_), .. } => typed(&header).map(Self::Published),
-                    Probe { accepted: None, topic: None } => typed(&header).map(Self::Accepted),
+                    Probe { saga: Some(_), .. } => typed(&header).map(Self::Started),
+                    Probe { accepted: None, topic: None, saga: None } => {
+                        typed(&header).map(Self::Accepted)
+                    }
                 }
             }
             b"SUBSCRIBED" => {
@@ -211,11 +220,12 @@ struct StatusHeader {
     reply: bool,
 }
 
-/// Tells answers to SENDMANY and PUBLISH from one to SEND.
+/// Tells answers to SENDMANY, PUBLISH and START from one to SEND.
 #[derive(Deserialize)]
 struct Probe {
     accepted: Option<IgnoredAny>,
     topic: Option<IgnoredAny>,
+    saga: Option<IgnoredAny>,
 }
 
 #[derive(Serialize, Deserialize)]

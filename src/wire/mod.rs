@@ -11,6 +11,7 @@ mod client;
 mod client_codec;
 mod frames;
 mod reply_codec;
+mod saga_codec;
 mod topic_codec;
 mod worker;
 mod worker_codec;

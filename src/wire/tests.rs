@@ -148,7 +148,7 @@ fn refusals_of_envelopes_say_what_is_needed() {
         (
             &[MAGIC, b"FLY"],
             Unsupported,
-            r#"the verb "FLY" is not known here; known: HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, STATUS, PING"#,
+            r#"the verb "FLY" is not known here; known: HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, START, STATUS, PING"#,
         ),
         (&[MAGIC, b"GATHER"], Unsupported, "GATHER is not in this version of the broker"),
         (

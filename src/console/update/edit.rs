@@ -167,6 +167,9 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | JournalKind::Paused
         | JournalKind::Resumed
         | JournalKind::Blocked
+        | JournalKind::SagaRetried
+        | JournalKind::SagaSkipped
+        | JournalKind::SagaAborted
         | JournalKind::Subscribed
         | JournalKind::Unsubscribed
         | JournalKind::Restored => return,

@@ -61,6 +61,10 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | Notice::WorkerReady { .. }
         | Notice::WorkerGone { .. }
         | Notice::WorkerAlert { .. }
+        | Notice::SagaStarted { .. }
+        | Notice::SagaCompensating { .. }
+        | Notice::SagaParked { .. }
+        | Notice::SagaEnded { .. }
         | Notice::Stale { .. }
         | Notice::StoreDown { .. }
         | Notice::StoreFull { .. }

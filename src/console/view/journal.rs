@@ -65,6 +65,9 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
         JournalKind::QueueCreated
         | JournalKind::SettingsChanged
         | JournalKind::Saved
+        | JournalKind::SagaRetried
+        | JournalKind::SagaSkipped
+        | JournalKind::SagaAborted
         | JournalKind::Subscribed
         | JournalKind::Unsubscribed
         | JournalKind::Restored

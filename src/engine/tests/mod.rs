@@ -24,6 +24,7 @@ mod relocating;
 mod repairing;
 mod resending;
 pub(crate) mod rig;
+mod sagas;
 mod settings;
 pub(crate) mod store;
 mod streams;

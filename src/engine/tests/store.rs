@@ -149,6 +149,15 @@ impl FakeStore {
         }
     }
 
+    /// What waited in a queue was in RAM only, and is gone.
+    pub(crate) fn lose(&mut self, name: &str) {
+        let kept = self.queues.values_mut().find(|kept| kept.record.name.as_str() == name);
+        let kept = kept.expect("the queue is there");
+        for seq in std::mem::take(&mut kept.messages).into_keys() {
+            kept.finished.push((seq, Finish::Done));
+        }
+    }
+
     /// As `Mailbox::read`.
     pub(crate) fn read(
         &self,

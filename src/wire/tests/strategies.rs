@@ -7,8 +7,9 @@ use super::super::*;
 use crate::model::limits::MAX_CREDIT;
 use crate::model::{
     Accepted, CallPart, CallReply, CallStatus, Content, DeliveryId, Filter, Generation, Header,
-    MessageId, MessageState, NackAction, OnError, Published, QueueName, RejectCode, Rejection, Seq,
-    StatusReport, Subscription, SubscriptionChange, TopicName, WorkError, WorkerInfo,
+    MessageId, MessageState, NackAction, OnError, Published, QueueName, RejectCode, Rejection,
+    SagaName, Seq, StatusReport, Subscription, SubscriptionChange, TopicName, WorkError,
+    WorkerInfo,
 };
 
 pub(super) fn text() -> impl Strategy<Value = String> {
@@ -122,6 +123,13 @@ pub(super) fn client_request() -> impl Strategy<Value = ClientRequest> {
             let filter = has_filter.then(|| Filter::new("body.total > 1").expect("a filter"));
             let subscription = Subscription { queue, filter, on_error: OnError::Reject };
             ClientRequest::Subscribe { topic: topic(), subscription }
+        }),
+        content().prop_map(|input| {
+            let mut header = input.header.to_map();
+            header.shift_remove("saga");
+            let header = Header::from_map(header, || input.id().clone()).expect("it was valid");
+            let input = Content { header, payload: input.payload };
+            ClientRequest::Start { saga: SagaName::new("trip").expect("a saga"), input }
         }),
         queue().prop_map(|queue| ClientRequest::Unsubscribe { topic: topic(), queue }),
         (id(), prop::option::of(queue()), any::<bool>())

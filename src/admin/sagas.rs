@@ -1,0 +1,53 @@
+//! Routes of sagas.
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use super::dto::{SagaActRequest, SagaDetail, SagaPage, SagaState};
+use super::failure::Failure;
+use super::peer::Acting;
+use super::request::{Asked, Body, Path, page};
+use crate::broker::BrokerHandle;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+pub(super) fn routes() -> Router<BrokerHandle> {
+    Router::new()
+        .route("/v1/sagas", get(sagas))
+        .route("/v1/sagas/{id}", get(saga))
+        .route("/v1/sagas/{id}/act", post(act))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SagasAsked {
+    after: Option<u64>,
+    limit: Option<usize>,
+    state: Option<SagaState>,
+}
+
+async fn sagas(
+    State(broker): State<BrokerHandle>,
+    Asked(asked): Asked<SagasAsked>,
+) -> Answer<SagaPage> {
+    let after = asked.after.unwrap_or(0);
+    Ok(Json(broker.sagas(after, page(asked.limit)?, asked.state).await?))
+}
+
+async fn saga(State(broker): State<BrokerHandle>, path: Path) -> Answer<SagaDetail> {
+    Ok(Json(broker.saga(&path.id()?).await?))
+}
+
+/// The saga as it is then.
+async fn act(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<SagaActRequest>,
+) -> Answer<SagaDetail> {
+    let id = path.id()?;
+    broker.saga_act(actor, id.clone(), request.act, request.reason).await?;
+    Ok(Json(broker.saga(&id).await?))
+}

@@ -1,0 +1,216 @@
+//! What operators do to sagas, and see of them.
+
+use super::{Saga, Step, key_of};
+use crate::engine::control::refused;
+use crate::engine::journal::Entry;
+use crate::engine::process::ProcessNumber;
+use crate::engine::{Effect, Effects, Engine};
+use crate::model::{
+    Actor, JournalKind, MessageId, Origin, Payload, RepairRefusal, SagaAct, SagaDetail, SagaPage,
+    SagaState, SagaView, StepState, StepView, WorkError, limits,
+};
+
+impl Engine {
+    /// An operator wants something of a saga.
+    pub(in crate::engine) fn handle_saga_act(
+        &mut self,
+        origin: Origin,
+        actor: Actor,
+        id: MessageId,
+        act: SagaAct,
+        reason: String,
+        out: &mut Effects,
+    ) {
+        match self.saga_act(actor, &id, act, reason, out) {
+            Ok(()) => out.effects.push(Effect::Done { origin }),
+            Err(reason) => {
+                out.effects.push(refused(origin, RepairRefusal::Invalid { reason }));
+            }
+        }
+    }
+
+    fn saga_act(
+        &mut self,
+        actor: Actor,
+        id: &MessageId,
+        act: SagaAct,
+        reason: String,
+        out: &mut Effects,
+    ) -> Result<(), String> {
+        if reason.len() > limits::MAX_REASON_BYTES {
+            return Err(format!("the reason is longer than {} bytes", limits::MAX_REASON_BYTES));
+        }
+        let number = self.processes.find(&key_of(id)).ok_or_else(|| {
+            format!("there is no saga {id}; it has ended long ago, or never began")
+        })?;
+        let saga = self.sagas.sagas.get(&number).ok_or("the saga's records can't be read")?;
+        let state = saga.state;
+        let Some(at) = saga.current() else {
+            return Err(format!("the saga is {}: nothing can be done to it", state.as_str()));
+        };
+        let kind = match (act, state) {
+            (SagaAct::Retry, SagaState::Parked) => JournalKind::SagaRetried,
+            (SagaAct::Skip, SagaState::Parked) => JournalKind::SagaSkipped,
+            (SagaAct::Abort, _) => JournalKind::SagaAborted,
+            (
+                SagaAct::Retry | SagaAct::Skip,
+                SagaState::Running
+                | SagaState::Compensating
+                | SagaState::Completed
+                | SagaState::Compensated
+                | SagaState::Aborted,
+            ) => {
+                return Err(format!(
+                    "the saga is {}: only a parked one can be retried or skipped; a step's message that blocks is \
+                     repaired in its queue",
+                    state.as_str()
+                ));
+            }
+        };
+        self.note_act(number, at, kind, actor, reason, out);
+        match act {
+            SagaAct::Retry => self.retry_compensation(number, at, out),
+            SagaAct::Skip => self.skip_compensation(number, at, out),
+            SagaAct::Abort => self.abort_saga(number, at, out),
+        }
+        Ok(())
+    }
+
+    /// The journal's line, in the journal of the step's queue.
+    fn note_act(
+        &mut self,
+        number: ProcessNumber,
+        at: usize,
+        kind: JournalKind,
+        actor: Actor,
+        reason: String,
+        out: &mut Effects,
+    ) {
+        let Some(saga) = self.sagas.sagas.get(&number) else { return };
+        let Some(definition) = saga.definition.steps.get(at) else { return };
+        let queue = definition.compensate.as_ref().unwrap_or(&definition.queue);
+        let queue = [queue, &definition.queue].into_iter().find_map(|name| self.by_name.get(name));
+        let Some(&queue) = queue else { return };
+        let what = format!("saga {} {}", saga.definition.name, saga.id);
+        let reason = if reason.is_empty() { what } else { format!("{what}: {reason}") };
+        self.write_journal(queue, Entry { reason, ..Entry::new(kind, actor) }, out);
+    }
+
+    fn retry_compensation(&mut self, number: ProcessNumber, at: usize, out: &mut Effects) {
+        self.unpark(number, at, |step| {
+            step.state = StepState::Compensating;
+            step.forgiven = step.attempts;
+        });
+        self.continue_saga(number, out);
+    }
+
+    fn skip_compensation(&mut self, number: ProcessNumber, at: usize, out: &mut Effects) {
+        self.unpark(number, at, |step| step.state = StepState::Skipped);
+        self.continue_saga(number, out);
+    }
+
+    fn unpark(&mut self, number: ProcessNumber, at: usize, change: impl FnOnce(&mut Step)) {
+        let Some(saga) = self.sagas.sagas.get_mut(&number) else { return };
+        saga.state = SagaState::Compensating;
+        if let Some(step) = saga.steps.get_mut(at) {
+            change(step);
+        }
+    }
+
+    fn abort_saga(&mut self, number: ProcessNumber, at: usize, out: &mut Effects) {
+        let Some(saga) = self.sagas.sagas.get_mut(&number) else { return };
+        let state = saga.state;
+        let Some(step) = saga.steps.get_mut(at) else { return };
+        let place = step.place.take();
+        (step.due, step.refused_since) = (None, None);
+        if let Some(place) = place {
+            self.process_waits_no_more(number, place);
+            let is_with_a_worker = !self.withdraw(number, at, place, out);
+            let Some(saga) = self.sagas.sagas.get_mut(&number) else { return };
+            if let Some(step) = saga.steps.get_mut(at) {
+                step.may_be_done |= is_with_a_worker;
+            }
+        }
+        if state != SagaState::Running {
+            return self.end_saga(number, SagaState::Aborted, out);
+        }
+        let error = WorkError {
+            code: "aborted".to_owned(),
+            message: "an operator has aborted the saga".to_owned(),
+            detail: String::new(),
+        };
+        self.compensate(number, at, error, out);
+    }
+
+    /// Sagas in the order in which they began in this run, those from before it first: those after `after`, at most
+    /// `limit`, in one state or all.
+    pub fn saga_page(&self, after: u64, limit: usize, state: Option<SagaState>) -> SagaPage {
+        let from = ProcessNumber(after.saturating_add(1))..;
+        let mut found = self.sagas.sagas.range(from);
+        let mut page = SagaPage::default();
+        for (number, saga) in found.by_ref() {
+            if state.is_some_and(|state| state != saga.state) {
+                continue;
+            }
+            if page.sagas.len() == limit {
+                page.next = Some(number.0.saturating_sub(1));
+                break;
+            }
+            page.sagas.push(self.saga_view(saga));
+        }
+        page
+    }
+
+    /// One saga.
+    pub fn saga_detail(&self, id: &MessageId) -> Option<SagaDetail> {
+        let number = self.processes.find(&key_of(id))?;
+        let saga = self.sagas.sagas.get(&number)?;
+        let context = Payload::from_bytes(&saga.context());
+        Some(SagaDetail { saga: self.saga_view(saga), context })
+    }
+
+    fn saga_view(&self, saga: &Saga) -> SagaView {
+        let view = |(definition, step): (&crate::model::SagaStep, &Step)| {
+            let undoes = match step.state {
+                StepState::Compensating | StepState::Compensated | StepState::Stuck => true,
+                StepState::Pending
+                | StepState::Running
+                | StepState::Done
+                | StepState::Failed
+                | StepState::Unknown
+                | StepState::Skipped => false,
+            };
+            let queue = definition.compensate.as_ref().filter(|_| undoes);
+            StepView {
+                name: definition.name.clone(),
+                state: step.state,
+                attempts: step.attempts,
+                queue: queue.unwrap_or(&definition.queue).clone(),
+                seq: step.place.map(|(_, seq)| seq),
+                due: step.due,
+                error: step.error.clone(),
+            }
+        };
+        SagaView {
+            id: saga.id.clone(),
+            saga: saga.definition.name.clone(),
+            version: saga.definition.version,
+            state: saga.state,
+            started_at: saga.started_at,
+            changed_at: saga.changed_at,
+            error: saga.error.clone(),
+            steps: saga.definition.steps.iter().zip(&saga.steps).map(view).collect(),
+        }
+    }
+}
+
+impl Saga {
+    /// The step that is worked on, or stuck; none once it is at its end.
+    fn current(&self) -> Option<usize> {
+        match self.state {
+            SagaState::Running => self.steps.iter().position(|step| step.state != StepState::Done),
+            SagaState::Compensating | SagaState::Parked => self.to_take_back(),
+            SagaState::Completed | SagaState::Compensated | SagaState::Aborted => None,
+        }
+    }
+}
