@@ -145,6 +145,7 @@ fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
         },
         net: NetOptions {
             run_dir: run_dir(&config.data_dir),
+            proxies: config.proxies.clone(),
             doors: DoorOptions {
                 push: config.doors.push.clone(),
                 live: config.doors.live.clone(),

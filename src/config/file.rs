@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{doors, redis, sagas, store, topics};
+use super::{doors, proxies, redis, sagas, store, topics};
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -22,6 +22,8 @@ pub(super) struct File {
     pub(super) store: store::Table,
     #[serde(default)]
     pub(super) redis: redis::Table,
+    #[serde(default)]
+    pub(super) proxy: Vec<proxies::Table>,
     #[serde(default)]
     pub(super) topics: topics::Tables,
     #[serde(default)]
@@ -48,11 +50,12 @@ struct Keys {
 }
 
 const ROOT: Keys = Keys {
-    known: &["data_dir", "listen", "store", "redis", "queues", "topics", "sagas"],
-    later: &["auth", "workers", "alerts", "proxy"],
+    known: &["data_dir", "listen", "store", "redis", "queues", "topics", "sagas", "proxy"],
+    later: &["auth", "workers", "alerts"],
 };
 const LISTEN: Keys =
     Keys { known: &["clients", "workers", "admin", "push", "live", "feed", "pull"], later: &[] };
+const PROXY: Keys = Keys { known: proxies::KEYS, later: &[] };
 const STORE: Keys = Keys { known: store::KEYS, later: &[] };
 const REDIS: Keys = Keys { known: redis::KEYS, later: &[] };
 const QUEUE: Keys = Keys {
@@ -143,6 +146,12 @@ impl Source<'_> {
                 self.check_keys(dedup, &format!("{path}dedup."), &DEDUP)?;
             }
             self.check_values(queue, &path)?;
+        }
+        let proxies = root.get("proxy").and_then(|proxies| proxies.get_ref().as_array());
+        for proxy in proxies.into_iter().flat_map(|proxies| proxies.iter()) {
+            if let Some(proxy) = proxy.get_ref().as_table() {
+                self.check_keys(proxy, "proxy.", &PROXY)?;
+            }
         }
         self.check_lists(root, "topics", &TOPIC, ("subscriptions", &SUBSCRIPTION))?;
         self.check_lists(root, "sagas", &SAGA, ("steps", &STEP))

@@ -4,6 +4,7 @@ mod dead_letters;
 mod doors;
 mod error;
 mod file;
+mod proxies;
 mod redis;
 mod sagas;
 mod store;
@@ -23,7 +24,7 @@ pub use redis::Redis;
 pub use store::Store;
 
 use crate::model::{
-    ConfiguredTopic, MailboxKind, QueueName, QueueSettings, QueueTemplate, SagaDefinition,
+    ConfiguredTopic, MailboxKind, Proxy, QueueName, QueueSettings, QueueTemplate, SagaDefinition,
 };
 
 /// The file that shows every key with its default, and what the program starts from without one.
@@ -49,6 +50,8 @@ pub struct Config {
     pub admin: PathBuf,
     /// The other doors.
     pub doors: Doors,
+    /// Plain devices.
+    pub proxies: Vec<Proxy>,
     /// What the store keeps beside messages.
     pub store: Store,
     /// Where payloads of `redis` queues are.
@@ -137,6 +140,7 @@ impl Config {
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
         let doors = doors::check(std::mem::take(&mut file.listen), &source, sources)?;
+        let proxies = proxies::check(std::mem::take(&mut file.proxy), &source)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
         let store = std::mem::take(&mut file.store).check(&source)?;
         let topics = std::mem::take(&mut file.topics);
@@ -150,6 +154,7 @@ impl Config {
             workers: checked_bind(&workers, WORKERS)?,
             admin: admin_socket(&admin, &data_dir)?,
             doors,
+            proxies,
             data_dir,
             store,
             redis,

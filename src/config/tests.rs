@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::ProxyKind;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     load_with(text, Sources::default())
@@ -72,6 +73,24 @@ fn other_doors_are_off_unless_they_have_an_address() {
     assert_eq!(doors.pulls, [(reports, "ipc:///p".to_owned())]);
     let open = load("[listen]\nlive = 'tcp://0.0.0.0:1'").unwrap_err().to_string();
     assert!(open.contains("listen.live") && open.contains("loopback"), "{open}");
+}
+
+#[test]
+fn proxies_have_a_kind_and_two_ends_that_are_addresses() {
+    let file = "[[proxy]]\nname = 'prices'\nkind = 'streamer'\nfrontend = 'ipc:///f'\n\
+                backend = 'tcp://127.0.0.1:1'\ncapture = ''\n";
+    let proxies = load(file).unwrap().proxies;
+    assert_eq!((proxies.len(), proxies[0].kind), (1, ProxyKind::Streamer));
+    assert_eq!((proxies[0].backend.as_str(), &proxies[0].capture), ("tcp://127.0.0.1:1", &None));
+    for (from, to, reason) in [
+        ("streamer", "router", "unknown variant `router`"),
+        ("ipc:///f", "inproc://f", "proxy.prices.frontend \"inproc://f\" is not an address"),
+        ("prices", "a b", "proxy name: has ' ' at byte 1"),
+        ("127.0.0.1", "10.0.0.1", "lets other machines connect"),
+    ] {
+        let error = load(&file.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
 }
 
 #[test]
@@ -181,6 +200,10 @@ fn errors_say_where_and_what_to_do() {
             "[listen]\npush = 'udp://x'",
             "mubroker.toml:2:8: listen.push \"udp://x\" is not an address; give tcp://HOST:PORT \
              or ipc://PATH",
+        ),
+        (
+            "[[proxy]]\nname = 'p'\nkind = 'forwarder'\nfront = 'ipc:///f'",
+            "mubroker.toml:4:1: unknown key `proxy.front`; did you mean `proxy.frontend`?",
         ),
         (
             "[listen]\npull = { 'a b' = 'ipc:///p' }",

@@ -12,6 +12,7 @@ pub mod limits;
 mod message;
 mod notice;
 mod process;
+mod proxy;
 mod record;
 mod repair;
 mod saga;
@@ -39,6 +40,7 @@ pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
 pub use notice::Notice;
 pub(crate) use process::process_records;
 pub use process::{ProcessKey, ProcessKind, ProcessParts, ProcessRecord};
+pub use proxy::{Proxy, ProxyKind};
 pub use record::{
     Attempt, AttemptEnd, Batch, Finish, MessageRecord, Op, PauseRecord, QueueBacklog, QueueRecord,
     Recovered, RevisionRecord, StoredMessage,

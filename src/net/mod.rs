@@ -14,6 +14,7 @@ mod intake;
 mod options;
 mod plain;
 mod private;
+mod proxies;
 mod sockets;
 
 #[cfg(test)]

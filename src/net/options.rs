@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::limits::{MAX_FRAMES, MAX_WIRE_MESSAGE_BYTES};
-use crate::model::{MessageId, QueueName};
+use crate::model::{MessageId, Proxy, QueueName};
 
 /// Where to listen and with which bounds.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct NetOptions {
     pub run_dir: Option<PathBuf>,
     /// The other doors.
     pub doors: DoorOptions,
+    /// Plain devices.
+    pub proxies: Vec<Proxy>,
     /// The bounds.
     pub limits: NetLimits,
     /// Makes the ids of messages that come without one.
@@ -48,6 +50,7 @@ impl NetOptions {
             workers: workers.into(),
             run_dir: None,
             doors: DoorOptions::default(),
+            proxies: Vec::new(),
             limits: NetLimits::default(),
             new_message_id: uuid_v7,
         }
@@ -172,6 +175,9 @@ pub enum NetError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The system gives no thread or no runtime for the proxies.
+    #[error("cannot start a thread for the proxies")]
+    Thread(#[source] std::io::Error),
     /// The folder for the private sockets can't be made or used.
     #[error("cannot make a folder for private sockets in {}", dir.display())]
     RunDir {

@@ -4,6 +4,7 @@ Nothing here knows the broker's code: frames as protocol.md has them, the admin 
 the command line. Every wait is bounded and says what was awaited and what the broker logged.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -79,6 +80,23 @@ class Peer:
 
     def __exit__(self, *_):
         self.close()
+
+
+@contextlib.contextmanager
+def plain(kind, address, **options):
+    """A socket without MUB1, with a bound on each wait."""
+    context = zmq.Context()
+    ours = context.socket(kind)
+    ours.linger = 0
+    ours.rcvtimeo = ours.sndtimeo = PATIENCE * 1000
+    for option, value in options.items():
+        setattr(ours, option, value)
+    ours.connect(address)
+    try:
+        yield ours
+    finally:
+        ours.close()
+        context.term()
 
 
 class Client(Peer):
@@ -304,6 +322,10 @@ class Broker:
 
     def queue(self, name):
         return self.admin("GET", f"/v1/queues/{name}")
+
+    def door(self, name):
+        """One of its sockets, with its counts."""
+        return next(door for door in self.admin("GET", "/v1/doors") if door["name"] == name)
 
     def blocked(self, name):
         """Waits until the queue is blocked; its view."""

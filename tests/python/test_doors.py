@@ -1,6 +1,5 @@
 """The doors beside clients' and workers': plain PUSH, PULL, PUB and SUB sockets of libzmq at the real binary."""
 
-import contextlib
 import json
 import os
 import socket
@@ -9,7 +8,7 @@ import struct
 import pytest
 import zmq
 
-from mub1 import PATIENCE, Client, WorkerThread
+from mub1 import PATIENCE, Client, WorkerThread, plain
 
 DOORS = """
 push = "tcp://127.0.0.1:0"
@@ -26,30 +25,14 @@ subscriptions = [{ queue = "billing" }]
 """
 
 
-def door(broker, name):
-    return next(door for door in broker.admin("GET", "/v1/doors") if door["name"] == name)
-
-
-@contextlib.contextmanager
-def plain(broker, kind, name, **options):
+def at(broker, kind, name, **options):
     """A socket of a kind, connected to the door."""
-    context = zmq.Context()
-    ours = context.socket(kind)
-    ours.linger = 0
-    ours.rcvtimeo = ours.sndtimeo = PATIENCE * 1000
-    for option, value in options.items():
-        setattr(ours, option, value)
-    ours.connect(door(broker, name)["endpoint"])
-    try:
-        yield ours
-    finally:
-        ours.close()
-        context.term()
+    return plain(kind, broker.door(name)["endpoint"], **options)
 
 
 def subscribed(broker, count=1):
     """Waits until so many subscribers are there; a subscription follows its connection at once."""
-    broker.until("the subscriber is there", lambda: door(broker, "live")["connections"] == count)
+    broker.until("the subscriber is there", lambda: broker.door("live")["connections"] == count)
 
 
 def envelope(verb, header, *payload):
@@ -72,7 +55,7 @@ def doors(make_broker):
 
 
 def test_what_is_pushed_is_kept_and_what_is_refused_is_a_dead_letter(doors):
-    with plain(doors, zmq.PUSH, "push") as push:
+    with at(doors, zmq.PUSH, "push") as push:
         for n in range(100):
             push.send_multipart(envelope("SEND", {"queue": "orders", "id": f"m{n}"}, b"%d" % n))
         first = json.dumps({"queue": "orders"}).encode()
@@ -81,7 +64,7 @@ def test_what_is_pushed_is_kept_and_what_is_refused_is_a_dead_letter(doors):
         push.send_multipart(envelope("SEND", {"queue": "nowhere", "id": "lost", "priority": 3}, b"keep me"))
         push.send_multipart(envelope("CALL", {"queue": "orders"}, b"call"))
         push.send(b"\x00 not an envelope \xff")
-        doors.until("three are refused", lambda: door(doors, "push")["refused"] == 3)
+        doors.until("three are refused", lambda: doors.door("push")["refused"] == 3)
         doors.until("they are dead letters", lambda: depth(doors, "push.dead") == 3)
     assert doors.queue("orders")["depth"] == 102
     assert [row["id"] for row in doors.admin("GET", "/v1/queues/orders/messages?limit=100")["messages"]] == [
@@ -100,14 +83,14 @@ def test_what_is_pushed_is_kept_and_what_is_refused_is_a_dead_letter(doors):
         worker.wait_for("all three", lambda seen: len(seen) == 3)
         payloads = {payload for _, payload in worker.seen}
         assert payloads == {b"keep me", b"call", b"\x00 not an envelope \xff"}
-    counts = door(doors, "push")
+    counts = doors.door("push")
     assert (counts["received"], counts["refused"], counts["lost"]) == (105, 3, 0)
 
 
 def test_what_is_pushed_to_a_full_dead_letter_queue_is_told_as_lost(make_broker):
     config = DOORS + '[queues."push.dead"]\nmax_messages = 1\n[queues.a]\nmax_messages = 1\n'
     broker = make_broker(config).start()
-    with plain(broker, zmq.PUSH, "push") as push:
+    with at(broker, zmq.PUSH, "push") as push:
         for n in range(3):
             push.send_multipart(envelope("SEND", {"queue": "a", "id": f"m{n}"}, b"x"))
         # Those of before this run of the broker can't be told.
@@ -120,7 +103,7 @@ def test_what_is_pushed_to_a_full_dead_letter_queue_is_told_as_lost(make_broker)
 
 
 def test_subscribers_get_topics_by_prefix_as_they_are_published(doors):
-    with plain(doors, zmq.SUB, "live") as sub, plain(doors, zmq.SUB, "live") as other, Client(doors) as client:
+    with at(doors, zmq.SUB, "live") as sub, at(doors, zmq.SUB, "live") as other, Client(doors) as client:
         for prefix in (b"order.", b"bill"):
             sub.subscribe(prefix)
         other.subscribe(b"")
@@ -145,7 +128,7 @@ def test_subscribers_get_topics_by_prefix_as_they_are_published(doors):
 
 
 def test_subscribers_get_events_by_type_and_queue(doors):
-    with plain(doors, zmq.SUB, "live") as sub:
+    with at(doors, zmq.SUB, "live") as sub:
         sub.subscribe(b"$events.paused.orders")
         sub.subscribe(b"$events.resumed")
         subscribed(doors)
@@ -162,7 +145,7 @@ def test_subscribers_get_events_by_type_and_queue(doors):
 def test_a_slow_subscriber_loses_and_the_loss_is_counted(doors):
     before = doors.rss_bytes()
     payload = os.urandom(64 * 1024)
-    with plain(doors, zmq.SUB, "live", rcvhwm=1, rcvbuf=4096) as slow, plain(
+    with at(doors, zmq.SUB, "live", rcvhwm=1, rcvbuf=4096) as slow, at(
         doors, zmq.SUB, "live", rcvhwm=0
     ) as fast, Client(doors) as client:
         slow.subscribe(b"noise")
@@ -171,7 +154,7 @@ def test_a_slow_subscriber_loses_and_the_loss_is_counted(doors):
         for n in range(1000):
             assert client.ask("PUBLISH", {"topic": "noise", "id": f"n{n}"}, payload)[0] == "ACCEPTED"
             assert json.loads(fast.recv_multipart()[1])["id"] == f"n{n}"
-        counts = door(doors, "live")
+        counts = doors.door("live")
         assert counts["lost"] > 0 and counts["connections"] == 2
         assert counts["sent"] + counts["lost"] == 2000
         assert json.loads(slow.recv_multipart()[1])["id"] == "n0", "what came first is there"
@@ -179,8 +162,8 @@ def test_a_slow_subscriber_loses_and_the_loss_is_counted(doors):
 
 
 def test_what_a_pub_socket_feeds_is_published(doors):
-    with plain(doors, zmq.PUB, "feed") as pub:
-        doors.until("the publisher is there", lambda: door(doors, "feed")["connections"] == 1)
+    with at(doors, zmq.PUB, "feed") as pub:
+        doors.until("the publisher is there", lambda: doors.door("feed")["connections"] == 1)
         # A PUB drops until the subscription has come.
         header = json.dumps({"id": "f1", "key": "k"}).encode()
 
@@ -193,7 +176,7 @@ def test_what_a_pub_socket_feeds_is_published(doors):
         pub.send_multipart([b"not a topic", b"x"])
         pub.send_multipart([b"order.created", b"[no header]", b"x"])
         pub.send_multipart([b"alone"])
-        doors.until("three are refused", lambda: door(doors, "feed")["refused"] == 3)
+        doors.until("three are refused", lambda: doors.door("feed")["refused"] == 3)
     first, second = messages(doors, "billing")
     assert (first["header"]["id"], first["header"]["key"], first["header"]["topic"]) == ("f1", "k", "order.created")
     assert second["header"]["topic"] == "order.created"
@@ -204,11 +187,11 @@ def test_a_queue_is_drained_to_pull_sinks_each_message_once(doors):
         for n in range(50):
             client.send("reports", b"%d" % n)
         assert doors.queue("reports")["depth"] == 50, "it waits while no sink is there"
-        with plain(doors, zmq.PULL, "pull reports") as sink:
+        with at(doors, zmq.PULL, "pull reports") as sink:
             assert [sink.recv() for _ in range(50)] == [b"%d" % n for n in range(50)]
             doors.until("all are done", lambda: doors.queue("reports")["done"] == 50)
-            with plain(doors, zmq.PULL, "pull reports") as second:
-                doors.until("both are there", lambda: door(doors, "pull reports")["connections"] == 2)
+            with at(doors, zmq.PULL, "pull reports") as second:
+                doors.until("both are there", lambda: doors.door("pull reports")["connections"] == 2)
                 for n in range(20):
                     client.send("reports", b"%d" % n)
                 halves = [[half.recv() for _ in range(10)] for half in (sink, second)]
@@ -218,13 +201,13 @@ def test_a_queue_is_drained_to_pull_sinks_each_message_once(doors):
         assert doors.queue("reports")["depth"] == 1
     doors.kill()
     doors.start()
-    with plain(doors, zmq.PULL, "pull reports") as sink:
+    with at(doors, zmq.PULL, "pull reports") as sink:
         assert sink.recv() == b"later"
 
 
 def test_sinks_that_do_not_take_leave_the_messages_in_their_queue(doors):
     payload = b"x" * 256 * 1024
-    with Client(doors) as client, plain(doors, zmq.PULL, "pull reports", rcvhwm=1, rcvbuf=4096) as sink:
+    with Client(doors) as client, at(doors, zmq.PULL, "pull reports", rcvhwm=1, rcvbuf=4096) as sink:
         doors.until("the sink is there", lambda: doors.queue("reports")["workers"] == 1)
         for n in range(200):
             client.send("reports", b"%d " % n + payload)
@@ -235,7 +218,7 @@ def test_sinks_that_do_not_take_leave_the_messages_in_their_queue(doors):
 
 
 def test_peers_of_another_kind_and_garbage_are_refused(doors):
-    host, port = door(doors, "live")["endpoint"].removeprefix("tcp://").rsplit(":", 1)
+    host, port = doors.door("live")["endpoint"].removeprefix("tcp://").rsplit(":", 1)
     greeting = bytes([0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0x7F, 3, 0]) + b"NULL".ljust(20, b"\0") + bytes(32)
 
     def ready(kind):
@@ -250,26 +233,26 @@ def test_peers_of_another_kind_and_garbage_are_refused(doors):
             raw.settimeout(PATIENCE)
             while raw.recv(4096):
                 pass
-    assert door(doors, "live")["cut_off"] == 5
+    assert doors.door("live")["cut_off"] == 5
     for kind, name in ((zmq.SUB, "push"), (zmq.PUSH, "live"), (zmq.PULL, "feed"), (zmq.PUSH, "pull reports")):
-        before = door(doors, name)["cut_off"]
-        with plain(doors, kind, name):
-            doors.until(f"{name} refuses it", lambda: door(doors, name)["cut_off"] > before)
+        before = doors.door(name)["cut_off"]
+        with at(doors, kind, name):
+            doors.until(f"{name} refuses it", lambda: doors.door(name)["cut_off"] > before)
 
 
 def test_a_peer_with_heartbeats_stays(doors):
-    with plain(doors, zmq.SUB, "live", heartbeat_ivl=50, heartbeat_timeout=500) as sub, Client(doors) as client:
+    with at(doors, zmq.SUB, "live", heartbeat_ivl=50, heartbeat_timeout=500) as sub, Client(doors) as client:
         sub.subscribe(b"t")
         subscribed(doors)
-        before = door(doors, "live")["bytes_out"]
-        doors.until("pings are answered", lambda: door(doors, "live")["bytes_out"] > before + 40)
+        before = doors.door("live")["bytes_out"]
+        doors.until("pings are answered", lambda: doors.door("live")["bytes_out"] > before + 40)
         client.ask("PUBLISH", {"topic": "t"}, b"{}")
         assert sub.recv_multipart()[0] == b"t"
-        assert door(doors, "live")["cut_off"] == 0
+        assert doors.door("live")["cut_off"] == 0
 
 
 def test_the_doors_are_listed(doors):
-    with plain(doors, zmq.SUB, "live"):
+    with at(doors, zmq.SUB, "live"):
         subscribed(doors)
         rows = [line.split() for line in doors.cli("doors").splitlines()]
     assert rows[0] == ["DOOR", "TYPE", "PEERS", "IN", "OUT", "LOST", "REFUSED", "ADDRESS"]

@@ -21,7 +21,7 @@ use self::pull::PullDoor;
 use super::guard::{GuardCounters, Mint};
 use super::options::{NetError, NetLimits, NetOptions};
 use super::plain::{self, Common, Links, Opened, Pattern, Taker, encode};
-use super::{Inbound, PeerId};
+use super::{Inbound, PeerId, proxies};
 use crate::model::{BrokerEvent, Content, DoorView, TopicName};
 use crate::wire::BrokerMessage;
 
@@ -73,15 +73,15 @@ struct Shared {
 
 /// A socket, for lists.
 #[derive(Debug)]
-struct Row {
-    name: String,
-    pattern: &'static str,
-    endpoint: String,
-    counters: Arc<GuardCounters>,
-    links: Option<Arc<Links>>,
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) pattern: &'static str,
+    pub(super) endpoint: String,
+    pub(super) counters: Arc<GuardCounters>,
+    pub(super) links: Option<Arc<Links>>,
     /// Messages that came in.
-    received: Arc<AtomicU64>,
-    refused: Option<Door>,
+    pub(super) received: Arc<AtomicU64>,
+    pub(super) refused: Option<Door>,
 }
 
 impl Default for Doors {
@@ -166,8 +166,8 @@ pub(super) struct OpenDoors {
     pub(super) sockets: Vec<Arc<super::guard::Peers>>,
 }
 
-/// Bounds of a door whose peers may have so much waiting.
-fn limits(of: &NetLimits, messages: u64, bytes: u64) -> NetLimits {
+/// Bounds of a socket whose peers may have so much waiting.
+pub(super) fn limits(of: &NetLimits, messages: u64, bytes: u64) -> NetLimits {
     NetLimits {
         connections: of.connections.min(CONNECTIONS),
         connections_per_address: of.connections_per_address.min(CONNECTIONS),
@@ -224,7 +224,12 @@ pub(super) async fn open(
         opening.tasks.spawn(door.run(common.phase.clone()));
         opening.add(name, "PUSH", opened, None);
     }
-    let Opening { rows, pulls, tasks, sockets, .. } = opening;
+    let Opening { mut rows, pulls, mut tasks, sockets, .. } = opening;
+    if !options.proxies.is_empty() {
+        let (of_proxies, ended) = proxies::start(options, common).await?;
+        rows.extend(of_proxies);
+        tasks.spawn(ended);
+    }
     let refused = Default::default();
     let doors = Doors(Arc::new(Shared { taking, live, rows, refused }));
     Ok(OpenDoors { doors, pulls, tasks, sockets })

@@ -114,6 +114,16 @@ impl Links {
         self.lost.fetch_add(1, Relaxed);
     }
 
+    /// To one peer; a message for one that is gone, or for which too much waits, is lost.
+    pub(in crate::net) fn send_to(&self, peer: PeerId, wire: Bytes) {
+        let linked = self.lock();
+        let sent = linked.by_peer.get(&peer).is_some_and(|link| self.offer(peer, link, &wire));
+        drop(linked);
+        if !sent {
+            self.lose();
+        }
+    }
+
     /// To each peer that wants what begins with `first`; who has no room loses it.
     pub(in crate::net) fn publish(&self, first: &[u8], wire: impl FnOnce() -> Bytes) {
         let linked = self.lock();

@@ -1,4 +1,5 @@
-//! Plain ZeroMQ sockets behind a guard: PULL, PUSH, XPUB, XSUB, for the doors beside clients' and workers'.
+//! Plain ZeroMQ sockets behind a guard: PULL, PUSH, XPUB, XSUB, ROUTER, DEALER, for the doors beside clients' and
+//! workers' and for proxies.
 //!
 //! The guard speaks ZMTP itself, so nothing of the zeromq crate is behind these: its XPUB, PUSH and DEALER queue 100,000
 //! messages for each peer, uncounted in bytes, and wait on whoever doesn't read. Here, what waits for a peer has a bound in
@@ -14,6 +15,7 @@ mod socket;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::PeerId;
 use super::guard::Role;
 pub(super) use frames::encode;
 pub(super) use links::Links;
@@ -30,15 +32,26 @@ pub(super) enum Pattern {
     XPub,
     /// Hears PUB; subscribes to everything.
     XSub,
+    /// Takes from and answers REQ, DEALER.
+    Router,
+    /// Gives to REP, DEALER, each message to one, and takes their answers.
+    Dealer,
 }
 
 impl Pattern {
+    /// The socket's type.
+    pub(super) fn as_str(self) -> &'static str {
+        self.role().name
+    }
+
     fn role(self) -> Role {
         let (name, meets): (_, &[_]) = match self {
             Self::Pull => ("PULL", &["PUSH"]),
             Self::Push => ("PUSH", &["PULL"]),
             Self::XPub => ("XPUB", &["SUB", "XSUB"]),
             Self::XSub => ("XSUB", &["PUB", "XPUB"]),
+            Self::Router => ("ROUTER", &["REQ", "DEALER", "ROUTER"]),
+            Self::Dealer => ("DEALER", &["REP", "DEALER", "ROUTER"]),
         };
         Role { name, meets }
     }
@@ -47,6 +60,7 @@ impl Pattern {
 /// A message that came in.
 #[derive(Debug)]
 pub(super) struct Parcel {
+    pub(super) from: PeerId,
     pub(super) frames: Vec<Bytes>,
     /// Its share of the bytes that may wait, until it is taken.
     pub(super) _room: OwnedSemaphorePermit,

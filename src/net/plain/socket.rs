@@ -52,7 +52,7 @@ impl Taker {
     }
 
     /// Waits for room.
-    async fn take(&mut self, frames: Vec<Bytes>) -> Result<(), End> {
+    async fn take(&mut self, from: PeerId, frames: Vec<Bytes>) -> Result<(), End> {
         self.gate.wait_for(|open| *open).await.map_err(|_| End::Closed)?;
         let bytes: usize = frames.iter().map(Bytes::len).sum();
         // The largest message takes all the room there is.
@@ -60,7 +60,7 @@ impl Taker {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(units).await;
         let room = room.map_err(|_| End::Closed)?;
-        self.arrived.send(Parcel { frames, _room: room }).await.map_err(|_| End::Closed)
+        self.arrived.send(Parcel { from, frames, _room: room }).await.map_err(|_| End::Closed)
     }
 }
 
@@ -191,7 +191,9 @@ impl Target for Hearing<'_> {
     fn subscribe(&mut self, prefix: &[u8], wanted: bool) -> Result<(), Refusal> {
         match self.socket.pattern {
             Pattern::XPub => self.socket.links.subscribe(self.peer, prefix, wanted),
-            Pattern::Pull | Pattern::Push | Pattern::XSub => Err(Refusal::Command),
+            Pattern::Pull | Pattern::Push | Pattern::XSub | Pattern::Router | Pattern::Dealer => {
+                Err(Refusal::Command)
+            }
         }
     }
 }
@@ -199,7 +201,7 @@ impl Target for Hearing<'_> {
 impl Hearing<'_> {
     async fn message(&mut self, frames: Vec<Bytes>) -> Result<(), End> {
         if let Some(taker) = &mut self.taker {
-            return taker.take(frames).await;
+            return taker.take(self.peer, frames).await;
         }
         match (self.socket.pattern, frames.as_slice()) {
             (Pattern::XPub, [only]) => match only.split_first() {
