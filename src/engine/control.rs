@@ -14,6 +14,9 @@ use super::queue::QueueIndex;
 use super::retry::clip;
 use super::{Effect, Effects, Engine};
 
+/// Dead-letter queues of dead-letter queues that are followed: beyond, names only grow (`a.dead.dead`).
+const MAX_WAY: usize = 32;
+
 impl Engine {
     pub(super) fn handle_put_queue(
         &mut self,
@@ -118,7 +121,35 @@ impl Engine {
             ));
         }
         self.check_reorder(at, &settings)?;
+        self.check_circle(&queue.record.name, old, &settings)?;
         Ok(settings)
+    }
+
+    /// Dead letters may not come back to the queue by the dead-letter queues of their dead-letter queues.
+    fn check_circle(
+        &self,
+        name: &QueueName,
+        old: &QueueSettings,
+        settings: &QueueSettings,
+    ) -> Result<(), String> {
+        if old.dead_letter == settings.dead_letter {
+            return Ok(());
+        }
+        let mut way = vec![name.clone()];
+        let mut next = settings.dead_letter_of(name)?;
+        while way.len() <= MAX_WAY && !way.contains(&next) {
+            let known = self.by_name.get(&next).map(|&at| &self.queue(at).record.settings);
+            let Some(of_next) = known.or_else(|| self.template(&next)) else { return Ok(()) };
+            let target = of_next.dead_letter_of(&next);
+            way.push(next);
+            let Ok(target) = target else { return Ok(()) };
+            next = target;
+        }
+        if next != *name {
+            return Ok(());
+        }
+        let way = way.iter().map(QueueName::as_str).collect::<Vec<_>>().join(" -> ");
+        Err(format!("dead_letter: dead letters would go in a circle: {way} -> {name}"))
     }
 
     /// What workers have was handed out by the order that was; so it must be done before there is another.
