@@ -86,7 +86,7 @@ const STEP: Keys = Keys { known: sagas::STEP_KEYS, later: &[] };
 const RETRY: Keys =
     Keys { known: &["attempts", "backoff", "initial_ms", "max_ms", "jitter"], later: &[] };
 const RESEND: Keys = Keys { known: &["keep_ms"], later: &[] };
-const DEDUP: Keys = Keys { known: &["by", "last"], later: &["window_ms"] };
+const DEDUP: Keys = Keys { known: &["by", "last", "window_ms"], later: &[] };
 
 /// Values of design.md 7 that come later.
 const LATER_VALUES: [(&str, &[&str]); 1] = [("mailbox", &["replicated"])];

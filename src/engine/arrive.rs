@@ -81,7 +81,7 @@ impl Engine {
         let queue = self.queue(at);
         let (name, settings) = (&queue.record.name, &queue.record.settings);
         queue.depth() == 0
-            || match Added::default().count(Some(queue), settings, &arrival.content) {
+            || match Added::default().count(Some(queue), settings, &arrival.content, self.now) {
                 Ok(None) => true,
                 Ok(Some(beyond)) => self.admit_beyond(name, settings, &beyond).is_ok(),
                 Err(_) => false,

@@ -6,7 +6,7 @@
 //! | `topic` | publishing to the queues that subscriptions say; subscribing |
 //! | `send`, `dead_letter` | accepting messages, making queues; the oldest make room |
 //! | `arrive` | what comes by a Redis stream |
-//! | `queue`, `places`, `window`, `dedup` | a queue: its places, contents in RAM, known ids |
+//! | `queue`, `places`, `window`, `dedup`, `dedup_time` | a queue: its places, contents in RAM, known ids |
 //! | `lane`, `convoy` | what is in workers' hands, and what may go next: in order, by key, or as it comes |
 //! | `dispatch`, `load` | which queue is served by which worker next; contents from the store |
 //! | `worker`, `lease`, `progress`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
@@ -25,6 +25,7 @@ mod control;
 mod convoy;
 mod dead_letter;
 mod dedup;
+mod dedup_time;
 mod dispatch;
 mod effect;
 mod event;
@@ -375,6 +376,7 @@ impl Engine {
             worker.heard_at = shifted_back(worker.heard_at, ms);
         }
         for queue in &mut self.queues {
+            queue.shift_marks_back(ms);
             if let Some(uncommon) = queue.uncommon.there() {
                 uncommon.shift_back(|at| shifted_back(at, ms));
             }

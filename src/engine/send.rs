@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Accepted, Actor, Content, JournalKind, MailboxKind, MessageId, Op, Origin, QueueId, QueueName,
-    QueueRecord, QueueSettings, RejectCode, Rejection, Seq, StreamEntry,
+    QueueRecord, QueueSettings, RejectCode, Rejection, Seq, StreamEntry, Timestamp,
 };
 
 use super::dead_letter::Beyond;
@@ -78,10 +78,11 @@ impl Engine {
         out: &mut Effects,
     ) -> Accepted {
         self.touch(at);
+        let now = self.now;
         let queue = self.queue_mut(at);
         let id = content.id().clone();
         let name = queue.record.name.clone();
-        if let Some(seq) = queue.dedup.find(&id) {
+        if let Some(seq) = queue.duplicate_of(&id, now) {
             let duplicates = &mut queue.uncommon.change().duplicates;
             *duplicates = duplicates.saturating_add(1);
             return Accepted { id, queue: name, seq, duplicate: true };
@@ -105,6 +106,9 @@ impl Engine {
         let id = content.id().clone();
         let seq = queue.append(now, content.size_bytes());
         queue.dedup.insert(&id, seq);
+        if queue.mark_time(seq, now) {
+            out.ops.push(Op::PutQueue(queue.record.clone()));
+        }
         let content = Arc::new(content);
         let timing = content.header.timing();
         if timing.has_ttl() && !queue.record.has_ttl {
@@ -164,7 +168,7 @@ impl Engine {
             self.refuse_unreachable(settings)
                 .map_err(|refused| refused.of(content.id().clone()))?;
             if let Some(reason) = &self.store_full
-                && needs_disk(existing, settings, content)
+                && needs_disk(existing, settings, content, self.now)
             {
                 let full = Rejection::new(RejectCode::Full, reason.as_str());
                 return Err(full.retry_after(FULL_RETRY_MS).of(content.id().clone()));
@@ -174,7 +178,9 @@ impl Engine {
                 continue;
             }
             let added = added.entry(name).or_default();
-            if !unbounded && let Some(beyond) = added.count(existing, settings, content)? {
+            if !unbounded
+                && let Some(beyond) = added.count(existing, settings, content, self.now)?
+            {
                 self.admit_beyond(name, settings, &beyond)
                     .map_err(|full| full.of(content.id().clone()))?;
             }
@@ -220,6 +226,7 @@ impl Engine {
             created_at: self.now,
             overrides: Vec::new(),
             has_ttl: false,
+            dedup_marks: None,
         };
         out.ops.push(Op::PutQueue(record.clone()));
         let at = self.add_queue(Queue::empty(record, self.seed));
@@ -252,10 +259,11 @@ impl<'a> Added<'a> {
         queue: Option<&Queue>,
         settings: &QueueSettings,
         content: &'a Content,
+        now: Timestamp,
     ) -> Result<Option<Beyond>, Rejection> {
         let id = content.id();
         let deduplicates = settings.dedup.last() > 0;
-        let known = queue.is_some_and(|queue| queue.dedup.find(id).is_some());
+        let known = queue.is_some_and(|queue| queue.duplicate_of(id, now).is_some());
         if deduplicates && (known || !self.ids.insert(id)) {
             return Ok(None);
         }
@@ -286,10 +294,16 @@ impl<'a> Added<'a> {
 }
 
 /// Whether accepting a message writes it to disk: not what a memory queue keeps, nor a duplicate.
-fn needs_disk(queue: Option<&Queue>, settings: &QueueSettings, content: &Content) -> bool {
+fn needs_disk(
+    queue: Option<&Queue>,
+    settings: &QueueSettings,
+    content: &Content,
+    now: Timestamp,
+) -> bool {
     match queue {
         Some(queue) => {
-            settings.mailbox != MailboxKind::Memory && queue.dedup.find(content.id()).is_none()
+            settings.mailbox != MailboxKind::Memory
+                && queue.duplicate_of(content.id(), now).is_none()
         }
         None => true,
     }

@@ -42,8 +42,8 @@ pub(crate) use process::process_records;
 pub use process::{ProcessKey, ProcessKind, ProcessParts, ProcessRecord};
 pub use proxy::{Proxy, ProxyKind};
 pub use record::{
-    Attempt, AttemptEnd, Batch, Finish, MessageRecord, Op, PauseRecord, QueueBacklog, QueueRecord,
-    Recovered, RevisionRecord, StoredMessage,
+    Attempt, AttemptEnd, Batch, DedupMarks, Finish, MessageRecord, Op, PauseRecord, QueueBacklog,
+    QueueRecord, Recovered, RevisionRecord, StoredMessage,
 };
 pub use repair::{
     Edit, MovedTo, RedrivePage, Redriven, Repair, RepairAction, RepairOutcome, RepairRefusal,

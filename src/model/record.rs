@@ -141,7 +141,15 @@ pub struct QueueRecord {
     /// A message with a `ttl_ms` of its own was accepted: its head is looked at though nobody works on it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_ttl: bool,
+    /// Of a window by time, when which places were reached. Boxed: most queues have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup_marks: Option<Box<DedupMarks>>,
 }
+
+/// When a queue reached which place, ascending: messages from that place on were accepted then or later.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DedupMarks(pub Vec<(Timestamp, Seq)>);
 
 /// Who paused a queue, when, why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

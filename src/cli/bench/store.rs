@@ -81,6 +81,7 @@ pub(super) fn open(path: &Path) -> Result<SledMailbox, BenchError> {
         created_at: Timestamp(0),
         overrides: Vec::new(),
         has_ttl: false,
+        dedup_marks: None,
     };
     commit(&store, vec![Op::PutQueue(record)])?;
     Ok(store)

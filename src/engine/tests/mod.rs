@@ -31,6 +31,7 @@ mod streams;
 mod timing;
 mod timing_aside;
 mod topics;
+mod windows;
 mod world;
 
 use super::Engine;

@@ -74,6 +74,21 @@ fn a_queue_with_messages_moves_while_it_is_paused_only() {
 }
 
 #[test]
+fn dead_letters_cant_be_sent_in_a_circle() {
+    let mut rig = Rig::new(QueueSettings::default());
+    for (name, target) in [("a", "b"), ("b", "{queue}.dead"), ("b.dead", "q")] {
+        let dead_letter = target.to_owned();
+        rig.put_queue(name, QueueSettings { dead_letter, ..QueueSettings::default() });
+    }
+    let refused = set(&mut rig, &[("dead_letter", json!("a"))]).unwrap_err();
+    assert_eq!(
+        refused,
+        "dead_letter: dead letters would go in a circle: q -> a -> b -> b.dead -> q"
+    );
+    set(&mut rig, &[("dead_letter", json!("c"))]).expect("it ends there");
+}
+
+#[test]
 fn nothing_changes_if_one_of_the_changes_is_wrong() {
     let mut rig = Rig::new(QueueSettings::default());
     let before = rig.store.journal.len();

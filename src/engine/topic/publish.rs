@@ -157,7 +157,7 @@ impl Engine {
         let queues = topic.subscribed.values().map(|subscribed| &subscribed.queue);
         let knows = |queue: &&QueueName| {
             let queue = self.by_name.get(*queue).map(|&at| self.queue(at));
-            queue.is_some_and(|queue| queue.dedup.find(content.id()).is_some())
+            queue.is_some_and(|queue| queue.duplicate_of(content.id(), self.now).is_some())
         };
         queues.chain(&topic.settings.otherwise).find(knows).cloned()
     }

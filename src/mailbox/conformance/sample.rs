@@ -39,6 +39,7 @@ pub(crate) fn queue_record(queue: QueueId, kind: MailboxKind, last: u32) -> Queu
         created_at: Timestamp(1),
         overrides: Vec::new(),
         has_ttl: false,
+        dedup_marks: None,
     }
 }
 

@@ -164,6 +164,7 @@ impl Mender<'_> {
                 settings: QueueSettings::default().into(),
                 overrides: Default::default(),
                 has_ttl: false,
+                dedup_marks: None,
                 paused: Some(pause(self.now, "its settings were lost in the store")),
                 created_at: self.now,
             };

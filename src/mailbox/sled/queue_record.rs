@@ -25,7 +25,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{QueueId, QueueName, Retry, Timestamp};
+    use crate::model::{DedupMarks, QueueId, QueueName, Retry, Seq, Timestamp};
 
     fn record(settings: QueueSettings) -> QueueRecord {
         QueueRecord {
@@ -36,6 +36,7 @@ mod tests {
             created_at: Timestamp(1_000),
             overrides: vec!["lease_ms".to_owned()],
             has_ttl: false,
+            dedup_marks: Some(Box::new(DedupMarks(vec![(Timestamp(1_000), Seq(3))]))),
         }
     }
 

@@ -185,6 +185,7 @@ impl Workload {
             created_at: Timestamp(1),
             overrides: Vec::new(),
             has_ttl: false,
+            dedup_marks: None,
         }));
     }
 
