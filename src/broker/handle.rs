@@ -57,6 +57,8 @@ impl View<'_> {
             worker_count: counts.workers,
             stale_answers: counts.stale,
             late_replies: counts.late_replies,
+            gathers: counts.gathers,
+            late_parts: counts.late_parts,
         }
     }
 }

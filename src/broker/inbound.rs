@@ -15,8 +15,18 @@ use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, Wo
 /// When a client whose answers pile up should try again, in milliseconds.
 const BUSY_RETRY_MS: u64 = 250;
 /// What a client may do.
-const VERBS: [&str; 9] =
-    ["HELLO", "SEND", "SENDMANY", "CALL", "PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", "STATUS", "PING"];
+const VERBS: [&str; 10] = [
+    "HELLO",
+    "SEND",
+    "SENDMANY",
+    "CALL",
+    "PUBLISH",
+    "GATHER",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "STATUS",
+    "PING",
+];
 /// What a worker that must say READY again is told.
 const SAY_READY: &str = "not known here: say READY again";
 
@@ -72,6 +82,12 @@ impl EventLoop {
             ClientRequest::Start { saga, input } => {
                 if let Some(origin) = self.origin(peer, form, Verb::Start, Some(input.id())) {
                     self.feed(Event::Start { origin, saga, input });
+                }
+            }
+            ClientRequest::Gather(request) => {
+                let id = request.content.id();
+                if let Some(origin) = self.origin(peer, form, Verb::Gather, Some(id)) {
+                    self.feed(Event::Gather { origin, request });
                 }
             }
             ClientRequest::Subscribe { topic, subscription } => {

@@ -34,6 +34,12 @@ impl EventLoop {
             Effect::Subscribed { origin, change } => self.subscribed(origin, change),
             Effect::Rejected { origin, rejection } => self.reject(origin, rejection),
             Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(reply)),
+            Effect::Gathered { origin, reply } => {
+                self.client(origin, ClientReply::Gathered(reply));
+            }
+            Effect::GatherAccepted { origin, accepted } => {
+                self.client(origin, ClientReply::GatherAccepted(accepted));
+            }
             Effect::CallPart { origin, part } => {
                 if let Some((peer, form)) = self.origins.client(origin) {
                     self.reply(peer, form, ClientReply::Part(part));
@@ -92,6 +98,7 @@ impl EventLoop {
             | Verb::Call
             | Verb::Publish
             | Verb::Start
+            | Verb::Gather
             | Verb::Subscribe
             | Verb::Unsubscribe
             | Verb::Status

@@ -47,6 +47,7 @@ pub(super) enum Verb {
     Call,
     Publish,
     Start,
+    Gather,
     Subscribe,
     Unsubscribe,
     Status,

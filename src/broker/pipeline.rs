@@ -123,6 +123,9 @@ fn payload_bytes(release: &Release) -> u64 {
         Release::Effect(Effect::CallEnded { reply, .. }) => reply.payload.len() as u64,
         Release::Effect(Effect::CallPart { part, .. }) => part.payload.len() as u64,
         Release::Effect(Effect::Live { content, .. }) => content.size_bytes(),
+        Release::Effect(Effect::Gathered { reply, .. }) => {
+            reply.payloads.iter().map(|payload| payload.len() as u64).sum()
+        }
         Release::Effect(_) | Release::Answer(_) => 0,
     }
 }

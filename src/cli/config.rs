@@ -48,6 +48,9 @@ pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
                         saga.steps.len()
                     );
                 }
+                for gather in &config.gathers {
+                    println!("gather {}", gather.name);
+                }
                 Exit::Done
             }
             Err(error) => complain(&error, Exit::Config),

@@ -139,6 +139,7 @@ fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
             topics: config.topics.clone(),
             live: config.doors.live.is_some(),
             sagas: config.sagas.clone(),
+            gathers: config.gathers.clone(),
             redis: !config.redis.url.is_empty(),
             seed: fastrand::u64(..),
             ..EngineOptions::default()

@@ -12,6 +12,7 @@ pub mod embedded;
 mod events;
 mod exit;
 mod failure;
+mod gather;
 mod input;
 mod journal;
 mod message;
@@ -67,6 +68,7 @@ pub enum Command {
     Call(call::CallArgs),
     Publish(publish::PublishArgs),
     Start(start::StartArgs),
+    Gather(gather::GatherArgs),
     Queue(queue::QueueArgs),
     Topic(topic::TopicArgs),
     Saga(saga::SagaArgs),
@@ -92,6 +94,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Call(args) => asked(call::run(args)),
             Command::Publish(args) => asked(publish::run(args)),
             Command::Start(args) => asked(start::run(args)),
+            Command::Gather(args) => asked(gather::run(args)),
             Command::Queue(args) => asked(queue::run(args)),
             Command::Topic(args) => asked(topic::run(args)),
             Command::Saga(args) => asked(saga::run(args)),

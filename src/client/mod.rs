@@ -19,6 +19,7 @@
 
 mod connection;
 mod error;
+mod gather;
 mod message;
 mod pending;
 mod sagas;

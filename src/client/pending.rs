@@ -29,6 +29,7 @@ enum Key {
     Call(MessageId),
     Publish(MessageId),
     Start(MessageId),
+    Gather(MessageId),
     Subscribe(TopicName, QueueName),
     Unsubscribe(TopicName, QueueName),
     Status(MessageId),
@@ -44,6 +45,7 @@ impl Key {
             | Self::Call(_)
             | Self::Publish(_)
             | Self::Start(_)
+            | Self::Gather(_)
             | Self::Status(_) => true,
             Self::Hello | Self::Subscribe(..) | Self::Unsubscribe(..) | Self::Ping => false,
         }
@@ -76,6 +78,7 @@ impl Pending {
                 Key::SendMany(first.clone())
             }
             ClientRequest::Call { send, .. } => Key::Call(send.content.id().clone()),
+            ClientRequest::Gather(request) => Key::Gather(request.content.id().clone()),
             ClientRequest::Publish { content, .. } => Key::Publish(content.id().clone()),
             ClientRequest::Start { input, .. } => Key::Start(input.id().clone()),
             ClientRequest::Subscribe { topic, subscription } => {
@@ -103,6 +106,8 @@ impl Pending {
                 }
                 self.pop(&Key::SendMany(first))
             }
+            ClientReply::Gathered(reply) => self.pop(&Key::Gather(reply.id.clone())),
+            ClientReply::GatherAccepted(accepted) => self.pop(&Key::Gather(accepted.id.clone())),
             ClientReply::Published(published) => self.pop(&Key::Publish(published.id.clone())),
             ClientReply::Started(started) => self.pop(&Key::Start(started.id.clone())),
             ClientReply::Subscribed(change) => {
@@ -133,7 +138,15 @@ impl Pending {
 
     /// A refusal names a message, not a kind of request.
     fn rejected(&mut self, id: &MessageId) -> Option<Waiter> {
-        let kinds = [Key::Send, Key::Call, Key::Publish, Key::Start, Key::SendMany, Key::Status];
+        let kinds = [
+            Key::Send,
+            Key::Call,
+            Key::Publish,
+            Key::Gather,
+            Key::Start,
+            Key::SendMany,
+            Key::Status,
+        ];
         if let Some(waiter) = kinds.into_iter().find_map(|kind| self.pop(&kind(id.clone()))) {
             return Some(waiter);
         }

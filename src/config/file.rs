@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{doors, proxies, redis, sagas, store, topics};
+use super::{doors, gathers, proxies, redis, sagas, store, topics};
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -28,6 +28,8 @@ pub(super) struct File {
     pub(super) topics: topics::Tables,
     #[serde(default)]
     pub(super) sagas: sagas::Tables,
+    #[serde(default)]
+    pub(super) gathers: gathers::Tables,
     pub(super) queues: Option<BTreeMap<toml::Spanned<String>, toml::Spanned<QueueSettings>>>,
 }
 
@@ -50,7 +52,9 @@ struct Keys {
 }
 
 const ROOT: Keys = Keys {
-    known: &["data_dir", "listen", "store", "redis", "queues", "topics", "sagas", "proxy"],
+    known: &[
+        "data_dir", "listen", "store", "redis", "queues", "topics", "gathers", "sagas", "proxy",
+    ],
     later: &["auth", "workers", "alerts"],
 };
 const LISTEN: Keys =
@@ -80,6 +84,7 @@ const QUEUE: Keys = Keys {
     later: &["schema"],
 };
 const TOPIC: Keys = Keys { known: topics::KEYS, later: &[] };
+const GATHER: Keys = Keys { known: gathers::KEYS, later: &[] };
 const SUBSCRIPTION: Keys = Keys { known: topics::SUBSCRIPTION_KEYS, later: &[] };
 const SAGA: Keys = Keys { known: sagas::KEYS, later: &[] };
 const STEP: Keys = Keys { known: sagas::STEP_KEYS, later: &[] };
@@ -154,6 +159,7 @@ impl Source<'_> {
             }
         }
         self.check_lists(root, "topics", &TOPIC, ("subscriptions", &SUBSCRIPTION))?;
+        self.check_lists(root, "gathers", &GATHER, ("recipients", &SUBSCRIPTION))?;
         self.check_lists(root, "sagas", &SAGA, ("steps", &STEP))
     }
 

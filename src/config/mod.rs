@@ -4,6 +4,7 @@ mod dead_letters;
 mod doors;
 mod error;
 mod file;
+mod gathers;
 mod proxies;
 mod redis;
 mod sagas;
@@ -24,7 +25,8 @@ pub use redis::Redis;
 pub use store::Store;
 
 use crate::model::{
-    ConfiguredTopic, MailboxKind, Proxy, QueueName, QueueSettings, QueueTemplate, SagaDefinition,
+    ConfiguredGather, ConfiguredTopic, MailboxKind, Proxy, QueueName, QueueSettings, QueueTemplate,
+    SagaDefinition,
 };
 
 /// The file that shows every key with its default, and what the program starts from without one.
@@ -64,6 +66,8 @@ pub struct Config {
     pub topics: Vec<ConfiguredTopic>,
     /// Sagas that may begin.
     pub sagas: Vec<SagaDefinition>,
+    /// Gathers.
+    pub gathers: Vec<ConfiguredGather>,
 }
 
 /// Where settings come from, the last one first.
@@ -145,8 +149,10 @@ impl Config {
         let store = std::mem::take(&mut file.store).check(&source)?;
         let topics = std::mem::take(&mut file.topics);
         let sagas = std::mem::take(&mut file.sagas);
+        let gathers = std::mem::take(&mut file.gathers);
         let queues = queues(&source, file, !redis.url.is_empty())?;
         let topics = topics::check(topics, &source, &queues)?;
+        let gathers = gathers::check(gathers, &source, &queues)?;
         let sagas = sagas::check(sagas, &source, &queues)?;
         let (queues, templates) = queues;
         Ok(Self {
@@ -162,6 +168,7 @@ impl Config {
             templates,
             topics,
             sagas,
+            gathers,
         })
     }
 

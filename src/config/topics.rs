@@ -32,13 +32,28 @@ pub(super) struct Table {
     unroutable: Unroutable,
 }
 
+/// A queue and which messages it takes: a topic's subscription, a gather's recipient.
 #[derive(Debug, Deserialize)]
-struct Row {
-    queue: toml::Spanned<String>,
+pub(super) struct Row {
+    pub(super) queue: toml::Spanned<String>,
     #[serde(default)]
-    filter: Option<toml::Spanned<String>>,
+    pub(super) filter: Option<toml::Spanned<String>>,
     #[serde(default)]
-    on_error: OnError,
+    pub(super) on_error: Option<OnError>,
+}
+
+impl Row {
+    pub(super) fn filter(
+        &self,
+        source: &Source<'_>,
+        wrong: impl Fn(&Place, &str) -> ConfigError,
+    ) -> Result<Option<Filter>, ConfigError> {
+        let compiled = |text: &toml::Spanned<String>| {
+            Filter::new(text.get_ref())
+                .map_err(|error| wrong(&source.place(text.span()), &error.to_string()))
+        };
+        self.filter.as_ref().map(compiled).transpose()
+    }
 }
 
 /// Checks all topics; `queues` are those of the same file.
@@ -92,13 +107,8 @@ impl Checker<'_> {
 
     fn subscription(&self, row: &Row) -> Result<Subscription, ConfigError> {
         let queue = self.queue("queue", &row.queue)?;
-        let filter = match &row.filter {
-            None => None,
-            Some(text) => Some(Filter::new(text.get_ref()).map_err(|error| {
-                self.wrong(&self.source.place(text.span()), &error.to_string())
-            })?),
-        };
-        Ok(Subscription { queue, filter, on_error: row.on_error })
+        let filter = row.filter(self.source, |place, reason| self.wrong(place, reason))?;
+        Ok(Subscription { queue, filter, on_error: row.on_error.unwrap_or_default() })
     }
 
     fn queue(&self, key: &str, text: &toml::Spanned<String>) -> Result<QueueName, ConfigError> {

@@ -184,6 +184,8 @@ pub(crate) fn overview(at_ms: u64) -> Overview {
         worker_count: 2,
         stale_answers: 0,
         late_replies: 0,
+        gathers: 0,
+        late_parts: 0,
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Accepted, CallPart, CallReply, Content, DeliveryId, HoldView, MessageId, Notice, Op, Origin,
-    Published, QueueId, QueueName, Rejection, RepairOutcome, RepairRefusal, SagaStarted, Seq,
-    StatusReport, SubscriptionChange, Timestamp, TopicName, WorkerId,
+    Accepted, CallPart, CallReply, Content, DeliveryId, GatherAccepted, GatherReply, HoldView,
+    MessageId, Notice, Op, Origin, Published, QueueId, QueueName, Rejection, RepairOutcome,
+    RepairRefusal, SagaStarted, Seq, StatusReport, SubscriptionChange, Timestamp, TopicName,
+    WorkerId,
 };
 
 /// What one `Engine::handle` decided. The caller makes `ops` durable in order, in one atomic commit or as
@@ -70,6 +71,20 @@ pub enum Effect {
         origin: Origin,
         /// What to tell.
         reply: CallReply,
+    },
+    /// A gather ended.
+    Gathered {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        reply: Box<GatherReply>,
+    },
+    /// A gather is durable whose answer goes into a queue.
+    GatherAccepted {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        accepted: GatherAccepted,
     },
     /// A part of a reply came; the call goes on.
     CallPart {

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use crate::model::Content;
 use crate::model::{
-    Actor, Arrival, DeliveryId, MessageId, NackAction, Origin, QueueId, QueueName, QueueSettings,
-    Rejection, Repair, SagaAct, SagaName, Seq, SettingChange, StoredMessage, StreamId,
-    Subscription, TopicName, WorkError, WorkerId, WorkerInfo,
+    Actor, Arrival, DeliveryId, GatherRequest, MessageId, NackAction, Origin, QueueId, QueueName,
+    QueueSettings, Rejection, Repair, SagaAct, SagaName, Seq, SettingChange, StoredMessage,
+    StreamId, Subscription, TopicName, WorkError, WorkerId, WorkerInfo,
 };
 
 /// What may happen to the engine. Adding a variant breaks every match until it is handled.
@@ -93,6 +93,15 @@ pub enum Event {
         topic: TopicName,
         /// The queue.
         queue: QueueName,
+    },
+    /// GATHER: a message to several queues, whose replies are one answer. Answered by
+    /// [`super::Effect::Gathered`] at its end, by [`super::Effect::GatherAccepted`] at once if the answer goes into a
+    /// queue, or by `Rejected`.
+    Gather {
+        /// Who waits.
+        origin: Origin,
+        /// Whom to ask what.
+        request: Box<GatherRequest>,
     },
     /// A caller went away: its calls are forgotten, their messages stay.
     OriginGone {

@@ -14,6 +14,7 @@
 //! | `resend` | leases; what is sent to another worker too, for want of an answer |
 //! | `unreadable` | messages whose content the store has lost |
 //! | `request`, `reply` | callers that wait; replies that are queued or kept |
+//! | `gather` | one message to several queues, their replies as one answer |
 //! | `process` | what goes on over several messages and restarts, and waits for their ends |
 //! | `repair`, `relocate`, `hold`, `control`, `journal` | what operators do |
 //! | `status`, `view` | what can be seen |
@@ -30,6 +31,7 @@ mod dispatch;
 mod effect;
 mod event;
 mod expiry;
+mod gather;
 mod hold;
 mod journal;
 mod lane;
@@ -71,6 +73,7 @@ pub use event::{CallSpec, Event};
 pub use options::EngineOptions;
 pub use view::{Counts, MessageOverlay};
 
+use gather::Gathers;
 use lane::Next;
 use lease::Lease;
 use process::Processes;
@@ -153,6 +156,7 @@ pub struct Engine {
     calls: Calls,
     processes: Processes,
     replies: KeptReplies,
+    gathers: Gathers,
     /// Why Redis can't be reached.
     redis_down: Option<String>,
     redis: bool,
@@ -205,6 +209,7 @@ impl Engine {
             calls: Calls::default(),
             processes: Processes::default(),
             replies: KeptReplies::default(),
+            gathers: Gathers::new(options.gathers),
             redis_down: None,
             redis: options.redis,
             configured: options.configured.into_iter().collect(),
@@ -262,6 +267,7 @@ impl Engine {
             Event::Unsubscribe { origin, actor, topic, queue } => {
                 self.handle_unsubscribe(origin, actor, &topic, &queue, out);
             }
+            Event::Gather { origin, request } => self.handle_gather(origin, *request, out),
             Event::OriginGone { origin } => self.handle_origin_gone(origin),
             Event::Status { origin, id, queue } => self.handle_status(origin, id, queue, out),
             Event::Found { origin, id, place } => self.handle_found(origin, id, place, out),

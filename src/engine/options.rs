@@ -1,7 +1,8 @@
 //! What the engine is told when it is made.
 
 use crate::model::{
-    ConfiguredTopic, QueueName, QueueSettings, QueueTemplate, SagaDefinition, limits,
+    ConfiguredGather, ConfiguredTopic, QueueName, QueueSettings, QueueTemplate, SagaDefinition,
+    limits,
 };
 
 /// The engine's options. Queues with settings of their own come by [`super::Event::PutQueue`].
@@ -17,6 +18,8 @@ pub struct EngineOptions {
     pub live: bool,
     /// The sagas that may begin.
     pub sagas: Vec<SagaDefinition>,
+    /// The gathers that the configuration names.
+    pub gathers: Vec<ConfiguredGather>,
     /// A Redis is configured: queues may keep payloads there.
     pub redis: bool,
     /// Queues in all; beyond, making one is refused as `full`.
@@ -42,6 +45,7 @@ impl Default for EngineOptions {
             topics: Vec::new(),
             live: false,
             sagas: Vec::new(),
+            gathers: Vec::new(),
             redis: false,
             max_queues: limits::MAX_QUEUES,
             window_messages: 1024,

@@ -256,6 +256,11 @@ impl Engine {
         }
     }
 
+    /// When a process is told so.
+    pub(super) fn process_due_at(&self, number: ProcessNumber) -> Option<Timestamp> {
+        self.processes.processes.get(&number)?.due
+    }
+
     /// The timer of a process fired. While the broker stops nothing begins: it is due again after the start.
     pub(super) fn process_is_due(&mut self, number: ProcessNumber) {
         let Some(process) = self.processes.processes.get_mut(&number) else { return };
@@ -272,10 +277,11 @@ impl Engine {
             match process.key.kind {
                 // A kept reply waits for nothing.
                 ProcessKind::Reply => {}
+                ProcessKind::Gather => match news {
+                    News::End(place, end) => self.gather_heard(number, place, end, out),
+                    News::Due => self.gather_is_due(number, out),
+                },
                 // Nothing starts these yet.
-                ProcessKind::Gather => {
-                    drop((news, &mut *out));
-                }
                 ProcessKind::Saga => match news {
                     News::End(place, end) => self.saga_hears(number, place, end, out),
                     News::Due => self.saga_due(number, out),
@@ -299,13 +305,14 @@ impl Engine {
             let is_read = match kind {
                 ProcessKind::Reply => self.recover_reply(number, &parts),
                 ProcessKind::Saga => self.recover_saga(number, &parts),
-                ProcessKind::Gather => false,
+                ProcessKind::Gather => self.recover_gather(number, &parts),
             };
             if !is_read {
                 self.processes.unreadable = self.processes.unreadable.saturating_add(1);
             }
         }
         self.order_replies();
+        self.order_gathers();
     }
 }
 

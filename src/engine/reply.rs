@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::model::limits::{
     KEPT_REPLY_MS, MAX_KEPT_REPLIES, MAX_KEPT_REPLIES_BYTES, MAX_KEPT_REPLY_BYTES,
@@ -171,6 +171,20 @@ impl Engine {
                 return;
             }
         };
+        let what = if end.status == CallStatus::Ok { "reply" } else { "failure" };
+        let id =
+            MessageId::new(&format!("{queue}-{}-{what}", of.seq)).expect("a name and a number");
+        let mut fields = Map::new();
+        fields.insert("status".to_owned(), json!(end.status));
+        if let Some(error) = &end.error {
+            fields.insert("error".to_owned(), json!(error));
+        }
+        let header = answer_header(id, of.content.id(), &request, fields);
+        self.append_reply(target, Content { header, payload: end.reply.clone() }, out);
+    }
+
+    /// Puts an answer at the end of a queue, whatever its bounds are.
+    pub(super) fn append_reply(&mut self, target: QueueName, content: Content, out: &mut Effects) {
         let at = match self.by_name.get(&target) {
             Some(&at) => at,
             None => {
@@ -178,8 +192,6 @@ impl Engine {
                 self.make_queue(target, settings, broker(), out)
             }
         };
-        let content =
-            Content { header: reply_header(&queue, of, &request, end), payload: end.reply.clone() };
         self.append(at, content, None, out);
         self.shed(at, out);
         self.offer(at, out);
@@ -288,33 +300,28 @@ pub(super) fn reply_to(request: &Map<String, Value>) -> Result<QueueName, String
     QueueName::new(name).map_err(|error| error.to_string())
 }
 
-/// A reply's own header: what it answers, and how that ended. A message ends once with success, so that its reply has
-/// one id however often it is made; a failure has another, since an operator may bring the message back.
-fn reply_header(
-    queue: &QueueName,
-    of: &Ended<'_>,
+/// An answer's own header: what it answers, and how that ended. `id` is made of the request's place, so that it is the
+/// same however often the answer is made; a failure's is another one, since an operator may bring the message back.
+pub(super) fn answer_header(
+    id: MessageId,
+    request_id: &MessageId,
     request: &Map<String, Value>,
-    end: &CallEnd,
+    about: Map<String, Value>,
 ) -> Header {
-    let what = if end.status == CallStatus::Ok { "reply" } else { "failure" };
-    let id = MessageId::new(&format!("{queue}-{}-{what}", of.seq)).expect("a name and a number");
     let mut fields = Map::new();
     fields.insert("id".to_owned(), id.as_str().into());
-    let request_id = Value::from(of.content.id().as_str());
+    let request_id = Value::from(request_id.as_str());
     let correlation = request.get("correlation_id").cloned().unwrap_or_else(|| request_id.clone());
     fields.insert("correlation_id".to_owned(), correlation);
     fields.insert("causation_id".to_owned(), request_id);
-    fields.insert("status".to_owned(), serde_json::json!(end.status));
-    if let Some(error) = &end.error {
-        fields.insert("error".to_owned(), serde_json::json!(error));
-    }
+    fields.extend(about);
     for carried in ["key", "traceparent"] {
         if let Some(value) = request.get(carried) {
             fields.insert(carried.to_owned(), value.clone());
         }
     }
     // The request's own header may be nearly as long as a header may be.
-    for dropped in ["error", "key", "traceparent", "causation_id", "correlation_id"] {
+    for dropped in ["error", "missing", "key", "traceparent", "causation_id", "correlation_id"] {
         if let Ok(header) = Header::from_map(fields.clone(), || id.clone()) {
             return header;
         }

@@ -209,6 +209,7 @@ impl Engine {
 
     /// A caller went away.
     pub(super) fn handle_origin_gone(&mut self, origin: Origin) {
+        self.forget_gather_origin(origin);
         let of_origin = (origin, 0)..=(origin, u64::MAX);
         let numbers: Vec<u64> =
             self.calls.by_origin.range(of_origin).map(|&(_, number)| number).collect();

@@ -20,8 +20,12 @@ pub struct Counts {
     pub workers: u64,
     /// Late answers to leases that were over, since the engine was made.
     pub stale: u64,
-    /// Replies to calls whose caller no longer waited, since the engine was made.
+    /// Replies to calls and gathers whose caller no longer waited, since the engine was made.
     pub late_replies: u64,
+    /// Gathers that run.
+    pub gathers: u64,
+    /// Replies that came after their gather's end, since the engine was made.
+    pub late_parts: u64,
 }
 
 /// What the engine knows of an unfinished message beyond its content.
@@ -87,6 +91,8 @@ impl Engine {
             workers: self.workers.len() as u64,
             stale: self.stale_answers,
             late_replies: self.late_replies,
+            gathers: self.gathers.running(),
+            late_parts: self.gathers.late_parts,
         }
     }
 

@@ -284,6 +284,7 @@ impl Engine {
         }
         self.workers_changed = true;
         self.reject_calls(out);
+        self.reject_gatherers(out);
     }
 }
 

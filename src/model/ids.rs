@@ -128,6 +128,11 @@ text_id!(
     |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':')
 );
 text_id!(
+    /// A gather's name, at most 120 bytes of letters, digits and `. _ - :`.
+    GatherName, "gather", MAX_TOPIC_NAME_BYTES, "letters, digits, '.', '_', '-', ':'",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':')
+);
+text_id!(
     /// A message's id: the producer's, unique inside the queue's de-duplication window, or a UUIDv7 by
     /// the broker. At most 256 bytes of UTF-8 without control characters.
     MessageId, "id", MAX_MESSAGE_ID_BYTES, "any character but control characters",

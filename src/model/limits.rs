@@ -102,6 +102,18 @@ pub const MAX_FILTER_COST: u64 = 50_000;
 pub const MAX_PUBLISH_COST: u64 = 1_000_000;
 /// A payload that filters look into, in bytes: it is parsed on the broker's loop.
 pub const MAX_FILTER_BODY_BYTES: usize = 1024 * 1024;
+/// Recipients of one gather: each is a message of its commit, and a part that is kept until its end.
+pub const MAX_GATHER_RECIPIENTS: usize = 256;
+/// All parts of one gather, in bytes: its answer is one wire message.
+pub const MAX_GATHER_BYTES: usize = 16 * 1024 * 1024;
+/// How long a gather waits when nothing is said of it, in milliseconds.
+pub const DEFAULT_GATHER_TIMEOUT_MS: u64 = 30_000;
+/// Gathers at their end that are kept for a caller who comes back; the oldest go beyond.
+pub const MAX_KEPT_GATHERS: usize = 1_000;
+/// What is kept of them, in bytes; beyond, the oldest go.
+pub const MAX_KEPT_GATHERS_BYTES: u64 = 16 * 1024 * 1024;
+/// Callers that wait for one gather: who asks again while it runs waits with the first.
+pub const MAX_GATHER_CALLERS: usize = 64;
 /// Subscriptions of one topic: each matching one is a message of the publish's commit.
 pub const MAX_TOPIC_SUBSCRIPTIONS: usize = 10_000;
 /// Subscriptions made at run time, over all topics: each is kept in RAM with its compiled filter.

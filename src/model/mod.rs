@@ -4,6 +4,7 @@ mod answer;
 mod broker_event;
 mod causes;
 mod filter;
+mod gather;
 mod header;
 mod header_fields;
 mod ids;
@@ -29,11 +30,15 @@ pub use answer::{Accepted, CallPart, CallReply, CallStatus, RejectCode, Rejectio
 pub use broker_event::{BrokerEvent, EVENT_TYPES, EventId};
 pub use causes::with_causes;
 pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterSubject};
+pub use gather::{
+    Aggregate, Completion, CompletionError, ConfiguredGather, GatherAccepted, GatherReply,
+    GatherRequest, GatherSettings, GatherStatus, MissingPart, Recipients,
+};
 pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};
 pub use ids::{
-    DeliveryId, Generation, IdError, IdempotencyKey, MessageId, Origin, ProcessId, QueueId,
-    QueueName, Revision, SagaName, Seq, TopicName, WorkerId,
+    DeliveryId, GatherName, Generation, IdError, IdempotencyKey, MessageId, Origin, ProcessId,
+    QueueId, QueueName, Revision, SagaName, Seq, TopicName, WorkerId,
 };
 pub use journal::{Actor, JournalEntry, JournalKind};
 pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};

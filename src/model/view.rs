@@ -45,9 +45,15 @@ pub struct Overview {
     /// Late answers of workers to leases that were over, since the store was opened.
     #[serde(default)]
     pub stale_answers: u64,
-    /// Replies to calls whose caller no longer waited, since the store was opened.
+    /// Replies to calls and gathers whose caller no longer waited, since the store was opened.
     #[serde(default)]
     pub late_replies: u64,
+    /// Gathers that run.
+    #[serde(default)]
+    pub gathers: u64,
+    /// Replies that came after their gather's end, since the store was opened.
+    #[serde(default)]
+    pub late_parts: u64,
 }
 
 /// Whether the store can be written.

@@ -349,6 +349,10 @@ fn detach(request: ClientRequest) -> ClientRequest {
         ClientRequest::Call { send, timeout_ms, parts } => {
             ClientRequest::Call { send: detach(send), timeout_ms, parts }
         }
+        ClientRequest::Gather(mut request) => {
+            request.content.payload = own(request.content.payload);
+            ClientRequest::Gather(request)
+        }
         ClientRequest::Publish { topic, mut content, mandatory } => {
             content.payload = own(content.payload);
             ClientRequest::Publish { topic, content, mandatory }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Accepted, CallPart, CallReply, Content, MessageId, Published, QueueName, Rejection, SagaName,
-    SagaStarted, StatusReport, Subscription, SubscriptionChange, TopicName,
+    Accepted, CallPart, CallReply, Content, GatherAccepted, GatherReply, GatherRequest, MessageId,
+    Published, QueueName, Rejection, SagaName, SagaStarted, StatusReport, Subscription,
+    SubscriptionChange, TopicName,
 };
 
 /// A client's request.
@@ -48,6 +49,8 @@ pub enum ClientRequest {
         /// Its input; its id is the saga's.
         input: Content,
     },
+    /// `GATHER`
+    Gather(Box<GatherRequest>),
     /// `SUBSCRIBE`
     Subscribe {
         /// The topic.
@@ -105,6 +108,10 @@ pub enum ClientReply {
     Reply(CallReply),
     /// `REPLY` to CALL with `status: part`: more follow.
     Part(CallPart),
+    /// `REPLY` to GATHER.
+    Gathered(Box<GatherReply>),
+    /// `ACCEPTED` to GATHER with `reply_to`.
+    GatherAccepted(GatherAccepted),
     /// `STATUS`
     Status(StatusReport),
     /// `STATUS` with the reply that is kept: header field `reply` and payload.

@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::client::{ClientReply, ClientRequest, SendRequest};
 use super::frames::{
     Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly, flag,
-    header_or_none, join, json, later_verb, magic, malformed, open, typed, unknown_verb,
+    header_or_none, join, json, magic, malformed, open, typed, unknown_verb,
 };
-use super::{reply_codec, saga_codec, topic_codec};
+use super::{gather_codec, reply_codec, saga_codec, topic_codec};
 use crate::model::limits::{
     DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS, MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES,
 };
@@ -19,7 +19,7 @@ use crate::model::{
 };
 
 const KNOWN: &str =
-    "HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, START, STATUS, PING";
+    "HELLO, SEND, SENDMANY, CALL, PUBLISH, GATHER, SUBSCRIBE, UNSUBSCRIBE, START, STATUS, PING";
 const KNOWN_REPLIES: &str =
     "WELCOME, ACCEPTED, SUBSCRIBED, UNSUBSCRIBED, REPLY, STATUS, PONG, REJECTED";
 
@@ -55,6 +55,7 @@ impl ClientRequest {
                 topic_codec::publish(topic, content, *mandatory)
             }
             Self::Start { saga, input } => saga_codec::start(saga, input),
+            Self::Gather(request) => gather_codec::gather(request),
             Self::Subscribe { topic, subscription } => topic_codec::subscribe(topic, subscription),
             Self::Unsubscribe { topic, queue } => {
                 envelope("UNSUBSCRIBE", json(&UnsubscribeHeader { topic, queue }))
@@ -117,10 +118,13 @@ impl ClientRequest {
                 let [header] = exactly("UNSUBSCRIBE", "header", frames)?;
                 topic_codec::unsubscribe_of(&header)
             }
-            b"GATHER" => Err(later_verb("GATHER")),
             b"START" => {
                 let [header, payload] = exactly("START", "header, payload", frames)?;
                 saga_codec::start_of(&header, payload, &mut new_id)
+            }
+            b"GATHER" => {
+                let [header, payload] = exactly("GATHER", "header, payload", frames)?;
+                gather_codec::gather_of(&header, payload, &mut new_id)
             }
             b"READY" | b"ACK" | b"NACK" | b"PROGRESS" | b"HEARTBEAT" => {
                 let reason = "this is a worker's verb; workers connect to the workers' address";
@@ -146,6 +150,8 @@ impl ClientReply {
             Self::Unsubscribed(change) => envelope("UNSUBSCRIBED", json(change)),
             Self::Reply(reply) => reply_codec::reply(reply),
             Self::Part(part) => reply_codec::part(part),
+            Self::Gathered(reply) => gather_codec::reply(reply),
+            Self::GatherAccepted(accepted) => envelope("ACCEPTED", json(accepted)),
             Self::Status(report) => envelope("STATUS", json(report)),
             Self::StatusReply { report, reply } => reply_codec::status_reply(report, reply),
             Self::Pong => bare("PONG"),
@@ -165,7 +171,8 @@ impl ClientReply {
                         .map(|AcceptedManyHeader { accepted }| Self::AcceptedMany(accepted)),
                     Probe { topic: Some(_), .. } => typed(&header).map(Self::Published),
                     Probe { saga: Some(_), .. } => typed(&header).map(Self::Started),
-                    Probe { accepted: None, topic: None, saga: None } => {
+                    Probe { recipients: Some(_), .. } => typed(&header).map(Self::GatherAccepted),
+                    Probe { accepted: None, topic: None, saga: None, recipients: None } => {
                         typed(&header).map(Self::Accepted)
                     }
                 }
@@ -178,10 +185,7 @@ impl ClientReply {
                 let [header] = exactly("UNSUBSCRIBED", "header", frames)?;
                 typed(&header).map(Self::Unsubscribed)
             }
-            b"REPLY" => {
-                let [header, payload] = exactly("REPLY", "header, payload", frames)?;
-                reply_codec::reply_of(&header, payload)
-            }
+            b"REPLY" => reply_codec::reply_of(frames),
             b"REJECTED" => {
                 let [header] = exactly("REJECTED", "header", frames)?;
                 typed(&header).map(Self::Rejected)
@@ -220,12 +224,13 @@ struct StatusHeader {
     reply: bool,
 }
 
-/// Tells answers to SENDMANY, PUBLISH and START from one to SEND.
+/// Tells answers to SENDMANY, PUBLISH, START and GATHER from one to SEND.
 #[derive(Deserialize)]
 struct Probe {
     accepted: Option<IgnoredAny>,
     topic: Option<IgnoredAny>,
     saga: Option<IgnoredAny>,
+    recipients: Option<IgnoredAny>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -255,6 +260,15 @@ fn send_of(
     Ok(SendRequest { queue, content })
 }
 
+pub(super) fn timeout_of(timeout: &Value) -> Result<u64, Rejection> {
+    let ms = timeout.as_u64().filter(|ms| (1..=MAX_CALL_TIMEOUT_MS).contains(ms));
+    ms.ok_or_else(|| {
+        let reason =
+            format!("a whole number of milliseconds from 1 to {MAX_CALL_TIMEOUT_MS} is needed");
+        bad_field("timeout_ms", reason)
+    })
+}
+
 fn call_of(
     header: &Bytes,
     payload: Bytes,
@@ -263,15 +277,8 @@ fn call_of(
     let (content, [queue, timeout, parts]) =
         content_of(header, payload, ["queue", "timeout_ms", "parts"], new_id)?;
     let parts = flag("parts", parts).map_err(|e| e.of(content.id().clone()))?;
-    let timeout_ms = match timeout.as_ref().map(Value::as_u64) {
-        None => DEFAULT_CALL_TIMEOUT_MS,
-        Some(Some(ms)) if (1..=MAX_CALL_TIMEOUT_MS).contains(&ms) => ms,
-        Some(_) => {
-            let reason =
-                format!("a whole number of milliseconds from 1 to {MAX_CALL_TIMEOUT_MS} is needed");
-            return Err(bad_field("timeout_ms", reason).of(content.id().clone()));
-        }
-    };
+    let timeout_ms = timeout.map_or(Ok(DEFAULT_CALL_TIMEOUT_MS), |timeout| timeout_of(&timeout));
+    let timeout_ms = timeout_ms.map_err(|e| e.of(content.id().clone()))?;
     let queue = queue_of(queue).map_err(|e| e.of(content.id().clone()))?;
     Ok(ClientRequest::Call { send: SendRequest { queue, content }, timeout_ms, parts })
 }

@@ -10,6 +10,7 @@
 mod client;
 mod client_codec;
 mod frames;
+mod gather_codec;
 mod reply_codec;
 mod saga_codec;
 mod topic_codec;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::ClientReply;
 use super::frames::{envelope_with, exactly, json, typed};
+use super::gather_codec;
 use crate::model::{
     CallPart, CallReply, CallStatus, MessageId, MessageState, QueueName, Rejection, Seq,
     StatusReport, WorkError,
@@ -53,13 +54,19 @@ struct KeptHeader {
     error: Option<WorkError>,
 }
 
-pub(super) fn reply_of(header: &[u8], payload: Bytes) -> Result<ClientReply, Rejection> {
-    let StatusProbe { status } = typed(header)?;
+pub(super) fn reply_of(mut frames: Vec<Bytes>) -> Result<ClientReply, Rejection> {
+    let header = frames.first().cloned().unwrap_or_default();
+    let StatusProbe { status } = typed(&header)?;
+    if gather_codec::is_gathers(&status) {
+        frames.remove(0);
+        return gather_codec::reply_of(&header, frames);
+    }
+    let [header, payload] = exactly("REPLY", "header, payload", frames)?;
     if status == PART {
-        let PartHeader { id, attempt, part, .. } = typed(header)?;
+        let PartHeader { id, attempt, part, .. } = typed(&header)?;
         return Ok(ClientReply::Part(CallPart { id, attempt, part, payload }));
     }
-    let ReplyHeader { id, status, error } = typed(header)?;
+    let ReplyHeader { id, status, error } = typed(&header)?;
     Ok(ClientReply::Reply(CallReply { id, status, error, payload }))
 }
 

@@ -148,9 +148,13 @@ fn refusals_of_envelopes_say_what_is_needed() {
         (
             &[MAGIC, b"FLY"],
             Unsupported,
-            r#"the verb "FLY" is not known here; known: HELLO, SEND, SENDMANY, CALL, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, START, STATUS, PING"#,
+            r#"the verb "FLY" is not known here; known: HELLO, SEND, SENDMANY, CALL, PUBLISH, GATHER, SUBSCRIBE, UNSUBSCRIBE, START, STATUS, PING"#,
         ),
-        (&[MAGIC, b"GATHER"], Unsupported, "GATHER is not in this version of the broker"),
+        (
+            &[MAGIC, b"GATHER"],
+            Malformed,
+            "GATHER needs 4 frames: MUB1, GATHER, header, payload; 2 came",
+        ),
         (
             &[MAGIC, b"ACK", b"{}"],
             Unsupported,

@@ -104,6 +104,35 @@ impl Engine {
         Ok(published)
     }
 
+    /// The queues of the subscriptions that take a message which is not published: a gather asks them.
+    pub(in crate::engine) fn subscribers(
+        &mut self,
+        name: &TopicName,
+        content: &Content,
+        out: &mut Effects,
+    ) -> Result<Vec<QueueName>, Rejection> {
+        let Some(topic) = self.topics.by_name.get(name) else { return Ok(Vec::new()) };
+        let route = topic.route(name, content);
+        let refused = topic.refuse_failed(name, &route);
+        let queue = |(place, way): &(Place, Way)| {
+            let queue = &topic.subscribed.get(place)?.queue;
+            match way {
+                Way::Queue => Some(Ok(queue.clone())),
+                Way::DeadLetter(error) => {
+                    let reason = format!(
+                        "the filter of subscription {name} to {queue} can't be told: {error}"
+                    );
+                    Some(Err(Rejection::new(RejectCode::Unroutable, reason)))
+                }
+            }
+        };
+        let queues = route.taken.iter().filter_map(queue).collect();
+        // A filter that failed is told and counted, whatever becomes of the message.
+        self.count_failures(name, &route, content, out);
+        refused?;
+        queues
+    }
+
     /// The messages that the event becomes: one for each queue. The payload, and the header where it is not
     /// told why it is a dead letter, are shared by all.
     fn copies(

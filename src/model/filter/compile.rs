@@ -23,6 +23,7 @@ pub(super) enum Node {
     Header,
     Body,
     Topic,
+    Parts,
     /// A variable of a macro: how many are below it.
     Local(usize),
     Field(Box<Node>, Box<str>),
@@ -102,13 +103,40 @@ impl Function {
     }
 }
 
-const NAMES: &str = "there are header, body and topic";
+/// The names that there are, and what they stand for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Names {
+    /// An event's: `header`, `body`, `topic`.
+    Event,
+    /// A gather's: `header`, `parts`.
+    Parts,
+}
+
+impl Names {
+    fn node(self, name: &str) -> Option<Node> {
+        match (self, name) {
+            (_, "header") => Some(Node::Header),
+            (Self::Event, "body") => Some(Node::Body),
+            (Self::Event, "topic") => Some(Node::Topic),
+            (Self::Parts, "parts") => Some(Node::Parts),
+            (Self::Event | Self::Parts, _) => None,
+        }
+    }
+
+    fn told(self) -> &'static str {
+        match self {
+            Self::Event => "there are header, body and topic",
+            Self::Parts => "there are header and parts",
+        }
+    }
+}
+
 const FUNCTIONS: &str = "there are size, contains, startsWith, endsWith, lowerAscii, int, double, \
                          string, has, all, exists, exists_one, filter and map";
 const VALUES: &str = "there are null, booleans, numbers, strings and lists";
 
 /// Parses and checks.
-pub(super) fn compile(text: &str) -> Result<Node, FilterError> {
+pub(super) fn compile(text: &str, names: Names) -> Result<Node, FilterError> {
     if text.len() > MAX_FILTER_BYTES {
         return Err(FilterError::TooLong { len: text.len() });
     }
@@ -126,7 +154,7 @@ pub(super) fn compile(text: &str) -> Result<Node, FilterError> {
         let reason = reason.trim_start_matches("Syntax error: ").to_owned();
         FilterError::Syntax { reason, line: at(line), column: at(column) }
     })?;
-    Compiler::default().node(&parsed, 0)
+    Compiler { names, locals: Vec::new() }.node(&parsed, 0)
 }
 
 /// How deep brackets are nested; those in strings count too.
@@ -143,8 +171,8 @@ fn brackets(text: &str) -> usize {
     deepest
 }
 
-#[derive(Default)]
 struct Compiler {
+    names: Names,
     /// Names of the macros' variables, outermost first.
     locals: Vec<String>,
 }
@@ -179,12 +207,10 @@ impl Compiler {
     fn name(&self, name: &str) -> Result<Node, FilterError> {
         match self.locals.iter().rposition(|local| local == name) {
             Some(at) => Ok(Node::Local(at)),
-            None => match name {
-                "header" => Ok(Node::Header),
-                "body" => Ok(Node::Body),
-                "topic" => Ok(Node::Topic),
-                _ => Err(unsupported(&format!("the name `{name}`"), NAMES)),
-            },
+            None => self
+                .names
+                .node(name)
+                .ok_or_else(|| unsupported(&format!("the name `{name}`"), self.names.told())),
         }
     }
 

@@ -91,6 +91,7 @@ impl<'a> Evaluation<'a, '_> {
             Node::Header => Ok(Value::of(self.subject.header())),
             Node::Body => self.subject.body().map(Value::of),
             Node::Topic => Ok(Value::Text(self.subject.topic())),
+            Node::Parts => self.subject.parts().map(Value::of),
             Node::Local(at) => self.locals.get(*at).cloned().unwrap_or(Ok(Value::Null)),
             Node::Field(of, name) => {
                 let of = self.value(of)?;

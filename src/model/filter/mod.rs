@@ -4,7 +4,7 @@
 //! (`eval`), so that each evaluation has a bound on its cost: the crate's own evaluator has none. A filter is a
 //! pure function of topic, header and payload: no clock, no randomness, no I/O.
 //!
-//! What there is: `header`, `body`, `topic`; literals and lists; `.field`, `[index]`, `has(x.y)`; `&& || !`,
+//! What there is: `header`, `body`, `topic` (in a gather's condition `header` and `parts`); literals and lists; `.field`, `[index]`, `has(x.y)`; `&& || !`,
 //! `? :`, comparisons, `in`, arithmetic; `size contains startsWith endsWith lowerAscii int double string`;
 //! `all exists exists_one filter map`. What differs from the specification: whole and broken numbers mix in
 //! arithmetic as they do in comparisons, since JSON has one kind of number. What isn't there (regular
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use eval::Budget;
 pub use subject::Subject;
 
-use compile::Node;
+use compile::{Names, Node};
 use value::Value;
 
 use super::limits::{MAX_FILTER_BYTES, MAX_FILTER_COST};
@@ -76,7 +76,16 @@ pub enum FilterError {
 impl Filter {
     /// Checks and compiles `text`.
     pub fn new(text: &str) -> Result<Self, FilterError> {
-        let node = compile::compile(text)?;
+        Self::over(text, Names::Event)
+    }
+
+    /// The same, for a condition over the parts of a gather: a list of objects with `queue` and `body`.
+    pub fn over_parts(text: &str) -> Result<Self, FilterError> {
+        Self::over(text, Names::Parts)
+    }
+
+    fn over(text: &str, names: Names) -> Result<Self, FilterError> {
+        let node = compile::compile(text, names)?;
         Ok(Self { text: Arc::from(text), node: Arc::new(node) })
     }
 

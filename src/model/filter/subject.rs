@@ -14,12 +14,22 @@ pub struct Subject<'a> {
     content: &'a Content,
     header: OnceCell<Json>,
     body: OnceCell<Result<Json, String>>,
+    parts: Option<&'a Json>,
 }
 
 impl<'a> Subject<'a> {
     /// `content` as it was published to `topic`. Nothing is parsed yet.
     pub fn new(topic: &'a str, content: &'a Content) -> Self {
-        Self { topic, content, header: OnceCell::new(), body: OnceCell::new() }
+        Self { topic, content, header: OnceCell::new(), body: OnceCell::new(), parts: None }
+    }
+
+    /// What a gather's condition looks at: the request's header, and the parts so far.
+    pub fn of_parts(request: &'a Content, parts: &'a Json) -> Self {
+        Self { parts: Some(parts), ..Self::new("", request) }
+    }
+
+    pub(super) fn parts(&self) -> Result<&Json, String> {
+        self.parts.ok_or_else(|| "there are no parts".to_owned())
     }
 
     pub(super) fn topic(&self) -> &str {

@@ -105,6 +105,7 @@ fn answers(request: ClientRequest) -> Vec<ClientReply> {
         | ClientRequest::Hello { .. }
         | ClientRequest::Publish { .. }
         | ClientRequest::Start { .. }
+        | ClientRequest::Gather(_)
         | ClientRequest::Subscribe { .. }
         | ClientRequest::Unsubscribe { .. }
         | ClientRequest::Status { .. } => vec![ClientReply::Pong],

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use super::super::*;
 use crate::model::limits::MAX_CREDIT;
 use crate::model::{
-    Accepted, CallPart, CallReply, CallStatus, Content, DeliveryId, Filter, Generation, Header,
-    MessageId, MessageState, NackAction, OnError, Published, QueueName, RejectCode, Rejection,
-    SagaName, Seq, StatusReport, Subscription, SubscriptionChange, TopicName, WorkError,
+    Accepted, Aggregate, CallPart, CallReply, CallStatus, Completion, Content, DeliveryId, Filter,
+    GatherAccepted, GatherName, GatherReply, GatherRequest, GatherStatus, Generation, Header,
+    MessageId, MessageState, MissingPart, NackAction, OnError, Published, QueueName, RejectCode,
+    Rejection, SagaName, Seq, StatusReport, Subscription, SubscriptionChange, TopicName, WorkError,
     WorkerInfo,
 };
 
@@ -119,6 +120,25 @@ pub(super) fn client_request() -> impl Strategy<Value = ClientRequest> {
             let content = Content { header, payload: content.payload };
             ClientRequest::Publish { topic: topic(), content, mandatory }
         }),
+        (content(), prop::option::of(queue()), any::<(bool, u32)>()).prop_map(
+            |(content, recipient, (is_object, count))| {
+                let mut header = content.header.to_map();
+                header.shift_remove("gather");
+                header.insert("gather".to_owned(), "quotes".into());
+                let header =
+                    Header::from_map(header, || content.id().clone()).expect("it was valid");
+                let content = Content { header, payload: content.payload };
+                let complete =
+                    Completion::count(i128::from(count % 200).max(1)).expect("in bounds");
+                ClientRequest::Gather(Box::new(GatherRequest {
+                    recipients: recipient.map(|queue| vec![queue]),
+                    complete: is_object.then_some(complete),
+                    timeout_ms: (!is_object).then_some(1_000),
+                    aggregate: is_object.then_some(Aggregate::Object),
+                    ..GatherRequest::named(GatherName::new("quotes").expect("valid"), content)
+                }))
+            }
+        ),
         (queue(), any::<bool>()).prop_map(|(queue, has_filter)| {
             let filter = has_filter.then(|| Filter::new("body.total > 1").expect("a filter"));
             let subscription = Subscription { queue, filter, on_error: OnError::Reject };
@@ -180,6 +200,30 @@ pub(super) fn client_reply() -> impl Strategy<Value = ClientReply> {
         }),
         (id(), prop::option::of(work_error()), payload()).prop_map(|(id, error, payload)| {
             ClientReply::Reply(CallReply { id, status: CallStatus::Failed, error, payload })
+        }),
+        (id(), prop::collection::vec((queue(), payload()), 0..3), text()).prop_map(
+            |(id, parts, text)| {
+                let (parts, payloads): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+                let missing = parts.iter().take(1).map(|queue| MissingPart {
+                    queue: queue.clone(),
+                    seq: Seq(3),
+                    code: "no-reply".to_owned(),
+                    message: text.clone(),
+                });
+                let missing = missing.collect();
+                let (status, condition_error) = (GatherStatus::Partial, Some(text.clone()));
+                ClientReply::Gathered(Box::new(GatherReply {
+                    id,
+                    status,
+                    parts,
+                    missing,
+                    condition_error,
+                    payloads,
+                }))
+            }
+        ),
+        (id(), any::<(u64, bool)>()).prop_map(|(id, (recipients, duplicate))| {
+            ClientReply::GatherAccepted(GatherAccepted { id, recipients, duplicate })
         }),
         (id(), any::<(u32, u32)>(), payload()).prop_map(|(id, (attempt, part), payload)| {
             ClientReply::Part(CallPart { id, attempt, part, payload })
@@ -276,6 +320,7 @@ pub(super) fn random_frames() -> impl Strategy<Value = Vec<Bytes>> {
         "WELCOME",
         "PONG",
         "PARTIAL",
+        "GATHER",
         "",
         "MUB1",
     ]);
@@ -292,6 +337,9 @@ pub(super) fn random_frames() -> impl Strategy<Value = Vec<Bytes>> {
         "seq",
         "status",
         "accepted",
+        "recipients",
+        "complete",
+        "parts",
         "headers",
         "code",
     ]);

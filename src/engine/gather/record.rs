@@ -1,0 +1,136 @@
+//! What the store keeps of a gather.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::engine::Engine;
+use crate::engine::process::ProcessNumber;
+use crate::model::{
+    Aggregate, Completion, Content, GatherStatus, Header, ProcessParts, QueueId, QueueName, Seq,
+    Timestamp, WorkError,
+};
+
+use super::{Gather, Outcome, Recipient};
+
+/// The version of a record's form.
+const VERSION: u32 = 1;
+/// What a recipient's record begins with.
+const PART: u8 = b'+';
+const FAILED: u8 = b'-';
+
+/// Part 0.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    /// The request's header.
+    header: String,
+    complete: Value,
+    aggregate: Aggregate,
+    /// Its deadline; at its end until when it is kept.
+    until: Timestamp,
+    recipients: Vec<(QueueId, QueueName, Seq)>,
+    ended: Option<GatherStatus>,
+    condition_error: Option<String>,
+}
+
+impl Gather {
+    pub(super) fn record(&self, until: Timestamp) -> Bytes {
+        let recipients = self.recipients.iter();
+        let record = Record {
+            version: VERSION,
+            header: String::from_utf8_lossy(self.request.header.json()).into_owned(),
+            complete: self.complete.to_json(),
+            aggregate: self.aggregate,
+            until,
+            recipients: recipients.map(|one| (one.queue, one.name.clone(), one.seq)).collect(),
+            ended: self.ended,
+            condition_error: self.condition_error.clone(),
+        };
+        serde_json::to_vec(&record).expect("names, numbers and texts have JSON").into()
+    }
+
+    /// A gather out of its records, and its time; `None` if they can't be read.
+    fn read(parts: &ProcessParts) -> Option<(Self, Timestamp)> {
+        let record: Record = serde_json::from_slice(parts.get(&0)?).ok()?;
+        if record.version != VERSION {
+            return None;
+        }
+        let header = Header::from_json(record.header.as_bytes()).ok()?;
+        let recipients = (1_u16..).zip(record.recipients).map(|(part, (queue, name, seq))| {
+            let outcome = parts.get(&part).and_then(Outcome::read);
+            Recipient { queue, name, seq, outcome, blocked: None }
+        });
+        let gather = Self {
+            request: Content { header, payload: Bytes::new() },
+            complete: Completion::of_json(&record.complete).ok()?,
+            aggregate: record.aggregate,
+            recipients: recipients.collect(),
+            ended: record.ended,
+            condition_error: record.condition_error,
+            origins: Default::default(),
+        };
+        Some((gather, record.until))
+    }
+}
+
+impl Outcome {
+    pub(super) fn record(&self) -> Bytes {
+        match self {
+            Self::Part(payload) => {
+                let mut record = BytesMut::with_capacity(payload.len().saturating_add(1));
+                record.put_u8(PART);
+                record.put_slice(payload);
+                record.freeze()
+            }
+            Self::Failed(error) => {
+                let mut record = vec![FAILED];
+                serde_json::to_writer(&mut record, error).expect("an error's texts have JSON");
+                record.into()
+            }
+        }
+    }
+
+    fn read(record: &Bytes) -> Option<Self> {
+        match record.split_first()? {
+            (&PART, _) => Some(Self::Part(record.slice(1..))),
+            (&FAILED, error) => serde_json::from_slice::<WorkError>(error).ok().map(Self::Failed),
+            (_, _) => None,
+        }
+    }
+}
+
+impl Engine {
+    /// A gather out of its records; `false` if they can't be read.
+    pub(in crate::engine) fn recover_gather(
+        &mut self,
+        number: ProcessNumber,
+        parts: &ProcessParts,
+    ) -> bool {
+        let Some((gather, until)) = Gather::read(parts) else { return false };
+        let waits: Vec<_> = gather
+            .recipients
+            .iter()
+            .filter(|recipient| recipient.outcome.is_none())
+            .filter_map(|recipient| Some((*self.by_id.get(&recipient.queue)?, recipient.seq)))
+            .collect();
+        if gather.ended.is_some() {
+            self.gathers.kept.push_back(number);
+            let bytes = gather.bytes() as u64;
+            self.gathers.kept_bytes = self.gathers.kept_bytes.saturating_add(bytes);
+        }
+        self.gathers.by_number.insert(number, gather);
+        self.process_due(number, Some(until));
+        for place in waits {
+            self.process_waits(number, place);
+        }
+        true
+    }
+
+    /// All gathers are recovered: those at their end in the order of their time.
+    pub(in crate::engine) fn order_gathers(&mut self) {
+        let mut kept = std::mem::take(&mut self.gathers.kept);
+        kept.make_contiguous().sort_by_key(|&number| (self.process_due_at(number), number));
+        self.gathers.kept = kept;
+    }
+}
