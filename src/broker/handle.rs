@@ -58,6 +58,7 @@ impl View<'_> {
             stale_answers: counts.stale,
             late_replies: counts.late_replies,
             gathers: counts.gathers,
+            unreadable_processes: counts.unreadable_processes,
             late_parts: counts.late_parts,
         }
     }

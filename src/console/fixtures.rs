@@ -185,6 +185,7 @@ pub(crate) fn overview(at_ms: u64) -> Overview {
         stale_answers: 0,
         late_replies: 0,
         gathers: 0,
+        unreadable_processes: 0,
         late_parts: 0,
     }
 }

@@ -9,7 +9,7 @@
 //! | `queue`, `places`, `window`, `dedup`, `dedup_time` | a queue: its places, contents in RAM, known ids |
 //! | `lane`, `convoy` | what is in workers' hands, and what may go next: in order, by key, or as it comes |
 //! | `dispatch`, `load` | which queue is served by which worker next; contents from the store |
-//! | `worker`, `lease`, `progress`, `retry`, `timer` | who works, on what, until when, and what a failure leads to |
+//! | `worker`, `lease`, `progress`, `retry`, `time`, `timer` | who works, on what, until when, and what a failure leads to |
 //! | `expiry` | messages whose time is over, and when to look again |
 //! | `resend` | leases; what is sent to another worker too, for want of an answer |
 //! | `unreadable` | messages whose content the store has lost |
@@ -53,6 +53,7 @@ mod send;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
+mod time;
 mod timer;
 mod topic;
 mod uncommon;
@@ -83,7 +84,7 @@ use reply::KeptReplies;
 use request::Calls;
 use resend::Copies;
 use saga::Sagas;
-use timer::{Timer, Timers, shifted_back};
+use timer::{Timer, Timers};
 use topic::Topics;
 use window::{Bounds, Budget};
 use worker::Worker;
@@ -91,10 +92,6 @@ use worker::Worker;
 /// The invariant behind every look-up by [`QueueIndex`].
 const KNOWN_QUEUE: &str =
     "an index is given out when a queue is added, and queues are never removed";
-
-/// A clock that steps back by less is taken for standing still, in milliseconds: so much jitter does
-/// nobody harm.
-const SMALL_STEP_MS: u64 = 1_000;
 
 /// The broker's state machine.
 ///
@@ -352,43 +349,6 @@ impl Engine {
             Timer::LoadAgain(at) => self.offer(at, out),
             Timer::RepliesOver => self.replies_over(out),
             Timer::ProcessDue(number) => self.process_is_due(number),
-        }
-    }
-
-    /// Goes to `now`; what waits for time moves along if the clock stepped back.
-    fn set_time(&mut self, now: Timestamp) {
-        let back_ms = self.now.since_ms(now);
-        if back_ms == 0 {
-            self.now = now;
-        } else if back_ms > SMALL_STEP_MS {
-            self.shift_back(back_ms);
-            self.now = now;
-        }
-    }
-
-    fn shift_back(&mut self, ms: u64) {
-        self.timers.shift_back(ms);
-        self.calls.shift_back(ms);
-        self.processes.shift_back(ms);
-        self.replies.shift_back(ms);
-        self.made_at = shifted_back(self.made_at, ms);
-        self.sagas.shift_back(ms);
-        for lease in self.leases.values_mut() {
-            lease.deadline = shifted_back(lease.deadline, ms);
-            lease.latest = lease.latest.map(|at| shifted_back(at, ms));
-            lease.resend_at = lease.resend_at.map(|at| shifted_back(at, ms));
-        }
-        for worker in self.workers.values_mut() {
-            worker.heard_at = shifted_back(worker.heard_at, ms);
-        }
-        for queue in &mut self.queues {
-            queue.shift_marks_back(ms);
-            if let Some(uncommon) = queue.uncommon.there() {
-                uncommon.shift_back(|at| shifted_back(at, ms));
-            }
-            if let Some(convoy) = &mut queue.convoy {
-                convoy.shift_back(|at| shifted_back(at, ms));
-            }
         }
     }
 

@@ -75,6 +75,11 @@ impl Processes {
         self.by_key.get(key).copied()
     }
 
+    /// How many can't be read.
+    pub(super) fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
     /// Who waits for a message is told of its end.
     pub(super) fn hear(&mut self, place: Place, end: &CallEnd) {
         let numbers = match end.status {
@@ -344,6 +349,8 @@ mod tests {
         assert_eq!(rig.engine.processes.bytes, 7);
         rig.restart();
         assert_eq!(rig.engine.processes.bytes, 7);
+        let counts = rig.engine.counts();
+        assert_eq!(counts.unreadable_processes, 1, "these bytes are no gather");
         let number = rig.engine.processes.find(&key("a")).unwrap();
         let mut out = Effects::default();
         rig.engine.end_process(number, &mut out);

@@ -22,6 +22,8 @@ pub struct Counts {
     pub stale: u64,
     /// Replies to calls and gathers whose caller no longer waited, since the engine was made.
     pub late_replies: u64,
+    /// Gathers, sagas and kept replies in the store that this version can't read: they stay there.
+    pub unreadable_processes: u64,
     /// Gathers that run.
     pub gathers: u64,
     /// Replies that came after their gather's end, since the engine was made.
@@ -91,6 +93,7 @@ impl Engine {
             workers: self.workers.len() as u64,
             stale: self.stale_answers,
             late_replies: self.late_replies,
+            unreadable_processes: self.processes.unreadable(),
             gathers: self.gathers.running(),
             late_parts: self.gathers.late_parts,
         }

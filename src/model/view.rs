@@ -51,6 +51,9 @@ pub struct Overview {
     /// Gathers that run.
     #[serde(default)]
     pub gathers: u64,
+    /// Gathers, sagas and kept replies in the store that this version can't read: they stay there, and stand still.
+    #[serde(default)]
+    pub unreadable_processes: u64,
     /// Replies that came after their gather's end, since the store was opened.
     #[serde(default)]
     pub late_parts: u64,

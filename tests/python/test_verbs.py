@@ -129,7 +129,8 @@ REFUSED = [
     ("SUBSCRIBE", {"topic": "t", "queue": "q", "filter": "body.x >"}, [], "malformed", "line 1 column"),
     ("SUBSCRIBE", {"topic": "t", "queue": "q", "on_error": "no"}, [], "malformed", "on_error"),
     ("UNSUBSCRIBE", {"queue": "q"}, [], "malformed", "topic"),
-    ("GATHER", {"gather": "g"}, [b"x"], "unsupported", "GATHER"),
+    ("GATHER", {"gather": "g"}, [b"x"], "unroutable", "`gather`: there is no gather g"),
+    ("GATHER", {"gather": 7}, [b"x"], "malformed", "`gather`"),
     ("EXPLODE", {}, [], "unsupported", "EXPLODE"),
 ]
 
