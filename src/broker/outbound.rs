@@ -181,6 +181,9 @@ fn log(notice: &Notice) {
         Notice::DeadLettered { queue, seq, reason, to, .. } => {
             tracing::debug!(%queue, seq = seq.0, reason, %to, "a message is a dead letter");
         }
+        Notice::TakenOver { queue, name } => {
+            tracing::info!(%queue, worker = name, "a worker took over an exclusive queue");
+        }
         Notice::WorkerReady { name, queues } => {
             tracing::info!(worker = name, queues = queues.len(), "a worker is ready");
         }

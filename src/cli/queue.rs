@@ -265,7 +265,13 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
                 queue.bytes
             ),
         ),
-        ("workers", queue.workers.to_string()),
+        (
+            "workers",
+            match &queue.active_worker {
+                Some(active) => format!("{}, of which {active} is active", queue.workers),
+                None => queue.workers.to_string(),
+            },
+        ),
         (
             "since start",
             format!(

@@ -111,7 +111,11 @@ fn rows(workers: &[WorkerView], now: Timestamp) -> String {
     let rows: Vec<_> = workers
         .iter()
         .map(|worker| {
-            let queues: Vec<_> = worker.queues.iter().map(QueueName::as_str).collect();
+            let queues = worker.queues.iter().map(|queue| match worker.standby.contains(queue) {
+                true => format!("{queue} (stands by)"),
+                false => queue.to_string(),
+            });
+            let queues: Vec<_> = queues.collect();
             vec![
                 worker.name.clone(),
                 worker.state.to_string(),

@@ -73,6 +73,7 @@ const QUEUE: Keys = Keys {
         "retry",
         "lease_ms",
         "ack",
+        "consumers",
         "ttl_ms",
         "max_messages",
         "max_bytes",

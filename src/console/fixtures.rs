@@ -143,6 +143,7 @@ pub(crate) fn queue(
         head,
         paused: None,
         workers: 1,
+        active_worker: None,
         accepted: 1_000 + depth,
         done: 1_000,
         failed: 1,
@@ -199,6 +200,7 @@ fn worker(id: u64, state: WorkerState, lease: Option<(&str, u64)>) -> WorkerView
         version: None,
         state,
         queues: vec![name("orders"), name("invoices")],
+        standby: Vec::new(),
         credit: 1,
         in_flight: lease
             .into_iter()

@@ -170,6 +170,7 @@ impl Engine {
         let (queue, budget) = self.queue_and_budget(at);
         queue.dedup.resize(settings.dedup.last());
         let reorders = is_reordered(&queue.record.settings, &settings);
+        let hands_over = queue.record.settings.consumers != settings.consumers;
         queue.record.settings = Arc::new(settings);
         if reorders {
             queue.window.drop_contents(queue.floor, None, budget);
@@ -177,6 +178,11 @@ impl Engine {
         }
         out.ops.push(Op::PutQueue(queue.record.clone()));
         self.note_dead_letters(at);
+        if hands_over {
+            self.unticket(at);
+            self.wait_for_leases(at);
+            self.workers_changed = true;
+        }
         self.touch(at);
         self.offer(at, out);
     }

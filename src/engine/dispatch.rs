@@ -24,6 +24,7 @@ impl Engine {
             return;
         }
         let now = self.now;
+        self.end_hand_over(at);
         self.queue_mut(at).wake_later(now);
         self.expire(at, out);
         self.offer_to_workers(at, out);
@@ -93,7 +94,7 @@ impl Engine {
     /// The least recently used worker of a queue with free credit.
     fn free_worker(&self, at: QueueIndex) -> Option<WorkerId> {
         self.queue(at)
-            .workers
+            .eligible()
             .iter()
             .filter_map(|&id| Some((id, self.workers.get(&id)?)))
             .filter(|(_, worker)| worker.free_credit() > 0)
@@ -112,7 +113,7 @@ impl Engine {
         let Self { queues, workers, .. } = self;
         let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
         queue.ticket = Ticket::Waiting(ticket);
-        for id in &queue.workers {
+        for id in queue.eligible() {
             if let Some(worker) = workers.get_mut(id) {
                 worker.waiting.insert(ticket, at);
             }

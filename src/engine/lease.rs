@@ -179,6 +179,7 @@ impl Engine {
         let failure =
             Failure { end: AttemptEnd::LeaseOver, action: NackAction::Retry, delay_ms: None };
         self.let_go(id, out);
+        self.pass_over(id, lease.queue, out);
         self.fail(lease, &name, failure, error, out);
     }
 

@@ -30,6 +30,7 @@ mod dedup_time;
 mod dispatch;
 mod effect;
 mod event;
+mod exclusive;
 mod expiry;
 mod gather;
 mod hold;

@@ -30,6 +30,8 @@ pub(super) struct Parts {
     pub(super) holds: BTreeMap<Seq, HoldView>,
     /// Where the read of what is to be dead-lettered began, while it is under way.
     pub(super) shedding: Option<Seq>,
+    /// Of an exclusive queue: another worker than the active one may still have messages of it.
+    pub(super) handing_over: bool,
     /// The newest entry of its stream that was appended or passed.
     pub(super) newest_entry: StreamId,
     /// Since the engine was made.
@@ -64,6 +66,7 @@ const NOTHING: &Parts = &Parts {
     blocked: 0,
     past_restoring: BTreeSet::new(),
     holds: BTreeMap::new(),
+    handing_over: false,
     shedding: None,
     newest_entry: StreamId::ZERO,
     failed: 0,

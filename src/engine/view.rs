@@ -221,6 +221,9 @@ impl Engine {
             head: queue.shown_head().map(|seq| self.head_view(queue, seq)),
             paused: queue.record.paused.as_deref().cloned(),
             workers: queue.workers.len() as u64,
+            active_worker: queue
+                .active()
+                .and_then(|id| Some(self.workers.get(&id)?.info.name.clone())),
             accepted: queue.accepted,
             done: queue.done,
             failed: uncommon.failed,
@@ -252,6 +255,10 @@ impl Engine {
         let mut queues: Vec<QueueName> = worker.unmade.clone();
         queues.extend(worker.queues.iter().map(|&at| self.queue(at).record.name.clone()));
         queues.sort_unstable();
+        let stands_by =
+            |at: &&QueueIndex| self.queue(**at).active().is_some_and(|active| active.0 != id);
+        let standby = worker.queues.iter().filter(stands_by);
+        let standby = standby.map(|&at| self.queue(at).record.name.clone()).collect();
         let leases = worker.leases.iter().filter_map(|number| self.leases.get(number));
         WorkerView {
             id,
@@ -261,6 +268,7 @@ impl Engine {
             version: worker.info.version.clone(),
             state: worker.state(),
             queues,
+            standby,
             credit: worker.credit,
             in_flight: leases.map(|lease| self.lease_view(lease)).collect(),
             since: worker.since,

@@ -78,6 +78,7 @@ impl Engine {
         }
         let info = bounded(info);
         let is_new = !self.workers.contains_key(&id);
+        let active = self.active_in(id);
         if is_new {
             self.timers.set(self.now.plus_ms(self.heartbeat_timeout_ms), Timer::Silent(id));
             out.effects.push(Effect::Notice(Notice::WorkerReady {
@@ -109,6 +110,7 @@ impl Engine {
         worker.heard_at = now;
         worker.is_leaving = false;
         self.join_queues(id, queues);
+        self.keep_places(id, active, out);
         self.workers_changed = true;
         self.drain(id, out);
     }
@@ -134,10 +136,13 @@ impl Engine {
         let queue = self.queue_mut(at);
         queue.workers.push(id);
         let ticket = queue.ticket;
+        let is_eligible = queue.eligible().contains(&id);
         self.touch(at);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.queues.push(at);
-        if let Ticket::Waiting(ticket) = ticket {
+        if let Ticket::Waiting(ticket) = ticket
+            && is_eligible
+        {
             worker.waiting.insert(ticket, at);
         }
     }
@@ -190,10 +195,15 @@ impl Engine {
     /// message that it never saw isn't counted against it. BYE is said back once it holds nothing.
     pub(super) fn handle_bye(&mut self, id: WorkerId, out: &mut Effects) {
         self.heard(id);
+        let active = self.active_in(id);
         self.leave_queues(id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.is_leaving = true;
         self.workers_changed = true;
+        for at in active {
+            self.hand_over(at, out);
+            self.offer(at, out);
+        }
         self.let_go(id, out);
     }
 
@@ -208,9 +218,13 @@ impl Engine {
 
     /// A worker went away: what it had is delivered again.
     pub(super) fn handle_gone(&mut self, id: WorkerId, reason: &'static str, out: &mut Effects) {
+        let active = self.active_in(id);
         self.leave_queues(id);
         let Some(worker) = self.workers.remove(&id) else { return };
         self.workers_changed = true;
+        for &at in &active {
+            self.hand_over(at, out);
+        }
         for &number in &worker.leases {
             let error = WorkError {
                 code: "worker-lost".to_owned(),
@@ -222,6 +236,9 @@ impl Engine {
             if let Some(lease) = self.end_lease(number) {
                 self.fail(lease, &worker.info.name, failure, error, out);
             }
+        }
+        for at in active {
+            self.offer(at, out);
         }
         out.effects.push(Effect::Notice(Notice::WorkerGone {
             name: worker.info.name,

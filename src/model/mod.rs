@@ -59,8 +59,8 @@ pub use saga::{
 };
 pub use setting_change::SettingChange;
 pub use settings::{
-    AckMode, Backoff, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow, QueueSettings,
-    QueueTemplate, Resend, Retry, SharedSettings, Spill,
+    AckMode, Backoff, Consumers, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow,
+    QueueSettings, QueueTemplate, Resend, Retry, SharedSettings, Spill,
 };
 pub use state::{MessageState, QueueState, WorkerState};
 pub use stream::{Arrival, StreamEntry, StreamId};

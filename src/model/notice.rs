@@ -62,6 +62,14 @@ pub enum Notice {
         /// Its place in that.
         to_seq: Seq,
     },
+    /// Another worker is active in an exclusive queue now: the one before went, or let a lease run out.
+    TakenOver {
+        /// The queue.
+        queue: QueueName,
+        /// Its name.
+        #[serde(rename = "worker")]
+        name: String,
+    },
     /// A worker said READY.
     WorkerReady {
         /// Its name.
@@ -196,6 +204,7 @@ impl Notice {
             Self::Recovered { .. } => "recovered",
             Self::Unblocked { .. } => "unblocked",
             Self::DeadLettered { .. } => "dead-lettered",
+            Self::TakenOver { .. } => "taken-over",
             Self::WorkerReady { .. } => "worker-ready",
             Self::WorkerGone { .. } => "worker-gone",
             Self::WorkerAlert { .. } => "worker-alert",
@@ -221,6 +230,7 @@ impl Notice {
             Self::AttemptFailed { queue, .. }
             | Self::Recovered { queue, .. }
             | Self::Unblocked { queue }
+            | Self::TakenOver { queue, .. }
             | Self::DeadLettered { queue, .. }
             | Self::FilterFailed { queue, .. } => Some(queue),
             Self::Refused { queue, .. } => queue.as_ref(),

@@ -30,6 +30,8 @@ pub struct QueueSettings {
     pub lease_ms: u64,
     /// When a message counts as done.
     pub ack: AckMode,
+    /// Whether its workers share its messages.
+    pub consumers: Consumers,
     /// How long a message is of use once it may be delivered, in milliseconds; 0: for ever. A message's own, if shorter.
     pub ttl_ms: u64,
     /// Messages that may wait; 0: no bound.
@@ -58,6 +60,7 @@ impl Default for QueueSettings {
             retry: Retry::default(),
             lease_ms: 30_000,
             ack: AckMode::AfterWork,
+            consumers: Consumers::Shared,
             ttl_ms: 0,
             max_messages: 0,
             max_bytes: 0,
@@ -127,6 +130,11 @@ impl QueueSettings {
                 "resend.keep_ms ({keep_ms}) must be below lease_ms ({}): then another worker gets the message anyway",
                 self.lease_ms
             ));
+        }
+        if self.consumers == Consumers::Exclusive {
+            return Err("resend gives a message to another worker too, and consumers = \"exclusive\" means one at a \
+                        time; leave one out"
+                .to_owned());
         }
         if self.ack == AckMode::OnDelivery {
             return Err("resend may send a message twice, and ack = \"on-delivery\" means at most once; leave one out"
@@ -306,6 +314,17 @@ pub enum AckMode {
     AfterWork,
     /// When it is handed out: at most once.
     OnDelivery,
+}
+
+/// Whether a queue's workers share its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consumers {
+    /// All of them are given some.
+    #[default]
+    Shared,
+    /// One at a time is given all; the others stand by, and one takes over when it goes.
+    Exclusive,
 }
 
 /// Attempts and the back-off between them.

@@ -106,6 +106,9 @@ pub struct QueueView {
     pub paused: Option<PauseRecord>,
     /// Workers that serve it.
     pub workers: u64,
+    /// Of an exclusive queue, the name of the one that is given its messages; the others stand by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_worker: Option<String>,
     /// Accepted since the broker started, duplicates not counted.
     pub accepted: u64,
     /// Acknowledged since the broker started.
@@ -304,6 +307,9 @@ pub struct WorkerView {
     pub state: WorkerState,
     /// What it serves.
     pub queues: Vec<QueueName>,
+    /// Of these, exclusive queues of which another worker is given the messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standby: Vec<QueueName>,
     /// How many messages it takes at once.
     pub credit: u32,
     /// What it has now.

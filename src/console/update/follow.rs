@@ -58,6 +58,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | Notice::DeadLettered { .. }
         | Notice::Refused { .. }
         | Notice::FilterFailed { .. }
+        | Notice::TakenOver { .. }
         | Notice::WorkerReady { .. }
         | Notice::WorkerGone { .. }
         | Notice::WorkerAlert { .. }

@@ -16,6 +16,7 @@ mod competing;
 mod convoys;
 mod dead_letters;
 mod delivery;
+mod exclusive;
 mod gathers;
 mod keyed;
 mod loading;
