@@ -9,7 +9,10 @@ use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 use super::*;
 use uuid::Uuid;
 
-use crate::model::{CallStatus, RejectCode, Rejection, Seq};
+use crate::model::{
+    CallStatus, GatherAccepted, GatherReply, GatherRequest, GatherStatus, MessageState, RejectCode,
+    Rejection, Seq,
+};
 
 /// Nothing here takes long; a test that waits this long has failed.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -190,4 +193,80 @@ fn a_message_without_an_id_gets_one_and_a_wrong_header_is_refused() {
     let error = NewMessage::new("x").field("delay_ms", "3").build().expect_err("a text");
     let told = "header field `delay_ms`: is a string; a whole number of at least 0 is needed";
     assert_eq!(error.to_string(), told);
+}
+
+#[tokio::test]
+async fn parts_of_a_reply_come_before_its_end() {
+    let mut broker = Broker::new().await;
+    let client = broker.client(ClientOptions::default()).await;
+    let call = tokio::spawn(async move {
+        let mut parts = Vec::new();
+        let on_part = |part: CallPart| parts.push((part.part, part.payload));
+        let reply = client.call_in_parts(&queue(), message("1"), LIMIT, on_part).await;
+        (parts, reply)
+    });
+    match broker.recv().await {
+        ClientRequest::Call { parts, .. } => assert!(parts, "they are asked for"),
+        other => panic!("{other:?}"),
+    }
+    for part in 1..=3 {
+        let payload = Bytes::from(format!("part {part}"));
+        broker.send(ClientReply::Part(CallPart { id: id("1"), attempt: 1, part, payload })).await;
+    }
+    let (status, payload) = (CallStatus::Ok, Bytes::from_static(b"end"));
+    let end = CallReply { id: id("1"), status, error: None, payload };
+    broker.send(ClientReply::Reply(end.clone())).await;
+    let (parts, reply) = call.await.expect("no panic");
+    let expected = (1..=3).map(|part| (part, Bytes::from(format!("part {part}"))));
+    assert_eq!(parts, expected.collect::<Vec<_>>());
+    assert_eq!(reply.expect("answered"), end);
+}
+
+#[tokio::test]
+async fn a_reply_is_asked_for_by_id_without_sending_anything() {
+    let mut broker = Broker::new().await;
+    let client = broker.client(ClientOptions::default()).await;
+    let asking = tokio::spawn(async move { client.reply_of(&id("1"), Some(&queue())).await });
+    let asked = broker.recv().await;
+    assert_eq!(asked, ClientRequest::Status { id: id("1"), queue: Some(queue()), reply: true });
+    let report = StatusReport {
+        id: id("1"),
+        state: MessageState::Done,
+        queue: queue(),
+        seq: Seq(1),
+        attempt: 1,
+        error: None,
+    };
+    let (status, payload) = (CallStatus::Ok, Bytes::from_static(b"kept"));
+    let reply = CallReply { id: id("1"), status, error: None, payload };
+    broker.send(ClientReply::StatusReply { report: report.clone(), reply: reply.clone() }).await;
+    let told = asking.await.expect("no panic").expect("answered");
+    assert_eq!(told, (report, Some(reply)));
+}
+
+#[tokio::test]
+async fn a_gather_is_answered_by_its_parts_or_accepted_for_a_queue() {
+    let mut broker = Broker::new().await;
+    let client = broker.client(ClientOptions::default()).await;
+    let request = |id: &str| GatherRequest::over(vec![queue()], message(id));
+    let (first, second) = (request("1"), request("2"));
+    let asking = tokio::spawn(async move {
+        (client.gather(first, Some(LIMIT)).await, client.gather_later(second).await)
+    });
+    assert!(matches!(broker.recv().await, ClientRequest::Gather(asked) if *asked == request("1")));
+    let reply = GatherReply {
+        id: id("1"),
+        status: GatherStatus::Complete,
+        parts: vec![queue()],
+        missing: Vec::new(),
+        condition_error: None,
+        payloads: vec![Bytes::from_static(b"part")],
+    };
+    broker.send(ClientReply::Gathered(Box::new(reply.clone()))).await;
+    broker.recv().await;
+    let accepted = GatherAccepted { id: id("2"), recipients: 1, duplicate: false };
+    broker.send(ClientReply::GatherAccepted(accepted.clone())).await;
+    let (now, later) = asking.await.expect("no panic");
+    assert_eq!(now.expect("answered"), reply);
+    assert_eq!(later.expect("accepted"), accepted);
 }
