@@ -319,8 +319,12 @@ impl Engine {
         self.run_processes(out);
     }
 
-    /// When [`Event::Tick`] is due, if anything waits for time.
+    /// When [`Event::Tick`] is due, if anything waits for time. Processes that were told something while they were
+    /// recovered wait for the first event, whatever it is.
     pub fn next_timeout(&self) -> Option<Timestamp> {
+        if self.processes.have_news() {
+            return Some(self.now);
+        }
         self.timers.next()
     }
 

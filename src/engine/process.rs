@@ -75,6 +75,11 @@ impl Processes {
         self.by_key.get(key).copied()
     }
 
+    /// Whether one is to be told something.
+    pub(super) fn have_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
     /// How many can't be read.
     pub(super) fn unreadable(&self) -> u64 {
         self.unreadable

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::rig::{Delivered, Rig, content, deliveries, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
-    Aggregate, Completion, ConfiguredGather, Content, Filter, GatherName, GatherReply,
+    AckMode, Aggregate, Completion, ConfiguredGather, Content, Filter, GatherName, GatherReply,
     GatherRequest, GatherSettings, GatherStatus, Header, NackAction, OnError, Origin,
     QueueSettings, QueueTemplate, Recipients, RejectCode, Rejection, RepairAction, Subscription,
     TopicName, WorkerId, limits,
@@ -241,6 +241,22 @@ fn a_deadline_that_passes_while_the_broker_is_away_ends_it_at_the_start() {
     let header = kept.values().next().unwrap().newest().header.to_map();
     assert_eq!(header["status"], "partial");
     assert_eq!(header["missing"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_reply_that_a_crash_has_lost_is_missing_and_not_waited_for() {
+    let mut rig = rig(Completion::All, Aggregate::List);
+    let at_most_once = QueueSettings { ack: AckMode::OnDelivery, ..QueueSettings::default() };
+    rig.put_queue("once", at_most_once);
+    ask(&mut rig, 7, GatherRequest::over(vec![queue("once")], content("m", "{}")));
+    assert_eq!(deliveries(&rig.ready(1, &["once"], 1)).len(), 1);
+    rig.restart();
+    assert_eq!(rig.engine.next_timeout(), Some(rig.now), "nothing else may happen for long");
+    rig.pass(0);
+    let request = GatherRequest::over(vec![queue("once")], content("m", "{}"));
+    let part = answer(&ask(&mut rig, 7, request));
+    assert_eq!(part.status, GatherStatus::Partial);
+    assert_eq!(missing(&part), [("once", "already-done")]);
 }
 
 #[test]
