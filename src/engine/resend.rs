@@ -116,8 +116,13 @@ impl Engine {
         if known.len() >= MAX_COPIES {
             return;
         }
-        let is_paused = record.paused.is_some();
-        let Some(worker) = self.worker_for_copy(at, &known).filter(|_| !is_paused) else {
+        let stays = record.paused.is_some() || self.queue(at).holds().contains_key(&seq);
+        let expiry = self.expiry_of(at, entry.accepted_at, &entry.content.header);
+        let is_retried = self.queue(at).records().get(&seq).is_some_and(|record| record.retried);
+        if expiry.is_some_and(|expiry| expiry <= self.now) && !is_retried {
+            return;
+        }
+        let Some(worker) = self.worker_for_copy(at, &known).filter(|_| !stays) else {
             return self.resend_after(number, LOOK_AGAIN_MS);
         };
         let copy = self.grant(at, &entry, attempt.saturating_add(1), worker, out);

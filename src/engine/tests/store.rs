@@ -44,7 +44,7 @@ pub(crate) struct Kept {
 /// A message in the store.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptMessage {
-    at: Timestamp,
+    pub(crate) at: Timestamp,
     /// By revision.
     pub(crate) contents: Vec<Arc<Content>>,
     pub(crate) record: Option<MessageRecord>,

@@ -1,0 +1,147 @@
+//! Producers and workers of a run, and the wire between.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::oracle::Cause;
+use super::script::{Fate, Work};
+use super::sim::{Conn, MAX_UNANSWERED, Sim, queues_count};
+use crate::engine::tests::rig::content_with;
+use crate::engine::{CallSpec, Event};
+use crate::model::{DeliveryId, NackAction, WorkError, WorkerId, WorkerInfo};
+
+impl Sim {
+    pub(super) fn send(&mut self, at: u8, id: u8, shape: u8, is_call: bool) {
+        let (_, line) = self.line(at);
+        let (name, has_priority) = (line.name.clone(), line.settings.priority);
+        let mut fields = serde_json::Map::new();
+        let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+        if shape & 3 > 0 {
+            put("key", format!("k{}", shape & 3).into());
+        }
+        if shape & 0b1_1100 == 0b100 {
+            put("delay_ms", (u64::from(shape >> 5) * 700).into());
+        }
+        if shape & 0b1_1100 == 0b1000 {
+            put("ttl_ms", (u64::from(shape >> 5) * 900 + 1).into());
+        }
+        if has_priority && shape >> 6 > 0 {
+            put("priority", (shape >> 6).into());
+        }
+        let content = content_with(&format!("m{id}"), Value::Object(fields));
+        let origin = self.origin();
+        let call = is_call.then_some(CallSpec { timeout_ms: 20_000, parts: false });
+        self.wire.push(Event::Send { origin, messages: vec![(name, content)], call });
+    }
+
+    pub(super) fn travel(&mut self, pick: u8, fate: Fate) {
+        if self.wire.is_empty() {
+            return;
+        }
+        let at = usize::from(pick) % self.wire.len();
+        let mut event = match fate {
+            Fate::Doubled => self.wire[at].clone(),
+            Fate::Arrives | Fate::Lost => self.wire.remove(at),
+        };
+        let delivery = match &event {
+            Event::Ack { worker, delivery, .. }
+            | Event::Nack { worker, delivery, .. }
+            | Event::Progress { worker, delivery, .. } => Some((worker.0, *delivery)),
+            _ => None,
+        };
+        let is_cut = delivery.is_some_and(|(worker, _)| !self.workers.contains_key(&worker));
+        if fate == Fate::Lost || is_cut {
+            self.unanswered.extend(delivery.map(|(_, delivery)| delivery));
+            return;
+        }
+        if let Event::Send { origin, call, .. } = &mut event {
+            // One that is sent again is another request.
+            *origin = self.origin();
+            if call.is_some() {
+                self.calls.insert(origin.0);
+            }
+        }
+        let lease = delivery.and_then(|(worker, delivery)| {
+            let lease = self.leases.get(&delivery).filter(|lease| lease.0 == worker);
+            lease.map(|&(_, queue, seq)| (queue, seq))
+        });
+        let acked = lease.filter(|_| matches!(event, Event::Ack { .. }));
+        let ends = matches!(event, Event::Ack { .. } | Event::Nack { .. });
+        if let Some((worker, delivery)) = delivery.filter(|_| ends)
+            && self.leases.get(&delivery).is_some_and(|lease| lease.0 == worker)
+        {
+            self.leases.remove(&delivery);
+        }
+        self.handle(event, Cause { acked, ..Cause::default() });
+    }
+
+    pub(super) fn work(&mut self, pick: u8, work: Work) {
+        let count: usize = self.workers.values().map(|conn| conn.hands.len()).sum();
+        if count == 0 {
+            return;
+        }
+        let mut nth = usize::from(pick) % count;
+        let (&id, conn) = self
+            .workers
+            .iter_mut()
+            .find(|(_, conn)| {
+                let is_here = nth < conn.hands.len();
+                nth -= if is_here { 0 } else { conn.hands.len() };
+                is_here
+            })
+            .expect("counted");
+        let worker = WorkerId(id);
+        let delivery = match work {
+            Work::Progress => conn.hands[nth],
+            Work::Ack | Work::Nack(_) | Work::Hang => conn.hands.remove(nth),
+        };
+        self.wire.push(match work {
+            Work::Ack => Event::Ack { worker, delivery, reply: Bytes::from_static(b"reply") },
+            Work::Nack(action) => nack(worker, delivery, action),
+            Work::Progress => {
+                Event::Progress { worker, delivery, extend_ms: None, note: String::new() }
+            }
+            Work::Hang => return self.unanswered.push_back(delivery),
+        });
+    }
+
+    pub(super) fn late_ack(&mut self, pick: u8) {
+        while self.unanswered.len() > MAX_UNANSWERED {
+            self.unanswered.pop_front();
+        }
+        let nth = usize::from(pick) % self.unanswered.len().max(1);
+        let (Some(id), Some(delivery)) = (self.worker(pick), self.unanswered.remove(nth)) else {
+            return;
+        };
+        self.wire.push(Event::Ack { worker: WorkerId(id), delivery, reply: Bytes::new() });
+    }
+
+    pub(super) fn ready(&mut self, pick: u8, mask: u16, credit: u8) {
+        let id = match self.worker(pick).filter(|_| self.workers.len() > 3) {
+            Some(id) => id,
+            None => {
+                self.next_worker += 1;
+                self.next_worker
+            }
+        };
+        let names = self.ahead.lines.values().take(queues_count()).enumerate();
+        let names = names.filter(|(at, _)| mask & (1 << at) > 0);
+        let queues = names.map(|(_, line)| line.name.clone()).collect();
+        let conn = self.workers.entry(id).or_insert(Conn { credit: 0, hands: Vec::new() });
+        conn.credit = usize::from(credit);
+        let info = WorkerInfo { name: format!("w{id}"), ..WorkerInfo::default() };
+        let (worker, credit) = (WorkerId(id), u32::from(credit));
+        self.handle(Event::WorkerReady { worker, queues, credit, info }, Cause::default());
+    }
+
+    pub(super) fn forget_worker(&mut self, id: u64) {
+        let Some(conn) = self.workers.remove(&id) else { return };
+        self.unanswered.extend(conn.hands);
+        self.leases.retain(|_, lease| lease.0 != id);
+    }
+}
+
+fn nack(worker: WorkerId, delivery: DeliveryId, action: NackAction) -> Event {
+    let error = WorkError { code: "no".to_owned(), ..WorkError::default() };
+    Event::Nack { worker, delivery, error, action, delay_ms: None }
+}
