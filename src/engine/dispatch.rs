@@ -144,8 +144,8 @@ impl Engine {
         let entry = Entry { content: Arc::clone(&entry.content), ..*entry };
         let attempt =
             queue.records().get(&seq).map_or(0, |record| record.attempts).saturating_add(1);
-        let by_worker = self.workers.get(&id).is_some_and(|worker| worker.info.at_most_once);
-        let at_most_once = by_worker || queue.record.settings.ack == AckMode::OnDelivery;
+        let at_most_once =
+            self.is_at_most_once(id) || queue.record.settings.ack == AckMode::OnDelivery;
         let number = self.grant(at, &entry, attempt, id, out);
         let (queue, budget) = self.queue_and_budget(at);
         queue.ticket = Ticket::None;

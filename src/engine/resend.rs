@@ -41,6 +41,8 @@ impl Engine {
         let deadline = now.plus_ms(settings.lease_ms.max(1));
         let deadline = latest.map_or(deadline, |latest| deadline.min(latest));
         let keep_ms = Some(settings.resend.keep_ms).filter(|&ms| ms > 0);
+        // What a door has is done.
+        let keep_ms = keep_ms.filter(|_| !self.is_at_most_once(worker_id));
         out.effects.push(Effect::Deliver {
             worker: worker_id,
             delivery: DeliveryId { generation: self.generation, number },
@@ -144,7 +146,7 @@ impl Engine {
             .iter()
             .filter(|id| is_alone || !has_it(id))
             .filter_map(|&id| Some((id, self.workers.get(&id)?)))
-            .filter(|(_, worker)| worker.free_credit() > 0)
+            .filter(|(_, worker)| worker.free_credit() > 0 && !worker.info.at_most_once)
             .min_by_key(|&(id, worker)| (worker.last_used, id))
             .map(|(id, _)| id)
     }

@@ -167,6 +167,11 @@ impl Engine {
         }
     }
 
+    /// Whether what a worker is given counts as done with that, in whatever queue.
+    pub(super) fn is_at_most_once(&self, id: WorkerId) -> bool {
+        self.workers.get(&id).is_some_and(|worker| worker.info.at_most_once)
+    }
+
     /// Something was heard from a worker.
     pub(super) fn heard(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {

@@ -1,9 +1,9 @@
 //! The re-send plug-in.
 
-use super::rig::{Rig, delivered, deliveries};
+use super::rig::{Rig, delivered, deliveries, queue};
 use crate::engine::{Effect, Event};
 use crate::model::{
-    AckMode, MessageState, NackAction, Ordering, QueueSettings, Resend, Retry, WorkerId,
+    AckMode, MessageState, NackAction, Ordering, QueueSettings, Resend, Retry, WorkerId, WorkerInfo,
 };
 
 fn settings() -> QueueSettings {
@@ -117,4 +117,18 @@ fn what_does_not_go_together_is_refused() {
     let long = QueueSettings { resend: Resend { keep_ms: 30_000 }, ..settings() };
     assert!(long.check().expect_err("too late").contains("below lease_ms (30000)"));
     assert_eq!(settings().check(), Ok(()));
+}
+
+#[test]
+fn what_a_door_was_given_goes_to_nobody_else() {
+    let mut rig = Rig::new(settings());
+    rig.send("q", "a");
+    let info = WorkerInfo { at_most_once: true, ..WorkerInfo::default() };
+    let (worker, queues) = (WorkerId(1), vec![queue("q")]);
+    let a = delivered(&rig.run(Event::WorkerReady { worker, queues, credit: 1, info }));
+    rig.ready(2, &["q"], 1);
+    let delivery = a.delivery;
+    let note = String::new();
+    rig.run(Event::Progress { worker, delivery, extend_ms: None, note });
+    assert_eq!(deliveries(&rig.pass(2_000)), []);
 }

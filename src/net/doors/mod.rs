@@ -37,6 +37,8 @@ const SINK_MESSAGES: u64 = 100;
 const SINK_BYTES: u64 = 1024 * 1024;
 /// What waits for all peers of a door together.
 const TOTAL_BYTES: u64 = 128 * 1024 * 1024;
+/// Large messages that are under way from all peers of a door together: two of the largest.
+const INCOMING_BYTES: usize = 64 * 1024 * 1024;
 /// Connections of a door: each may have a thousand subscriptions.
 const CONNECTIONS: usize = 1024;
 
@@ -174,6 +176,7 @@ pub(super) fn limits(of: &NetLimits, messages: u64, bytes: u64) -> NetLimits {
         unsent_messages: messages,
         client_unsent_bytes: bytes,
         total_unsent_bytes: of.total_unsent_bytes.min(TOTAL_BYTES),
+        incoming_bytes: of.incoming_bytes.min(INCOMING_BYTES),
         ..of.clone()
     }
 }
