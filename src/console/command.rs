@@ -69,8 +69,8 @@ pub enum Mode {
     Filter,
     /// The command palette.
     Palette,
-    /// A cancel is typed.
-    Cancel,
+    /// What is asked for before a message leaves its queue is typed.
+    Leave,
     /// A file's name is typed.
     File,
     /// Whether to quit is asked.
@@ -93,7 +93,7 @@ impl Mode {
         Self::Difference,
         Self::Filter,
         Self::Palette,
-        Self::Cancel,
+        Self::Leave,
         Self::File,
         Self::Quit,
         Self::Help,
@@ -113,7 +113,7 @@ impl Mode {
             Self::Difference => "Difference",
             Self::Filter => "Filter",
             Self::Palette => "Palette",
-            Self::Cancel => "Cancel",
+            Self::Leave => "Take out",
             Self::File => "File name",
             Self::Quit => "Quit",
             Self::Help => "Help",
@@ -123,12 +123,9 @@ impl Mode {
     /// Whether a key that is in no row is text that is typed.
     pub const fn takes_text(self) -> bool {
         match self {
-            Self::Editor
-            | Self::Find
-            | Self::Filter
-            | Self::Palette
-            | Self::Cancel
-            | Self::File => true,
+            Self::Editor | Self::Find | Self::Filter | Self::Palette | Self::Leave | Self::File => {
+                true
+            }
             Self::Queues
             | Self::Queue
             | Self::Message
@@ -165,6 +162,8 @@ pub enum Command {
     Difference,
     Retry,
     Cancel,
+    DeadLetter,
+    Move,
     Undo,
     PauseResume,
     Workers,

@@ -83,7 +83,7 @@ const INTO: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Workers, Mode::Journal]
 const ON_MESSAGE: &[Mode] = &[Mode::Queue, Mode::Message];
 const ON_QUEUE: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
 const ACTS: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
-const PROMPTS: &[Mode] = &[Mode::Filter, Mode::Palette, Mode::Cancel, Mode::Find, Mode::File];
+const PROMPTS: &[Mode] = &[Mode::Filter, Mode::Palette, Mode::Leave, Mode::Find, Mode::File];
 const NOT_TYPING: &[Mode] =
     &[Mode::Queues, Mode::Queue, Mode::Message, Mode::Workers, Mode::Journal, Mode::Difference];
 const QUITTING: &[Mode] = &[
@@ -119,11 +119,11 @@ pub const TABLE: &[Row] = rows! {
     &[Mode::Find], [key(KeyCode::Enter)], Command::Accept, "find", "Go to the next place that has it.", false, 1;
     &[Mode::Filter], [key(KeyCode::Enter)], Command::Accept, "keep", "Keep the filter; a leading ! shows what does not match.", false, 1;
     &[Mode::Palette], [key(KeyCode::Enter)], Command::Accept, "do it", "Do what is chosen.", false, 1;
-    &[Mode::Cancel], [key(KeyCode::Enter)], Command::Accept, "cancel the message", "Cancel the message, once its short id and a reason are typed.", true, 1;
+    &[Mode::Leave], [key(KeyCode::Enter)], Command::Accept, "do it", "Do it, once the short id and what else is needed are typed.", true, 1;
     &[Mode::File], [key(KeyCode::Enter)], Command::Accept, "use this file", "Write to, or read from, the file that is typed.", false, 1;
     &[Mode::Palette], [key(KeyCode::Down), ctrl('n')], Command::Down, "down", "The next entry.", false, 3;
     &[Mode::Palette], [key(KeyCode::Up), ctrl('p')], Command::Up, "up", "The entry before.", false, 4;
-    &[Mode::Cancel], [key(KeyCode::Tab)], Command::NextField, "next field", "Between the short id and the reason.", false, 2;
+    &[Mode::Leave], [key(KeyCode::Tab)], Command::NextField, "next field", "Between the short id, the queue and the reason.", false, 2;
     PROMPTS, [key(KeyCode::Esc)], Command::Dismiss, "never mind", "Close this; nothing is done.", false, 2;
     &[Mode::Editor], [ctrl('s')], Command::Review, "review", "Show the difference, then choose: retry with this, save only, or back.", false, 1;
     &[Mode::Editor], [key(KeyCode::Esc)], Command::Back, "back", "Back to the message; the draft stays.", false, 2;
@@ -149,6 +149,8 @@ pub const TABLE: &[Row] = rows! {
     ACTS, [ch('r')], Command::Retry, "retry", "Retry the message as it is; on Queues, the blocked head.", true, 3;
     ON_QUEUE, [ch('p')], Command::PauseResume, "pause/resume", "Stop or go on delivering from the queue.", true, 6;
     ON_MESSAGE, [ch('x')], Command::Cancel, "cancel", "Take the message out: type its short id and a reason.", true, 5;
+    ON_MESSAGE, [ch('D')], Command::DeadLetter, "dead-letter", "Send the message to the dead-letter queue: type its short id.", true, 0;
+    ON_MESSAGE, [ch('m')], Command::Move, "move", "Send the message to another queue, or a dead letter back to its own: type its short id and the queue.", true, 0;
     ACTS, [ch('u')], Command::Undo, "undo", "Undo the last act, while that is still true.", true, 4;
     &[Mode::Message], [ch('d')], Command::Difference, "difference", "What changed since the original or the revision before.", false, 7;
     BROWSE, [key(KeyCode::Esc), key(KeyCode::Backspace)], Command::Back, "back", "Back to where you came from; on a list first clears the filter.", false, 8;

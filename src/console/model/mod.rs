@@ -17,8 +17,8 @@ pub use edit::{DraftState, EditSession, HoldState, Parked};
 pub use lists::{Cursor, JournalList, Motion, WorkerList};
 pub use message::{MessageScreen, Tab, wrap, wrap_words};
 pub use overlay::{
-    Button, CancelForm, CompareWith, Difference, FilePrompt, Overlay, Palette, PaletteEntry,
-    Review, short_id,
+    Button, CompareWith, Difference, FilePrompt, LeaveField, LeaveForm, Leaving, Overlay, Palette,
+    PaletteEntry, Review, short_id,
 };
 pub use pane::DiffPane;
 pub use queues::{PAGE, QueueList, QueueRow, QueueScreen, Rate};
@@ -193,7 +193,7 @@ impl Model {
             Overlay::Palette(_) => Mode::Palette,
             Overlay::Filter { .. } => Mode::Filter,
             Overlay::Find { .. } => Mode::Find,
-            Overlay::Cancel(_) => Mode::Cancel,
+            Overlay::Leave(_) => Mode::Leave,
             Overlay::File(_) => Mode::File,
             Overlay::Review(_) => Mode::Review,
             Overlay::Difference(_) => Mode::Difference,
@@ -370,7 +370,7 @@ impl Model {
             | Overlay::Palette(_)
             | Overlay::Filter { .. }
             | Overlay::Find { .. }
-            | Overlay::Cancel(_)
+            | Overlay::Leave(_)
             | Overlay::File(_)
             | Overlay::Quit => {}
         }

@@ -1,7 +1,7 @@
 //! What lies on top of a screen.
 
 use super::{DiffPane, MessageRef};
-use crate::admin::dto::{MessageId, QueueName, Revision};
+use crate::admin::dto::{MessageId, QueueName, RepairVerb, Revision};
 use crate::console::keymap;
 
 /// What lies on top.
@@ -29,8 +29,8 @@ pub enum Overlay {
         /// So far.
         typed: String,
     },
-    /// A cancel that is typed.
-    Cancel(CancelForm),
+    /// A message is to leave its queue: what is asked for is typed.
+    Leave(LeaveForm),
     /// A file's name that is typed.
     File(FilePrompt),
     /// What an edit changes.
@@ -120,25 +120,70 @@ pub struct FilePrompt {
     pub typed: String,
 }
 
-/// A cancel: the short id and a reason are typed, never just Enter.
+/// How a message leaves its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// It is cancelled.
+    Cancel,
+    /// It goes to the dead-letter queue.
+    DeadLetter,
+    /// It goes to a queue that is typed.
+    Move,
+}
+
+/// A line of the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaveField {
+    /// The short id.
+    Id,
+    /// The queue that it goes to.
+    To,
+    /// Why.
+    Reason,
+}
+
+impl Leaving {
+    /// The lines that are typed.
+    pub const fn fields(self) -> &'static [LeaveField] {
+        match self {
+            Self::Cancel | Self::DeadLetter => &[LeaveField::Id, LeaveField::Reason],
+            Self::Move => &[LeaveField::Id, LeaveField::To, LeaveField::Reason],
+        }
+    }
+
+    /// What is done to the message.
+    pub const fn verb(self) -> RepairVerb {
+        match self {
+            Self::Cancel => RepairVerb::Cancel,
+            Self::DeadLetter => RepairVerb::DeadLetter,
+            Self::Move => RepairVerb::Move,
+        }
+    }
+}
+
+/// A message is to leave its queue: the short id is typed, never just Enter.
 #[derive(Debug, Clone)]
-pub struct CancelForm {
+pub struct LeaveForm {
     /// Which message.
     pub message: MessageRef,
     /// Its id.
     pub id: MessageId,
     /// The revision that is seen.
     pub revision: Revision,
+    /// How.
+    pub leaving: Leaving,
     /// What must be typed.
     pub short_id: String,
     /// What is typed of it.
     pub typed_id: String,
+    /// The queue that it goes to; empty: a dead letter goes back to its own.
+    pub to: String,
     /// Why.
     pub reason: String,
-    /// The reason is being typed, not the id.
-    pub in_reason: bool,
+    /// Which line is being typed.
+    pub field: LeaveField,
     /// What is missing.
-    pub complaint: Option<&'static str>,
+    pub complaint: Option<String>,
 }
 
 /// How many characters of an id are typed.
@@ -158,19 +203,53 @@ pub fn short_id(message: &MessageRef, id: &MessageId) -> String {
     }
 }
 
-impl CancelForm {
+impl LeaveForm {
     /// Nothing typed yet.
-    pub fn new(message: MessageRef, id: MessageId, revision: Revision) -> Self {
+    pub fn new(message: MessageRef, id: MessageId, revision: Revision, leaving: Leaving) -> Self {
         let short_id = short_id(&message, &id);
         Self {
             message,
             id,
             revision,
+            leaving,
             short_id,
             typed_id: String::new(),
+            to: String::new(),
             reason: String::new(),
-            in_reason: false,
+            field: LeaveField::Id,
             complaint: None,
+        }
+    }
+
+    /// The line that is typed.
+    pub const fn typed(&mut self) -> &mut String {
+        match self.field {
+            LeaveField::Id => &mut self.typed_id,
+            LeaveField::To => &mut self.to,
+            LeaveField::Reason => &mut self.reason,
+        }
+    }
+
+    /// To the next line. From the id that is right there are only the others to go to.
+    pub fn next_field(&mut self) {
+        let fields = self.leaving.fields();
+        let at = fields.iter().position(|&field| field == self.field).unwrap_or_default();
+        let first = usize::from(self.typed_id == self.short_id);
+        let next = if at + 1 < fields.len() { at + 1 } else { first };
+        self.field = fields.get(next).copied().unwrap_or(LeaveField::Reason);
+    }
+
+    /// Where the message goes, or what is missing, and in which line.
+    pub fn check(&self) -> Result<Option<QueueName>, (LeaveField, String)> {
+        if self.typed_id != self.short_id {
+            return Err((LeaveField::Id, "the id is not the one that is asked for".to_owned()));
+        }
+        if self.leaving == Leaving::Cancel && self.reason.trim().is_empty() {
+            return Err((LeaveField::Reason, "a reason is needed".to_owned()));
+        }
+        match self.to.trim() {
+            "" => Ok(None),
+            to => QueueName::new(to).map(Some).map_err(|error| (LeaveField::To, error.to_string())),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Edit, review, retry: every way that it can go.
 
 use crate::admin::dto::{
-    JournalKind, MessageState, Notice, Problem, QueueState, RepairOutcome, RepairVerb, Revision,
-    StreamEvent, told,
+    JournalKind, MessageState, MovedTo, Notice, Problem, QueueState, RepairOutcome, RepairVerb,
+    Revision, StreamEvent, told,
 };
 use crate::console::action::{Action, Failure, Reply};
 use crate::console::effect::{Effect, Request, RequestId};
@@ -184,6 +184,40 @@ fn a_cancel_needs_the_typed_id_and_a_reason() {
     stage.keys(&["a test order", "<Enter>"]);
     let (_, request) = stage.repair().expect("sent");
     assert_eq!((request.action, request.reason.as_str()), (RepairVerb::Cancel, "a test order"));
+}
+
+#[test]
+fn a_message_goes_to_the_dead_letters_once_its_id_is_typed() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "D", "<Enter>"]);
+    assert_eq!(stage.repair(), None);
+    stage.keys(&["000003", "<Enter>"]);
+    let (id, request) = stage.repair().expect("sent");
+    assert_eq!(
+        (request.action, &request.to, request.reason.as_str()),
+        (RepairVerb::DeadLetter, &None, "")
+    );
+    let moved = Some(MovedTo { queue: name("orders.dead"), seq: crate::admin::dto::Seq(1) });
+    let done = RepairOutcome { moved, ..outcome(&stage) };
+    answer(&mut stage, id, Ok(Reply::Repaired(done)));
+    assert!(line(&stage, 22).contains("it is orders.dead 1 now"), "{}", line(&stage, 22));
+}
+
+#[test]
+fn a_message_is_moved_to_the_queue_that_is_typed() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "m", "000003", "no such name", "<Enter>"]);
+    assert_eq!(stage.repair(), None);
+    assert!(stage.screen().contains("queue has ' ' at byte 2"), "{}", stage.screen());
+    let keys = ["<Backspace>"; "no such name".len()];
+    stage.keys(&keys);
+    stage.keys(&["by-hand", "<Tab>", "why not", "<Enter>"]);
+    let (_, request) = stage.repair().expect("sent");
+    let to = Some(name("by-hand"));
+    assert_eq!(
+        (request.action, request.to, request.reason.as_str()),
+        (RepairVerb::Move, to, "why not")
+    );
 }
 
 #[test]

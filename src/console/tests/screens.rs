@@ -11,7 +11,7 @@ use crate::console::theme::Theme;
 const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (200, 50)];
 
 /// From the first screen to each of the others.
-const WAYS: [(&str, &[&str]); 12] = [
+const WAYS: [(&str, &[&str]); 13] = [
     ("queues", &[]),
     ("queue", &["<Enter>"]),
     ("message", &["<Enter>", "<Enter>"]),
@@ -24,6 +24,7 @@ const WAYS: [(&str, &[&str]); 12] = [
     ("editor", &["<Enter>", "<Enter>", "e", "<F5>", "x"]),
     ("review", &["<Enter>", "e", "<F5>", "<End>", " ", "^s"]),
     ("cancel", &["<Enter>", "x", "0000", "<Tab>", "a reason"]),
+    ("move", &["<Enter>", "m", "0000", "<Tab>", "by-hand"]),
 ];
 
 fn failing(size: (u16, u16), keys: &[&str]) -> Stage {

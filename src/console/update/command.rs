@@ -7,8 +7,8 @@ use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
 use crate::console::model::{
-    CancelForm, CompareWith, EditSession, FilePrompt, MessageRef, MessageScreen, Model, Motion,
-    Overlay, Purpose, QueueScreen,
+    CompareWith, EditSession, FilePrompt, LeaveForm, Leaving, MessageRef, MessageScreen, Model,
+    Motion, Overlay, Purpose, QueueScreen, verb_text,
 };
 
 /// Does `command`, or says why not.
@@ -35,7 +35,7 @@ pub(super) fn run(model: &mut Model, fx: &mut Effects, command: Command) {
         | Mode::Difference
         | Mode::Filter
         | Mode::Palette
-        | Mode::Cancel
+        | Mode::Leave
         | Mode::File
         | Mode::Quit
         | Mode::Help => overlay::command(model, fx, command),
@@ -98,7 +98,9 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
         Command::Copy => copy(model, fx),
         Command::Edit => edit::begin(model, fx),
         Command::Retry => retry(model, fx),
-        Command::Cancel => begin_cancel(model),
+        Command::Cancel => begin_leaving(model, Leaving::Cancel),
+        Command::DeadLetter => begin_leaving(model, Leaving::DeadLetter),
+        Command::Move => begin_leaving(model, Leaving::Move),
         Command::Undo => repair::undo(model, fx),
         Command::PauseResume => pause_or_resume(model, fx),
         Command::Difference => overlay::compare(model, fx, CompareWith::Before),
@@ -322,7 +324,7 @@ fn seen(model: &Model) -> Option<(MessageRef, MessageState, crate::admin::dto::R
     Some((message, summary.state, summary.revision))
 }
 
-fn begin_cancel(model: &mut Model) {
+fn begin_leaving(model: &mut Model, leaving: Leaving) {
     let Some((message, state, revision)) = seen(model) else { return };
     let id = match model.screen {
         Screen::Message => {
@@ -332,9 +334,10 @@ fn begin_cancel(model: &mut Model) {
     };
     let Some(id) = id else { return };
     if matches!(state, MessageState::Done | MessageState::Cancelled) {
-        return model.acts.refuse(format!("cancel {message}"), format!("it is {state} already"));
+        let what = format!("{} {message}", verb_text(leaving.verb()));
+        return model.acts.refuse(what, format!("it is {state} already"));
     }
-    model.overlay = Overlay::Cancel(CancelForm::new(message, id, revision));
+    model.overlay = Overlay::Leave(LeaveForm::new(message, id, revision, leaving));
 }
 
 fn pause_or_resume(model: &mut Model, fx: &mut Effects) {

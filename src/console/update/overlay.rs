@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use super::command::motion;
 use super::{Effects, command as commands, edit, page, repair, review};
-use crate::admin::dto::{RepairVerb, Revision};
+use crate::admin::dto::Revision;
 use crate::console::action::Failure;
 use crate::console::command::{Command, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
 use crate::console::model::{
-    CompareWith, DiffPane, Difference, MessageRef, Model, Motion, Overlay, Palette, PaletteEntry,
-    Purpose,
+    CompareWith, DiffPane, Difference, LeaveField, MessageRef, Model, Motion, Overlay, Palette,
+    PaletteEntry, Purpose,
 };
 use crate::console::text::editor::EditorInput;
 use crate::console::{help, keymap};
@@ -83,27 +83,22 @@ fn accept(model: &mut Model, fx: &mut Effects) {
             model.overlay = open;
             review::press(model, fx);
         }
-        Overlay::Cancel(mut form) => {
-            form.complaint = if form.typed_id != form.short_id {
-                Some("the id is not the one that is asked for")
-            } else if form.reason.trim().is_empty() {
-                Some("a reason is needed")
-            } else {
-                None
-            };
-            if form.complaint.is_some() {
-                form.in_reason = form.typed_id == form.short_id;
-                model.overlay = Overlay::Cancel(form);
-                return;
+        Overlay::Leave(mut form) => match form.check() {
+            Err((field, complaint)) => {
+                (form.field, form.complaint) = (field, Some(complaint));
+                model.overlay = Overlay::Leave(form);
             }
-            let wanted = repair::Wanted {
-                verb: RepairVerb::Cancel,
-                expect: form.revision,
-                reason: form.reason.trim().to_owned(),
-                submitted: None,
-            };
-            repair::send(model, fx, form.message, wanted);
-        }
+            Ok(to) => {
+                let wanted = repair::Wanted {
+                    verb: form.leaving.verb(),
+                    expect: form.revision,
+                    to,
+                    reason: form.reason.trim().to_owned(),
+                    submitted: None,
+                };
+                repair::send(model, fx, form.message, wanted);
+            }
+        },
     }
 }
 
@@ -126,10 +121,7 @@ fn choose(model: &mut Model, fx: &mut Effects, entry: PaletteEntry) {
 fn next_field(model: &mut Model, fx: &mut Effects) {
     match &mut model.overlay {
         Overlay::Review(review) => review.button = review.button.step(1),
-        // From the id that is right there is only the reason to go to, where one may be already.
-        Overlay::Cancel(form) => {
-            form.in_reason = !form.in_reason || form.typed_id == form.short_id;
-        }
+        Overlay::Leave(form) => form.next_field(),
         Overlay::Difference(difference) => {
             let with = match difference.with {
                 CompareWith::Original => CompareWith::Before,
@@ -166,7 +158,7 @@ fn scroll(model: &mut Model, motion: Motion) {
         Overlay::None
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
-        | Overlay::Cancel(_)
+        | Overlay::Leave(_)
         | Overlay::File(_)
         | Overlay::Quit => {}
     }
@@ -219,9 +211,7 @@ fn typed_line(overlay: &mut Overlay) -> Option<&mut String> {
         Overlay::Filter { typed, .. } | Overlay::Find { typed } => Some(typed),
         Overlay::Palette(palette) => Some(&mut palette.typed),
         Overlay::File(prompt) => Some(&mut prompt.typed),
-        Overlay::Cancel(form) => {
-            Some(if form.in_reason { &mut form.reason } else { &mut form.typed_id })
-        }
+        Overlay::Leave(form) => Some(form.typed()),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Review(_)
@@ -237,11 +227,11 @@ fn typed_changed(model: &mut Model) {
             page::set_filter(model, &typed);
         }
         Overlay::Palette(palette) => palette.at = 0,
-        Overlay::Cancel(form) => {
+        Overlay::Leave(form) => {
             form.complaint = None;
-            // Typing goes on with the reason once the id is right.
-            if !form.in_reason && form.typed_id == form.short_id {
-                form.in_reason = true;
+            // Typing goes on with the next line once the id is right.
+            if form.field == LeaveField::Id && form.typed_id == form.short_id {
+                form.next_field();
             }
         }
         Overlay::None

@@ -28,6 +28,8 @@ const NOT_FOUND: u16 = 404;
 pub(super) struct Wanted {
     pub(super) verb: RepairVerb,
     pub(super) expect: Revision,
+    /// Where it goes, if it moves.
+    pub(super) to: Option<QueueName>,
     pub(super) reason: String,
     pub(super) submitted: Option<Submitted>,
 }
@@ -35,7 +37,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Without a reason or a new content.
     pub(super) fn plain(verb: RepairVerb, expect: Revision) -> Self {
-        Self { verb, expect, reason: String::new(), submitted: None }
+        Self { verb, expect, to: None, reason: String::new(), submitted: None }
     }
 }
 
@@ -61,7 +63,7 @@ pub(super) fn send(
         action: wanted.verb,
         payload: wanted.submitted.as_ref().map(|s| Payload::from_bytes(&s.bytes)),
         header: None,
-        to: None,
+        to: wanted.to,
         reason: wanted.reason,
     };
     model.acts.begin(what, Some(message.clone()));

@@ -35,7 +35,7 @@ pub(super) fn compared(
         | Overlay::Palette(_)
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
-        | Overlay::Cancel(_)
+        | Overlay::Leave(_)
         | Overlay::File(_)
         | Overlay::Quit => {}
     }
@@ -99,7 +99,7 @@ pub(super) fn press(model: &mut Model, fx: &mut Effects) {
     } else {
         Some(Submitted { bytes: edit.bytes(), version: edit.draft.version })
     };
-    let wanted = repair::Wanted { verb, expect: against, reason: String::new(), submitted };
+    let wanted = repair::Wanted { submitted, ..repair::Wanted::plain(verb, against) };
     if repair::send(model, fx, message, wanted) {
         model.overlay = Overlay::None;
         // The text is kept until the broker says that it has it.

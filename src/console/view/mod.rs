@@ -78,7 +78,7 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
         | Overlay::Palette(_)
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
-        | Overlay::Cancel(_)
+        | Overlay::Leave(_)
         | Overlay::File(_)
         | Overlay::Quit => model.edit.is_some(),
     };

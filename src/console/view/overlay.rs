@@ -7,7 +7,9 @@ use ratatui::widgets::{Block, Clear, Widget as _};
 use super::nth_row;
 use super::table::put;
 use crate::console::help::{self, HelpKind};
-use crate::console::model::{CancelForm, Model, Overlay, Palette, PaletteEntry};
+use crate::console::model::{
+    LeaveField, LeaveForm, Leaving, Model, Overlay, Palette, PaletteEntry, verb_text,
+};
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::Role;
 
@@ -31,7 +33,7 @@ pub(super) fn keys(model: &Model, scroll: usize, buffer: &mut Buffer, area: Rect
 pub(super) fn boxes(model: &Model, buffer: &mut Buffer, body: Rect) -> Option<Position> {
     match &model.overlay {
         Overlay::Palette(palette) => draw_palette(model, palette, buffer, body),
-        Overlay::Cancel(form) => draw_cancel(model, form, buffer, body),
+        Overlay::Leave(form) => draw_leave(model, form, buffer, body),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Filter { .. }
@@ -116,40 +118,53 @@ fn draw_palette(
     Some(after(first, ": ", &palette.typed))
 }
 
-fn draw_cancel(
+fn draw_leave(
     model: &Model,
-    form: &CancelForm,
+    form: &LeaveForm,
     buffer: &mut Buffer,
     body: Rect,
 ) -> Option<Position> {
     let theme = model.setup.theme;
-    let title = format!(" cancel {} ", form.message);
-    let inside = open_box(model, buffer, body, (70, 8), &title);
-    let short = format!(
-        "It is taken out of its queue. To do it, type its short id {}",
-        clean(&form.short_id)
-    );
-    let labels = ["short id  ", "reason    "];
-    let typed = [&form.typed_id, &form.reason];
-    put(buffer, nth_row(inside, 0)?, &short, theme.style(Role::Text), false);
-    if let Some(row) = nth_row(inside, 1) {
-        put(
-            buffer,
-            row,
+    let title = format!(" {} {} ", verb_text(form.leaving.verb()), form.message);
+    let fields = form.leaving.fields();
+    let height = 6 + u16::try_from(fields.len()).unwrap_or(3);
+    let inside = open_box(model, buffer, body, (70, height), &title);
+    let short = clean(&form.short_id);
+    let (what, then) = match form.leaving {
+        Leaving::Cancel => (
+            format!("Takes it out of its queue. Type its short id {short}"),
             "and a reason for the journal. Enter sends it.",
-            theme.style(Role::Text),
-            false,
-        );
+        ),
+        Leaving::DeadLetter => (
+            format!("To the dead-letter queue. Type its short id {short}"),
+            "and, if you like, a reason. Enter sends it.",
+        ),
+        Leaving::Move => (
+            format!("To another queue's end. Type its short id {short}"),
+            "and the queue; empty: a dead letter goes back.",
+        ),
+    };
+    put(buffer, nth_row(inside, 0)?, &what, theme.style(Role::Text), false);
+    if let Some(row) = nth_row(inside, 1) {
+        put(buffer, row, then, theme.style(Role::Text), false);
     }
-    for n in 0..2 {
+    let mut cursor = None;
+    for (n, &field) in fields.iter().enumerate() {
         let Some(row) = nth_row(inside, n + 3) else { break };
-        let chosen = form.in_reason == (n == 1);
+        let (label, typed) = match field {
+            LeaveField::Id => ("short id  ", &form.typed_id),
+            LeaveField::To => ("queue     ", &form.to),
+            LeaveField::Reason => ("reason    ", &form.reason),
+        };
+        let chosen = form.field == field;
         let style = theme.style(if chosen { Role::Key } else { Role::Text });
-        put(buffer, row, &format!("{}{}", labels[n], clean(typed[n])), style, false);
+        put(buffer, row, &format!("{label}{}", clean(typed)), style, false);
+        if chosen {
+            cursor = Some(after(row, label, typed));
+        }
     }
-    if let (Some(complaint), Some(row)) = (form.complaint, nth_row(inside, 5)) {
-        put(buffer, row, complaint, theme.style(Role::Bad), false);
+    if let (Some(complaint), Some(row)) = (&form.complaint, nth_row(inside, fields.len() + 3)) {
+        put(buffer, row, &clean(complaint), theme.style(Role::Bad), false);
     }
-    let n = usize::from(form.in_reason);
-    Some(after(nth_row(inside, n + 3)?, labels[n], typed[n]))
+    cursor
 }

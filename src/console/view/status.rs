@@ -182,7 +182,7 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Palette(_)
-        | Overlay::Cancel(_)
+        | Overlay::Leave(_)
         | Overlay::Review(_)
         | Overlay::Difference(_)
         | Overlay::Quit => None,
@@ -286,7 +286,7 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
                     && model.message.as_ref().is_some_and(|screen| screen.can_undo())
             }
         },
-        Command::Edit | Command::Cancel => match mode {
+        Command::Edit | Command::Cancel | Command::DeadLetter | Command::Move => match mode {
             Mode::Message => model.message.as_ref().is_some_and(|screen| screen.is_open()),
             _ => model.selected_message().is_some(),
         },
