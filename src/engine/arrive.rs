@@ -80,8 +80,9 @@ impl Engine {
     fn has_room(&self, at: QueueIndex, arrival: &Arrival) -> bool {
         let queue = self.queue(at);
         let (name, settings) = (&queue.record.name, &queue.record.settings);
+        let known = queue.duplicate_of(arrival.content.id(), self.now).is_some();
         queue.depth() == 0
-            || match Added::default().count(Some(queue), settings, &arrival.content, self.now) {
+            || match Added::default().count(Some(queue), settings, &arrival.content, known) {
                 Ok(None) => true,
                 Ok(Some(beyond)) => self.admit_beyond(name, settings, &beyond).is_ok(),
                 Err(_) => false,

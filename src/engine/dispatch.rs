@@ -25,7 +25,10 @@ impl Engine {
         }
         let now = self.now;
         self.end_hand_over(at);
-        self.queue_mut(at).wake_later(now);
+        let queue = self.queue_mut(at);
+        // What is due goes now, whether its alarm was heard or not: `watch` sets the next one.
+        queue.wake(now);
+        queue.wake_later(now);
         self.expire(at, out);
         self.offer_to_workers(at, out);
         self.watch(at);

@@ -271,6 +271,18 @@ impl Engine {
         self.processes.processes.get(&number)?.due
     }
 
+    /// Nobody could be heard for `ms` milliseconds: what is waited for may have come in time.
+    pub(super) fn put_off_processes(&mut self, ms: u64) {
+        for (&number, process) in &mut self.processes.processes {
+            let Some(due) = process.due.as_mut().filter(|_| !process.waits.is_empty()) else {
+                continue;
+            };
+            self.timers.cancel(*due, Timer::ProcessDue(number));
+            *due = due.plus_ms(ms);
+            self.timers.set(*due, Timer::ProcessDue(number));
+        }
+    }
+
     /// The timer of a process fired. While the broker stops nothing begins: it is due again after the start.
     pub(super) fn process_is_due(&mut self, number: ProcessNumber) {
         let Some(process) = self.processes.processes.get_mut(&number) else { return };
@@ -284,6 +296,10 @@ impl Engine {
     pub(super) fn run_processes(&mut self, out: &mut Effects) {
         while let Some((number, news)) = self.processes.news.pop_front() {
             let Some(process) = self.processes.processes.get(&number) else { continue };
+            // What was heard before has set another time.
+            if matches!(news, News::Due) && process.due.is_some() {
+                continue;
+            }
             match process.key.kind {
                 // A kept reply waits for nothing.
                 ProcessKind::Reply => {}
@@ -322,6 +338,7 @@ impl Engine {
             }
         }
         self.order_replies();
+        self.order_sagas();
         self.order_gathers();
     }
 }

@@ -108,7 +108,7 @@ impl Engine {
             return Err(invalid(format!("it is in {to} already; to try it again, retry it")));
         }
         let messages = [(to, (*entry.content).clone())];
-        self.admit(&messages, false).map_err(|rejection| invalid(rejection.reason))?;
+        self.admit_moved(&messages).map_err(|rejection| invalid(rejection.reason))?;
         let [(to, content)] = messages;
         let seq = entry.seq;
         let target = self.make_if_absent(&to, out);

@@ -125,10 +125,11 @@ impl Engine {
         self.arm_replies();
     }
 
-    /// Whether the queue that a request wants its reply in is there, or can be made, and takes it.
-    pub(super) fn admit_reply_to(&self, content: &Content) -> Result<(), Rejection> {
+    /// Whether the queue that a request wants its reply in is there, or can be made, and takes it; its name if it is to be
+    /// made.
+    pub(super) fn admit_reply_to(&self, content: &Content) -> Result<Option<QueueName>, Rejection> {
         if !content.header.has_reply_to() {
-            return Ok(());
+            return Ok(None);
         }
         let refuse = |code, why: String| {
             let reason = format!("header field `reply_to`: {why}");
@@ -154,7 +155,25 @@ impl Engine {
             let full = refuse(RejectCode::Full, format!("queue {name} is full"));
             return Err(full.retry_after(FULL_RETRY_MS));
         }
-        Ok(())
+        if queue.is_none() && self.queues.len() >= self.max_queues {
+            let why = format!("there are {} queues, no more are allowed", self.queues.len());
+            return Err(refuse(RejectCode::Full, why).retry_after(FULL_RETRY_MS));
+        }
+        Ok(queue.is_none().then_some(name))
+    }
+
+    /// Makes the queue that a request wants its reply in, with the request: so nobody makes more queues than there may be.
+    pub(super) fn make_reply_queue(&mut self, content: &Content, out: &mut Effects) {
+        if !content.header.has_reply_to() {
+            return;
+        }
+        if let Ok(name) = reply_to(&content.header.to_map())
+            && !self.by_name.contains_key(&name)
+            && self.queues.len() < self.max_queues
+            && let Some(settings) = self.settings_of_new(&name).cloned()
+        {
+            self.make_queue(name, settings, broker(), out);
+        }
     }
 
     /// Puts the reply into the queue that the request names. Who works on a dead letter doesn't reply: that it became one
@@ -187,6 +206,11 @@ impl Engine {
     pub(super) fn append_reply(&mut self, target: QueueName, content: Content, out: &mut Effects) {
         let at = match self.by_name.get(&target) {
             Some(&at) => at,
+            // The request came by another door, or the queue's template has gone since.
+            None if self.queues.len() >= self.max_queues => {
+                self.late_replies = self.late_replies.saturating_add(1);
+                return;
+            }
             None => {
                 let settings = self.settings_of_new(&target).cloned().unwrap_or_default();
                 self.make_queue(target, settings, broker(), out)

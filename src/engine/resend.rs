@@ -109,9 +109,11 @@ impl Engine {
     pub(super) fn resend(&mut self, number: u64, out: &mut Effects) {
         let Some(lease) = self.leases.get_mut(&number) else { return };
         lease.resend_at = None;
+        // Done on delivery: it may be worked on once at most.
+        let is_finished = lease.finished;
         let (at, seq, attempt, entry) = (lease.queue, lease.seq, lease.attempt, lease.entry());
         let record = &self.queue(at).record;
-        if self.stopping || record.settings.resend.keep_ms == 0 {
+        if self.stopping || record.settings.resend.keep_ms == 0 || is_finished {
             return;
         }
         let known = self.copies.get(&(at, seq)).cloned().unwrap_or_else(|| vec![number]);

@@ -1,11 +1,11 @@
 //! Accepting messages: all of a request or none.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::model::{
     Accepted, Actor, Content, JournalKind, MailboxKind, MessageId, Op, Origin, QueueId, QueueName,
-    QueueRecord, QueueSettings, RejectCode, Rejection, Seq, StreamEntry, Timestamp,
+    QueueRecord, QueueSettings, RejectCode, Rejection, Seq, StreamEntry,
 };
 
 use super::dead_letter::Beyond;
@@ -87,6 +87,7 @@ impl Engine {
             *duplicates = duplicates.saturating_add(1);
             return Accepted { id, queue: name, seq, duplicate: true };
         }
+        self.make_reply_queue(&content, out);
         let seq = self.append(at, content, entry, out);
         Accepted { id, queue: name, seq, duplicate: false }
     }
@@ -145,6 +146,20 @@ impl Engine {
         messages: &[(QueueName, Content)],
         is_call: bool,
     ) -> Result<(), Rejection> {
+        self.admit_all(messages, is_call, |queue, id| queue.duplicate_of(id, self.now).is_some())
+    }
+
+    /// The same for messages that are put in though their queues may know their ids.
+    pub(super) fn admit_moved(&self, messages: &[(QueueName, Content)]) -> Result<(), Rejection> {
+        self.admit_all(messages, false, |_, _| false)
+    }
+
+    fn admit_all(
+        &self,
+        messages: &[(QueueName, Content)],
+        is_call: bool,
+        knows: impl Fn(&Queue, &MessageId) -> bool,
+    ) -> Result<(), Rejection> {
         if self.stopping {
             return Err(draining("the broker stops; send again when it is back"));
         }
@@ -153,8 +168,9 @@ impl Engine {
             return Err(Rejection::new(RejectCode::Busy, reason).retry_after(FULL_RETRY_MS));
         }
         let mut added: BTreeMap<&QueueName, Added<'_>> = BTreeMap::new();
+        let mut new: BTreeSet<QueueName> = BTreeSet::new();
         for (name, content) in messages {
-            self.admit_reply_to(content)?;
+            new.extend(self.admit_reply_to(content)?);
             let existing = self.by_name.get(name).map(|&at| self.queue(at));
             let settings = match existing {
                 Some(queue) => &queue.record.settings,
@@ -167,8 +183,9 @@ impl Engine {
             }
             self.refuse_unreachable(settings)
                 .map_err(|refused| refused.of(content.id().clone()))?;
+            let known = existing.is_some_and(|queue| knows(queue, content.id()));
             if let Some(reason) = &self.store_full
-                && needs_disk(existing, settings, content, self.now)
+                && needs_disk(existing, settings, known)
             {
                 let full = Rejection::new(RejectCode::Full, reason.as_str());
                 return Err(full.retry_after(FULL_RETRY_MS).of(content.id().clone()));
@@ -177,16 +194,16 @@ impl Engine {
             if existing.is_some() && unbounded {
                 continue;
             }
+            if existing.is_none() {
+                new.insert(name.clone());
+            }
             let added = added.entry(name).or_default();
-            if !unbounded
-                && let Some(beyond) = added.count(existing, settings, content, self.now)?
-            {
+            if !unbounded && let Some(beyond) = added.count(existing, settings, content, known)? {
                 self.admit_beyond(name, settings, &beyond)
                     .map_err(|full| full.of(content.id().clone()))?;
             }
         }
-        let new = added.keys().filter(|name| !self.by_name.contains_key(**name)).count();
-        if new > 0 && self.queues.len().saturating_add(new) > self.max_queues {
+        if !new.is_empty() && self.queues.len().saturating_add(new.len()) > self.max_queues {
             let reason = format!("there are {} queues, no more are allowed", self.queues.len());
             return Err(Rejection::new(RejectCode::Full, reason).retry_after(FULL_RETRY_MS));
         }
@@ -252,18 +269,17 @@ pub(super) struct Added<'a> {
 }
 
 impl<'a> Added<'a> {
-    /// Counts a message in, unless it is a duplicate: by how much the queue is beyond its bounds then. An
+    /// Counts a message in, unless it is a duplicate (`known` to the queue, or here): by how much the queue is beyond its bounds then. An
     /// error if the message alone is.
     pub(super) fn count(
         &mut self,
         queue: Option<&Queue>,
         settings: &QueueSettings,
         content: &'a Content,
-        now: Timestamp,
+        known: bool,
     ) -> Result<Option<Beyond>, Rejection> {
         let id = content.id();
         let deduplicates = settings.dedup.last() > 0;
-        let known = queue.is_some_and(|queue| queue.duplicate_of(id, now).is_some());
         if deduplicates && (known || !self.ids.insert(id)) {
             return Ok(None);
         }
@@ -294,19 +310,8 @@ impl<'a> Added<'a> {
 }
 
 /// Whether accepting a message writes it to disk: not what a memory queue keeps, nor a duplicate.
-fn needs_disk(
-    queue: Option<&Queue>,
-    settings: &QueueSettings,
-    content: &Content,
-    now: Timestamp,
-) -> bool {
-    match queue {
-        Some(queue) => {
-            settings.mailbox != MailboxKind::Memory
-                && queue.duplicate_of(content.id(), now).is_none()
-        }
-        None => true,
-    }
+fn needs_disk(queue: Option<&Queue>, settings: &QueueSettings, known: bool) -> bool {
+    queue.is_none() || (settings.mailbox != MailboxKind::Memory && !known)
 }
 
 fn no_priority(name: &QueueName, id: &MessageId) -> Rejection {

@@ -268,6 +268,7 @@ impl Engine {
                 self.timers.set(*at, Timer::Resend(number));
             }
         }
+        self.put_off_processes(ms);
         self.workers_changed = true;
     }
 

@@ -98,6 +98,7 @@ impl Engine {
             let (name, seq) = (accepted.queue, accepted.seq);
             gather.recipients.push(Recipient { queue, name, seq, outcome: None, blocked: None });
         }
+        self.make_reply_queue(&gather.request, out);
         let record = gather.record(deadline);
         let number = self.start_process(key, record, out);
         if gather.request.header.has_reply_to() {

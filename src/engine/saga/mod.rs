@@ -167,11 +167,16 @@ impl Engine {
             return out.effects.push(Effect::Started { origin, started });
         }
         let saga = match self.admit_saga(&name, input) {
+            Ok(saga) if self.has_begun_before(&saga) => {
+                let started = SagaStarted { id, saga: name, duplicate: true };
+                return out.effects.push(Effect::Started { origin, started });
+            }
             Ok(saga) => saga,
             Err(rejection) => {
                 return out.effects.push(Effect::Rejected { origin, rejection: rejection.of(id) });
             }
         };
+        self.make_reply_queue(&saga.input, out);
         let number = self.start_process(key_of(&id), record::begin(&saga), out);
         self.sagas.sagas.insert(number, saga);
         out.effects
@@ -179,6 +184,21 @@ impl Engine {
         let started = SagaStarted { id, saga: name, duplicate: false };
         out.effects.push(Effect::Started { origin, started });
         self.continue_saga(number, out);
+    }
+
+    /// Whether a saga of the same id has ended so long ago that it is forgotten, but its first step's queue still knows that
+    /// message: its steps must not be done, or taken back, once more.
+    fn has_begun_before(&self, saga: &Saga) -> bool {
+        let Ok((queue, first)) = saga.message(0) else { return false };
+        let queue = self.by_name.get(&queue).map(|&at| self.queue(at));
+        queue.is_some_and(|queue| queue.duplicate_of(first.id(), self.now).is_some())
+    }
+
+    /// All sagas are recovered: those that have ended come in the order of their ends.
+    pub(super) fn order_sagas(&mut self) {
+        let Sagas { sagas, ended, .. } = &mut self.sagas;
+        let ended_at = |number: &ProcessNumber| sagas.get(number).map(|saga| saga.changed_at);
+        ended.make_contiguous().sort_by_key(|number| (ended_at(number), *number));
     }
 
     /// A saga that may begin: its first message would be taken, and its reply's queue is there.
@@ -217,11 +237,14 @@ impl Engine {
 
     /// A saga's time has come.
     pub(super) fn saga_due(&mut self, number: ProcessNumber, out: &mut Effects) {
+        let now = self.now;
         let Some(saga) = self.sagas.sagas.get(&number) else { return };
-        if saga.state.is_end() {
-            return self.tell_end(number, out);
+        if !saga.state.is_end() {
+            return self.step_due(number, out);
         }
-        self.step_due(number, out);
+        if saga.reply_due.is_some_and(|due| due <= now) {
+            self.tell_end(number, out);
+        }
     }
 
     /// A saga that the store has.

@@ -10,8 +10,8 @@ use crate::engine::worker::broker;
 use crate::engine::{Effects, Engine};
 use crate::model::limits::MAX_SAGA_CONTEXT_BYTES;
 use crate::model::{
-    CallStatus, IdempotencyKey, MessageState, Notice, RejectCode, Rejection, Repair, RepairAction,
-    SagaState, StepState, WorkError,
+    CallStatus, IdempotencyKey, Notice, RejectCode, Rejection, Repair, RepairAction, SagaState,
+    StepState, WorkError,
 };
 
 /// Where results begin among a saga's parts: one for each step.
@@ -60,8 +60,9 @@ impl Engine {
                     is_passing(rejection.code) && now.since_ms(since) < definition.timeout_ms;
                 let error = refused(&rejection);
                 if !passes {
-                    step.refused_since = None;
-                    return self.step_failed(number, at, error, out);
+                    (step.refused_since, step.due) = (None, None);
+                    step.error = Some(error.clone());
+                    return self.compensate(number, at, error, out);
                 }
                 let due = now.plus_ms(rejection.retry_after_ms.unwrap_or(FULL_RETRY_MS));
                 (step.error, step.due) = (Some(error), Some(due));
@@ -157,11 +158,12 @@ impl Engine {
         out: &mut Effects,
     ) -> bool {
         let (queue, seq) = place;
+        // Also what is done on delivery.
+        if self.queue(queue).in_flight.has(seq) {
+            return false;
+        }
         if !self.queue(queue).is_unfinished(seq) {
             return true;
-        }
-        if self.queue(queue).state_of(seq, self.now) == MessageState::Leased {
-            return false;
         }
         let Some(saga) = self.sagas.sagas.get_mut(&number) else { return true };
         let Some(seen) = saga.sent(at) else { return true };

@@ -118,6 +118,16 @@ fn a_move_that_its_queue_refuses_changes_nothing() {
 }
 
 #[test]
+fn a_full_queue_takes_no_dead_letter_back_though_it_knows_the_id() {
+    let mut rig = Rig::new(QueueSettings { max_messages: 1, ..QueueSettings::default() });
+    rig.send("q", "a");
+    repair(&mut rig, "q", 1, RepairAction::DeadLetter).expect("it goes");
+    rig.send("q", "b");
+    let refusal = repair(&mut rig, "q.dead", 1, RepairAction::Move(None)).unwrap_err();
+    assert!(refusal.to_string().contains("takes at most 1 messages"), "{refusal}");
+}
+
+#[test]
 fn a_dead_letter_queue_has_no_dead_letter_queue() {
     let mut rig = Rig::new(QueueSettings::default());
     rig.send("q", "a");

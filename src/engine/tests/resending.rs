@@ -48,6 +48,13 @@ fn a_message_without_an_answer_goes_to_another_worker_and_the_first_answer_count
 }
 
 #[test]
+fn what_is_done_on_delivery_is_never_sent_again() {
+    let (mut rig, first) = begun(QueueSettings { ack: AckMode::OnDelivery, ..settings() });
+    assert_eq!(deliveries(&rig.pass(5_000)), []);
+    assert_eq!(delivered(&rig.ack(&first)).payload, "b");
+}
+
+#[test]
 fn a_failure_counts_once_nobody_else_has_the_message() {
     let (mut rig, first) = begun(settings());
     let copy = delivered(&rig.pass(1_000));

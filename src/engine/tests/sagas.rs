@@ -356,6 +356,80 @@ fn a_result_that_is_too_large_fails_its_step_which_is_taken_back() {
 }
 
 #[test]
+fn a_step_that_ends_late_leaves_the_next_one_its_time() {
+    let mut rig = rig();
+    start(&mut rig, input("s", json!({}))).unwrap();
+    let flight = workers(&mut rig).remove(0);
+    // The ACK is handled before the timer is.
+    rig.now = rig.now.plus_ms(TIMEOUT_MS);
+    ack(&mut rig, &flight, "1");
+    assert_eq!((rig.view("hotel").depth, state(&rig).0), (1, SagaState::Running));
+}
+
+#[test]
+fn a_saga_that_is_forgotten_is_not_done_again_while_its_queue_knows_it() {
+    let mut rig = rig();
+    for n in 0..=1_000 {
+        let id = if n == 0 { "s".to_owned() } else { n.to_string() };
+        start(&mut rig, input(&id, json!({}))).unwrap();
+        rig.pass(TIMEOUT_MS);
+    }
+    assert!(rig.engine.saga_detail(&MessageId::new("s").unwrap()).is_none(), "it is forgotten");
+    let depth = rig.view("flight").depth;
+    assert!(start(&mut rig, input("s", json!({}))).unwrap().duplicate);
+    assert_eq!(rig.view("flight").depth, depth);
+    rig.restart();
+    start(&mut rig, input("new", json!({}))).unwrap();
+    rig.pass(TIMEOUT_MS);
+    assert!(rig.engine.saga_detail(&MessageId::new("1").unwrap()).is_none(), "the oldest goes");
+    assert!(rig.engine.saga_detail(&MessageId::new("1000").unwrap()).is_some());
+}
+
+#[test]
+fn a_compensation_that_its_queue_never_takes_parks_the_saga_whatever_the_steps_attempts() {
+    let mut definition = trip();
+    definition.steps[0].attempts = 3;
+    let mut rig = Rig::with_options(options(definition), QueueSettings::default());
+    rig.put_queue("flight.undo", QueueSettings { max_messages: 1, ..QueueSettings::default() });
+    rig.send("flight.undo", "other");
+    start(&mut rig, input("s", json!({}))).unwrap();
+    let flight = delivered(&rig.ready(1, &["flight"], 1));
+    ack(&mut rig, &flight, "1");
+    let hotel = delivered(&rig.ready(2, &["hotel"], 1));
+    reject(&mut rig, &hotel);
+    for _ in 0..=TIMEOUT_MS / 1_000 {
+        rig.pass(1_000);
+    }
+    assert_eq!(state(&rig).0, SagaState::Parked);
+}
+
+#[test]
+fn what_is_done_on_delivery_is_unknown_while_its_worker_has_it() {
+    let mut rig = rig();
+    let ack = crate::model::AckMode::OnDelivery;
+    let settings = QueueSettings { ack, lease_ms: 600_000, ..QueueSettings::default() };
+    rig.put_queue("flight", settings);
+    start(&mut rig, input("s", json!({}))).unwrap();
+    delivered(&rig.ready(1, &["flight"], 1));
+    for _ in 0..TIMEOUT_MS / 1_000 {
+        rig.run(Event::WorkerHeard { worker: crate::model::WorkerId(1) });
+        rig.pass(1_000);
+    }
+    assert_eq!(state(&rig).1[0], StepState::Compensating);
+}
+
+#[test]
+fn a_step_has_its_time_after_nobody_could_be_heard() {
+    let mut rig = rig();
+    start(&mut rig, input("s", json!({}))).unwrap();
+    rig.now = rig.now.plus_ms(TIMEOUT_MS);
+    rig.run(Event::Unheard { ms: TIMEOUT_MS });
+    assert_eq!(state(&rig).0, SagaState::Running);
+    rig.pass(TIMEOUT_MS);
+    assert_eq!(state(&rig).0, SagaState::Compensated);
+}
+
+#[test]
 fn aborting_a_running_saga_takes_back_what_it_has_done() {
     let mut rig = rig();
     start(&mut rig, input("s", json!({}))).unwrap();

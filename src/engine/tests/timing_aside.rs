@@ -65,6 +65,24 @@ fn a_delayed_message_holds_only_its_order_key() {
 }
 
 #[test]
+fn what_is_due_goes_also_when_something_else_happens_first() {
+    let mut rig = Rig::new(settings(Ordering::Key));
+    rig.ready(1, &["q"], 9);
+    for n in 1..=3 {
+        rig.send_with("q", &format!("k{n}"), json!({"key": n.to_string(), "delay_ms": n * 1_000}));
+    }
+    for n in 1..=3 {
+        // An event of the queue is handled before its alarm is.
+        rig.run(Event::WorkerHeard { worker: WorkerId(1) });
+        rig.now = rig.now.plus_ms(1_000);
+        let told = rig.send("q", &format!("other {n}"));
+        let mut done = finish(&mut rig, &told);
+        done.sort();
+        assert_eq!(done, [format!("k{n}"), format!("other {n}")]);
+    }
+}
+
+#[test]
 fn a_delay_behind_the_front_of_a_key_counts_when_it_is_the_front() {
     let mut rig = Rig::new(settings(Ordering::Key));
     let first = {
