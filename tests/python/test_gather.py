@@ -10,7 +10,7 @@ import zmq
 
 from mub1 import BINARY, PATIENCE, REPOSITORY, Client, Worker, WorkerThread
 
-sys.path.insert(0, str(REPOSITORY / "assets/clients"))
+sys.path.insert(0, str(REPOSITORY / "assets/clients/python"))
 import gather as example  # noqa: E402
 
 CONFIG = """
