@@ -171,7 +171,11 @@ impl Engine {
         queue.dedup.resize(settings.dedup.last());
         let reorders = is_reordered(&queue.record.settings, &settings);
         let hands_over = queue.record.settings.consumers != settings.consumers;
+        let is_other_window = queue.record.settings.dedup.window_ms() != settings.dedup.window_ms();
         queue.record.settings = Arc::new(settings);
+        if is_other_window {
+            queue.begin_window(now);
+        }
         if reorders {
             queue.window.drop_contents(queue.floor, None, budget);
             queue.begin_order(now);

@@ -107,7 +107,7 @@ pub(super) struct Convoy {
     /// May go once they are read.
     unread: BTreeSet<Turn>,
     /// When waiting messages may be ready again; some may have gone since.
-    due: BTreeSet<(Timestamp, Seq)>,
+    pub(super) due: BTreeSet<(Timestamp, Seq)>,
     /// Cancelled ones that can be restored, with their size in bytes once it is known.
     cancelled: BTreeMap<Seq, u64>,
     /// Lines with few places listed and more in the store: those nearest to the floor first.

@@ -43,6 +43,19 @@ impl Queue {
         true
     }
 
+    /// After a restart the clock may show less than it did: nothing was accepted later than now.
+    pub(super) fn clip_marks(&mut self, now: Timestamp) {
+        for (at, _) in self.record.dedup_marks.iter_mut().flat_map(|marks| &mut marks.0) {
+            *at = (*at).min(now);
+        }
+    }
+
+    /// The window has another length: what was accepted before counts as accepted now, so that nothing is forgotten early.
+    pub(super) fn begin_window(&mut self, now: Timestamp) {
+        let begins = self.record.settings.dedup.window_ms().is_some();
+        self.record.dedup_marks = begins.then(|| Box::new(DedupMarks(vec![(now, Seq(1))])));
+    }
+
     /// The clock stepped back.
     pub(super) fn shift_marks_back(&mut self, ms: u64) {
         for (at, _) in self.record.dedup_marks.iter_mut().flat_map(|marks| &mut marks.0) {

@@ -85,6 +85,7 @@ impl Engine {
         let ticket = self.unticket(at);
         match next {
             Next::Deliver(seq) if self.expire_head_in_ram(at, seq, out) => {}
+            Next::Deliver(seq) if self.withdraw_given_up(at, seq, out) => {}
             Next::Deliver(seq) => self.deliver(at, seq, worker, out),
             Next::Load => {
                 self.queue_mut(at).ticket = ticket.map_or(Ticket::None, Ticket::Kept);

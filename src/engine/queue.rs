@@ -109,6 +109,7 @@ impl Queue {
         };
         queue.settle();
         queue.begin_order(now);
+        queue.clip_marks(now);
         queue
     }
 
@@ -321,6 +322,7 @@ impl Queue {
     ) -> Option<MessageRecord> {
         let record = self.uncommon.remove_record(seq);
         self.uncommon.end_hold(seq);
+        self.await_no_more(seq, record.as_ref(), entry);
         if seq == self.floor {
             self.floor = seq.next();
         } else {
@@ -337,6 +339,27 @@ impl Queue {
             self.bytes = 0;
         }
         record
+    }
+
+    /// The times that a message which is at its end was listed for.
+    fn await_no_more(&mut self, seq: Seq, record: Option<&MessageRecord>, entry: Option<&Entry>) {
+        if !self.uncommon.expiring.is_empty()
+            && let Some(expires) = record.and_then(|record| record.expires)
+        {
+            self.uncommon.change().expiring.remove(&(expires, seq));
+        }
+        let Some(convoy) = self.convoy.as_deref_mut() else { return };
+        let delay = entry.and_then(|it| it.content.header.timing().due(it.accepted_at));
+        for due in record.and_then(|record| record.due).into_iter().chain(delay) {
+            convoy.due.remove(&(due, seq));
+        }
+    }
+
+    /// An operator takes a message out, or lets it go at once: it doesn't wait for its time any more.
+    pub(super) fn forget_time(&mut self, seq: Seq) {
+        if let Some(convoy) = self.convoy.as_deref_mut() {
+            convoy.due.retain(|&(_, place)| place != seq);
+        }
     }
 
     /// A cancelled message whose turn to be restored ends when the one at `seq` is delivered.

@@ -39,6 +39,7 @@ impl Engine {
     ) -> Result<RepairOutcome, RepairRefusal> {
         let id = content.id().clone();
         let entry = self.readable(at, &repair, content)?;
+        self.queue_mut(at).forget_time(repair.seq);
         let (kind, moved) = match destination {
             Destination::DeadLetters => {
                 let moved = self.dead_letter(at, entry, None, Reason::Operator, out);

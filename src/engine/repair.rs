@@ -201,6 +201,7 @@ impl Engine {
             self.timers.set(due, Timer::Due(at));
         }
         let by = actor.name.clone();
+        self.queue_mut(at).forget_time(seq);
         self.put_record(at, seq, record, out);
         let id = before.id().clone();
         let journal = self.write_journal(

@@ -19,7 +19,7 @@ mod operate;
 mod record;
 mod step;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -40,6 +40,8 @@ use super::{Effect, Effects, Engine};
 pub(super) struct Sagas {
     definitions: BTreeMap<SagaName, Arc<SagaDefinition>>,
     sagas: BTreeMap<ProcessNumber, Saga>,
+    /// Messages that workers had when their steps were given up: they are not handed out again.
+    given_up: BTreeSet<Place>,
     /// Those that are at their end, the oldest first, and the bytes that they keep.
     ended: VecDeque<ProcessNumber>,
     ended_bytes: u64,
@@ -78,6 +80,8 @@ struct Step {
     refused_since: Option<Timestamp>,
     /// A worker had it when it was given up.
     may_be_done: bool,
+    /// The places of messages that workers had then.
+    given_up: Vec<Place>,
     /// Its message was gone after a restart, and it was sent again under the same id.
     sent_again: bool,
     error: Option<WorkError>,
@@ -85,7 +89,7 @@ struct Step {
 }
 
 impl Step {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self {
             state: StepState::Pending,
             attempts: 0,
@@ -94,6 +98,7 @@ impl Step {
             due: None,
             refused_since: None,
             may_be_done: false,
+            given_up: Vec::new(),
             sent_again: false,
             error: None,
             result: None,
@@ -253,12 +258,19 @@ impl Engine {
         number: ProcessNumber,
         parts: &crate::model::ProcessParts,
     ) -> bool {
-        let Some(saga) = record::read(parts, |id| self.by_id.get(&id).copied()) else {
+        let Some(mut saga) = record::read(parts, |id| self.by_id.get(&id).copied()) else {
             return false;
         };
+        // The clock may show less than it did when they were set.
+        for (step, definition) in saga.steps.iter_mut().zip(&saga.definition.steps) {
+            let latest = self.now.plus_ms(definition.timeout_ms.max(definition.retry_ms));
+            step.due = step.due.map(|due| due.min(latest));
+        }
         let waits = saga.steps.iter().find_map(|step| step.place);
         let due = saga.steps.iter().find_map(|step| step.due).or(saga.reply_due);
         let is_over = saga.state.is_end() && saga.reply_due.is_none();
+        let given_up = saga.steps.iter().flat_map(|step| &step.given_up);
+        self.sagas.given_up.extend(given_up.copied());
         self.sagas.sagas.insert(number, saga);
         if is_over {
             self.note_ended(number);
@@ -286,6 +298,9 @@ impl Engine {
             let Some(oldest) = self.sagas.ended.pop_front() else { return };
             let Some(saga) = self.sagas.sagas.remove(&oldest) else { continue };
             self.sagas.ended_bytes = self.sagas.ended_bytes.saturating_sub(saga.bytes());
+            for place in saga.steps.iter().flat_map(|step| &step.given_up) {
+                self.sagas.given_up.remove(place);
+            }
             self.end_process(oldest, out);
         }
     }

@@ -127,8 +127,10 @@ impl Engine {
             self.process_waits_no_more(number, place);
             let is_with_a_worker = !self.withdraw(number, at, place, out);
             let Some(saga) = self.sagas.sagas.get_mut(&number) else { return };
-            if let Some(step) = saga.steps.get_mut(at) {
-                step.may_be_done |= is_with_a_worker;
+            if let Some(step) = saga.steps.get_mut(at).filter(|_| is_with_a_worker) {
+                step.may_be_done = true;
+                step.given_up.push(place);
+                self.sagas.given_up.insert(place);
             }
         }
         if state != SagaState::Running {

@@ -47,6 +47,8 @@ struct StepRecord {
     due: Option<Timestamp>,
     refused_since: Option<Timestamp>,
     may_be_done: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<(QueueId, Seq)>,
     error: Option<WorkError>,
 }
 
@@ -75,6 +77,7 @@ pub(super) fn progress(saga: &Saga, id_of: impl Fn(QueueIndex) -> QueueId) -> By
         due: step.due,
         refused_since: step.refused_since,
         may_be_done: step.may_be_done,
+        given_up: step.given_up.iter().map(|&(at, seq)| (id_of(at), seq)).collect(),
         error: step.error.clone(),
     };
     let progress = Progress {
@@ -103,6 +106,7 @@ pub(super) fn read(
     if begin.form != FORM || progress.form != FORM || progress.steps.len() != saga.steps.len() {
         return None;
     }
+    let place_of = |(id, seq)| Some((at_of(id)?, seq));
     saga.state = progress.state;
     saga.changed_at = progress.changed_at;
     saga.error = progress.error;
@@ -113,10 +117,11 @@ pub(super) fn read(
             state: record.state,
             attempts: record.attempts,
             forgiven: record.forgiven,
-            place: record.place.and_then(|(id, seq)| Some((at_of(id)?, seq))),
+            place: record.place.and_then(place_of),
             due: record.due,
             refused_since: record.refused_since,
             may_be_done: record.may_be_done,
+            given_up: record.given_up.into_iter().filter_map(place_of).collect(),
             sent_again: false,
             error: record.error,
             result: parts.get(&number).cloned(),

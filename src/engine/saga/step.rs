@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use super::Saga;
+use crate::engine::journal::Entry as JournalLine;
 use crate::engine::process::ProcessNumber;
+use crate::engine::queue::QueueIndex;
 use crate::engine::request::{CallEnd, Place};
 use crate::engine::send::FULL_RETRY_MS;
+use crate::engine::window::Entry;
 use crate::engine::worker::broker;
 use crate::engine::{Effects, Engine};
 use crate::model::limits::MAX_SAGA_CONTEXT_BYTES;
 use crate::model::{
-    CallStatus, IdempotencyKey, Notice, RejectCode, Rejection, Repair, RepairAction, SagaState,
-    StepState, WorkError,
+    CallStatus, Finish, IdempotencyKey, JournalKind, Notice, RejectCode, Rejection, Repair,
+    RepairAction, SagaState, Seq, StepState, WorkError,
 };
 
 /// Where results begin among a saga's parts: one for each step.
@@ -93,6 +96,8 @@ impl Engine {
         }
         step.place = None;
         let error = end.error.unwrap_or_default();
+        // Its worker in the other queue may do it yet.
+        step.may_be_done |= error.code == "moved";
         if error.code == "already-done" {
             // It is gone without a word: it was in RAM only, or its reply was lost with a store that failed.
             step.may_be_done = true;
@@ -141,6 +146,11 @@ impl Engine {
         let is_with_a_worker = !self.withdraw(number, at, place, out);
         let Some((_, step)) = self.step_of(number, at) else { return };
         step.may_be_done |= is_with_a_worker;
+        if is_with_a_worker {
+            step.given_up.push(place);
+            self.sagas.given_up.insert(place);
+        }
+        let Some((_, step)) = self.step_of(number, at) else { return };
         let error = step.error.take().unwrap_or_else(|| WorkError {
             code: "timeout".to_owned(),
             message: format!("no reply within {timeout_ms} ms"),
@@ -180,6 +190,34 @@ impl Engine {
         };
         // An operator who edits it right now keeps it.
         self.repair(repair, out).is_ok()
+    }
+
+    /// A message of a step that was given up while a worker had it has come back: it is cancelled instead of being handed out
+    /// again, unless an operator wants that. Whether it is gone.
+    pub(in crate::engine) fn withdraw_given_up(
+        &mut self,
+        at: QueueIndex,
+        seq: Seq,
+        out: &mut Effects,
+    ) -> bool {
+        if !self.sagas.given_up.contains(&(at, seq)) {
+            return false;
+        }
+        let queue = self.queue(at);
+        if queue.records().get(&seq).is_some_and(|record| record.retried) {
+            return false;
+        }
+        let Some(entry) = queue.window.get(seq) else { return false };
+        let entry = Entry { content: Arc::clone(&entry.content), ..*entry };
+        let id = entry.content.id().clone();
+        let reason = "its saga has given this step up while a worker had it".to_owned();
+        let message = Some((seq, id));
+        let line =
+            JournalLine { message, reason, ..JournalLine::new(JournalKind::Cancelled, broker()) };
+        self.write_journal(at, line, out);
+        self.retire_entry(at, entry, Finish::Cancelled, out);
+        self.touch(at);
+        true
     }
 
     /// An attempt of a step has failed: another follows, or it is given up.

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::rig::{Delivered, Rig, content, delivered, deliveries, operator, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
-    Content, Dedup, Header, MailboxKind, MessageId, NackAction, Notice, Origin, QueueSettings,
-    QueueTemplate, Rejection, RepairRefusal, SagaAct, SagaDefinition, SagaName, SagaStarted,
-    SagaState, SagaStep, StepState,
+    Content, Dedup, Header, JournalKind, MailboxKind, MessageId, NackAction, Notice, Origin,
+    QueueSettings, QueueTemplate, Rejection, RepairRefusal, SagaAct, SagaDefinition, SagaName,
+    SagaStarted, SagaState, SagaStep, Seq, StepState,
 };
 
 const TIMEOUT_MS: u64 = 60_000;
@@ -244,6 +244,29 @@ fn a_step_that_nobody_takes_in_time_is_withdrawn_and_what_a_worker_has_is_compen
     );
     ack(&mut rig, &flight, "too late");
     assert_eq!(header(&rig, "flight.undo")["id"], "s/flight/undo");
+}
+
+#[test]
+fn a_step_that_was_given_up_in_a_workers_hands_is_never_handed_out_again() {
+    for restarts in [false, true] {
+        let mut rig = rig();
+        start(&mut rig, input("s", json!({}))).unwrap();
+        let flight = delivered(&rig.ready(1, &["flight"], 1));
+        act(&mut rig, SagaAct::Abort).unwrap();
+        let undo = delivered(&rig.ready(2, &["flight.undo"], 1));
+        rig.ack(&undo);
+        assert_eq!(state(&rig).0, SagaState::Compensated);
+        // The worker goes away without a word.
+        if restarts {
+            rig.restart();
+        } else {
+            rig.gone(flight.worker);
+        }
+        assert_eq!(deliveries(&rig.ready(3, &["flight"], 1)), []);
+        assert_eq!(rig.view("flight").depth, 0);
+        let last = rig.store.journal.last().unwrap();
+        assert_eq!((last.kind, last.seq), (JournalKind::Cancelled, Some(Seq(1))));
+    }
 }
 
 #[test]

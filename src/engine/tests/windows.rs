@@ -59,6 +59,18 @@ fn any_id_is_remembered_at_least_for_the_window_whatever_the_rhythm() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_while_the_broker_was_down_makes_no_window_longer() {
+    let mut rig = rig();
+    send(&mut rig, "a");
+    rig.now = crate::model::Timestamp(rig.now.0 - 86_400_000);
+    rig.restart();
+    rig.pass(WINDOW_MS - 1);
+    assert!(send(&mut rig, "a").1);
+    rig.pass(WINDOW_MS / 16 + 1);
+    assert!(!send(&mut rig, "a").1);
+}
+
+#[test]
 fn a_window_that_is_changed_at_run_time_begins_then() {
     let mut rig = Rig::new(QueueSettings::default());
     send(&mut rig, "a");
@@ -67,7 +79,7 @@ fn a_window_that_is_changed_at_run_time_begins_then() {
     send(&mut rig, "b");
     rig.pass(WINDOW_MS - 1);
     assert!(send(&mut rig, "a").1);
-    rig.pass(1);
+    rig.pass(1 + WINDOW_MS / 16);
     assert!(!send(&mut rig, "a").1);
     rig.put_queue("q", QueueSettings::default());
     rig.pass(10 * WINDOW_MS);
