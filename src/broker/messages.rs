@@ -17,7 +17,7 @@ use super::handle::{BrokerHandle, OperatorError, no_such_message};
 
 /// Header and payload bytes read for one page: rows show only payloads' beginnings, but the store reads
 /// whole ones.
-const PAGE_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Reads for one page when only messages in one state are wanted: the page may then come back short,
 /// with `next` set, rather than look through a long backlog at once.
 const MAX_PAGE_READS: usize = 8;

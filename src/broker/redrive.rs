@@ -5,14 +5,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::handle::{BrokerHandle, OperatorError, no_such_queue};
+use super::messages::PAGE_BYTES;
 use crate::model::limits::{MAX_FILTER_COST, MAX_PAGE};
 use crate::model::{
     Actor, Filter, FilterBudget, FilterSubject, IdempotencyKey, MessageState, QueueName,
     RedrivePage, Redriven, Repair, RepairAction, RepairRefusal, Revision, Seq, StoredMessage,
 };
-
-/// Header and payload bytes read for one page.
-const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// One page of a redrive as an operator asks for it.
 #[derive(Debug, Clone)]

@@ -21,7 +21,6 @@ use super::reply::Ended;
 use super::request::CallEnd;
 use super::retry::clip;
 use super::window::Entry;
-use super::worker::broker;
 use super::{Effect, Effects, Engine};
 
 /// Why a message is a dead letter.
@@ -302,13 +301,7 @@ impl Engine {
         let record = self.queue(at).record.clone();
         self.has_dead_letter_room(&record.name, &record.settings)?;
         let target = record.settings.dead_letter_of(&record.name)?;
-        let target_at = match self.by_name.get(&target) {
-            Some(&at) => at,
-            None => {
-                let settings = self.template(&target).cloned().unwrap_or_default();
-                self.make_queue(target.clone(), settings, broker(), out)
-            }
-        };
+        let target_at = self.make_if_absent(&target, out);
         let (seq, accepted_at) = (entry.seq, entry.accepted_at);
         let request = Arc::clone(&entry.content);
         let newest = newest.or_else(|| self.queue(at).records().get(&seq));

@@ -15,7 +15,7 @@
 //! | `unreadable` | messages whose content the store has lost |
 //! | `request`, `reply` | callers that wait; replies that are queued or kept |
 //! | `gather` | one message to several queues, their replies as one answer |
-//! | `process` | what goes on over several messages and restarts, and waits for their ends |
+//! | `process`, `lined` | what goes on over several messages and restarts, and waits for their ends; its records |
 //! | `repair`, `relocate`, `hold`, `control`, `journal` | what operators do |
 //! | `status`, `view` | what can be seen |
 
@@ -37,6 +37,7 @@ mod hold;
 mod journal;
 mod lane;
 mod lease;
+mod lined;
 mod load;
 mod options;
 mod places;

@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -24,12 +24,12 @@ use crate::model::{
     WorkError,
 };
 
+use super::lined;
 use super::process::ProcessNumber;
 use super::queue::{Queue, QueueIndex};
 use super::request::{CallEnd, Called, Place};
 use super::send::{FULL_RETRY_MS, no_such_queue};
 use super::timer::{Timer, shifted_back};
-use super::worker::broker;
 use super::{Effects, Engine};
 
 /// A message that is at its end now.
@@ -168,11 +168,10 @@ impl Engine {
             return;
         }
         if let Ok(name) = reply_to(&content.header.to_map())
-            && !self.by_name.contains_key(&name)
             && self.queues.len() < self.max_queues
-            && let Some(settings) = self.settings_of_new(&name).cloned()
+            && self.settings_of_new(&name).is_some()
         {
-            self.make_queue(name, settings, broker(), out);
+            self.make_if_absent(&name, out);
         }
     }
 
@@ -204,18 +203,12 @@ impl Engine {
 
     /// Puts an answer at the end of a queue, whatever its bounds are.
     pub(super) fn append_reply(&mut self, target: QueueName, content: Content, out: &mut Effects) {
-        let at = match self.by_name.get(&target) {
-            Some(&at) => at,
-            // The request came by another door, or the queue's template has gone since.
-            None if self.queues.len() >= self.max_queues => {
-                self.late_replies = self.late_replies.saturating_add(1);
-                return;
-            }
-            None => {
-                let settings = self.settings_of_new(&target).cloned().unwrap_or_default();
-                self.make_queue(target, settings, broker(), out)
-            }
-        };
+        // The request came by another door, or the queue's template has gone since.
+        if !self.by_name.contains_key(&target) && self.queues.len() >= self.max_queues {
+            self.late_replies = self.late_replies.saturating_add(1);
+            return;
+        }
+        let at = self.make_if_absent(&target, out);
         self.append(at, content, None, out);
         self.shed(at, out);
         self.offer(at, out);
@@ -236,7 +229,7 @@ impl Engine {
             let error = error.clone();
             let line =
                 Line { version: VERSION, id: id.clone(), queue, seq: of.seq, status, error, until };
-            self.start_process(key_of(queue, of.seq), line.record(&payload), out)
+            self.start_process(key_of(queue, of.seq), lined::write(&line, &payload), out)
         });
         let reply = CallReply { id, status, error, payload };
         self.add_reply(place, KeptReply { reply, until, number });
@@ -296,20 +289,8 @@ impl Engine {
 }
 
 impl Line {
-    fn record(&self, payload: &[u8]) -> Bytes {
-        let line = serde_json::to_vec(self).expect("ids, numbers and texts have JSON");
-        let mut body =
-            BytesMut::with_capacity(line.len().saturating_add(payload.len()).saturating_add(1));
-        body.put_slice(&line);
-        body.put_u8(b'\n');
-        body.put_slice(payload);
-        body.freeze()
-    }
-
-    fn read(body: &Bytes) -> Option<(Self, Bytes)> {
-        let end = body.iter().position(|&byte| byte == b'\n')?;
-        let line: Self = serde_json::from_slice(body.get(..end)?).ok()?;
-        (line.version == VERSION).then(|| (line, body.slice(end.saturating_add(1)..)))
+    fn read(record: &Bytes) -> Option<(Self, Bytes)> {
+        lined::read(record).filter(|(line, _): &(Self, Bytes)| line.version == VERSION)
     }
 }
 

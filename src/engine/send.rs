@@ -60,10 +60,10 @@ impl Engine {
         (at, self.accept(at, content, None, out))
     }
 
-    /// The queue that a message which was admitted goes to; it is made if it isn't there.
+    /// The queue that something goes to; it is made if it isn't there, with the default settings if no template makes it.
     pub(super) fn make_if_absent(&mut self, name: &QueueName, out: &mut Effects) -> QueueIndex {
         self.by_name.get(name).copied().unwrap_or_else(|| {
-            let settings = Arc::clone(self.settings_of_new(name).expect("admitted"));
+            let settings = self.settings_of_new(name).cloned().unwrap_or_default();
             self.make_queue(name.clone(), settings, broker(), out)
         })
     }
@@ -183,9 +183,10 @@ impl Engine {
             }
             self.refuse_unreachable(settings)
                 .map_err(|refused| refused.of(content.id().clone()))?;
-            let known = existing.is_some_and(|queue| knows(queue, content.id()));
+            // Looked up only where it counts: most queues have no bounds.
+            let known = || existing.is_some_and(|queue| knows(queue, content.id()));
             if let Some(reason) = &self.store_full
-                && needs_disk(existing, settings, known)
+                && needs_disk(existing, settings, known())
             {
                 let full = Rejection::new(RejectCode::Full, reason.as_str());
                 return Err(full.retry_after(FULL_RETRY_MS).of(content.id().clone()));
@@ -198,7 +199,7 @@ impl Engine {
                 new.insert(name.clone());
             }
             let added = added.entry(name).or_default();
-            if !unbounded && let Some(beyond) = added.count(existing, settings, content, known)? {
+            if !unbounded && let Some(beyond) = added.count(existing, settings, content, known())? {
                 self.admit_beyond(name, settings, &beyond)
                     .map_err(|full| full.of(content.id().clone()))?;
             }

@@ -1,4 +1,4 @@
-//! What the store keeps of a saga. Part 0 is what it began with: a line of JSON, then the input's payload. Part 1 says how
+//! What the store keeps of a saga. Part 0 is what it began with, with the input's payload. Part 1 says how
 //! far it is, in JSON; it is written anew with each step. From part 2 on there is a result for each step.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::step::FIRST_RESULT;
 use super::{Saga, Step};
+use crate::engine::lined;
 use crate::engine::queue::QueueIndex;
 use crate::model::{
     Content, Header, ProcessParts, QueueId, SagaDefinition, SagaState, Seq, StepState, Timestamp,
@@ -61,10 +62,7 @@ pub(super) fn begin(saga: &Saga) -> Bytes {
         started_at: saga.started_at,
         header: RawValue::from_string(header).expect("a header is JSON"),
     };
-    let mut body = serde_json::to_vec(&begin).expect("plain data is JSON");
-    body.push(b'\n');
-    body.extend_from_slice(&saga.input.payload);
-    Bytes::from(body)
+    lined::write(&begin, &saga.input.payload)
 }
 
 /// Part 1.
@@ -96,11 +94,9 @@ pub(super) fn read(
     parts: &ProcessParts,
     at_of: impl Fn(QueueId) -> Option<QueueIndex>,
 ) -> Option<Saga> {
-    let body = parts.get(&0)?;
-    let end = body.iter().position(|&byte| byte == b'\n')?;
-    let begin: Begin = serde_json::from_slice(body.get(..end)?).ok()?;
+    let (begin, payload): (Begin, Bytes) = lined::read(parts.get(&0)?)?;
     let header = Header::from_json(begin.header.get().as_bytes()).ok()?;
-    let input = Content { header, payload: body.slice(end.saturating_add(1)..) };
+    let input = Content { header, payload };
     let mut saga = Saga::new(Arc::new(begin.definition), input, begin.started_at);
     let progress: Progress = serde_json::from_slice(parts.get(&PROGRESS)?).ok()?;
     if begin.form != FORM || progress.form != FORM || progress.steps.len() != saga.steps.len() {
