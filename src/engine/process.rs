@@ -309,7 +309,7 @@ impl Engine {
                 },
                 // Nothing starts these yet.
                 ProcessKind::Saga => match news {
-                    News::End(place, end) => self.saga_hears(number, place, end, out),
+                    News::End(place, end) => self.saga_heard(number, place, end, out),
                     News::Due => self.saga_due(number, out),
                 },
             }

@@ -20,21 +20,28 @@ enum Next {
 
 impl Saga {
     fn next(&self) -> Next {
+        let end = match self.state {
+            SagaState::Running => SagaState::Completed,
+            SagaState::Compensating => SagaState::Compensated,
+            SagaState::Parked
+            | SagaState::Completed
+            | SagaState::Compensated
+            | SagaState::Aborted => return Next::Wait,
+        };
+        self.current().map_or(Next::End(end), Next::Send)
+    }
+
+    /// The step that is worked on, or stuck; none once it is at its end.
+    pub(super) fn current(&self) -> Option<usize> {
         match self.state {
-            SagaState::Running => {
-                let open = self.steps.iter().position(|step| step.state != StepState::Done);
-                open.map_or(Next::End(SagaState::Completed), Next::Send)
-            }
-            SagaState::Compensating => {
-                self.to_take_back().map_or(Next::End(SagaState::Compensated), Next::Send)
-            }
-            SagaState::Parked => Next::Wait,
-            SagaState::Completed | SagaState::Compensated | SagaState::Aborted => Next::Wait,
+            SagaState::Running => self.steps.iter().position(|step| step.state != StepState::Done),
+            SagaState::Compensating | SagaState::Parked => self.to_take_back(),
+            SagaState::Completed | SagaState::Compensated | SagaState::Aborted => None,
         }
     }
 
     /// The newest step that has an effect which can be taken back.
-    pub(super) fn to_take_back(&self) -> Option<usize> {
+    fn to_take_back(&self) -> Option<usize> {
         let steps = self.steps.iter().zip(&self.definition.steps).enumerate().rev();
         let mut open = steps.filter(|(_, (step, definition))| match step.state {
             StepState::Compensating | StepState::Stuck => true,

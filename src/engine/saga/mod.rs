@@ -31,7 +31,7 @@ use crate::model::{
 };
 
 use super::process::ProcessNumber;
-use super::request::{CallEnd, Place};
+use super::request::Place;
 use super::timer::shifted_back;
 use super::{Effect, Effects, Engine};
 
@@ -227,17 +227,6 @@ impl Engine {
         self.admit_process(record::begin(&saga).len())?;
         self.admit(&[first], false)?;
         Ok(saga)
-    }
-
-    /// Something that a saga waits for has come to its end, or blocks.
-    pub(super) fn saga_hears(
-        &mut self,
-        number: ProcessNumber,
-        place: Place,
-        end: CallEnd,
-        out: &mut Effects,
-    ) {
-        self.step_hears(number, place, end, out);
     }
 
     /// A saga's time has come.

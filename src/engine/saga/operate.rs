@@ -124,14 +124,7 @@ impl Engine {
         let place = step.place.take();
         (step.due, step.refused_since) = (None, None);
         if let Some(place) = place {
-            self.process_waits_no_more(number, place);
-            let is_with_a_worker = !self.withdraw(number, at, place, out);
-            let Some(saga) = self.sagas.sagas.get_mut(&number) else { return };
-            if let Some(step) = saga.steps.get_mut(at).filter(|_| is_with_a_worker) {
-                step.may_be_done = true;
-                step.given_up.push(place);
-                self.sagas.given_up.insert(place);
-            }
+            self.leave_message(number, at, place, out);
         }
         if state != SagaState::Running {
             return self.end_saga(number, SagaState::Aborted, out);
@@ -141,7 +134,7 @@ impl Engine {
             message: "an operator has aborted the saga".to_owned(),
             detail: String::new(),
         };
-        self.compensate(number, at, error, out);
+        self.give_step_up(number, at, error, out);
     }
 
     /// Sagas in the order in which they began in this run, those from before it first: those after `after`, at most
@@ -202,17 +195,6 @@ impl Engine {
             changed_at: saga.changed_at,
             error: saga.error.clone(),
             steps: saga.definition.steps.iter().zip(&saga.steps).map(view).collect(),
-        }
-    }
-}
-
-impl Saga {
-    /// The step that is worked on, or stuck; none once it is at its end.
-    fn current(&self) -> Option<usize> {
-        match self.state {
-            SagaState::Running => self.steps.iter().position(|step| step.state != StepState::Done),
-            SagaState::Compensating | SagaState::Parked => self.to_take_back(),
-            SagaState::Completed | SagaState::Compensated | SagaState::Aborted => None,
         }
     }
 }

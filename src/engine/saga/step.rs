@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Saga;
+use super::{Saga, Step};
 use crate::engine::journal::Entry as JournalLine;
 use crate::engine::process::ProcessNumber;
 use crate::engine::queue::QueueIndex;
@@ -31,28 +31,7 @@ impl Engine {
         match sent {
             Ok((place, _)) => {
                 let due = now.plus_ms(definition.timeout_ms);
-                match step.state {
-                    StepState::Done | StepState::Unknown => {
-                        (step.attempts, step.forgiven, step.may_be_done) = (1, 0, false);
-                    }
-                    StepState::Pending
-                    | StepState::Running
-                    | StepState::Failed
-                    | StepState::Compensating
-                    | StepState::Compensated
-                    | StepState::Stuck
-                    | StepState::Skipped => step.attempts = step.attempts.saturating_add(1),
-                }
-                step.state = match step.state {
-                    StepState::Pending | StepState::Running => StepState::Running,
-                    StepState::Done
-                    | StepState::Failed
-                    | StepState::Unknown
-                    | StepState::Compensating
-                    | StepState::Compensated
-                    | StepState::Stuck
-                    | StepState::Skipped => StepState::Compensating,
-                };
+                step.note_sent();
                 (step.place, step.due, step.refused_since) = (Some(place), Some(due), None);
                 self.process_due(number, Some(due));
                 self.process_waits(number, place);
@@ -65,7 +44,7 @@ impl Engine {
                 if !passes {
                     (step.refused_since, step.due) = (None, None);
                     step.error = Some(error.clone());
-                    return self.compensate(number, at, error, out);
+                    return self.give_step_up(number, at, error, out);
                 }
                 let due = now.plus_ms(rejection.retry_after_ms.unwrap_or(FULL_RETRY_MS));
                 (step.error, step.due) = (Some(error), Some(due));
@@ -76,7 +55,7 @@ impl Engine {
     }
 
     /// A message that a step waits for is at its end, or blocks its queue.
-    pub(super) fn step_hears(
+    pub(in crate::engine) fn saga_heard(
         &mut self,
         number: ProcessNumber,
         place: Place,
@@ -121,7 +100,7 @@ impl Engine {
             let len = end.reply.len();
             if len as u64 > room || !self.has_process_room(len) {
                 let error = too_large(len);
-                return self.compensate(number, at, error, out);
+                return self.give_step_up(number, at, error, out);
             }
             if let Some((_, step)) = self.step_of(number, at) {
                 step.result = Some(end.reply.clone());
@@ -142,14 +121,7 @@ impl Engine {
         let (timeout_ms, place) = (definition.timeout_ms, step.place.take());
         step.due = None;
         let Some(place) = place else { return self.send_step(number, at, out) };
-        self.process_waits_no_more(number, place);
-        let is_with_a_worker = !self.withdraw(number, at, place, out);
-        let Some((_, step)) = self.step_of(number, at) else { return };
-        step.may_be_done |= is_with_a_worker;
-        if is_with_a_worker {
-            step.given_up.push(place);
-            self.sagas.given_up.insert(place);
-        }
+        self.leave_message(number, at, place, out);
         let Some((_, step)) = self.step_of(number, at) else { return };
         let error = step.error.take().unwrap_or_else(|| WorkError {
             code: "timeout".to_owned(),
@@ -159,8 +131,27 @@ impl Engine {
         self.step_failed(number, at, error, out);
     }
 
+    /// Waits for a message no more. It goes out of its queue; one that a worker has may be done all the same.
+    pub(super) fn leave_message(
+        &mut self,
+        number: ProcessNumber,
+        at: usize,
+        place: Place,
+        out: &mut Effects,
+    ) {
+        self.process_waits_no_more(number, place);
+        if self.withdraw(number, at, place, out) {
+            return;
+        }
+        if let Some((_, step)) = self.step_of(number, at) {
+            step.may_be_done = true;
+            step.given_up.push(place);
+            self.sagas.given_up.insert(place);
+        }
+    }
+
     /// Takes a message that nobody waits for any more out of its queue, unless a worker has it. `false`: one has.
-    pub(super) fn withdraw(
+    fn withdraw(
         &mut self,
         number: ProcessNumber,
         at: usize,
@@ -238,11 +229,11 @@ impl Engine {
             self.process_due(number, Some(due));
             return self.save_saga(number, out);
         }
-        self.compensate(number, at, error, out);
+        self.give_step_up(number, at, error, out);
     }
 
-    /// A step can't be done, or not be taken back.
-    pub(super) fn compensate(
+    /// A step can't be done: the saga compensates. Or it can't be taken back: the saga is parked.
+    pub(super) fn give_step_up(
         &mut self,
         number: ProcessNumber,
         at: usize,
@@ -286,9 +277,33 @@ impl Engine {
         &mut self,
         number: ProcessNumber,
         at: usize,
-    ) -> Option<(&crate::model::SagaStep, &mut super::Step)> {
+    ) -> Option<(&crate::model::SagaStep, &mut Step)> {
         let Saga { definition, steps, .. } = self.sagas.sagas.get_mut(&number)?;
         definition.steps.get(at).zip(steps.get_mut(at))
+    }
+}
+
+impl Step {
+    /// Its next message is accepted: forward, or the first or a further one that takes it back.
+    fn note_sent(&mut self) {
+        match self.state {
+            StepState::Pending | StepState::Running => {
+                self.attempts = self.attempts.saturating_add(1);
+                self.state = StepState::Running;
+            }
+            StepState::Done | StepState::Unknown => {
+                (self.attempts, self.forgiven, self.may_be_done) = (1, 0, false);
+                self.state = StepState::Compensating;
+            }
+            StepState::Failed
+            | StepState::Compensating
+            | StepState::Compensated
+            | StepState::Stuck
+            | StepState::Skipped => {
+                self.attempts = self.attempts.saturating_add(1);
+                self.state = StepState::Compensating;
+            }
+        }
     }
 }
 
