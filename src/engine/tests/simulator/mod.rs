@@ -9,7 +9,8 @@
 //! | something that can happen | a variant of [`script::Step`], how often in `Script::random`, what it does in `sim`, `peers` |
 //! | a guarantee | `oracle`: told of every operation and every effect, before and after the commit |
 //!
-//! `MUBROKER_SEED=n` runs that script alone; `MUBROKER_SIM_SECONDS=n` runs fresh seeds for so long, as tests/run does.
+//! `MUBROKER_SEED=n` runs that script alone; `MUBROKER_SIM_SECONDS=n` runs fresh seeds for so long. tests/run does that in a
+//! build of engine and model alone (`cargo test -p mubroker-simulator --lib simulator::whatever -- --nocapture`).
 
 mod commits;
 mod oracle;
