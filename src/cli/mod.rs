@@ -17,6 +17,7 @@ mod input;
 mod journal;
 mod message;
 mod output;
+mod processes;
 mod publish;
 mod queue;
 mod saga;
@@ -80,6 +81,10 @@ pub enum Command {
     Store(store::StoreArgs),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
+    #[command(name = "__become", hide = true)]
+    Become(processes::BecomeArgs),
+    #[command(name = "__keep", hide = true)]
+    Keep(processes::KeepArgs),
 }
 
 /// Runs what the command line asks for.
@@ -105,6 +110,8 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Journal(args) => asked(journal::run(args)),
             Command::Store(args) => asked(store::run(args)),
             Command::Demo(args) => demo::run(&args),
+            Command::Become(args) => processes::become_command(&args),
+            Command::Keep(args) => processes::keep(&args),
             Command::Bench(args) => asked(async { Ok(told(bench::run(&args).await)) }),
         },
     };
@@ -152,14 +159,20 @@ mod tests {
         for line in [
             "mubroker worker ls --json --data-dir /tmp/x",
             "mubroker worker --queue a --queue b --credit 2 --exec ./connector --flag -x",
+            "mubroker worker --queue a --framing length --stdio ./connector -x",
+            "mubroker worker --queue a --http http://127.0.0.1:1/",
             "mubroker message cancel orders 7 --reason wrong --admin unix:/tmp/a.sock",
             "mubroker message show 0190-id --payload --revision 0",
             "mubroker send -q orders --header tenant=fr --lines --file -",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["mubroker worker", "mubroker worker --queue a", "mubroker message show a 1 2"]
-        {
+        for line in [
+            "mubroker worker",
+            "mubroker worker --queue a",
+            "mubroker worker --queue a --http http://127.0.0.1:1/ --exec x",
+            "mubroker message show a 1 2",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

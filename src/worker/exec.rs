@@ -6,68 +6,38 @@
 //! group is gone: what a message started ends with it.
 
 mod env;
-mod group;
 mod output;
 
-use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nix::sys::signal::Signal;
-use nix::unistd::{AccessFlags, access};
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 
-use self::group::Group;
 use self::output::{Reply, Tail};
-use super::handler::{Failure, Handler};
+use super::handler::{Failure, Handler, Work};
+use super::process::{Group, KILL_GRACE, Program, STDERR_TAIL_BYTES, exit_error};
 use crate::model::WorkError;
 use crate::model::limits::MAX_PAYLOAD_BYTES;
 use crate::wire::Delivery;
 
-/// How long a group may take to end after SIGTERM before it gets SIGKILL: time to write a line and close
-/// a file, short beside a lease.
-const KILL_GRACE: Duration = Duration::from_secs(2);
-/// How much of standard error is kept: the end, where the reason stands.
-const STDERR_TAIL_BYTES: usize = 4 * 1024;
-/// A failure's one line for the operator, in characters.
-const MAX_LINE_CHARS: usize = 200;
 /// How long output may still come after the child's end. Its own is in the pipe by then; a grandchild
 /// that holds the pipe open must not hold the message.
 const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 
-/// Why a command can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecError {
-    /// There is no command line.
-    #[error("no command: give the program to run for each message")]
-    Empty,
-    /// The program isn't there, or can't be run by this user.
-    #[error("command {} is not an executable file, nor is there one of that name in PATH", .0.display())]
-    NotFound(PathBuf),
-}
-
 /// Runs one command a message.
 #[derive(Debug, Clone)]
 pub struct Exec {
-    program: OsString,
-    args: Vec<OsString>,
+    program: Program,
     kill_grace: Duration,
 }
 
 impl Exec {
-    /// A handler that runs `command`, a program and its arguments; checks that the program is there.
-    pub fn new(command: impl IntoIterator<Item = OsString>) -> Result<Self, ExecError> {
-        let mut command = command.into_iter();
-        let program = command.next().filter(|p| !p.is_empty()).ok_or(ExecError::Empty)?;
-        if !is_command(Path::new(&program)) {
-            return Err(ExecError::NotFound(program.into()));
-        }
-        Ok(Self { program, args: command.collect(), kill_grace: KILL_GRACE })
+    /// A handler that runs `program`.
+    pub fn new(program: Program) -> Self {
+        Self { program, kill_grace: KILL_GRACE }
     }
 
     /// The same handler with another grace between SIGTERM and SIGKILL.
@@ -77,13 +47,11 @@ impl Exec {
     }
 
     fn spawn(&self, delivery: &Delivery) -> io::Result<(Child, Group)> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.program.command();
         command
-            .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .kill_on_drop(true);
         env::set(&mut command, delivery);
         let child = command.spawn()?;
@@ -93,13 +61,14 @@ impl Exec {
 }
 
 impl Handler for Exec {
-    async fn handle(&self, delivery: Delivery, limit: Duration) -> Result<Bytes, Failure> {
+    async fn handle(&self, delivery: Delivery, work: Work) -> Result<Bytes, Failure> {
+        let limit = work.limit();
         let (mut child, group) = self.spawn(&delivery).map_err(|e| self.not_started(&e))?;
         let stdin = child.stdin.take().expect("stdin is piped");
         let mut reply = Reply::new(child.stdout.take().expect("stdout is piped"));
         let mut tail = Tail::new(child.stderr.take().expect("stderr is piped"), STDERR_TAIL_BYTES);
 
-        let work = async {
+        let ended = async {
             tokio::select! {
                 // The child's end is what counts: stdin it did not read, and output that a grandchild
                 // still holds open, don't keep it.
@@ -109,7 +78,7 @@ impl Handler for Exec {
                 never = feed(stdin, delivery.content.payload.clone()) => match never {},
             }
         };
-        let ended = match tokio::time::timeout(limit, work).await {
+        let ended = match tokio::time::timeout(limit + work.grace(), ended).await {
             Ok(Ok(ended)) => ended,
             Ok(Err(error)) => {
                 group.end(&mut child, self.kill_grace).await;
@@ -170,20 +139,11 @@ impl Exec {
         if status.success() {
             return reply.into_bytes().ok_or_else(|| too_much_output(stderr));
         }
-        let (code, what) = match (status.code(), status.signal()) {
-            (Some(code), _) => (format!("exit-{code}"), format!("exit status {code}")),
-            (None, Some(number)) => (format!("signal-{number}"), signal_text(number)),
-            (None, None) => ("exit-unknown".to_owned(), status.to_string()),
-        };
-        let message = match last_line(stderr) {
-            Some(line) => format!("{what}: {line}"),
-            None => what,
-        };
-        Err(failure(&code, message, stderr))
+        Err(Failure::new(exit_error(status, stderr)))
     }
 
     fn not_started(&self, error: &io::Error) -> Failure {
-        let program = Path::new(&self.program).display();
+        let program = self.program.path().display();
         failure("spawn", format!("{program} can't be started: {error}"), "")
     }
 }
@@ -203,29 +163,6 @@ fn failure(code: &str, message: String, detail: &str) -> Failure {
 fn too_much_output(stderr: &str) -> Failure {
     let message = format!("more than {MAX_PAYLOAD_BYTES} bytes of standard output");
     failure("reply-too-large", message, stderr)
-}
-
-fn signal_text(number: i32) -> String {
-    match Signal::try_from(number) {
-        Ok(signal) => format!("ended by signal {number} ({signal})"),
-        Err(_) => format!("ended by signal {number}"),
-    }
-}
-
-/// The last line that says something: where programs put their reason.
-fn last_line(text: &str) -> Option<String> {
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
-    Some(line.chars().take(MAX_LINE_CHARS).collect())
-}
-
-/// As `execvp` looks it up: a path is taken as it is, a name is looked for in `PATH`.
-fn is_command(program: &Path) -> bool {
-    let runs = |path: &Path| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
-    if program.components().count() > 1 || program.is_absolute() {
-        return runs(program);
-    }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin"));
-    std::env::split_paths(&path).any(|folder| runs(&folder.join(program)))
 }
 
 #[cfg(test)]

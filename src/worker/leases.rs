@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{DeliveryId, QueueName, Seq};
+use super::options::Overrun;
+use crate::model::{DeliveryId, MessageId, QueueName, Seq};
 use crate::wire::Delivery;
 
 /// A lease is extended when a third of it is over: two more chances before it ends.
 const PROGRESS_PART: u32 = 3;
-/// How long beyond its limit a handler may take to end what it started: two graces and a look.
-const OVERRUN: Duration = Duration::from_secs(5);
+/// How long beyond its limit and its grace a handler may take to end what it started: SIGTERM, SIGKILL and a look.
+const ENDING: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Lease {
@@ -31,7 +32,11 @@ impl Lease {
 struct Running {
     queue: QueueName,
     seq: Seq,
+    id: MessageId,
     since: Instant,
+    limit: Duration,
+    /// Whether its limit is still to come.
+    in_time: bool,
     /// Until when the lease is extended.
     extend_until: Instant,
     /// Absent once the lease is over or its connection lost: the work goes on, the broker doesn't wait.
@@ -42,13 +47,15 @@ struct Running {
 #[derive(Debug)]
 pub(super) struct Leases {
     places: usize,
+    grace: Duration,
     running: HashMap<DeliveryId, Running>,
     waiting: VecDeque<(Delivery, Lease)>,
 }
 
 impl Leases {
-    pub(super) fn new(places: usize) -> Self {
-        Self { places, running: HashMap::new(), waiting: VecDeque::new() }
+    /// `grace`: how long beyond its limit work is let end by itself.
+    pub(super) fn new(places: usize, grace: Duration) -> Self {
+        Self { places, grace, running: HashMap::new(), waiting: VecDeque::new() }
     }
 
     /// Nothing runs and nothing waits.
@@ -91,12 +98,20 @@ impl Leases {
             Running {
                 queue: delivery.queue.clone(),
                 seq: delivery.seq,
+                id: delivery.content.id().clone(),
                 since: now,
-                extend_until: now + limit + OVERRUN,
+                limit,
+                in_time: true,
+                extend_until: now + limit + self.grace + ENDING,
                 lease: Some(lease),
             },
         );
         Some((delivery, limit))
+    }
+
+    /// How long the lease is to last from now, if the broker waits for this work.
+    pub(super) fn length(&self, delivery: DeliveryId) -> Option<Duration> {
+        Some(self.running.get(&delivery)?.lease.as_ref()?.length)
     }
 
     /// The work is over; gives its queue, place and how long it took.
@@ -124,8 +139,33 @@ impl Leases {
         self.running.values_mut().for_each(|running| running.lease = None);
     }
 
+    /// When `overruns` or `due` is to be asked next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.next_overrun().into_iter().chain(self.next_progress()).min()
+    }
+
+    /// When work reaches its limit next.
+    pub(super) fn next_overrun(&self) -> Option<Instant> {
+        self.running.values().filter(|r| r.in_time).map(|r| r.since + r.limit).min()
+    }
+
+    /// What has reached its limit since it was asked last.
+    pub(super) fn overruns(&mut self, now: Instant) -> Vec<Overrun> {
+        let over = |r: &&mut Running| r.in_time && r.since + r.limit <= now;
+        let running = self.running.iter_mut().map(|(id, running)| (*id, running));
+        running
+            .filter_map(|(id, running)| Some((id, Some(running).filter(over)?)))
+            .map(|(delivery, running)| {
+                running.in_time = false;
+                let Running { queue, seq, id, limit, .. } = running;
+                let (queue, id) = (queue.clone(), id.clone());
+                Overrun { delivery, queue, seq: *seq, id, limit: *limit }
+            })
+            .collect()
+    }
+
     /// When the broker must hear of progress next.
-    pub(super) fn next_progress(&self) -> Option<Instant> {
+    fn next_progress(&self) -> Option<Instant> {
         let running = self.running.values().filter_map(|r| r.lease.as_ref());
         running.chain(self.waiting.iter().map(|(_, lease)| lease)).map(|l| l.next_progress).min()
     }

@@ -3,7 +3,7 @@
 //! ```no_run
 //! # use std::time::Duration;
 //! # use mubroker::model::{QueueName, WorkerInfo};
-//! # use mubroker::worker::{self, Pace, WorkerOptions, exec::Exec};
+//! # use mubroker::worker::{self, Pace, WorkerOptions, exec::Exec, process::Program};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let options = WorkerOptions {
 //!     endpoint: "tcp://127.0.0.1:5556".to_owned(),
@@ -11,22 +11,27 @@
 //!     credit: 1,
 //!     info: WorkerInfo { name: "printer".to_owned(), ..WorkerInfo::default() },
 //!     max_execution: Duration::from_secs(60),
+//!     overrun_grace: Duration::from_secs(2),
 //!     stop_grace: Duration::from_secs(10),
 //!     pace: Pace::new(fastrand::u64(..)),
 //! };
-//! let print = Exec::new(["lp".into(), "-".into()])?;
+//! let print = Exec::new(Program::new(["lp".into(), "-".into()])?);
 //! worker::run(options, print, std::future::pending(), |event| eprintln!("{event:?}")).await?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod carried;
 mod connection;
 pub mod exec;
 mod handler;
+pub mod http;
 mod leases;
 mod options;
+pub mod process;
 mod runtime;
+pub mod stdio;
 
-pub use handler::{Failure, Handler};
-pub use options::{Pace, WorkerEvent, WorkerOptions};
+pub use handler::{Failure, Handler, Work};
+pub use options::{Overrun, Pace, WorkerEvent, WorkerOptions};
 pub use runtime::{WorkerError, run};

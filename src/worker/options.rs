@@ -18,6 +18,8 @@ pub struct WorkerOptions {
     pub info: WorkerInfo,
     /// How long one message may take; a header's `max_execution_ms` lowers it.
     pub max_execution: Duration,
+    /// How long a message that has reached its limit is let end by itself, before it is ended.
+    pub overrun_grace: Duration,
     /// How long running messages may still take after a stop was asked for.
     pub stop_grace: Duration,
     /// Heartbeats and reconnection.
@@ -85,7 +87,18 @@ pub enum WorkerEvent {
         id: MessageId,
         /// Which attempt.
         attempt: u32,
+        /// How long it may take.
+        limit: Duration,
     },
+    /// A handler tells how far it is.
+    Progress {
+        /// The lease.
+        delivery: DeliveryId,
+        /// Its words.
+        note: String,
+    },
+    /// A message takes longer than it may. Its end follows as `Finished`.
+    Overrun(Overrun),
     /// The work of one message is over.
     Finished {
         /// The lease.
@@ -111,4 +124,19 @@ pub enum WorkerEvent {
         /// Messages still being worked on.
         running: usize,
     },
+}
+
+/// A message that takes longer than it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overrun {
+    /// The lease.
+    pub delivery: DeliveryId,
+    /// The queue.
+    pub queue: QueueName,
+    /// The message's place.
+    pub seq: Seq,
+    /// Its id.
+    pub id: MessageId,
+    /// How long it might take.
+    pub limit: Duration,
 }

@@ -1,6 +1,7 @@
 //! The worker's loop: connect, READY, work, answer; again when the broker was away.
 
-use std::any::Any;
+mod answer;
+
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,20 +9,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use zeromq::ZmqError;
 
+use self::answer::{answer_to, over_credit, panicked};
 use super::connection::{Connection, Gone};
-use super::handler::{Failure, Handler};
+use super::handler::{Failure, Handler, Said, Work};
 use super::leases::Leases;
-use super::options::{WorkerEvent, WorkerOptions};
-use crate::model::{DeliveryId, NackAction, WorkError};
+use super::options::{Overrun, WorkerEvent, WorkerOptions};
+use crate::model::DeliveryId;
 use crate::wire::{BrokerMessage, Delivery, WorkerMessage};
 
 /// How long a worker that is leaving and holds nothing waits for the broker's BYE: its last answer is
 /// committed first, which takes a flush or two.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// What handlers have said and the connection has not taken yet; beyond, they wait.
+const MAX_SAID: usize = 64;
+/// The word for it in ALERT.
+const OVERRUN: &str = "overrun";
 
 /// Why a worker can't run at all.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +59,12 @@ pub async fn run<H: Handler>(
 ) -> Result<(), WorkerError> {
     let mut stop = std::pin::pin!(stop);
     let mut rng = fastrand::Rng::with_seed(options.pace.seed);
+    let (say, said) = mpsc::channel(MAX_SAID);
+    let places = usize::try_from(options.credit.max(1)).unwrap_or(usize::MAX);
     let mut worker = Worker {
-        leases: Leases::new(usize::try_from(options.credit.max(1)).unwrap_or(usize::MAX)),
+        leases: Leases::new(places, options.overrun_grace),
+        say,
+        said,
         handler: Arc::new(handler),
         tasks: JoinSet::new(),
         late: Vec::new(),
@@ -111,6 +123,9 @@ struct Worker<H, O> {
     observe: O,
     leases: Leases,
     tasks: JoinSet<Finished>,
+    /// Handlers have this end, and say there what is to be told before their answer.
+    say: mpsc::Sender<Said>,
+    said: mpsc::Receiver<Said>,
     /// Answers to leases of lost connections; as many as ran when the connection was lost.
     late: Vec<WorkerMessage>,
 }
@@ -145,9 +160,15 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
     {
         let mut what = std::pin::pin!(what);
         loop {
+            let overrun = self.leases.next_overrun();
             tokio::select! {
                 () = stop.as_mut() => return None,
                 value = what.as_mut() => return Some(value),
+                // There is no lease that it could be about.
+                Some(_unheard) = self.said.recv() => {}
+                () = sleep_until(overrun.unwrap_or_else(Instant::now)), if overrun.is_some() => {
+                    self.overruns();
+                }
                 Some(finished) = self.tasks.join_next() => {
                     let finished = finished.expect("handlers' panics are caught, none is aborted");
                     let answer = self.answer(finished);
@@ -190,7 +211,7 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         let mut beat = tokio::time::interval(self.options.pace.heartbeat);
         let mut heard = Instant::now();
         loop {
-            let next_progress = self.leases.next_progress();
+            let due = self.leases.next_due();
             tokio::select! {
                 message = connection.recv() => {
                     heard = Instant::now();
@@ -202,18 +223,17 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
                 }
                 Some(finished) = self.tasks.join_next() => {
                     let finished = finished.expect("handlers' panics are caught, none is aborted");
-                    let answer = self.answer(finished);
-                    connection.send(&answer).await?;
-                    self.start();
+                    self.give(connection, finished).await?;
                 }
+                Some(said) = self.said.recv() => self.pass_on(connection, said).await?,
                 _ = beat.tick() => {
                     if heard.elapsed() > silence {
                         return Ok(Ended::Away(format!("no sign of the broker for {silence:?}")));
                     }
                     connection.send(&WorkerMessage::Heartbeat).await?;
                 }
-                () = sleep_until(next_progress.unwrap_or(heard)), if next_progress.is_some() => {
-                    self.extend(connection).await?;
+                () = sleep_until(due.unwrap_or(heard)), if due.is_some() => {
+                    self.on_time(connection).await?;
                 }
                 () = stop.as_mut() => return Ok(Ended::Stopped),
             }
@@ -263,12 +283,14 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
                 seq: delivery.seq,
                 id: delivery.content.id().clone(),
                 attempt: delivery.attempt,
+                limit,
             });
             let handler = Arc::clone(&self.handler);
+            let id = delivery.delivery;
+            let work = Work::new(limit, self.options.overrun_grace, id, self.say.clone());
             self.tasks.spawn(async move {
-                let id = delivery.delivery;
-                let work = AssertUnwindSafe(handler.handle(delivery, limit)).catch_unwind().await;
-                let result = work.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+                let done = AssertUnwindSafe(handler.handle(delivery, work)).catch_unwind().await;
+                let result = done.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
                 Finished { delivery: id, result }
             });
         }
@@ -283,7 +305,57 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         answer_to(delivery, result)
     }
 
-    async fn extend(&mut self, connection: &mut Connection) -> Result<(), Gone> {
+    /// Answers for work that is over, after all that its handler has said before.
+    async fn give(&mut self, connection: &mut Connection, finished: Finished) -> Result<(), Gone> {
+        while let Ok(said) = self.said.try_recv() {
+            self.pass_on(connection, said).await?;
+        }
+        let answer = self.answer(finished);
+        connection.send(&answer).await?;
+        self.start();
+        Ok(())
+    }
+
+    /// Tells the broker what a handler says, if it still waits for that work.
+    async fn pass_on(&mut self, connection: &mut Connection, said: Said) -> Result<(), Gone> {
+        let message = match said {
+            Said::Partial(delivery, payload) => {
+                self.leases.length(delivery).map(|_| WorkerMessage::Partial { delivery, payload })
+            }
+            Said::Progress(delivery, note) => {
+                (self.observe)(WorkerEvent::Progress { delivery, note: note.clone() });
+                self.leases.length(delivery).map(|length| WorkerMessage::Progress {
+                    delivery,
+                    extend_ms: u64::try_from(length.as_millis()).ok(),
+                    note,
+                })
+            }
+        };
+        match message {
+            Some(message) => connection.send(&message).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells here that work is over its limit, and gives what the broker is to be told.
+    fn overruns(&mut self) -> Vec<WorkerMessage> {
+        let overruns = self.leases.overruns(Instant::now());
+        let alert = |overrun: Overrun| {
+            let Overrun { delivery, queue, seq, limit, .. } = &overrun;
+            let message =
+                format!("{queue} {seq} runs longer than {} ms and is ended", limit.as_millis());
+            let delivery = Some(*delivery);
+            (self.observe)(WorkerEvent::Overrun(overrun));
+            WorkerMessage::Alert { kind: OVERRUN.to_owned(), message, delivery }
+        };
+        overruns.into_iter().map(alert).collect()
+    }
+
+    /// Raises alerts and extends leases.
+    async fn on_time(&mut self, connection: &mut Connection) -> Result<(), Gone> {
+        for alert in self.overruns() {
+            connection.send(&alert).await?;
+        }
         for (delivery, length) in self.leases.due(Instant::now()) {
             let extend_ms = u64::try_from(length.as_millis()).ok();
             let note = String::new();
@@ -313,6 +385,7 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         };
         let _elapsed = timeout_at(until, rest).await;
         self.tasks.shutdown().await;
+        self.handler.close().await;
     }
 
     /// Says BYE, so that nothing new is sent, and answers what is held or was on its way. The broker's
@@ -324,23 +397,22 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         let mut is_over = false;
         while !(is_over && self.leases.is_empty()) {
             let is_idle = self.leases.is_empty();
-            let next_progress = self.leases.next_progress();
+            let due = self.leases.next_due();
             tokio::select! {
                 Some(finished) = self.tasks.join_next() => {
                     let finished = finished.expect("handlers' panics are caught, none is aborted");
-                    let answer = self.answer(finished);
-                    connection.send(&answer).await?;
-                    self.start();
+                    self.give(connection, finished).await?;
                     last_answer = Instant::now();
                 }
+                Some(said) = self.said.recv() => self.pass_on(connection, said).await?,
                 message = connection.recv() => {
                     if let Some(message) = message? {
                         is_over |= self.hear(connection, message).await?.is_some();
                     }
                 }
                 _ = beat.tick() => connection.send(&WorkerMessage::Heartbeat).await?,
-                () = sleep_until(next_progress.unwrap_or(last_answer)), if next_progress.is_some() => {
-                    self.extend(connection).await?;
+                () = sleep_until(due.unwrap_or(last_answer)), if due.is_some() => {
+                    self.on_time(connection).await?;
                 }
                 () = sleep_until(last_answer + LINGER), if is_idle => return Ok(()),
             }
@@ -355,38 +427,6 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
             info: self.options.info.clone(),
         }
     }
-}
-
-fn answer_to(delivery: DeliveryId, result: Result<Bytes, Failure>) -> WorkerMessage {
-    match result {
-        Ok(reply) => WorkerMessage::Ack { delivery, reply },
-        Err(Failure { error, action, delay_ms }) => {
-            WorkerMessage::Nack { delivery, error, action, delay_ms }
-        }
-    }
-}
-
-fn over_credit() -> Failure {
-    Failure::new(WorkError {
-        code: "over-credit".to_owned(),
-        message: "the worker was given more than its credit".to_owned(),
-        detail: String::new(),
-    })
-}
-
-/// A handler's panic blocks at once: the same message would only panic again.
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no text".to_owned());
-    let error = WorkError {
-        code: "panic".to_owned(),
-        message: format!("the handler panicked: {text}"),
-        detail: String::new(),
-    };
-    Failure { error, action: NackAction::Block, delay_ms: None }
 }
 
 #[cfg(test)]

@@ -16,3 +16,4 @@ mod power;
 mod readme;
 mod serve;
 mod store;
+mod workers;

@@ -10,7 +10,7 @@ use super::samples::{self, QUEUES, Sample};
 use crate::client::{Client, ClientError, NewMessage};
 use crate::model::{QueueName, WorkerInfo};
 use crate::wire::Delivery;
-use crate::worker::{self, Failure, Handler, Pace, WorkerOptions};
+use crate::worker::{self, Failure, Handler, Pace, Work, WorkerOptions};
 
 /// Orders that come at once, so that a queue is blocked within seconds.
 const RUSH: u64 = 8;
@@ -55,6 +55,7 @@ pub(super) async fn work(workers: &str) -> Result<(), worker::WorkerError> {
                 ..WorkerInfo::default()
             },
             max_execution: MAX_EXECUTION,
+            overrun_grace: Duration::ZERO,
             stop_grace: Duration::ZERO,
             pace: Pace::new(at as u64),
         };
@@ -66,7 +67,7 @@ pub(super) async fn work(workers: &str) -> Result<(), worker::WorkerError> {
 struct Connector;
 
 impl Handler for Connector {
-    async fn handle(&self, delivery: Delivery, _limit: Duration) -> Result<Bytes, Failure> {
+    async fn handle(&self, delivery: Delivery, _work: Work) -> Result<Bytes, Failure> {
         sleep(WORK).await;
         connector::work(delivery.queue.as_str(), &delivery.content.payload).map_err(Failure::new)
     }

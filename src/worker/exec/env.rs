@@ -6,20 +6,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::wire::Delivery;
-
-/// The header's fields that have a variable of their own: `MUBROKER_` and the name in capitals.
-const FIELDS: [&str; 10] = [
-    "type",
-    "source",
-    "time",
-    "content_type",
-    "key",
-    "correlation_id",
-    "causation_id",
-    "reply_to",
-    "traceparent",
-    "max_execution_ms",
-];
+use crate::worker::carried::{FIELDS, text};
 
 /// Sets what a handler may want to know. The variables of what this message doesn't have are taken out,
 /// so that none is ever inherited from the worker's own environment.
@@ -33,13 +20,13 @@ pub(super) fn set(command: &mut Command, delivery: &Delivery) {
     for field in FIELDS {
         let name = format!("MUBROKER_{}", field.to_ascii_uppercase());
         match header.get(field) {
-            Some(value) => command.env(name, text(value)),
+            Some(value) => command.env(name, without_nul(value)),
             None => command.env_remove(name),
         };
     }
     if let Some(Value::Object(headers)) = header.get("headers") {
         for (name, value) in headers {
-            command.env(format!("MUBROKER_HEADERS_{}", variable(name)), text(value));
+            command.env(format!("MUBROKER_HEADERS_{}", variable(name)), without_nul(value));
         }
     }
     // Set last: the broker's own words win over anything that a producer chose.
@@ -58,12 +45,9 @@ fn inherited_header(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("MUBROKER_HEADERS_"))
 }
 
-/// A string as it is, anything else as JSON. A NUL can't be in a variable: it becomes U+FFFD.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.replace('\0', "\u{fffd}"),
-        other => other.to_string(),
-    }
+/// A NUL can't be in a variable: it becomes U+FFFD.
+fn without_nul(value: &Value) -> String {
+    text(value).replace('\0', "\u{fffd}")
 }
 
 /// Capitals and digits; anything else becomes `_`. Two names may become one: `MUBROKER_HEADER` has both.

@@ -8,32 +8,34 @@ use tokio::time::timeout;
 use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 use super::*;
-use crate::model::{Content, Generation, Header, QueueName, Seq, WorkerInfo};
+use crate::model::{
+    Content, Generation, Header, NackAction, QueueName, Seq, WorkError, WorkerInfo,
+};
 use crate::worker::Pace;
 
 /// Nothing here takes long; a test that waits this long has failed.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A handler that hands its work to the test.
-struct ToTest(mpsc::Sender<Work>);
+struct ToTest(mpsc::Sender<Given>);
 
-struct Work {
+struct Given {
     delivery: Delivery,
-    limit: Duration,
+    work: Work,
     end: oneshot::Sender<Result<Bytes, Failure>>,
 }
 
 impl Handler for ToTest {
-    async fn handle(&self, delivery: Delivery, limit: Duration) -> Result<Bytes, Failure> {
+    async fn handle(&self, delivery: Delivery, work: Work) -> Result<Bytes, Failure> {
         let (end, ended) = oneshot::channel();
-        self.0.send(Work { delivery, limit, end }).await.expect("the test takes it");
+        self.0.send(Given { delivery, work, end }).await.expect("the test takes it");
         ended.await.expect("the test ends it")
     }
 }
 
 struct Setting {
     folder: TempDir,
-    work: mpsc::Receiver<Work>,
+    work: mpsc::Receiver<Given>,
     events: mpsc::Receiver<WorkerEvent>,
     stop: Option<oneshot::Sender<()>>,
     worker: JoinHandle<Result<(), WorkerError>>,
@@ -57,6 +59,7 @@ impl Setting {
             credit,
             info: WorkerInfo { name: "w".to_owned(), ..WorkerInfo::default() },
             max_execution: Duration::from_secs(60),
+            overrun_grace: Duration::ZERO,
             stop_grace: LIMIT,
             pace: Pace {
                 heartbeat,
@@ -90,7 +93,7 @@ impl Setting {
     }
 
     /// A worker of one message that it holds, and that message's work.
-    async fn at_work() -> (Self, Broker, Work) {
+    async fn at_work() -> (Self, Broker, Given) {
         let mut setting = Self::new(1, NEVER);
         let (mut broker, _) = setting.broker().await;
         broker.deliver(1, 1, json!({"id": "a"})).await;
@@ -98,7 +101,7 @@ impl Setting {
         (setting, broker, work)
     }
 
-    async fn work(&mut self) -> Work {
+    async fn work(&mut self) -> Given {
         in_time(self.work.recv()).await.expect("the worker runs")
     }
 
@@ -199,8 +202,8 @@ async fn work_is_done_up_to_the_credit_at_once_and_answered_as_it_ends() {
     broker.deliver(2, 2, json!({"id": "b", "max_execution_ms": 5})).await;
     broker.deliver(3, 3, json!({"id": "c"})).await;
     let (first, second) = (setting.work().await, setting.work().await);
-    assert_eq!(first.limit, Duration::from_secs(60));
-    assert_eq!(second.limit, Duration::from_millis(5));
+    assert_eq!(first.work.limit(), Duration::from_secs(60));
+    assert_eq!(second.work.limit(), Duration::from_millis(5));
     assert!(setting.work.try_recv().is_err(), "the third has no place");
     second.end.send(ok()).expect("it waits");
     assert_eq!(broker.recv().await, ack(2));
@@ -344,10 +347,55 @@ async fn an_endpoint_that_is_none_is_refused_at_once() {
         credit: 1,
         info: WorkerInfo::default(),
         max_execution: LIMIT,
+        overrun_grace: Duration::ZERO,
         stop_grace: LIMIT,
         pace: Pace::new(1),
     };
     let handler = ToTest(mpsc::channel(1).0);
     let error = run(options, handler, std::future::pending(), drop).await.expect_err("refused");
     assert!(error.to_string().starts_with("\"localhost\" is not an address"), "{error}");
+}
+
+#[tokio::test]
+async fn parts_and_progress_come_before_the_answer_in_their_order() {
+    let (mut setting, mut broker, given) = Setting::at_work().await;
+    for part in ["1", "2"] {
+        given.work.partial(Bytes::from(part)).await;
+    }
+    given.work.progress("nearly").await;
+    given.end.send(ok()).expect("it waits");
+    for part in ["1", "2"] {
+        let payload = Bytes::from(part);
+        assert_eq!(broker.recv().await, WorkerMessage::Partial { delivery: lease(1), payload });
+    }
+    let (extend_ms, note) = (Some(600_000), "nearly".to_owned());
+    let progress = WorkerMessage::Progress { delivery: lease(1), extend_ms, note };
+    assert_eq!(broker.recv().await, progress);
+    assert_eq!(broker.recv().await, ack(1));
+    setting.event(|event| matches!(event, WorkerEvent::Progress { .. })).await;
+}
+
+#[tokio::test]
+async fn work_over_its_limit_raises_an_alert_once_and_is_waited_for() {
+    let mut setting = Setting::new(1, NEVER);
+    let (mut broker, _) = setting.broker().await;
+    broker.deliver(1, 4, json!({"id": "a", "max_execution_ms": 20})).await;
+    let given = setting.work().await;
+    setting.event(|event| matches!(event, WorkerEvent::Overrun(_))).await;
+    let message = "q 4 runs longer than 20 ms and is ended".to_owned();
+    let (kind, delivery) = ("overrun".to_owned(), Some(lease(1)));
+    assert_eq!(broker.recv().await, WorkerMessage::Alert { kind, message, delivery });
+    given.end.send(ok()).expect("it waits");
+    assert_eq!(broker.recv().await, ack(1));
+}
+
+#[tokio::test]
+async fn work_over_its_limit_is_told_here_while_the_broker_is_away() {
+    let mut setting = Setting::new(1, NEVER);
+    let (mut broker, _) = setting.broker().await;
+    broker.deliver(1, 1, json!({"id": "a", "max_execution_ms": 300})).await;
+    let _given = setting.work().await;
+    broker.close().await;
+    setting.event(|event| matches!(event, WorkerEvent::Away { .. })).await;
+    setting.event(|event| matches!(event, WorkerEvent::Overrun(_))).await;
 }

@@ -20,7 +20,7 @@ use mubroker::model::{
     WorkerInfo,
 };
 use mubroker::wire::Delivery;
-use mubroker::worker::{self, Failure, Handler, Pace, WorkerOptions};
+use mubroker::worker::{self, Failure, Handler, Pace, Work, WorkerOptions};
 use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -82,7 +82,7 @@ fn number_of(id: &str) -> Option<usize> {
 struct Seen(Arc<Mutex<BTreeSet<usize>>>);
 
 impl Handler for Seen {
-    async fn handle(&self, delivery: Delivery, _limit: Duration) -> Result<Bytes, Failure> {
+    async fn handle(&self, delivery: Delivery, _work: Work) -> Result<Bytes, Failure> {
         let n = number_of(delivery.content.id().as_str()).expect("one of ours");
         self.0.lock().expect("no test thread panics with it").insert(n);
         Ok(Bytes::new())
@@ -161,6 +161,7 @@ async fn load(daemon: &Daemon, sent: &[&str]) -> Told {
         credit: 1,
         info: WorkerInfo::default(),
         max_execution: Duration::from_secs(9),
+        overrun_grace: Duration::ZERO,
         stop_grace: Duration::from_secs(9),
         pace: Pace::new(1),
     };

@@ -17,14 +17,14 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 /// The group that a child leads. Dropped before its end was seen, it kills what is left of it.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     id: Pid,
     ended: bool,
 }
 
 impl Group {
     /// The group of a child that was spawned with `process_group(0)` and has not been waited for.
-    pub(super) fn led_by(child: &Child) -> io::Result<Self> {
+    pub(crate) fn led_by(child: &Child) -> io::Result<Self> {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         let id = id.ok_or_else(|| io::Error::other("the child has no process id"))?;
         Ok(Self { id: Pid::from_raw(id), ended: false })
@@ -35,7 +35,7 @@ impl Group {
     ///
     /// When the child has been waited for, its number stays taken while the group has a member; when it
     /// has none, there is nobody to signal.
-    pub(super) async fn end(mut self, child: &mut Child, grace: Duration) -> bool {
+    pub(crate) async fn end(mut self, child: &mut Child, grace: Duration) -> bool {
         if signal(self.id, Signal::SIGTERM) && !self.gone_within(child, grace).await {
             signal(self.id, Signal::SIGKILL);
             self.ended = self.gone_within(child, KILL_LIMIT).await;

@@ -1,0 +1,170 @@
+//! A handler that POSTs messages to a URL.
+//!
+//! A status of 2xx acknowledges, with the body as the reply; any other is a failure with the status and the beginning of
+//! the body. The header goes along as `mubroker-…` fields. README, "Workers", has the table.
+
+mod request;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::timeout;
+
+use super::handler::{Failure, Handler, Work};
+use crate::model::limits::MAX_PAYLOAD_BYTES;
+use crate::model::{NackAction, WorkError, with_causes};
+use crate::wire::Delivery;
+
+/// How much of a failure's body is kept: its beginning, where the reason stands.
+const BODY_START_BYTES: usize = 4 * 1024;
+/// A failure's one line for the operator, in characters.
+const MAX_LINE_CHARS: usize = 200;
+/// How long connecting may take: beyond, the message fails although there may be time left.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// With this field of its answer a server asks for `block` or `dead-letter`, as a worker does in NACK.
+const ACTION: &str = "mubroker-action";
+
+/// Why a URL can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// It is none, or not of HTTP.
+    #[error("{url:?} is not a URL; give http://HOST:PORT/PATH or https://…")]
+    Url {
+        /// As it was given.
+        url: String,
+    },
+    /// The system's certificates can't be read.
+    #[error("no certificates to check an https server by")]
+    Certificates(#[source] std::io::Error),
+}
+
+/// POSTs messages to a URL.
+#[derive(Debug)]
+pub struct Http {
+    uri: Uri,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Http {
+    /// A handler that posts to `url`. Connects to nothing yet; connections are kept between messages.
+    pub fn new(url: &str) -> Result<Self, HttpError> {
+        let uri: Uri = url.parse().map_err(|_| HttpError::Url { url: url.to_owned() })?;
+        let is_tls = match (uri.scheme_str(), uri.host()) {
+            (Some("http"), Some(_)) => false,
+            (Some("https"), Some(_)) => true,
+            (Some(_) | None, Some(_) | None) => {
+                return Err(HttpError::Url { url: url.to_owned() });
+            }
+        };
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_LIMIT));
+        let tls = HttpsConnectorBuilder::new();
+        let tls = if is_tls {
+            tls.with_native_roots().map_err(HttpError::Certificates)?
+        } else {
+            let roots = rustls::RootCertStore::empty();
+            let provider = rustls::crypto::ring::default_provider();
+            let config = rustls::ClientConfig::builder_with_provider(provider.into())
+                .with_safe_default_protocol_versions()
+                .expect("ring knows the versions of TLS that rustls has")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            tls.with_tls_config(config)
+        };
+        let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
+        Ok(Self { uri, client: Client::builder(TokioExecutor::new()).build(connector) })
+    }
+}
+
+impl Handler for Http {
+    async fn handle(&self, delivery: Delivery, work: Work) -> Result<Bytes, Failure> {
+        let request = request::post(&self.uri, &delivery, work.limit())
+            .map_err(|error| failure("request", error.to_string()))?;
+        let answered = async {
+            let response = self.client.request(request).await.map_err(|error| {
+                let code = if error.is_connect() { "connect" } else { "connection" };
+                failure(code, format!("{}: {}", self.uri, with_causes(&error)))
+            })?;
+            read(response).await
+        };
+        timeout(work.limit() + work.grace(), answered).await.unwrap_or_else(|_elapsed| {
+            let ms = work.limit().as_millis();
+            Err(failure("timeout", format!("{} did not answer within {ms} ms", self.uri)))
+        })
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    let status = response.status();
+    let (head, mut body) = response.into_parts();
+    if status.is_success() {
+        let read = beginning(&mut body, MAX_PAYLOAD_BYTES).await;
+        let (bytes, is_all) = read.map_err(|error| {
+            failure("connection", format!("the answer broke off: {}", with_causes(&error)))
+        })?;
+        if !is_all {
+            let message = format!("more than {MAX_PAYLOAD_BYTES} bytes of answer");
+            return Err(failure("reply-too-large", message));
+        }
+        return Ok(bytes);
+    }
+    // What can't be read of a failure's body is not missed.
+    let detail = match beginning(&mut body, BODY_START_BYTES).await {
+        Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => String::new(),
+    };
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let action = match header(ACTION) {
+        Some("block") => NackAction::Block,
+        Some("dead-letter") => NackAction::DeadLetter,
+        Some(_) | None => NackAction::Retry,
+    };
+    let delay_ms = header("retry-after")
+        .and_then(|seconds| seconds.trim().parse::<u64>().ok())
+        .map(|seconds| seconds.saturating_mul(1_000));
+    let error = WorkError {
+        code: format!("http-{}", status.as_u16()),
+        message: line(status, &detail),
+        detail,
+    };
+    Err(Failure { error, action, delay_ms })
+}
+
+/// Up to `most` bytes, and whether that is all.
+async fn beginning(body: &mut Incoming, most: usize) -> Result<(Bytes, bool), hyper::Error> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        let room = most - bytes.len();
+        if data.len() > room {
+            bytes.extend_from_slice(&data[..room]);
+            return Ok((bytes.freeze(), false));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.freeze(), true))
+}
+
+/// The status and the first line that says something.
+fn line(status: StatusCode, body: &str) -> String {
+    match body.lines().map(str::trim).find(|line| !line.is_empty()) {
+        Some(line) => format!("{status}: {line}").chars().take(MAX_LINE_CHARS).collect(),
+        None => status.to_string(),
+    }
+}
+
+fn failure(code: &str, message: String) -> Failure {
+    Failure::new(WorkError { code: code.to_owned(), message, detail: String::new() })
+}
+
+#[cfg(test)]
+mod tests;

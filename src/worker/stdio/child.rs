@@ -1,0 +1,120 @@
+//! One child that stays.
+
+use std::collections::VecDeque;
+use std::io;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::time::timeout;
+
+use super::frames::{Answer, Framing};
+use super::{Broken, failure};
+use crate::model::{DeliveryId, WorkError};
+use crate::wire::Delivery;
+use crate::worker::process::{Group, Program, STDERR_TAIL_BYTES, exit_error};
+
+/// How long a child that has closed its output may take to exit: it mostly has done so.
+const EXIT_LIMIT: Duration = Duration::from_millis(500);
+
+type Tail = Arc<Mutex<VecDeque<u8>>>;
+
+/// A child; dropped, its process group is killed.
+#[derive(Debug)]
+pub(super) struct StdioChild {
+    child: Child,
+    group: Group,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    tail: Tail,
+    framing: Framing,
+}
+
+impl StdioChild {
+    pub(super) fn start(program: &Program, framing: Framing) -> io::Result<Self> {
+        let mut command = program.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn()?;
+        let group = Group::led_by(&child)?;
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let tail = Tail::default();
+        tokio::spawn(keep_tail(child.stderr.take().expect("stderr is piped"), Arc::clone(&tail)));
+        Ok(Self { child, group, stdin, stdout, tail, framing })
+    }
+
+    /// Whether it may be given something.
+    pub(super) fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub(super) async fn give(
+        &mut self,
+        delivery: &Delivery,
+        limit: Duration,
+    ) -> Result<(), Broken> {
+        let request = self.framing.encode(delivery, limit);
+        let given = async {
+            self.stdin.write_all(&request).await?;
+            self.stdin.flush().await
+        };
+        given.await.map_err(|_| Broken::Closed)
+    }
+
+    pub(super) async fn hear(&mut self) -> Result<(Option<DeliveryId>, Answer), Broken> {
+        self.framing.read(&mut self.stdout).await
+    }
+
+    /// The end of what it wrote to its standard error.
+    pub(super) fn stderr(&self) -> String {
+        let mut tail = self.tail.lock().expect("nobody panics with it");
+        String::from_utf8_lossy(tail.make_contiguous()).into_owned()
+    }
+
+    pub(super) async fn failure_of(&mut self, broken: Broken) -> WorkError {
+        match broken {
+            Broken::Answer(why) => WorkError {
+                detail: self.stderr(),
+                ..failure("answer", format!("its answer can't be read: {why}")).error
+            },
+            Broken::Closed => match timeout(EXIT_LIMIT, self.child.wait()).await {
+                Ok(Ok(status)) => exit_error(status, &self.stderr()),
+                Ok(Err(_)) | Err(_) => WorkError {
+                    detail: self.stderr(),
+                    ..failure("closed", "it closed its output without an answer".to_owned()).error
+                },
+            },
+        }
+    }
+
+    /// Ends it with its group. True once nothing of the group runs any more.
+    pub(super) async fn end(mut self, grace: Duration) -> bool {
+        self.group.end(&mut self.child, grace).await
+    }
+
+    /// Closes its input, and ends it if it doesn't end by itself.
+    pub(super) async fn close(mut self, grace: Duration) {
+        drop(self.stdin);
+        let _elapsed = timeout(grace, self.child.wait()).await;
+        self.group.end(&mut self.child, grace).await;
+    }
+}
+
+/// Reads standard error to its end, so that the child never waits for that; passes it on to our own, and keeps the end.
+async fn keep_tail(mut stderr: ChildStderr, tail: Tail) {
+    let mut piece = [0; STDERR_TAIL_BYTES];
+    let mut own = tokio::io::stderr();
+    while let Ok(read @ 1..) = stderr.read(&mut piece).await {
+        let new = piece.get(..read).unwrap_or_default();
+        {
+            let mut tail = tail.lock().expect("nobody panics with it");
+            tail.extend(new);
+            let over = tail.len().saturating_sub(STDERR_TAIL_BYTES);
+            tail.drain(..over);
+        }
+        // When nobody reads ours any more, the end is kept all the same.
+        let _nobody = own.write_all(new).await;
+    }
+}
