@@ -97,7 +97,7 @@ impl SledMailbox {
     }
 
     fn next_pass(&self, unfit: &BTreeSet<u64>) -> Option<Pass> {
-        let active = self.store.active();
+        let active = self.store.active().ok()?;
         let index = self.index();
         let mut sizes = self.store.sealed.sizes();
         sizes.retain(|size| index.generations.contains_key(&size.first_id));

@@ -30,7 +30,7 @@ pub(super) const AT_REST_BYTES: u64 = 1024 * 1024;
 impl SledMailbox {
     /// One step, if `after` bytes have been written; `true` if there is more to do.
     pub(super) fn cool_step(&self, after: u64) -> Result<bool, MailboxError> {
-        let generation = self.store.active().generation;
+        let generation = self.store.active()?.generation;
         let from = self.cooling.load(Ordering::Relaxed);
         if from == 0 && !generation.is_warm(after) {
             return Ok(false);

@@ -217,6 +217,11 @@ impl Generation {
         self.written() >= self.cooled.load(Ordering::Relaxed) + bytes
     }
 
+    /// Have so many bytes been written or read since it was opened?
+    pub(super) fn is_used(&self, bytes: u64) -> bool {
+        self.written() + self.bytes_read() >= bytes
+    }
+
     /// From now on sled's cache is made to drop what was written.
     pub(super) fn set_cooled(&self) {
         self.cooled.store(self.written(), Ordering::Relaxed);

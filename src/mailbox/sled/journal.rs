@@ -18,7 +18,7 @@ impl SledMailbox {
         max: usize,
         of: JournalFilter<'_>,
     ) -> Result<Vec<JournalEntry>, MailboxError> {
-        let generation = self.store.active().generation;
+        let generation = self.store.active()?.generation;
         let prefix = of.queue.map_or_else(|| b"j".to_vec(), journal_index_prefix);
         let end = [prefix.as_slice(), &before.to_be_bytes()].concat();
         let mut keys = generation.state.range(prefix.clone()..end);
@@ -46,7 +46,7 @@ impl SledMailbox {
         from: u64,
         max: usize,
     ) -> Result<Vec<JournalEntry>, MailboxError> {
-        let generation = self.store.active().generation;
+        let generation = self.store.active()?.generation;
         let mut keys = generation.state.range(journal_key(from)..=journal_key(u64::MAX));
         let mut entries = Vec::new();
         while entries.len() < max

@@ -82,7 +82,7 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     queues.into_iter().for_each(|queue| index.trim(queue));
     load_extras(store, &mut index)?;
     index.last_journal = last_number(store, b'j')?;
-    let state = store.active().generation;
+    let state = store.active()?.generation;
     let first = state.read(|| state.state.scan_prefix(b"p").next().transpose())?;
     let first = first.map(|(key, _)| number(&key, 1)).transpose().map_err(|e| store.damaged(e))?;
     // Read when the broker recovers: what is damaged of it must be found now.
@@ -101,7 +101,7 @@ fn known(index: &mut Index, queue: QueueId) -> Decoded<&mut Queue> {
 }
 
 fn last_number(store: &Store, letter: u8) -> Result<u64, MailboxError> {
-    let state = store.active().generation;
+    let state = store.active()?.generation;
     let last = state.read(|| state.state.scan_prefix([letter]).next_back().transpose())?;
     let number = last.map(|(key, _)| number(&key, 1)).transpose().map_err(|e| store.damaged(e))?;
     Ok(number.unwrap_or(0))

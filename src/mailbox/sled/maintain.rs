@@ -1,5 +1,6 @@
 //! Upkeep: rotation, and giving back what is not needed any more, a little at a time.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::SledMailbox;
@@ -11,6 +12,20 @@ use crate::mailbox::MailboxError;
 
 /// Directories removed in one step.
 const MAX_DIRECTORIES_A_STEP: usize = 64;
+
+/// After so many rests, ten seconds, the active generation is opened anew, if so many bytes of it were written or read:
+/// nobody waits, and what sled holds of them goes, with the gaps between. It takes as long as reading them.
+const OPEN_ANEW_RESTS: u32 = 20;
+const OPEN_ANEW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Upkeep that finds nothing to do.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// What had been written of the active generation at the last one, in bytes; none: there was something to do.
+    written: Option<u64>,
+    /// How many since then, with nothing written.
+    times: u32,
+}
 
 impl SledMailbox {
     /// One step of a few milliseconds; `true` if there is more to do at once.
@@ -38,27 +53,34 @@ impl SledMailbox {
             Step::Idle | Step::Waiting => false,
         });
         let has_more = has_more || has_removed || has_deleted;
-        let rests = self.rests(has_more || waits);
+        let rests = self.rests(has_more || waits)?;
         // Also while `state` is copied: with many segments that takes as long as writing dozens of MB.
-        let is_warm = self.cool_step(if rests { AT_REST_BYTES } else { AFTER_BYTES })?;
-        if rests && self.store.sealed.mark_read() {
+        let is_warm = self.cool_step(if rests > 0 { AT_REST_BYTES } else { AFTER_BYTES })?;
+        if rests > 0 && self.store.sealed.mark_read() {
             self.store.keeper.ask_to_close();
+        }
+        if rests >= OPEN_ANEW_RESTS && self.store.active()?.generation.is_used(OPEN_ANEW_BYTES) {
+            self.store.open_anew()?;
         }
         Ok(has_more || is_warm)
     }
 
-    /// Whether there was nothing to do, and nothing was written since that was so the last time: half a second ago, or
-    /// whenever upkeep is called where there is nothing to do.
-    fn rests(&self, is_busy: bool) -> bool {
-        let written = if is_busy { u64::MAX } else { self.store.active().generation.written() };
-        self.rested.swap(written, Ordering::Relaxed) == written && !is_busy
+    /// How often in a row there was nothing to do, and nothing was written since that was so the time before: half a
+    /// second ago, or whenever upkeep is called where there is nothing to do.
+    fn rests(&self, is_busy: bool) -> Result<u32, MailboxError> {
+        let written = self.store.active()?.generation.written();
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = !is_busy && rest.written == Some(written);
+        rest.times = if goes_on { rest.times.saturating_add(1) } else { 0 };
+        rest.written = (!is_busy).then_some(written);
+        Ok(rest.times)
     }
 
     /// Removes directories and ids that no queue needs. Nothing of it must be durable: after a crash it is
     /// done again.
     fn remove_unneeded(&self, newest_first_id: u64) -> Result<bool, MailboxError> {
         let unneeded = self.take_unneeded(newest_first_id);
-        let first_id = self.store.active().first_id;
+        let first_id = self.store.active()?.first_id;
         for &id in &unneeded {
             self.store.remove_state(&directory_key(id))?;
             // Those of a sealed generation go with it.
@@ -92,7 +114,7 @@ impl SledMailbox {
     /// Deletes sealed generations of which nothing is needed. Their directories are gone from `state` by
     /// then; the manifest no longer names them before the first of their files goes.
     fn delete_generations(&self) -> Result<bool, MailboxError> {
-        let active = self.store.active().first_id;
+        let active = self.store.active()?.first_id;
         let unneeded = {
             let index = self.index();
             let sealed = index.generations.range(..active);

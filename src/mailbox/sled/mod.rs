@@ -57,6 +57,7 @@ use self::commit::LogEnd;
 use self::compact::Compactor;
 use self::index::Index;
 use self::keeper::Job;
+use self::maintain::Rest;
 use self::read::Reach;
 use self::store::Store;
 use super::check::check;
@@ -123,8 +124,7 @@ pub struct SledMailbox {
     compactor: Mutex<Compactor>,
     /// The next queue or segment whose key is read to cool sled's cache; 0: that is not under way.
     cooling: AtomicU64,
-    /// What had been written of the active generation when upkeep last found nothing to do, in bytes.
-    rested: AtomicU64,
+    rest: Mutex<Rest>,
     /// Upkeep goes on once a thread of the store's has done its part.
     is_waiting: AtomicBool,
     store: Store,
@@ -151,14 +151,13 @@ impl SledMailbox {
         let log_end = Mutex::new(replay::replay(&store)?);
         let index = RwLock::new(load::load(&store)?);
         store.begin_after(log_end.lock().unwrap_or_else(PoisonError::into_inner).commit)?;
-        let store = store.opened_anew()?;
+        store.open_anew()?;
         let run = replay::raise_run(&store, options.after_run.0)?;
         store.sync()?;
         let (cache, is_waiting) = (SegmentCache::default(), AtomicBool::new(false));
-        let (compactor, cooling) = Default::default();
-        let rested = AtomicU64::new(u64::MAX);
+        let (compactor, cooling, rest) = Default::default();
         let mailbox =
-            Self { index, log_end, cache, run, compactor, cooling, rested, is_waiting, store };
+            Self { index, log_end, cache, run, compactor, cooling, rest, is_waiting, store };
         mailbox.open_heads();
         Ok(mailbox)
     }

@@ -44,7 +44,7 @@ pub(super) fn replay(store: &Store) -> Result<LogEnd, MailboxError> {
 
 /// The newest segment in `state`.
 fn last_directory(store: &Store) -> Result<Option<u64>, MailboxError> {
-    let generation = store.active().generation;
+    let generation = store.active()?.generation;
     let mut keys = generation.state.range(directory_key(0)..=directory_key(u64::MAX));
     let Some((key, _)) = generation.read(|| keys.next_back().transpose())? else {
         return Ok(None);
@@ -64,7 +64,7 @@ struct Tail {
 impl Tail {
     fn read(store: &Store, from: u64) -> Result<Self, MailboxError> {
         let mut tail = Self { values: Vec::new(), newest: None, last_key: 0 };
-        let generation = store.active().generation;
+        let generation = store.active()?.generation;
         let mut keys = generation.log.range(log_key(from, 0)..);
         while let Some((key, value)) = generation.read(|| keys.next().transpose())? {
             let id = be(&key, 0).map(u64::from_be_bytes).map_err(|e| store.damaged(e))?;

@@ -97,27 +97,28 @@ impl Store {
 
     /// One step, between two commits.
     pub(super) fn rotate_step(&self, log_end: &mut LogEnd) -> Result<Step, MailboxError> {
+        let size = self.size()?;
         let mut rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, step) = match std::mem::take(&mut *rotation) {
-            Rotation::Failed { not_before } if self.size() < not_before => {
+            Rotation::Failed { not_before } if size < not_before => {
                 (Rotation::Failed { not_before }, Step::Idle)
             }
-            Rotation::Resting | Rotation::Failed { .. } => self.ask_for_next(),
-            Rotation::Making => self.take_made(),
-            Rotation::Ready(next) if !self.can_spare(self.next_bytes()) => self.hold_back(next),
+            Rotation::Resting | Rotation::Failed { .. } => self.ask_for_next(size),
+            Rotation::Making => self.take_made(size),
+            Rotation::Ready(next) if !self.can_spare(self.next_bytes()) => {
+                self.hold_back(next, size)
+            }
             Rotation::Copying(copy) if !self.can_spare(MAX_BYTES_A_STEP as u64) => {
-                self.hold_back(copy.next)
+                self.hold_back(copy.next, size)
             }
-            Rotation::Ready(next) if self.size() < self.limit() => {
-                (Rotation::Ready(next), Step::Idle)
-            }
+            Rotation::Ready(next) if size < self.limit() => (Rotation::Ready(next), Step::Idle),
             Rotation::Ready(next) => {
                 (Rotation::Copying(Copy { next, from: Vec::new(), copied: 0 }), Step::More)
             }
             Rotation::Copying(copy) => self.copy_step(copy)?,
             Rotation::Syncing(copy) => match self.keeper.take_next() {
                 Next::Working => (Rotation::Syncing(copy), Step::Waiting),
-                Next::Failed(error) => self.give_up(&error, Some(copy.next)),
+                Next::Failed(error) => self.give_up(&error, Some(copy.next), size),
                 Next::None | Next::Made(_) | Next::Synced => {
                     let first_id = self.change_over(copy, log_end)?;
                     (Rotation::Resting, Step::Rotated(first_id))
@@ -129,12 +130,12 @@ impl Store {
     }
 
     /// Bytes written to the active generation, about.
-    fn size(&self) -> u64 {
-        let active = self.active();
+    fn size(&self) -> Result<u64, MailboxError> {
+        let active = self.active()?;
         let file = active.generation.file_bytes().saturating_sub(FILE_SLACK_BYTES);
         // Where `state` is large a restart alone must not lead to its being copied.
         let before = active.bytes_before.min(self.options.rotate_bytes);
-        file.max(before + active.generation.written())
+        Ok(file.max(before + active.generation.written()))
     }
 
     /// The active generation is left at this size.
@@ -154,9 +155,9 @@ impl Store {
         self.manifest().active().number + 1
     }
 
-    fn ask_for_next(&self) -> (Rotation, Step) {
+    fn ask_for_next(&self, size: u64) -> (Rotation, Step) {
         let limit = self.limit();
-        if self.size() < limit - limit / AHEAD
+        if size < limit - limit / AHEAD
             || !self.can_spare(self.next_bytes())
             || !self.keeper.ask_next(Job::Make(self.next_number()))
         {
@@ -165,29 +166,34 @@ impl Store {
         (Rotation::Making, Step::Waiting)
     }
 
-    fn take_made(&self) -> (Rotation, Step) {
+    fn take_made(&self, size: u64) -> (Rotation, Step) {
         match self.keeper.take_next() {
             Next::Working => (Rotation::Making, Step::Waiting),
             Next::Made(next) => (Rotation::Ready(next), Step::More),
-            Next::Failed(error) => self.give_up(&error, None),
+            Next::Failed(error) => self.give_up(&error, None, size),
             Next::None | Next::Synced => (Rotation::Resting, Step::More),
         }
     }
 
     /// The active generation grows on; it is tried again when it has grown by a part of its size.
-    fn give_up(&self, error: &MailboxError, next: Option<Arc<Generation>>) -> (Rotation, Step) {
+    fn give_up(
+        &self,
+        error: &MailboxError,
+        next: Option<Arc<Generation>>,
+        size: u64,
+    ) -> (Rotation, Step) {
         tracing::warn!(%error, "the store can't begin a new part; it goes on with the present one");
         if let Some(next) = next {
             self.delete_next(next);
         }
-        self.try_later()
+        self.try_later(size)
     }
 
     /// The disk is low: what the next generation takes is for acks.
-    fn hold_back(&self, next: Arc<Generation>) -> (Rotation, Step) {
+    fn hold_back(&self, next: Arc<Generation>, size: u64) -> (Rotation, Step) {
         tracing::info!("the disk is low: the store goes on with its present part");
         self.delete_next(next);
-        self.try_later()
+        self.try_later(size)
     }
 
     fn delete_next(&self, next: Arc<Generation>) {
@@ -195,12 +201,12 @@ impl Store {
         self.keeper.ask_surely(Job::Delete(Removed { folder, generation: Some(next) }));
     }
 
-    fn try_later(&self) -> (Rotation, Step) {
-        (Rotation::Failed { not_before: self.size() + self.limit() / AHEAD }, Step::Idle)
+    fn try_later(&self, size: u64) -> (Rotation, Step) {
+        (Rotation::Failed { not_before: size + self.limit() / AHEAD }, Step::Idle)
     }
 
     fn copy_step(&self, mut copy: Copy) -> Result<(Rotation, Step), MailboxError> {
-        let active = self.active().generation;
+        let active = self.active()?.generation;
         let rest = |from: &[u8]| {
             let from = Bound::Included(from.to_vec());
             active.state.range((from, Bound::<Vec<u8>>::Unbounded))
@@ -236,7 +242,7 @@ impl Store {
 
     /// Seals the active generation and goes on with the copy; returns its first log id.
     fn change_over(&self, copy: Copy, log_end: &mut LogEnd) -> Result<u64, MailboxError> {
-        let Active { generation: old, first_id: old_first_id, .. } = self.active();
+        let Active { generation: old, first_id: old_first_id, .. } = self.active()?;
         self.write("syncing", || old.sync())?;
         // Without it a scan that finds the first commit torn can't tell what came before it.
         let marker = small_commit(log_end.commit, &encode_changes(&[], log_end.commit));

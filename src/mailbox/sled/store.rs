@@ -29,7 +29,8 @@ use crate::mailbox::MailboxError;
 pub(super) struct Store {
     /// First: its thread has ended before anything is closed.
     pub(super) keeper: Keeper,
-    active: RwLock<Active>,
+    /// None once it could not be opened anew: the store is broken then.
+    active: RwLock<Option<Active>>,
     pub(super) sealed: Arc<Sealed>,
     manifest: Mutex<Manifest>,
     pub(super) rotation: Mutex<Rotation>,
@@ -37,7 +38,7 @@ pub(super) struct Store {
     pub(super) path: PathBuf,
     /// Which folder `path` was when the store was opened.
     identity: (u64, u64),
-    broken: AtomicBool,
+    is_broken: AtomicBool,
     /// Bytes that upkeep may take of the disk before it gives any back.
     pub(super) spare: AtomicU64,
     /// The newest commit of this run that is written whole, and the newest that is synced; 0: none.
@@ -85,14 +86,14 @@ impl Store {
         let sealed = Arc::new(Sealed::new(path, options, &manifest));
         let store = Self {
             keeper: Keeper::start(path, options.cache_bytes, &sealed)?,
-            active: RwLock::new(active),
+            active: RwLock::new(Some(active)),
             sealed,
             manifest: Mutex::new(manifest),
             rotation: Mutex::default(),
             options: options.clone(),
             path: path.to_owned(),
             identity: identity(path)?,
-            broken: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
             spare: AtomicU64::new(u64::MAX),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
@@ -104,17 +105,24 @@ impl Store {
         Ok(store)
     }
 
-    /// The same with nothing in sled's cache: that keeps nearly all of what a scan of the whole `state` reads, and
-    /// an idle broker would never give it back. Nothing has been read beside the active generation yet.
-    pub(super) fn opened_anew(self) -> Result<Self, MailboxError> {
+    /// Opens the active generation anew, unless somebody reads it; `true` if it did. Nothing is in sled's cache then: it
+    /// keeps nearly all of what was written and of what a scan of the whole `state` reads, in pieces of all sizes.
+    pub(super) fn open_anew(&self) -> Result<bool, MailboxError> {
         self.sync()?;
-        let GenerationEntry { folder, number, .. } = self.begin();
-        let folder = self.path.join(folder);
-        let active = self.active.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Active { first_id, generation, bytes_before } = active;
-        drop(generation);
-        let generation = Arc::new(Generation::open(folder, number, self.options.cache_bytes)?);
-        Ok(Self { active: RwLock::new(Active { first_id, generation, bytes_before }), ..self })
+        let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
+        if active.as_ref().is_some_and(|active| Arc::strong_count(&active.generation) > 1) {
+            return Ok(false);
+        }
+        if let Some(Active { first_id, generation, bytes_before }) = active.take() {
+            let bytes_before = bytes_before + generation.written();
+            drop(generation);
+            let GenerationEntry { folder, number, .. } = self.begin();
+            let generation = self.write("opening anew", || {
+                Generation::open(self.path.join(folder), number, self.options.cache_bytes)
+            })?;
+            *active = Some(Active { first_id, generation: Arc::new(generation), bytes_before });
+        }
+        Ok(true)
     }
 
     /// Puts an active generation that sled can't open or read aside, and what is sound of it in its place.
@@ -159,8 +167,9 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn active(&self) -> Active {
-        self.active.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn active(&self) -> Result<Active, MailboxError> {
+        let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
+        active.clone().ok_or_else(|| self.broken("using"))
     }
 
     pub(super) fn manifest(&self) -> MutexGuard<'_, Manifest> {
@@ -180,12 +189,12 @@ impl Store {
     }
 
     pub(super) fn set_active(&self, active: Active) {
-        *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
+        *self.active.write().unwrap_or_else(PoisonError::into_inner) = Some(active);
     }
 
     /// The generation that has or had log id `id`; `None` if it has been deleted.
     fn generation_of(&self, id: u64) -> Result<Option<Arc<Generation>>, MailboxError> {
-        let active = self.active();
+        let active = self.active()?;
         if id >= active.first_id {
             return Ok(Some(active.generation));
         }
@@ -198,7 +207,8 @@ impl Store {
 
     /// Can log values from `id` on, up to the next generation's, be read without waiting?
     pub(super) fn is_open(&self, id: u64) -> bool {
-        id >= self.active().first_id || self.sealed.is_open(id)
+        let is_active = self.active().is_ok_and(|active| id >= active.first_id);
+        is_active || self.sealed.is_open(id)
     }
 
     /// Writes: an error breaks the store.
@@ -231,14 +241,14 @@ impl Store {
 
     /// Puts a value into `log`.
     pub(super) fn put_log(&self, key: [u8; 9], value: impl Into<IVec>) -> Result<(), MailboxError> {
-        let generation = self.active().generation;
+        let generation = self.active()?.generation;
         self.write("writing", || generation.insert(&generation.log, &key, value))
     }
 
     /// Puts a value into `state`.
     pub(super) fn put_state(&self, key: &[u8], value: impl Into<IVec>) -> Result<(), MailboxError> {
         let value = value.into();
-        let generation = self.active().generation;
+        let generation = self.active()?.generation;
         self.write("writing", || generation.insert(&generation.state, key, value.clone()))?;
         match self.copy_of(key) {
             Some(next) => self.write("copying", || next.insert(&next.state, key, value)),
@@ -248,7 +258,7 @@ impl Store {
 
     /// Removes a key of `state`.
     pub(super) fn remove_state(&self, key: &[u8]) -> Result<(), MailboxError> {
-        let generation = self.active().generation;
+        let generation = self.active()?.generation;
         self.write("removing", || generation.remove(&generation.state, key))?;
         match self.copy_of(key) {
             Some(next) => self.write("removing", || next.remove(&next.state, key)),
@@ -257,7 +267,7 @@ impl Store {
     }
 
     pub(super) fn get_state(&self, key: &[u8]) -> Result<Option<IVec>, MailboxError> {
-        let generation = self.active().generation;
+        let generation = self.active()?.generation;
         generation.get(&generation.state, key)
     }
 
@@ -281,7 +291,7 @@ impl Store {
         prefix: &[u8],
         mut each: impl FnMut(&[u8], IVec) -> Result<(), MailboxError>,
     ) -> Result<(), MailboxError> {
-        let generation = self.active().generation;
+        let generation = self.active()?.generation;
         let mut items = generation.state.scan_prefix(prefix);
         while let Some((key, value)) = generation.read(|| items.next().transpose())? {
             each(&key, value)?;
@@ -292,7 +302,7 @@ impl Store {
     /// All written so far is on the disk. What a generation held when it was sealed already is.
     pub(super) fn sync(&self) -> Result<(), MailboxError> {
         let written = self.written.load(Ordering::Acquire);
-        let generation = self.active().generation;
+        let generation = self.active()?.generation;
         self.write("flushing", || generation.sync())?;
         self.synced.fetch_max(written, Ordering::AcqRel);
         free_replaced();
@@ -317,11 +327,15 @@ impl Store {
     }
 
     pub(super) fn check_sound(&self, action: &'static str) -> Result<(), MailboxError> {
-        if !self.broken.load(Ordering::Acquire) {
+        if !self.is_broken.load(Ordering::Acquire) {
             return Ok(());
         }
+        Err(self.broken(action))
+    }
+
+    fn broken(&self, action: &'static str) -> MailboxError {
         let source = io::Error::other("an earlier error has broken the store; open it again");
-        Err(MailboxError::Io { action, path: self.path.display().to_string(), source })
+        MailboxError::Io { action, path: self.path.display().to_string(), source }
     }
 
     /// May upkeep take so many bytes of the disk now?
@@ -330,7 +344,7 @@ impl Store {
     }
 
     pub(super) fn set_broken(&self) {
-        self.broken.store(true, Ordering::Release);
+        self.is_broken.store(true, Ordering::Release);
     }
 
     pub(super) fn damaged(&self, Corrupt(what): Corrupt) -> MailboxError {

@@ -4,6 +4,7 @@
 mod compaction;
 mod ends;
 mod journal;
+mod rest;
 mod rotation;
 mod sharing;
 
@@ -78,7 +79,7 @@ fn damaged_bytes_are_found_and_never_served() {
         value[at] ^= 1;
         tree.insert(key, value).unwrap();
     };
-    let active = mailbox.store.active().generation;
+    let active = mailbox.store.active().unwrap().generation;
     flip(&active.log, &log_key(1, VALUE_SLOT));
     let record = [record_key(Q, Seq(2)), vec![0, 0]].concat();
     flip(&active.state, &record);
@@ -136,8 +137,9 @@ fn directories_of_finished_segments_are_removed_and_the_newest_commit_stays() {
         mailbox.append(&batch([finish(Q, seq)])).unwrap();
     }
     while mailbox.maintain().unwrap() {}
-    let directories =
-        |mailbox: &SledMailbox| mailbox.store.active().generation.state.scan_prefix(b"s").count();
+    let directories = |mailbox: &SledMailbox| {
+        mailbox.store.active().unwrap().generation.state.scan_prefix(b"s").count()
+    };
     assert_eq!(directories(&mailbox), 3, "as many as the window needs");
     assert_eq!(mailbox.index().segments.len(), 3);
     assert_eq!(mailbox.index().queues[&Q].runs.len(), 3);

@@ -109,7 +109,7 @@ fn a_part_of_a_process_of_which_a_chunk_is_gone_is_not_made_up_and_the_rest_is_t
     let kept = [put_process("b", 0, "body of b"), append(Q, 1, "1")];
     mailbox.append(&batch(kept.clone())).unwrap();
     let chunk = chunk_key(&process_key(&process("a"), 1), 2);
-    let generation = mailbox.store.active().generation;
+    let generation = mailbox.store.active().unwrap().generation;
     generation.remove(&generation.state, &chunk).unwrap();
     mailbox.sync().unwrap();
     drop((mailbox, generation));

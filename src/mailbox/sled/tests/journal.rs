@@ -12,7 +12,7 @@ fn numbers(mailbox: &SledMailbox, queue: Option<QueueId>) -> Vec<u64> {
 
 /// How many keys of `state` begin with this letter.
 fn keys(mailbox: &SledMailbox, letter: u8) -> usize {
-    mailbox.store.active().generation.state.scan_prefix([letter]).count()
+    mailbox.store.active().unwrap().generation.state.scan_prefix([letter]).count()
 }
 
 #[test]
