@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::mailbox::conformance::sample::*;
 use crate::mailbox::fault::{FaultMailbox, Lossy};
-use crate::mailbox::{SledMailbox, SledOptions};
+use crate::mailbox::{SledMailbox, SledOptions, check_store};
 use crate::model::{MailboxKind, Op};
 
 const M: QueueId = QueueId(2);
@@ -135,6 +135,39 @@ fn a_mixed_queue_spills_in_order_and_comes_back_to_ram_when_that_is_drained() {
     assert_eq!(places(&mailbox, M), [10, 11, 12], "the head in RAM is gone, the overflow is not");
     let queue = backlog(&recovered, M);
     assert_eq!((queue.floor, queue.next_seq, queue.finished.len()), (Seq(10), Seq(13), 0));
+}
+
+#[test]
+fn places_that_were_lost_in_ram_are_not_taken_for_lost_in_the_store_after_a_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mailbox, _) = open(folder.path());
+    let mut record = queue_record(M, MailboxKind::Mixed, 10);
+    Arc::make_mut(&mut record.settings).memory_messages = 2;
+    mailbox.append(&batch([Op::PutQueue(record)])).unwrap();
+    for seq in 1..=4 {
+        mailbox.append(&appends(M, seq..=seq)).unwrap();
+    }
+    mailbox.append(&batch([3, 4].map(|seq| finish(M, seq)))).unwrap();
+    // Into RAM, so places are set aside again.
+    mailbox.append(&batch([finish(M, 1), append(M, 5, "")])).unwrap();
+    mailbox.append(&appends(M, 6..=7)).unwrap();
+    let look = |mailbox: RoutedMailbox, waiting: u64| {
+        mailbox.sync().unwrap();
+        drop(mailbox);
+        let check = check_store(&folder.path().join("store")).unwrap();
+        assert!(check.sound, "{check:?}");
+        assert_eq!(check.queues[0].waiting, waiting);
+        open(folder.path())
+    };
+    let (mailbox, _) = look(mailbox, 2);
+    mailbox.append(&batch([put(M, MailboxKind::File)])).unwrap();
+    let (mailbox, recovered) = look(mailbox, 2);
+    assert_eq!(places(&mailbox, M), [6, 7]);
+    let next = backlog(&recovered, M).next_seq.0;
+    mailbox.append(&batch([append(M, next, ""), append(M, next + 1, "")])).unwrap();
+    mailbox.append(&batch([append(M, next + 2, ""), finish(M, next)])).unwrap();
+    let (mailbox, _) = look(mailbox, 4);
+    assert_eq!(places(&mailbox, M), [6, 7, next + 1, next + 2]);
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::codec::{put_bytes, put_number, seal};
+use super::floor::Floor;
 use super::index::{Advance, Extra, Index, Progress, Queue, Run, chunk_bytes};
 use super::layout::{
-    PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
+    PART_BYTES, chunk_key, finished_key, journal_index_key, journal_key, note_key,
     process_key, queue_key, record_key, repair_key, revision_key, subscription_key,
 };
 use super::queue_record::stored;
@@ -17,7 +18,7 @@ use super::segment::{Change, Directory, Entry};
 use crate::mailbox::{Elsewhere, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
 use crate::model::{
-    Batch, Content, JournalEntry, MessageRecord, Op, ProcessKey, ProcessRecord, QueueId,
+    Batch, Content, JournalEntry, MailboxKind, MessageRecord, Op, ProcessKey, ProcessRecord, QueueId,
     QueueRecord, RepairOutcome, RevisionRecord, Seq,
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Changes {
     finished: BTreeMap<QueueId, Vec<u64>>,
     /// Next places that were said.
     next: BTreeMap<QueueId, u64>,
+    /// Where they rise.
+    gaps_before: BTreeMap<QueueId, u64>,
     advances: Vec<(QueueId, Advance)>,
     extras: BTreeMap<(QueueId, u64), Extra>,
     last_journal: Option<u64>,
@@ -189,12 +192,32 @@ impl Changes {
         Ok(())
     }
 
+    /// Gaps of the queues that are only here from now on, or were already: what is not here was elsewhere.
+    fn allow_gaps(&mut self, index: &Index) {
+        let is_file = |record: &QueueRecord| record.settings.mailbox == MailboxKind::File;
+        let appended = |queue| self.appended.get(&queue).cloned().unwrap_or_default();
+        for (&id, known) in self.queues.keys().filter_map(|id| index.queues.get_key_value(id)) {
+            if is_file(&self.queues[&id]) && !is_file(&known.record) {
+                self.gaps_before.insert(id, known.end().max(appended(id).end));
+            }
+        }
+        for (&id, places) in &self.appended {
+            let known = index.queues.get(&id).map(Box::as_ref);
+            let record = self.queues.get(&id).or(known.map(|known| &known.record));
+            if record.is_some_and(is_file) && places.start > known.map_or(1, Queue::end) {
+                let gaps_before = self.gaps_before.entry(id).or_default();
+                *gaps_before = places.start.max(*gaps_before);
+            }
+        }
+    }
+
     /// Works out floors once all is known.
     fn settle(&mut self, elsewhere: &BTreeMap<QueueId, Elsewhere>, index: &Index) {
+        self.allow_gaps(index);
         let said = elsewhere.iter().filter_map(|(&queue, at)| Some((queue, at.next?.0)));
         self.next = said.collect();
         let mut finished = std::mem::take(&mut self.finished);
-        for &queue in self.next.keys() {
+        for &queue in self.next.keys().chain(self.gaps_before.keys()) {
             finished.entry(queue).or_default();
         }
         for (&queue, places) in &mut finished {
@@ -225,12 +248,16 @@ impl Changes {
         let known = index.queues.get(&queue);
         let appended = self.appended.get(&queue).cloned().unwrap_or_default();
         let end = known.and_then(|queue| queue.runs.back()).map_or(1, Run::end).max(appended.end);
+        let before = known.map_or(1, |queue| queue.next);
         let next = match self.next.get_mut(&queue) {
             Some(said) => {
                 *said = end.max(*said);
+                // What was set aside may never be used here.
+                let gaps_before = self.gaps_before.entry(queue).or_default();
+                *gaps_before = before.max(*said).max(*gaps_before);
                 *said
             }
-            None => end.max(known.map_or(1, |queue| queue.next)),
+            None => end.max(before),
         };
         // What waits, here or elsewhere, before this commit or with it, is not skipped; nor what is set aside.
         let skip = |place: u64| {
@@ -243,7 +270,10 @@ impl Changes {
             Some(queue) => queue.progress.advance(places, skip),
             None => Progress::new().advance(places, skip),
         };
-        put_floor(&mut self.keys, queue, advance.floor, next);
+        let gaps_before = self.gaps_before.get(&queue).copied().unwrap_or(0);
+        let gaps_before = gaps_before.max(known.map_or(0, |queue| queue.gaps_before));
+        let (key, value) = Floor { floor: advance.floor, next, gaps_before }.encode(queue);
+        self.keys.insert(key, Some(value));
         advance
     }
 
@@ -310,6 +340,11 @@ impl Changes {
                 queue.next = next;
             }
         }
+        for (id, gaps_before) in self.gaps_before {
+            if let Some(queue) = index.queues.get_mut(&id) {
+                queue.gaps_before = gaps_before.max(queue.gaps_before);
+            }
+        }
         for ((queue, place), extra) in self.extras {
             let Some(queue) = index.queues.get_mut(&queue) else { continue };
             if extra == Extra::default() {
@@ -331,15 +366,6 @@ impl Changes {
         }
         index.repairs = self.repairs;
     }
-}
-
-fn put_floor(keys: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>, queue: QueueId, floor: u64, next: u64) {
-    let key = floor_key(queue);
-    let mut bytes = Vec::new();
-    put_number(&mut bytes, floor);
-    put_number(&mut bytes, next);
-    seal(&key, &mut bytes);
-    keys.insert(key, Some(bytes));
 }
 
 /// A process' part with its length before it: so it is known whether all chunks are there.

@@ -17,6 +17,7 @@ use std::io;
 use self::changes::{Changes, Leaf};
 use self::hidden::{Hidden, Numbers, starts};
 use self::prefixes::Prefixes;
+use super::floor::Floor;
 use super::layout::VALUE_SLOT;
 use super::raw::{Item, Kind, LogFile, RawMessage, Snapshot, Update};
 use super::scan::{BadPlace, Order, Scan};
@@ -62,8 +63,8 @@ struct Lost {
 pub(super) struct Gathered {
     /// Of both trees: those of `log` come before all letters.
     keys: BTreeMap<Vec<u8>, Newest>,
-    /// By queue, the highest floor and next place that any value says.
-    pub(super) floors: BTreeMap<QueueId, (u64, u64)>,
+    /// By queue, the highest numbers that any value says.
+    pub(super) floors: BTreeMap<QueueId, Floor>,
     /// The newest commit that is whole.
     pub(super) commit: u64,
     pub(super) bad: Vec<BadPlace>,

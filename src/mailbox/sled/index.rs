@@ -198,6 +198,8 @@ pub(super) struct Queue {
     pub(super) progress: Progress,
     /// Places from here on were never used.
     pub(super) next: u64,
+    /// As [`super::floor::Floor::gaps_before`].
+    pub(super) gaps_before: u64,
     /// Ascending, perhaps with gaps; also wholly finished ones whose ids are remembered.
     pub(super) runs: VecDeque<Run>,
     pub(super) extras: BTreeMap<u64, Extra>,
@@ -209,10 +211,16 @@ impl Queue {
             record,
             progress: Progress::new(),
             next: 1,
+            gaps_before: 0,
             // Most queues of a large broker have one; the next would make room for four.
             runs: VecDeque::with_capacity(1),
             extras: BTreeMap::new(),
         }
+    }
+
+    /// The place after all that were used or set aside.
+    pub(super) fn end(&self) -> u64 {
+        self.runs.back().map_or(self.next, |run| run.end().max(self.next))
     }
 
     /// The first place whose id is remembered. Places set aside beyond the newest message don't count.

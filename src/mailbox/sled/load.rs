@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::codec::{Corrupt, Decoded, Reader, be, unseal};
+use super::floor::Floor;
 use super::index::{Extra, Index, Owner, Queue, chunk_from};
 use super::layout::{ids_key, process_of};
 use super::replay::read_segment;
@@ -61,10 +62,10 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     // At once: put in one by one in order, the map's nodes would stay half empty.
     index.queues = queues.into_iter().collect();
     store.each(b'f', |key, value| {
-        let mut reader = Reader::new(unseal(key, &value)?);
         let queue = known(&mut index, queue_of(key)?)?;
-        queue.progress.floor = reader.number()?;
-        queue.next = reader.number()?;
+        let Floor { floor, next, gaps_before } = Floor::decode(unseal(key, &value)?)?;
+        queue.progress.floor = floor;
+        (queue.next, queue.gaps_before) = (next, gaps_before);
         Ok(())
     })?;
     store.each(b'e', |key, value| {

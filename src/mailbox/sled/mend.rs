@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
-use super::codec::{Decoded, be, hex, put_number, seal, unseal};
+use super::codec::{Decoded, be, hex, seal, unseal};
 use super::commit::small_commit;
+use super::floor::Floor;
 use super::gather::{Gathered, Place, log_id};
 use super::index::{Queue, chunk_from};
-use super::layout::{CHANGES, CHUNK_PLACES, directory_key, floor_key, queue_key};
+use super::layout::{CHANGES, CHUNK_PLACES, directory_key, queue_key};
 use super::load::decode;
 use super::queue_record::stored;
 use super::raw::LogFile;
@@ -174,10 +175,11 @@ impl Mender<'_> {
     }
 
     fn take_progress(&mut self) -> io::Result<()> {
-        for (&id, &(floor, next)) in &self.gathered.floors {
+        for (&id, &Floor { floor, next, gaps_before }) in &self.gathered.floors {
             let queue = self.queue(id);
             queue.progress.floor = floor.max(1);
             queue.next = next.max(floor).max(1);
+            queue.gaps_before = gaps_before;
         }
         for (key, place) in self.gathered.state_values(b'e') {
             let value = self.read(place)?;
@@ -266,11 +268,8 @@ impl Mender<'_> {
             seal(&key, &mut value);
             self.mended.state.insert(key, Value::New(value));
             if self.gathered.floors.contains_key(&id) {
-                let key = floor_key(id);
-                let mut value = Vec::new();
-                put_number(&mut value, queue.progress.floor);
-                put_number(&mut value, queue.next);
-                seal(&key, &mut value);
+                let Queue { ref progress, next, gaps_before, .. } = *queue;
+                let (key, value) = Floor { floor: progress.floor, next, gaps_before }.encode(id);
                 self.mended.state.insert(key, Value::New(value));
             }
         }

@@ -15,6 +15,7 @@ mod directory;
 mod files;
 mod filling;
 mod find;
+mod floor;
 mod folder;
 mod garbage;
 mod gather;

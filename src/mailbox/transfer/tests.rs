@@ -5,7 +5,9 @@ use bytes::Bytes;
 
 use super::*;
 use crate::mailbox::conformance::sample::*;
-use crate::mailbox::{Durable, Elsewhere, Mailbox, RoutedMailbox, SledMailbox, SledOptions};
+use crate::mailbox::{
+    Durable, Elsewhere, Mailbox, RoutedMailbox, SledMailbox, SledOptions, check_store,
+};
 use crate::model::{Generation, MessageRecord, Op, QueueId, Revision, Seq};
 
 const P: QueueId = QueueId(7);
@@ -96,6 +98,11 @@ fn an_import_holds_what_was_exported_byte_for_byte() {
     assert_eq!(backlog(&first, P), backlog(&second, P));
     assert_eq!(backlog(&first, Q), backlog(&second, Q));
     second.append(&batch([append(P, 900, "goes on")])).unwrap();
+    drop((first, second));
+    for store in ["first", "second"] {
+        let check = check_store(&folder.path().join(store)).unwrap();
+        assert!(check.sound, "{store}: {check:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Keys and values out of messages.
 
-use super::super::codec::{Decoded, Reader, be, unseal};
+use super::super::codec::{Decoded, be, unseal};
+use super::super::floor::Floor;
 use super::super::layout::CHANGES;
 use super::super::raw::Page;
 use super::changes::Leaf;
@@ -55,10 +56,8 @@ impl Gather {
 
     pub(super) fn take_floor(&mut self, key: &[u8], body: &[u8]) -> Decoded<()> {
         let queue = QueueId(u32::from_be_bytes(be(key, 1)?));
-        let mut reader = Reader::new(body);
-        let (floor, next) = (reader.number()?, reader.number()?);
         let known = self.found.floors.entry(queue).or_default();
-        *known = (known.0.max(floor), known.1.max(next));
+        *known = known.highest(Floor::decode(body)?);
         Ok(())
     }
 

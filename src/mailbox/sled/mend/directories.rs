@@ -116,7 +116,7 @@ impl Mender<'_> {
             }
             let runs = runs.entry(id).or_default();
             runs.sort_by_key(|run| run.start);
-            let mut from = queue.progress.floor;
+            let mut from = queue.progress.floor.max(queue.gaps_before);
             for run in runs.iter().chain([&(queue.next..queue.next)]) {
                 gaps.extend(unfinished(queue, from..run.start).map(|places| (id, places)));
                 from = from.max(run.end);
