@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::console::{self, ConsoleOptions};
 use crate::telemetry::{self, LogOptions};
 
-/// Opens the console on the broker that runs on this store.
+/// Open the console on the broker that runs on this store
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConsoleArgs {
     #[command(flatten)]

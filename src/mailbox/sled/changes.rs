@@ -10,16 +10,16 @@ use super::codec::{put_bytes, put_number, seal};
 use super::floor::Floor;
 use super::index::{Advance, Extra, Index, Progress, Queue, Run, chunk_bytes};
 use super::layout::{
-    PART_BYTES, chunk_key, finished_key, journal_index_key, journal_key, note_key,
-    process_key, queue_key, record_key, repair_key, revision_key, subscription_key,
+    PART_BYTES, chunk_key, finished_key, journal_index_key, journal_key, note_key, process_key,
+    queue_key, record_key, repair_key, revision_key, subscription_key,
 };
 use super::queue_record::stored;
 use super::segment::{Change, Directory, Entry};
 use crate::mailbox::{Elsewhere, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
 use crate::model::{
-    Batch, Content, JournalEntry, MailboxKind, MessageRecord, Op, ProcessKey, ProcessRecord, QueueId,
-    QueueRecord, RepairOutcome, RevisionRecord, Seq,
+    Batch, Content, JournalEntry, MailboxKind, MessageRecord, Op, ProcessKey, ProcessRecord,
+    QueueId, QueueRecord, RepairOutcome, RevisionRecord, Seq,
 };
 
 /// A checked batch, worked out against the index; nothing is changed yet.
