@@ -6,6 +6,7 @@
 mod error;
 mod events;
 mod keys;
+mod pools;
 mod redrive;
 mod sagas;
 mod stream;

@@ -8,11 +8,12 @@ pub use crate::model::{
     Actor, Attempt, AttemptEnd, BrokerEvent, DeliveryId, DoorView, EVENT_TYPES, EventId,
     Generation, HeadView, HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind,
     JournalPage, KeyPage, KeyView, MessageId, MessagePage, MessageState, MessageSummary,
-    MessageView, MovedTo, Notice, OnError, Overview, PauseRecord, Payload, QueueName,
-    QueueSettings, QueueState, QueueView, RedrivePage, Redriven, RepairOutcome, RepairRefusal,
-    Revision, RevisionView, SagaAct, SagaDetail, SagaPage, SagaState, SagaView, Seq, StepState,
-    StepView, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
-    TopicPage, TopicView, WorkError, WorkerState, WorkerView,
+    MessageView, MovedTo, Notice, OnError, Overview, PauseRecord, Payload, PoolAct, PoolProcess,
+    PoolState, PoolView, ProcessState, QueueName, QueueSettings, QueueState, QueueView,
+    RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView, SagaAct,
+    SagaDetail, SagaPage, SagaState, SagaView, Seq, StepState, StepView, StoreHealth,
+    SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicView,
+    WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
@@ -75,6 +76,14 @@ pub struct RedriveRequest {
     pub dry_run: bool,
     /// Why.
     pub reason: String,
+}
+
+/// `POST /v1/pools/{name}/scale`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    /// How many processes.
+    pub count: u32,
 }
 
 /// `POST …/hold`

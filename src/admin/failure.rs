@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::dto::Problem;
 use crate::broker::OperatorError;
-use crate::model::{RepairRefusal, with_causes};
+use crate::model::{PoolError, RepairRefusal, with_causes};
 
 /// A request's end that is not what was asked for.
 #[derive(Debug)]
@@ -38,6 +38,10 @@ impl From<OperatorError> for Failure {
             OperatorError::NotFound { .. } | OperatorError::NoSuchSaga { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", detail)
             }
+            OperatorError::Pool(PoolError::NoSuchPool { .. }) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+            }
+            OperatorError::Pool(PoolError::TooMany { .. }) => Self::invalid(detail),
             OperatorError::NoSuchTopic { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "no_such_topic", detail)
             }

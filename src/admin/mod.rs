@@ -6,6 +6,7 @@ mod events;
 mod failure;
 mod listing;
 mod peer;
+mod pools;
 mod request;
 mod routes;
 mod sagas;

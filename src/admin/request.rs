@@ -26,6 +26,11 @@ impl Path {
         self.parse("queue")
     }
 
+    /// A supervised worker's.
+    pub(super) fn name(&self) -> String {
+        self.text("name").to_owned()
+    }
+
     pub(super) fn topic(&self) -> Result<TopicName, Failure> {
         self.parse("topic")
     }

@@ -45,6 +45,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/messages/{id}", get(locate))
         .merge(super::sagas::routes())
         .merge(super::topics::routes())
+        .merge(super::pools::routes())
         .route("/v1/workers", get(workers))
         .route("/v1/doors", get(doors))
         .route("/v1/journal", get(journal))

@@ -22,8 +22,9 @@ use crate::engine::{Effects, Engine, EngineOptions, Event};
 use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
-    Actor, EventId, MessageId, Origin, QueueName, QueueSettings, RejectCode, Rejection, Repair,
-    RepairRefusal, SagaAct, Seq, SettingChange, StoreHealth, Subscription, Timestamp, TopicName,
+    Actor, EventId, MessageId, Notice, Origin, QueueName, QueueSettings, RejectCode, Rejection,
+    Repair, RepairRefusal, SagaAct, Seq, SettingChange, StoreHealth, Subscription, Timestamp,
+    TopicName,
 };
 use crate::net::{Doors, Inbound, Outbound};
 
@@ -70,6 +71,8 @@ pub(super) enum Command {
     Watch(oneshot::Sender<Watch>),
     /// Starts following the events, after one of them.
     Follow(Option<EventId>, oneshot::Sender<Events>),
+    /// Tells those who follow of something that happened outside.
+    Tell(Box<Notice>),
 }
 
 /// Where inputs come from.
@@ -316,6 +319,7 @@ impl EventLoop {
             }
             // Whatever is in it was durable when it was told.
             Command::Follow(after, answer) => drop(answer.send(self.watchers.follow(after))),
+            Command::Tell(notice) => self.notice(*notice),
         }
     }
 

@@ -7,14 +7,15 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::event_loop::{Answer, Command, Request};
 use super::events::Events;
 use super::peers::OperatorAnswer;
+use super::pools::PoolRequest;
 use super::store::Reads;
 use super::watch::Watch;
 use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
-    Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, MessageId, Overview, QueueId,
-    QueueName, QueueSettings, QueueView, Repair, RepairOutcome, RepairRefusal, Seq, SettingChange,
-    StoreHealth, Timestamp, TopicName, WorkerView, limits,
+    Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, MessageId, Overview, PoolError,
+    QueueId, QueueName, QueueSettings, QueueView, Repair, RepairOutcome, RepairRefusal, Seq,
+    SettingChange, StoreHealth, Timestamp, TopicName, WorkerView, limits,
 };
 use crate::net::Doors;
 
@@ -90,6 +91,9 @@ pub enum OperatorError {
         /// The id asked for.
         id: MessageId,
     },
+    /// Supervised workers can't do that.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
     /// The store could not be read.
     #[error("the store can't be read")]
     Store(#[from] MailboxError),
@@ -116,11 +120,13 @@ pub struct BrokerHandle {
     reads: Reads,
     /// Beside the commands: a stop is heard also while none are taken.
     stop: Arc<Notify>,
+    /// Where supervised workers are asked for, if there are any.
+    pub(super) pools: Option<mpsc::Sender<PoolRequest>>,
 }
 
 impl BrokerHandle {
     pub(super) fn new(commands: mpsc::Sender<Command>, reads: Reads, stop: Arc<Notify>) -> Self {
-        Self { commands, reads, stop }
+        Self { commands, reads, stop, pools: None }
     }
 
     /// The broker at a glance.
@@ -347,7 +353,7 @@ impl BrokerHandle {
         }
     }
 
-    async fn send(&self, command: Command) -> Result<(), OperatorError> {
+    pub(super) async fn send(&self, command: Command) -> Result<(), OperatorError> {
         self.commands.send(command).await.map_err(|_| OperatorError::Stopped)
     }
 

@@ -190,6 +190,24 @@ fn log(notice: &Notice) {
         Notice::WorkerGone { name, reason, lost } => {
             tracing::info!(worker = name, reason, lost, "a worker is gone");
         }
+        Notice::WorkerSilent { name, silent_ms, lost } => {
+            tracing::warn!(
+                worker = name,
+                silent_ms,
+                lost,
+                "a worker isn't heard, and gets nothing more"
+            );
+        }
+        Notice::WorkerExited { name, how, again_in_ms } => {
+            tracing::warn!(worker = name, how, again_in_ms, "a supervised worker's process ended");
+        }
+        Notice::RestartLimit { name, restarts, within_ms, how } => tracing::error!(
+            worker = name,
+            restarts,
+            within_ms,
+            how,
+            "a supervised worker ended too often; its queues are paused"
+        ),
         Notice::WorkerAlert { name, alert, message } => {
             tracing::warn!(worker = name, alert, message, "a worker raises an alert");
         }

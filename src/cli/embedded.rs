@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
+use super::pools::Pools;
 use crate::admin::{AdminServer, ServeError};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
 use crate::config::{Config, Redis};
@@ -20,6 +23,8 @@ use crate::net::{DoorOptions, NetOptions};
 pub const STORE: &str = "store";
 /// The folder of the sockets' private ends in the data folder.
 const RUN: &str = "run";
+/// Operators' requests for supervised workers that may wait.
+const MAX_ASKED: usize = 64;
 /// A unix socket's path has at most 107 bytes; the sockets' names need a few.
 const MAX_RUN_DIR_BYTES: usize = 90;
 
@@ -54,6 +59,9 @@ pub enum EmbeddedError {
     /// The broker does not start.
     #[error("the broker does not start")]
     Broker(#[source] StartError),
+    /// Workers can't be supervised.
+    #[error("supervised workers can't be started")]
+    Workers(#[source] io::Error),
     /// The admin API can't be served.
     #[error("the broker does not start")]
     Admin(#[source] ServeError),
@@ -64,6 +72,7 @@ pub enum EmbeddedError {
 #[derive(Debug)]
 pub struct Embedded {
     admin: AdminServer,
+    pools: Option<Pools>,
     running: Running,
 }
 
@@ -76,8 +85,9 @@ impl Embedded {
         let open = open_store(config, Arc::clone(&streams));
         let running = broker::start(options(config, streams), open)
             .map_err(|error| start_error(error, config))?;
-        let admin = AdminServer::start(&config.admin, running.handle().clone());
-        Ok(Self { admin: admin.map_err(EmbeddedError::Admin)?, running })
+        let (pools, handle) = pools(config, &running)?;
+        let admin = AdminServer::start(&config.admin, handle).map_err(EmbeddedError::Admin)?;
+        Ok(Self { admin, pools, running })
     }
 
     /// The broker's handle.
@@ -105,12 +115,34 @@ impl Embedded {
         self.running.ended().await
     }
 
-    /// Stops: nothing new is accepted, leases are given back, the store is flushed and closed. Within
+    /// Stops: supervised workers end, nothing new is accepted, leases are given back, the store is flushed and closed. Within
     /// five seconds, unless the disk hangs.
     pub async fn shut_down(self) -> Ended {
-        self.handle().shut_down();
-        self.ended().await
+        let Self { admin, pools, running } = self;
+        if let Some(pools) = pools {
+            pools.stop().await;
+        }
+        running.handle().shut_down();
+        let ended = running.ended().await;
+        drop(admin);
+        ended
     }
+}
+
+/// The supervisor of configured workers, and a handle that knows it.
+fn pools(
+    config: &Config,
+    running: &Running,
+) -> Result<(Option<Pools>, BrokerHandle), EmbeddedError> {
+    let handle = running.handle().clone();
+    if config.workers_kept.is_empty() {
+        return Ok((None, handle));
+    }
+    let (asked, asking) = mpsc::channel(MAX_ASKED);
+    let endpoint = running.workers().to_owned();
+    let (kept, broker) = (config.workers_kept.clone(), handle.clone());
+    let pools = Pools::start(kept, endpoint, String::new(), broker, asking);
+    Ok((Some(pools.map_err(EmbeddedError::Workers)?), handle.with_pools(asked)))
 }
 
 /// Makes the data folder (0700) and the log folder in it. Fine if they are there.

@@ -17,6 +17,7 @@ mod input;
 mod journal;
 mod message;
 mod output;
+mod pools;
 mod processes;
 mod publish;
 mod queue;

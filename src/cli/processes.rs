@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -15,8 +15,12 @@ const OWN: &str = "/proc/self/exe";
 
 /// Starts processes that end with this one, through these commands.
 pub(super) fn launcher() -> io::Result<Launcher> {
+    Launcher::new(&own_program()?)
+}
+
+pub(super) fn own_program() -> io::Result<PathBuf> {
     let own = Path::new(OWN);
-    if own.exists() { Launcher::new(own) } else { Launcher::new(&std::env::current_exe()?) }
+    if own.exists() { Ok(own.to_owned()) } else { std::env::current_exe() }
 }
 
 /// Become another command, which ends with its parent

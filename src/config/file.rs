@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{doors, gathers, proxies, redis, sagas, store, topics};
+use super::{doors, gathers, proxies, redis, sagas, store, topics, workers};
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -30,6 +30,8 @@ pub(super) struct File {
     pub(super) sagas: sagas::Tables,
     #[serde(default)]
     pub(super) gathers: gathers::Tables,
+    #[serde(default)]
+    pub(super) workers: workers::Tables,
     pub(super) queues: Option<BTreeMap<toml::Spanned<String>, toml::Spanned<QueueSettings>>>,
 }
 
@@ -54,8 +56,9 @@ struct Keys {
 const ROOT: Keys = Keys {
     known: &[
         "data_dir", "listen", "store", "redis", "queues", "topics", "gathers", "sagas", "proxy",
+        "workers",
     ],
-    later: &["auth", "workers", "alerts"],
+    later: &["auth", "alerts"],
 };
 const LISTEN: Keys =
     Keys { known: &["clients", "workers", "admin", "push", "live", "feed", "pull"], later: &[] };
@@ -89,6 +92,8 @@ const GATHER: Keys = Keys { known: gathers::KEYS, later: &[] };
 const SUBSCRIPTION: Keys = Keys { known: topics::SUBSCRIPTION_KEYS, later: &[] };
 const SAGA: Keys = Keys { known: sagas::KEYS, later: &[] };
 const STEP: Keys = Keys { known: sagas::STEP_KEYS, later: &[] };
+const WORKER: Keys = Keys { known: workers::KEYS, later: &[] };
+const RESTART: Keys = Keys { known: workers::RESTART_KEYS, later: &[] };
 const RETRY: Keys =
     Keys { known: &["attempts", "backoff", "initial_ms", "max_ms", "jitter"], later: &[] };
 const RESEND: Keys = Keys { known: &["keep_ms"], later: &[] };
@@ -152,6 +157,14 @@ impl Source<'_> {
                 self.check_keys(dedup, &format!("{path}dedup."), &DEDUP)?;
             }
             self.check_values(queue, &path)?;
+        }
+        for (name, worker) in table(root, "workers").into_iter().flatten() {
+            let Some(worker) = worker.get_ref().as_table() else { continue };
+            let path = format!("workers.{:?}.", name.get_ref());
+            self.check_keys(worker, &path, &WORKER)?;
+            if let Some(restart) = table(worker, "restart") {
+                self.check_keys(restart, &format!("{path}restart."), &RESTART)?;
+            }
         }
         let proxies = root.get("proxy").and_then(|proxies| proxies.get_ref().as_array());
         for proxy in proxies.into_iter().flat_map(|proxies| proxies.iter()) {

@@ -10,6 +10,7 @@ mod redis;
 mod sagas;
 mod store;
 mod topics;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,7 +27,7 @@ pub use store::Store;
 
 use crate::model::{
     ConfiguredGather, ConfiguredTopic, MailboxKind, Proxy, QueueName, QueueSettings, QueueTemplate,
-    SagaDefinition,
+    SagaDefinition, WorkerPool,
 };
 
 /// The file that shows every key with its default, and what the program starts from without one.
@@ -68,6 +69,8 @@ pub struct Config {
     pub sagas: Vec<SagaDefinition>,
     /// Gathers.
     pub gathers: Vec<ConfiguredGather>,
+    /// Workers that the broker keeps running.
+    pub workers_kept: Vec<WorkerPool>,
 }
 
 /// Where settings come from, the last one first.
@@ -150,10 +153,12 @@ impl Config {
         let topics = std::mem::take(&mut file.topics);
         let sagas = std::mem::take(&mut file.sagas);
         let gathers = std::mem::take(&mut file.gathers);
+        let workers_kept = std::mem::take(&mut file.workers);
         let queues = queues(&source, file, !redis.url.is_empty())?;
         let topics = topics::check(topics, &source, &queues)?;
         let gathers = gathers::check(gathers, &source, &queues)?;
         let sagas = sagas::check(sagas, &source, &queues)?;
+        let workers_kept = workers::check(workers_kept, &source, &queues)?;
         let (queues, templates) = queues;
         Ok(Self {
             clients: checked_bind(&clients, CLIENTS)?,
@@ -169,6 +174,7 @@ impl Config {
             topics,
             sagas,
             gathers,
+            workers_kept,
         })
     }
 

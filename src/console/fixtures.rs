@@ -198,6 +198,8 @@ fn worker(id: u64, state: WorkerState, lease: Option<(&str, u64)>) -> WorkerView
         pid: Some(4_000 + u32::try_from(id).unwrap()),
         host: Some("app-1".to_owned()),
         version: None,
+        health_url: None,
+        spawn_id: None,
         state,
         queues: vec![name("orders"), name("invoices")],
         standby: Vec::new(),

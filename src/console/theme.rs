@@ -106,7 +106,7 @@ impl Theme {
         match state {
             WorkerState::Idle => (self.glyph("·", "."), Role::Text),
             WorkerState::Busy => (self.glyph("▶", ">"), Role::Busy),
-            WorkerState::Stuck => (self.glyph("■", "!"), Role::Bad),
+            WorkerState::Stuck | WorkerState::Silent => (self.glyph("■", "!"), Role::Bad),
             WorkerState::Draining => (self.glyph("▽", "v"), Role::Warn),
         }
     }

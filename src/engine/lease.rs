@@ -161,7 +161,7 @@ impl Engine {
     pub(super) fn lease_over(&mut self, number: u64, out: &mut Effects) {
         let Some(id) = self.leases.get(&number).map(|lease| lease.worker) else { return };
         let silent_since = self.workers.get(&id).map(|worker| worker.heard_at);
-        if silent_since.is_some_and(|at| at.plus_ms(self.heartbeat_timeout_ms) <= self.now) {
+        if silent_since.is_some_and(|at| at.plus_ms(self.suspect_ms) <= self.now) {
             return self.check_silence(id, out);
         }
         let Some(lease) = self.end_lease(number) else { return };
@@ -178,6 +178,12 @@ impl Engine {
         };
         let failure =
             Failure { end: AttemptEnd::LeaseOver, action: NackAction::Retry, delay_ms: None };
+        let entry = journal::Entry {
+            message: Some((lease.seq, lease.content.id().clone())),
+            reason: format!("{}; it gets nothing more until it answers", error.message),
+            ..journal::Entry::new(JournalKind::WorkerFenced, broker())
+        };
+        self.write_journal(lease.queue, entry, out);
         self.let_go(id, out);
         self.pass_over(id, lease.queue, out);
         self.fail(lease, &name, failure, error, out);

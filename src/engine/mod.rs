@@ -127,6 +127,7 @@ pub struct Engine {
     /// Those of a queue that nothing is said of.
     default_settings: Arc<QueueSettings>,
     max_queues: usize,
+    suspect_ms: u64,
     heartbeat_timeout_ms: u64,
     bounds: Bounds,
     seed: u64,
@@ -185,6 +186,7 @@ impl Engine {
             templates: options.templates,
             default_settings: Arc::default(),
             max_queues: options.max_queues,
+            suspect_ms: options.suspect_ms.min(options.heartbeat_timeout_ms).max(1),
             heartbeat_timeout_ms: options.heartbeat_timeout_ms.max(1),
             bounds: Bounds {
                 messages: options.window_messages.max(1),
@@ -273,7 +275,7 @@ impl Engine {
             Event::WorkerReady { worker, queues, credit, info } => {
                 self.handle_ready(worker, queues, credit, info, out);
             }
-            Event::WorkerHeard { worker } => self.heard(worker),
+            Event::WorkerHeard { worker } => self.handle_heard(worker, out),
             Event::WorkerBye { worker } => self.handle_bye(worker, out),
             Event::WorkerGone { worker, reason } => self.handle_gone(worker, reason, out),
             Event::Ack { worker, delivery, reply } => self.handle_ack(worker, delivery, reply, out),

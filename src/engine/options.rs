@@ -31,6 +31,9 @@ pub struct EngineOptions {
     /// The same over all queues. Beyond, a queue gets its contents one message at a time, when a worker
     /// is free for it: RAM is bounded by this plus one message for each free or used worker credit.
     pub total_window_bytes: usize,
+    /// Silence after which a worker gets nothing more until it is heard again, and loses what it holds, in milliseconds. As long as
+    /// `heartbeat_timeout_ms` or longer: there is no such time.
+    pub suspect_ms: u64,
     /// Silence after which a worker is gone, in milliseconds.
     pub heartbeat_timeout_ms: u64,
     /// Seeds the jitter of back-offs and the fingerprints of de-duplication.
@@ -51,6 +54,7 @@ impl Default for EngineOptions {
             window_messages: 1024,
             window_bytes: 4 * 1024 * 1024,
             total_window_bytes: 64 * 1024 * 1024,
+            suspect_ms: limits::SUSPECT_MS,
             heartbeat_timeout_ms: limits::HEARTBEAT_MS.saturating_mul(limits::HEARTBEAT_MISSES),
             seed: 0,
         }

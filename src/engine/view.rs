@@ -266,6 +266,8 @@ impl Engine {
             pid: worker.info.pid,
             host: worker.info.host.clone(),
             version: worker.info.version.clone(),
+            health_url: worker.info.health_url.clone(),
+            spawn_id: worker.info.spawn_id.clone(),
             state: worker.state(),
             queues,
             standby,

@@ -38,6 +38,8 @@ pub(super) struct Worker {
     pub(super) acked: u64,
     pub(super) nacked: u64,
     pub(super) note: Option<String>,
+    /// Silent for too long to be given anything.
+    pub(super) is_suspect: bool,
     /// It said BYE: it gets nothing new, and is gone once it has answered what it holds.
     pub(super) is_leaving: bool,
 }
@@ -45,6 +47,9 @@ pub(super) struct Worker {
 impl Worker {
     /// How many more messages it takes.
     pub(super) fn free_credit(&self) -> usize {
+        if self.is_suspect {
+            return 0;
+        }
         let used = self.leases.len().saturating_add(self.overdue.len());
         usize::try_from(self.credit).unwrap_or(usize::MAX).saturating_sub(used)
     }
@@ -53,6 +58,8 @@ impl Worker {
     pub(super) fn state(&self) -> WorkerState {
         if self.is_leaving {
             WorkerState::Draining
+        } else if self.is_suspect {
+            WorkerState::Silent
         } else if !self.overdue.is_empty() {
             WorkerState::Stuck
         } else if !self.leases.is_empty() {
@@ -80,7 +87,7 @@ impl Engine {
         let is_new = !self.workers.contains_key(&id);
         let active = self.active_in(id);
         if is_new {
-            self.timers.set(self.now.plus_ms(self.heartbeat_timeout_ms), Timer::Silent(id));
+            self.timers.set(self.now.plus_ms(self.suspect_ms), Timer::Silent(id));
             out.effects.push(Effect::Notice(Notice::WorkerReady {
                 name: info.name.clone(),
                 queues: queues.clone(),
@@ -103,11 +110,13 @@ impl Engine {
             acked: 0,
             nacked: 0,
             note: None,
+            is_suspect: false,
             is_leaving: false,
         });
         worker.info = info;
         worker.credit = credit.clamp(1, limits::MAX_CREDIT);
         worker.heard_at = now;
+        worker.is_suspect = false;
         worker.is_leaving = false;
         self.join_queues(id, queues);
         self.keep_places(id, active, out);
@@ -172,11 +181,17 @@ impl Engine {
         self.workers.get(&id).is_some_and(|worker| worker.info.at_most_once)
     }
 
-    /// Something was heard from a worker.
+    /// Something was heard from a worker. It is given messages again, from its next heartbeat on.
     pub(super) fn heard(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.heard_at = self.now;
+            self.workers_changed |= std::mem::take(&mut worker.is_suspect);
         }
+    }
+
+    pub(super) fn handle_heard(&mut self, id: WorkerId, out: &mut Effects) {
+        self.heard(id);
+        self.drain(id, out);
     }
 
     pub(super) fn handle_alert(
@@ -230,18 +245,8 @@ impl Engine {
         for &at in &active {
             self.hand_over(at, out);
         }
-        for &number in &worker.leases {
-            let error = WorkError {
-                code: "worker-lost".to_owned(),
-                message: format!("worker {} was lost ({reason})", worker.info.name),
-                detail: String::new(),
-            };
-            let failure =
-                Failure { end: AttemptEnd::WorkerLost, action: NackAction::Retry, delay_ms: None };
-            if let Some(lease) = self.end_lease(number) {
-                self.fail(lease, &worker.info.name, failure, error, out);
-            }
-        }
+        let name = worker.info.name.as_str();
+        self.lose(&worker.leases, name, &format!("was lost ({reason})"), out);
         for at in active {
             self.offer(at, out);
         }
@@ -272,16 +277,60 @@ impl Engine {
         self.workers_changed = true;
     }
 
-    /// The timer of a worker's silence fired: it is gone, or was heard and is given more time.
+    /// The timer of a worker's silence fired: it is gone, or is given nothing more, or was heard and has more time.
     pub(super) fn check_silence(&mut self, id: WorkerId, out: &mut Effects) {
         let Some(worker) = self.workers.get(&id) else { return };
-        let at = worker.heard_at.plus_ms(self.heartbeat_timeout_ms);
-        if at > self.now {
-            self.timers.set(at, Timer::Silent(id));
+        let suspect_at = worker.heard_at.plus_ms(self.suspect_ms);
+        let gone_at = worker.heard_at.plus_ms(self.heartbeat_timeout_ms);
+        if suspect_at > self.now {
+            self.timers.set(suspect_at, Timer::Silent(id));
+        } else if gone_at > self.now {
+            self.timers.set(gone_at, Timer::Silent(id));
+            self.suspect(id, out);
+        } else {
+            self.handle_gone(id, "silent", out);
+            out.effects.push(Effect::DropWorker { worker: id, reason: "silent" });
+        }
+    }
+
+    /// A worker has been silent for too long to wait for it: others get what it holds. Its late answers are stale.
+    fn suspect(&mut self, id: WorkerId, out: &mut Effects) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if std::mem::replace(&mut worker.is_suspect, true) {
             return;
         }
-        self.handle_gone(id, "silent", out);
-        out.effects.push(Effect::DropWorker { worker: id, reason: "silent" });
+        let name = worker.info.name.clone();
+        let held = std::mem::take(&mut worker.leases);
+        worker.overdue.extend(&held);
+        let silent_ms = self.now.since_ms(worker.heard_at);
+        self.workers_changed = true;
+        let active = self.active_in(id);
+        for &at in &active {
+            self.pass_over(id, at, out);
+        }
+        self.lose(&held, &name, &format!("was silent for {silent_ms} ms"), out);
+        for at in active {
+            self.offer(at, out);
+        }
+        let lost = held.len();
+        out.effects.push(Effect::Notice(Notice::WorkerSilent { name, silent_ms, lost }));
+        self.let_go(id, out);
+    }
+
+    /// A worker is not waited for any more: what it held is delivered again.
+    fn lose(&mut self, held: &BTreeSet<u64>, name: &str, how: &str, out: &mut Effects) {
+        for &number in held {
+            let error = WorkError {
+                code: "worker-lost".to_owned(),
+                message: format!("worker {name} {how}"),
+                detail: String::new(),
+            };
+            let failure =
+                Failure { end: AttemptEnd::WorkerLost, action: NackAction::Retry, delay_ms: None };
+            if let Some(lease) = self.end_lease(number) {
+                self.fail(lease, name, failure, error, out);
+            }
+        }
     }
 
     /// The broker stops: leases are given back without counting as an attempt, everybody is told.

@@ -116,6 +116,16 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("taken-over", "another worker is active in an exclusive queue; `worker`"),
     ("worker-ready", "a worker is there; `worker`, `queues`"),
     ("worker-gone", "a worker went away; `worker`, `reason`, `lost` (leases)"),
+    (
+        "worker-silent",
+        "a worker isn't heard, others get what it held; `worker`, `silent_ms`, `lost`",
+    ),
+    ("worker-fenced", "a worker held a message for too long; `reason`"),
+    ("worker-exited", "a supervised worker's process ended; `worker`, `how`, `again_in_ms`"),
+    (
+        "restart-limit",
+        "it ended too often, its queues are paused; `worker`, `restarts`, `within_ms`, `how`",
+    ),
     ("worker-alert", "a worker raised an alert; `worker`, `alert`, `message`"),
     ("stale", "a late answer to a lease that was over; `worker`"),
     ("store-down", "the store can't be written, publishing is refused; `reason`"),
@@ -271,6 +281,7 @@ mod tests {
             RevisionUndone,
             Subscribed,
             Unsubscribed,
+            WorkerFenced,
         ];
         let mut all: Vec<Notice> = journal.map(entry).into();
         let (queue, seq, id) = (queue(), Seq(4), id());
@@ -298,6 +309,9 @@ mod tests {
             Notice::TakenOver { queue: queue.clone(), name: name() },
             Notice::WorkerReady { name: name(), queues: vec![queue.clone()] },
             Notice::WorkerGone { name: name(), reason: "bye".to_owned(), lost: 3 },
+            Notice::WorkerSilent { name: name(), silent_ms: 4_500, lost: 1 },
+            Notice::WorkerExited { name: name(), how: text(), again_in_ms: Some(500) },
+            Notice::RestartLimit { name: name(), restarts: 6, within_ms: 60_000, how: text() },
             Notice::WorkerAlert { name: name(), alert: text(), message: text() },
             Notice::Stale { name: name() },
             Notice::SagaStarted { id: id.clone(), saga: saga.clone() },

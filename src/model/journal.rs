@@ -89,6 +89,8 @@ pub enum JournalKind {
     Subscribed,
     /// The queue doesn't get a topic's events any more.
     Unsubscribed,
+    /// A worker held a message for longer than its lease, and is given nothing more until it answers.
+    WorkerFenced,
 }
 
 impl JournalKind {
@@ -114,6 +116,7 @@ impl JournalKind {
             Self::SagaAborted => "saga-aborted",
             Self::Subscribed => "subscribed",
             Self::Unsubscribed => "unsubscribed",
+            Self::WorkerFenced => "worker-fenced",
         }
     }
 }

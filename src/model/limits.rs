@@ -87,8 +87,13 @@ pub const MAX_REPLY_PARTS: u32 = 65_536;
 pub const DEFAULT_CALL_TIMEOUT_MS: u64 = 30_000;
 /// The longest wait a CALL may ask for, in milliseconds: one day.
 pub const MAX_CALL_TIMEOUT_MS: u64 = 86_400_000;
+/// Processes of a supervised worker: more than a machine's cores by far.
+pub const MAX_POOL_COUNT: u32 = 256;
 /// Between two heartbeats, in milliseconds; a peer is gone after `HEARTBEAT_MISSES` silent ones.
 pub const HEARTBEAT_MS: u64 = 2_500;
+/// Silence, in milliseconds, after which a worker gets nothing more and what it holds is delivered again: one heartbeat is missing and
+/// the next one nearly so. A message is with somebody else within two heartbeats, whatever happened to its worker.
+pub const SUSPECT_MS: u64 = 4_500;
 /// Silent heartbeat intervals after which a peer is gone.
 pub const HEARTBEAT_MISSES: u64 = 3;
 /// A repair hold in milliseconds; the console renews it while the editor is open.

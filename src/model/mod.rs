@@ -12,6 +12,7 @@ mod journal;
 pub mod limits;
 mod message;
 mod notice;
+mod pool;
 mod process;
 mod proxy;
 mod record;
@@ -43,6 +44,10 @@ pub use ids::{
 pub use journal::{Actor, JournalEntry, JournalKind};
 pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
 pub use notice::Notice;
+pub use pool::{
+    PoolAct, PoolError, PoolProcess, PoolState, PoolView, ProcessState, RestartPolicy, WorkedBy,
+    WorkerPool,
+};
 pub(crate) use process::process_records;
 pub use process::{ProcessKey, ProcessKind, ProcessParts, ProcessRecord};
 pub use proxy::{Proxy, ProxyKind};

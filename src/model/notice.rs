@@ -88,6 +88,38 @@ pub enum Notice {
         /// Leases that it lost.
         lost: usize,
     },
+    /// A worker wasn't heard for too long: it gets nothing until it is heard again, and what it held goes to others.
+    WorkerSilent {
+        /// Its name.
+        #[serde(rename = "worker")]
+        name: String,
+        /// For how long, in milliseconds.
+        silent_ms: u64,
+        /// Leases that it lost.
+        lost: usize,
+    },
+    /// A supervised worker's process ended by itself, or was ended since it didn't do its work.
+    WorkerExited {
+        /// Its name.
+        #[serde(rename = "worker")]
+        name: String,
+        /// How.
+        how: String,
+        /// When it is started again, in milliseconds; not any more if absent.
+        again_in_ms: Option<u64>,
+    },
+    /// Processes of a supervised worker ended too often: no more are started, and its queues are paused.
+    RestartLimit {
+        /// Its name in the configuration.
+        #[serde(rename = "worker")]
+        name: String,
+        /// How many have ended.
+        restarts: u64,
+        /// In how long, in milliseconds.
+        within_ms: u64,
+        /// How the last one did.
+        how: String,
+    },
     /// A worker raised an alert.
     WorkerAlert {
         /// Its name.
@@ -207,6 +239,9 @@ impl Notice {
             Self::TakenOver { .. } => "taken-over",
             Self::WorkerReady { .. } => "worker-ready",
             Self::WorkerGone { .. } => "worker-gone",
+            Self::WorkerSilent { .. } => "worker-silent",
+            Self::WorkerExited { .. } => "worker-exited",
+            Self::RestartLimit { .. } => "restart-limit",
             Self::WorkerAlert { .. } => "worker-alert",
             Self::Stale { .. } => "stale",
             Self::FilterFailed { .. } => "filter-failed",
@@ -236,6 +271,9 @@ impl Notice {
             Self::Refused { queue, .. } => queue.as_ref(),
             Self::WorkerReady { .. }
             | Self::WorkerGone { .. }
+            | Self::WorkerSilent { .. }
+            | Self::WorkerExited { .. }
+            | Self::RestartLimit { .. }
             | Self::WorkerAlert { .. }
             | Self::Stale { .. }
             | Self::SagaStarted { .. }

@@ -46,6 +46,8 @@ pub enum WorkerState {
     Busy,
     /// Holds a message whose lease is over.
     Stuck,
+    /// Wasn't heard for so long that it is given nothing; what it held is with others.
+    Silent,
     /// Said BYE or was told to drain: gets nothing new.
     Draining,
 }
@@ -74,4 +76,4 @@ as_str!(MessageState {
 as_str!(QueueState {
     Running => "running", Paused => "paused", Blocked => "blocked", Draining => "draining",
 });
-as_str!(WorkerState { Idle => "idle", Busy => "busy", Stuck => "stuck", Draining => "draining" });
+as_str!(WorkerState { Idle => "idle", Busy => "busy", Stuck => "stuck", Silent => "silent", Draining => "draining" });

@@ -303,6 +303,12 @@ pub struct WorkerView {
     pub host: Option<String>,
     /// Its version.
     pub version: Option<String>,
+    /// Where it answers health checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_url: Option<String>,
+    /// Set by the supervisor that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawn_id: Option<String>,
     /// What it does.
     pub state: WorkerState,
     /// What it serves.

@@ -1,4 +1,6 @@
-//! Logs: into files that roll daily, written by a thread of their own. Never on the console's screen.
+//! Logs: into files that roll daily, written by a thread of their own. Never on the console's screen. And metrics.
+
+pub mod datadog;
 
 use std::io;
 use std::path::{Path, PathBuf};

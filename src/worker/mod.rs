@@ -25,12 +25,16 @@ mod carried;
 mod connection;
 pub mod exec;
 mod handler;
+pub mod health;
 pub mod http;
 mod leases;
 mod options;
 pub mod process;
 mod runtime;
+pub mod seen;
+pub mod status;
 pub mod stdio;
+pub mod supervisor;
 
 pub use handler::{Failure, Handler, Work};
 pub use options::{Overrun, Pace, WorkerEvent, WorkerOptions};

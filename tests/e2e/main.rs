@@ -16,4 +16,5 @@ mod power;
 mod readme;
 mod serve;
 mod store;
+mod supervised;
 mod workers;

@@ -1,5 +1,7 @@
 //! Workers as processes: what they start, and how it ends.
 
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -7,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::harness::{Broker, Running, signal, wait_for_end};
+use super::harness::{Broker, PATIENCE, Running, signal, wait_for_end};
 
 /// Writes the process ids of the command, of a child in its group, and of one in a session of its own.
 const FAMILY: &str = "echo $$ >> pids; sleep 1000 & echo $! >> pids; \
@@ -95,6 +97,64 @@ fn keepers_of(worker: u32) -> Vec<u32> {
         name.is_ok_and(|name| name.trim() == "mub-keeper")
     };
     pids.filter(is_keeper).collect()
+}
+
+/// `GET path` of a worker's health server: status and body.
+fn health(url: &str, path: &str) -> (String, String) {
+    let address = url.strip_prefix("http://").expect("a URL");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    (head.split_whitespace().nth(1).expect("a status").to_owned(), body.to_owned())
+}
+
+#[test]
+fn a_message_that_takes_too_long_is_told_everywhere_and_ended() {
+    let mut broker = Broker::start("");
+    let agent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    agent.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let datadog = format!("udp://{}", agent.local_addr().expect("bound"));
+    let script = format!("trap '' TERM; {FAMILY}; sleep 1000");
+    let limits = ["--max-execution-ms", "400", "--overrun-grace-ms", "400", "--name", "w"];
+    let more = ["--health", "--datadog", &datadog, "--exec", "sh", "-c", &script];
+    let _worker = worker(&broker, &[&limits[..], &more].concat());
+    let url = broker.until("the worker is there", |broker| {
+        broker.get("/v1/workers")?[0]["health_url"].as_str().map(str::to_owned)
+    });
+    assert_eq!(health(&url, "/healthz").0, "200");
+    assert_eq!(health(&url, "/readyz").0, "200");
+    broker.run(&["send", "-q", "jobs", "--id", "m1", "work"], b"");
+    let body = broker.until("it is unhealthy", |_| {
+        let (status, body) = health(&url, "/healthz");
+        (status == "500").then_some(body)
+    });
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((&body["work"][0]["id"], &body["work"][0]["left_ms"]), (&"m1".into(), &0.into()));
+    let mut datagrams = Vec::new();
+    for _ in 0..2 {
+        let mut bytes = [0; 8_192];
+        let read = agent.recv(&mut bytes).expect("a datagram");
+        datagrams.push(String::from_utf8(bytes[..read].to_vec()).expect("UTF-8"));
+    }
+    assert_eq!(datagrams[0], "mubroker.worker.overrun:1|c|#queue:jobs,worker:w");
+    assert_eq!(
+        datagrams[1],
+        "_e{20,47}:w is stuck on jobs 1|message m1 runs longer than 400 ms and is ended\
+         |k:mubroker-overrun|t:error|#queue:jobs,worker:w"
+    );
+    let queue = broker.until("it is blocked", |broker| {
+        broker.queue("jobs").filter(|queue| queue["state"] == "blocked")
+    });
+    assert_eq!(queue["head"]["error"]["code"], "timeout", "{queue}");
+    assert!(pids(broker.folder()).iter().take(2).all(|&pid| is_gone(pid)), "its group has ended");
+    assert_eq!(health(&url, "/healthz").0, "200");
+    let of_alerts = ["--after", "1-0", "--type", "worker-alert", "--limit", "2"];
+    let events = broker.run(&[&["events", "--json"][..], &of_alerts].concat(), b"");
+    assert!(events.contains("\"alert\":\"overrun\""), "{events}");
 }
 
 #[test]

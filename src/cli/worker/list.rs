@@ -11,10 +11,27 @@ pub(super) async fn list(as_json: bool, target: &Target) -> Result<Exit, Failure
     let workers = client.workers().await?;
     if as_json {
         json(&workers)?;
-    } else if workers.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let pools = client.pools().await?;
+    if workers.is_empty() {
         print("no workers; `mubroker worker --queue NAME --exec COMMAND` runs one\n")?;
     } else {
         print(&rows(&workers, client.overview().await?.now))?;
+    }
+    if !pools.is_empty() {
+        print(&format!("\n{}", super::pools::rows(&pools)))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// `mubroker worker ls --supervised`
+pub(super) async fn pools(as_json: bool, target: &Target) -> Result<Exit, Failure> {
+    let pools = target.admin()?.pools().await?;
+    match (as_json, pools.is_empty()) {
+        (true, _) => json(&pools)?,
+        (false, true) => print("none; a [workers.\"NAME\"] in the configuration makes one\n")?,
+        (false, false) => print(&super::pools::rows(&pools))?,
     }
     Ok(Exit::Done)
 }

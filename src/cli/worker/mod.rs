@@ -1,14 +1,17 @@
 //! `mubroker worker`: run one, list all.
 
+mod alerts;
 mod events;
 mod handler;
 mod list;
+mod pools;
 mod run;
 
 use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::failure::Failure;
+use crate::admin::dto::PoolAct;
 
 /// Do the messages of a queue by a command or an HTTP server, or list the workers
 ///
@@ -28,17 +31,36 @@ pub struct WorkerArgs {
 
 #[derive(Debug, Subcommand)]
 enum WorkerCommand {
-    /// List the connected workers
+    /// List the connected workers, and those that the broker supervises
     Ls {
-        /// As a JSON array
+        /// The connected ones, as a JSON array
         #[arg(long)]
         json: bool,
+        /// The supervised ones only
+        #[arg(long)]
+        supervised: bool,
+    },
+    /// Let each process of a supervised worker end what it has, and start it anew
+    Restart(pools::PoolArgs),
+    /// Let each process of a supervised worker end what it has, and start none until restart or scale
+    Drain(pools::PoolArgs),
+    /// Keep so many processes of a supervised worker running, until the broker stops
+    Scale {
+        #[command(flatten)]
+        pool: pools::PoolArgs,
+        /// How many
+        count: u32,
     },
 }
 
 pub(super) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
+    let target = &args.run.target;
     match args.command {
-        Some(WorkerCommand::Ls { json }) => list::list(json, &args.run.target).await,
+        Some(WorkerCommand::Ls { json, supervised: false }) => list::list(json, target).await,
+        Some(WorkerCommand::Ls { json, supervised: true }) => list::pools(json, target).await,
+        Some(WorkerCommand::Restart(pool)) => pool.act(PoolAct::Restart, target).await,
+        Some(WorkerCommand::Drain(pool)) => pool.act(PoolAct::Drain, target).await,
+        Some(WorkerCommand::Scale { pool, count }) => pool.act(PoolAct::Scale(count), target).await,
         None => run::serve(args.run).await,
     }
 }

@@ -1,10 +1,13 @@
 //! `mubroker worker --queue …`: serves queues.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::alerts::Alerts;
 use super::events::{event_json, event_text};
 use crate::admin::dto::QueueName;
 use crate::cli::Exit;
@@ -14,7 +17,10 @@ use crate::cli::target::Target;
 use crate::console::text::clean::clean;
 use crate::model::limits::MAX_CREDIT;
 use crate::model::{WorkerInfo, with_causes};
+use crate::worker::health::HealthServer;
 use crate::worker::process::Mark;
+use crate::worker::seen::{Idempotent, Seen};
+use crate::worker::status::Status;
 use crate::worker::{self, Pace, WorkerEvent, WorkerOptions};
 
 /// The longest execution that can be asked for, in milliseconds: one day.
@@ -43,6 +49,19 @@ pub(super) struct RunArgs {
     /// How long running messages may still take when the worker is told to stop, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     stop_grace_ms: u64,
+    /// Answer health checks over HTTP: /livez, /readyz, /healthz, /work, /metrics; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "127.0.0.1:0")]
+    health: Option<SocketAddr>,
+    /// Keep the ids of messages that were done in this folder, and do none of them again
+    #[arg(long, value_name = "DIR")]
+    seen: Option<PathBuf>,
+    /// How many ids --seen keeps at least
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    seen_last: usize,
+    /// Tell Datadog of messages that take too long: udp://HOST:8125 or unix:///PATH
+    #[arg(long, value_name = "ADDRESS")]
+    datadog: Option<String>,
     /// The name that operators see [default: the command's]
     #[arg(long)]
     name: Option<String>,
@@ -59,6 +78,16 @@ pub(super) struct RunArgs {
 pub(super) async fn serve(args: RunArgs) -> Result<Exit, Failure> {
     let name = args.name.clone().unwrap_or_else(|| args.by.name());
     let handler = args.by.handler()?;
+    let status = Status::default();
+    let health = match args.health {
+        Some(address) => {
+            Some(HealthServer::bind(address, status.clone()).await.map_err(|error| {
+                Failure::io(&format!("health checks can't be answered at {address}"), &error)
+            })?)
+        }
+        None => None,
+    };
+    let alerts = args.datadog.as_deref().map(|address| Alerts::new(address, &name)).transpose()?;
     let options = WorkerOptions {
         endpoint: args.target.workers(args.broker.as_ref()).await?,
         queues: args.queue,
@@ -68,6 +97,7 @@ pub(super) async fn serve(args: RunArgs) -> Result<Exit, Failure> {
             pid: Some(std::process::id()),
             host: nix::unistd::gethostname().ok().map(|host| host.to_string_lossy().into_owned()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            health_url: health.as_ref().map(HealthServer::url),
             max_execution_ms: Some(args.max_execution_ms),
             spawn_id: Mark::inherited().map(|mark| mark.as_str().to_owned()),
             ..WorkerInfo::default()
@@ -77,17 +107,13 @@ pub(super) async fn serve(args: RunArgs) -> Result<Exit, Failure> {
         stop_grace: Duration::from_millis(args.stop_grace_ms),
         pace: Pace::new(fastrand::u64(..)),
     };
-    let failed = |error| Failure::io("signals can't be heard", &error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
+    let stop = stop()?;
     let endpoint = options.endpoint.clone();
     let observe = move |event: WorkerEvent| {
+        status.apply(&event);
+        if let Some(alerts) = &alerts {
+            alerts.tell(&event);
+        }
         if args.json {
             // When nobody reads the events any more the work goes on all the same.
             let _nobody = json(&event_json(&event));
@@ -95,8 +121,30 @@ pub(super) async fn serve(args: RunArgs) -> Result<Exit, Failure> {
             note(&clean(&event_text(&event, &endpoint)));
         }
     };
-    match worker::run(options, handler, stop, observe).await {
+    let ended = match args.seen {
+        Some(folder) => {
+            let seen = Seen::open(&folder, args.seen_last).map_err(|error| {
+                Failure::io(&format!("ids can't be kept in {}", folder.display()), &error)
+            })?;
+            worker::run(options, Idempotent::new(handler, seen), stop, observe).await
+        }
+        None => worker::run(options, handler, stop, observe).await,
+    };
+    match ended {
         Ok(()) => Ok(Exit::Done),
         Err(error) => Err(Failure::new(with_causes(&error)).exit(Exit::Usage)),
     }
+}
+
+/// SIGTERM or SIGINT.
+fn stop() -> Result<impl Future<Output = ()> + Send, Failure> {
+    let failed = |error| Failure::io("signals can't be heard", &error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -172,6 +172,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | JournalKind::SagaAborted
         | JournalKind::Subscribed
         | JournalKind::Unsubscribed
+        | JournalKind::WorkerFenced
         | JournalKind::Restored => return,
     };
     let who = &entry.actor;

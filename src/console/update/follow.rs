@@ -61,6 +61,9 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | Notice::TakenOver { .. }
         | Notice::WorkerReady { .. }
         | Notice::WorkerGone { .. }
+        | Notice::WorkerSilent { .. }
+        | Notice::WorkerExited { .. }
+        | Notice::RestartLimit { .. }
         | Notice::WorkerAlert { .. }
         | Notice::SagaStarted { .. }
         | Notice::SagaCompensating { .. }

@@ -60,6 +60,7 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
         JournalKind::Cancelled
         | JournalKind::SentToDeadLetters
         | JournalKind::Moved
+        | JournalKind::WorkerFenced
         | JournalKind::Paused => Role::Warn,
         JournalKind::Retried | JournalKind::SavedAndRetried | JournalKind::Resumed => Role::Good,
         JournalKind::QueueCreated

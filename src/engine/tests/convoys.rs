@@ -86,6 +86,7 @@ impl Sim {
         let options = EngineOptions {
             window_messages: [1, 2, 4, 8, 64][rng.usize(0..5)],
             total_window_bytes: [0, 2_000, 1 << 20][rng.usize(0..3)],
+            suspect_ms: u64::MAX,
             heartbeat_timeout_ms: u64::MAX,
             seed,
             ..EngineOptions::default()

@@ -29,6 +29,7 @@ pub(crate) mod rig;
 mod sagas;
 mod scenarios;
 mod settings;
+mod silence;
 mod simulator;
 pub(crate) mod store;
 mod streams;

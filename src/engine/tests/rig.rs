@@ -36,9 +36,10 @@ pub(crate) struct Delivered {
 }
 
 impl Rig {
-    /// One with a queue `q` of these settings.
+    /// One with a queue `q` of these settings. Its workers are waited for until they are gone, however silent.
     pub(crate) fn new(settings: QueueSettings) -> Self {
-        Self::with_options(EngineOptions::default(), settings)
+        let options = EngineOptions { suspect_ms: u64::MAX, ..EngineOptions::default() };
+        Self::with_options(options, settings)
     }
 
     pub(crate) fn with_options(options: EngineOptions, settings: QueueSettings) -> Self {

@@ -69,6 +69,7 @@ impl World {
         let options = EngineOptions {
             window_messages,
             total_window_bytes,
+            suspect_ms: u64::MAX,
             heartbeat_timeout_ms: HEARTBEAT_MS,
             ..EngineOptions::default()
         };

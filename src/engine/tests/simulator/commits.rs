@@ -70,6 +70,16 @@ impl Sim {
             let Effect::Deliver { worker, delivery, queue, seq, content, .. } = effect else {
                 continue;
             };
+            // It went to one that wasn't heard either, and was lost in the same moment.
+            let has_lost = |op: &Op| match op {
+                Op::PutRecord { record, .. } => {
+                    record.failures.iter().any(|failure| failure.delivery == *delivery)
+                }
+                _ => false,
+            };
+            if out.ops.iter().any(has_lost) {
+                continue;
+            }
             // What went to one that went away in the same moment is lost already, and may have had another end since.
             let Some(conn) = self.workers.get(&worker.0) else { continue };
             let id = self.ahead.named(queue.as_str()).expect("put").0;

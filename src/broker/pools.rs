@@ -1,0 +1,50 @@
+//! Supervised workers, as operators' interfaces ask for them. Whoever runs the broker has the supervisor.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::event_loop::Command;
+use super::handle::{BrokerHandle, OperatorError};
+use crate::model::{Notice, PoolAct, PoolError, PoolView};
+
+/// What a supervisor is asked through the broker's handle.
+#[derive(Debug)]
+pub struct PoolRequest {
+    /// Which pool; all if absent.
+    pub name: Option<String>,
+    /// What to do to it.
+    pub act: Option<PoolAct>,
+    /// How it is then.
+    pub answer: oneshot::Sender<Result<Vec<PoolView>, PoolError>>,
+}
+
+impl BrokerHandle {
+    /// The same handle, with a supervisor behind it.
+    #[must_use]
+    pub fn with_pools(mut self, pools: mpsc::Sender<PoolRequest>) -> Self {
+        self.pools = Some(pools);
+        self
+    }
+
+    /// How pools are, by name; after an act, if one is given.
+    pub async fn pools(
+        &self,
+        name: Option<String>,
+        act: Option<PoolAct>,
+    ) -> Result<Vec<PoolView>, OperatorError> {
+        let Some(pools) = &self.pools else {
+            return match name {
+                None => Ok(Vec::new()),
+                Some(name) => Err(PoolError::NoSuchPool { name, known: Vec::new() }.into()),
+            };
+        };
+        let (answer, told) = oneshot::channel();
+        let request = PoolRequest { name, act, answer };
+        pools.send(request).await.map_err(|_| OperatorError::Stopped)?;
+        Ok(told.await.map_err(|_| OperatorError::Stopped)??)
+    }
+
+    /// Tells all who follow the events of something that happened outside the engine.
+    pub async fn tell(&self, notice: Notice) -> Result<(), OperatorError> {
+        self.send(Command::Tell(Box::new(notice))).await
+    }
+}

@@ -1,0 +1,75 @@
+//! `mubroker worker restart|drain|scale`, and the pools of `worker ls`.
+
+use clap::Args;
+
+use crate::admin::dto::{PoolAct, PoolView};
+use crate::cli::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::output::{Column, age, json, print, table};
+use crate::cli::target::Target;
+use crate::console::text::clean::clean;
+
+/// Which pool.
+#[derive(Debug, Args)]
+pub(super) struct PoolArgs {
+    /// Its name in the configuration: [workers."NAME"]
+    name: String,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl PoolArgs {
+    /// Does it, and shows what there is then.
+    pub(super) async fn act(&self, act: PoolAct, target: &Target) -> Result<Exit, Failure> {
+        let pool = target.admin()?.pool_act(&self.name, act).await?;
+        if self.json {
+            json(&pool)?;
+        } else {
+            print(&rows(&[pool]))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Pools and their processes.
+pub(super) fn rows(pools: &[PoolView]) -> String {
+    let columns = [
+        Column("SUPERVISED", 24),
+        Column("PID", 8),
+        Column("STATE", 10),
+        Column("FOR", 6),
+        Column("ENDED", 6),
+        Column("QUEUES", 80),
+    ];
+    let mut rows = Vec::new();
+    for pool in pools {
+        let queues: Vec<_> = pool.queues.iter().map(ToString::to_string).collect();
+        rows.push(vec![
+            format!("{} ×{}", pool.name, pool.count),
+            String::new(),
+            pool.state.to_string(),
+            String::new(),
+            pool.restarts.to_string(),
+            queues.join(" "),
+        ]);
+        for process in &pool.processes {
+            rows.push(vec![
+                format!("  {}", process.worker),
+                process.pid.map_or_else(String::new, |pid| pid.to_string()),
+                process.state.to_string(),
+                age(process.for_ms),
+                String::new(),
+                String::new(),
+            ]);
+        }
+    }
+    let mut text = table(&columns, &rows);
+    for pool in pools {
+        if let Some(how) = &pool.last_exit {
+            text += &clean(&format!("{} ended last: {how}", pool.name));
+            text.push('\n');
+        }
+    }
+    text
+}

@@ -1,0 +1,421 @@
+//! A pool's places, and when a process is started in which.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use super::process::Process;
+use super::{SupervisorEvent, SupervisorOptions, words};
+use crate::model::{PoolAct, PoolProcess, PoolState, PoolView, ProcessState, WorkedBy, WorkerPool};
+use crate::worker::process::{KILL_GRACE, Launcher};
+
+/// Beyond the grace that a worker gives its messages: its BYE, and its handlers' end.
+const STOP_SLACK: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    spec: WorkerPool,
+    state: PoolState,
+    /// How many places are to be filled.
+    count: u32,
+    places: BTreeMap<u32, Place>,
+    /// When processes ended by themselves, those of the last `within_ms`.
+    ends: VecDeque<Instant>,
+    restarts: u64,
+    last_exit: Option<String>,
+    /// Starts so far: no two processes have the same mark.
+    starts: u64,
+    rng: fastrand::Rng,
+}
+
+#[derive(Debug)]
+struct Place {
+    phase: Phase,
+    since: Instant,
+    /// Ends in a row that came soon after the start.
+    failures: u32,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting { until: Instant },
+    Running(Process),
+    Stopping(Process),
+}
+
+impl Pool {
+    pub(super) fn new(spec: WorkerPool, rng: fastrand::Rng) -> Self {
+        let mut pool = Self {
+            count: spec.count,
+            state: PoolState::Running,
+            places: BTreeMap::new(),
+            ends: VecDeque::new(),
+            restarts: 0,
+            last_exit: None,
+            starts: 0,
+            spec,
+            rng,
+        };
+        pool.fill(Instant::now());
+        pool
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// What a process in a place is marked by, beside the supervisor's own mark.
+    pub(super) fn mark_of(&mut self, place: u32) -> String {
+        self.starts += 1;
+        format!("{}-{place}.{}", self.spec.name, self.starts)
+    }
+
+    /// The name under which a place's worker is known.
+    pub(super) fn worker_of(&self, place: u32) -> String {
+        match self.spec.count.max(self.count) {
+            0 | 1 if place == 0 => self.spec.name.clone(),
+            _ => format!("{}-{place}", self.spec.name),
+        }
+    }
+
+    pub(super) fn command(
+        &self,
+        worker: &str,
+        launcher: &Launcher,
+        options: &SupervisorOptions,
+    ) -> Command {
+        let line = match &self.spec.by {
+            WorkedBy::Command(line) => words(line),
+            WorkedBy::Exec(_) | WorkedBy::Stdio(..) | WorkedBy::Http(_) => {
+                self.worker_line(worker, options)
+            }
+        };
+        let (program, arguments) = line.split_first().expect("a pool's command has a program");
+        let mut command = launcher.command(program, arguments);
+        command
+            .env("MUBROKER_WORKERS", &options.endpoint)
+            .env("MUBROKER_WORKER_NAME", worker)
+            .envs(&self.spec.env);
+        if let Some(cwd) = &self.spec.cwd {
+            command.current_dir(cwd);
+        }
+        command
+    }
+
+    /// `mubroker worker …`
+    fn worker_line(&self, worker: &str, options: &SupervisorOptions) -> Vec<OsString> {
+        let spec = &self.spec;
+        let mut line = vec![options.program.clone().into_os_string(), "worker".into()];
+        for queue in &spec.queues {
+            line.extend(["--queue".into(), queue.as_str().into()]);
+        }
+        for (flag, value) in [
+            ("--broker", options.endpoint.clone()),
+            ("--name", worker.to_owned()),
+            ("--credit", spec.credit.to_string()),
+            ("--max-execution-ms", spec.max_execution_ms.to_string()),
+            ("--overrun-grace-ms", spec.overrun_grace_ms.to_string()),
+            ("--stop-grace-ms", spec.stop_grace_ms.to_string()),
+        ] {
+            line.extend([flag.into(), value.into()]);
+        }
+        if !options.datadog.is_empty() {
+            line.extend(["--datadog".into(), options.datadog.clone().into()]);
+        }
+        if spec.health {
+            line.push("--health".into());
+        }
+        let (flag, rest): (&str, Vec<OsString>) = match &spec.by {
+            WorkedBy::Exec(command) | WorkedBy::Command(command) => ("--exec", words(command)),
+            WorkedBy::Stdio(command, by_length) => {
+                if *by_length {
+                    line.extend(["--framing".into(), "length".into()]);
+                }
+                ("--stdio", words(command))
+            }
+            WorkedBy::Http(url) => ("--http", vec![url.into()]),
+        };
+        line.push(flag.into());
+        line.extend(rest);
+        line
+    }
+
+    /// Places without a process get one, those that are too many are told to end.
+    fn fill(&mut self, now: Instant) {
+        let wanted = match self.state {
+            PoolState::Running => self.count,
+            PoolState::Drained | PoolState::GivenUp => 0,
+        };
+        for place in 0..wanted {
+            let waiting = Phase::Waiting { until: now };
+            let new = Place { phase: waiting, since: now, failures: 0 };
+            self.places.entry(place).or_insert(new);
+        }
+        let too_many: Vec<u32> = self.places.range(wanted..).map(|(&place, _)| place).collect();
+        for place in too_many {
+            self.stop_place(place, now, "it isn't wanted any more");
+        }
+    }
+
+    /// One that runs is told to end; one that waits isn't there any more.
+    fn stop_place(&mut self, at: u32, now: Instant, why: &str) {
+        let grace = self.grace();
+        let Some(place) = self.places.remove(&at) else { return };
+        match place.phase {
+            Phase::Waiting { .. } => {}
+            Phase::Running(mut process) => {
+                process.stop(why, grace);
+                let phase = Phase::Stopping(process);
+                self.places.insert(at, Place { phase, since: now, failures: 0 });
+            }
+            Phase::Stopping(_) => {
+                self.places.insert(at, place);
+            }
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_millis(self.spec.stop_grace_ms) + STOP_SLACK
+    }
+
+    /// Places in which a process is to be started now.
+    pub(super) fn due(&self, now: Instant) -> Vec<u32> {
+        let due = |place: &Place| matches!(place.phase, Phase::Waiting { until } if until <= now);
+        self.places.iter().filter(|(_, place)| due(place)).map(|(&at, _)| at).collect()
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let until = |place: &Place| match place.phase {
+            Phase::Waiting { until } => Some(until),
+            Phase::Running(_) | Phase::Stopping(_) => None,
+        };
+        self.places.values().filter_map(until).min()
+    }
+
+    pub(super) fn started(&mut self, at: u32, process: Process, now: Instant) {
+        if let Some(place) = self.places.get_mut(&at) {
+            place.phase = Phase::Running(process);
+            place.since = now;
+        }
+    }
+
+    /// A place's process has ended, or could not be started.
+    pub(super) fn ended(
+        &mut self,
+        at: u32,
+        how: &str,
+        ran: Duration,
+        now: Instant,
+    ) -> Vec<SupervisorEvent> {
+        let worker = self.worker_of(at);
+        let Some(mut place) = self.places.remove(&at) else { return Vec::new() };
+        if let Phase::Stopping(_) = place.phase {
+            self.fill(now);
+            return Vec::new();
+        }
+        self.restarts += 1;
+        self.last_exit = Some(how.to_owned());
+        let policy = self.spec.restart;
+        let within = Duration::from_millis(policy.within_ms);
+        self.ends.push_back(now);
+        while self.ends.front().is_some_and(|&end| now.duration_since(end) > within) {
+            self.ends.pop_front();
+        }
+        let how = how.to_owned();
+        if self.ends.len() > usize::try_from(policy.max_restarts).unwrap_or(usize::MAX) {
+            self.state = PoolState::GivenUp;
+            self.fill(now);
+            let given_up = SupervisorEvent::GivenUp {
+                pool: self.spec.name.clone(),
+                queues: self.spec.queues.clone(),
+                restarts: self.ends.len(),
+                within_ms: policy.within_ms,
+                how: how.clone(),
+            };
+            return vec![SupervisorEvent::Exited { worker, how, again_in_ms: None }, given_up];
+        }
+        place.failures = if ran >= within { 0 } else { place.failures.saturating_add(1) };
+        let pause = self.pause(place.failures);
+        place.phase = Phase::Waiting { until: now + pause };
+        place.since = now;
+        self.places.insert(at, place);
+        let again_in_ms = u64::try_from(pause.as_millis()).ok();
+        vec![SupervisorEvent::Exited { worker, how, again_in_ms }]
+    }
+
+    fn pause(&mut self, failures: u32) -> Duration {
+        let policy = self.spec.restart;
+        let doubled = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+        let most = policy.backoff_max_ms.max(policy.backoff_initial_ms);
+        let pause = policy.backoff_initial_ms.saturating_mul(doubled).min(most);
+        Duration::from_millis(pause).mul_f64(0.5 + 0.5 * self.rng.f64())
+    }
+
+    pub(super) fn act(&mut self, act: PoolAct, now: Instant) {
+        match act {
+            PoolAct::Restart => {
+                self.begin_anew();
+                let all: Vec<u32> = self.places.keys().copied().collect();
+                for place in all {
+                    self.stop_place(place, now, "it is restarted");
+                }
+            }
+            PoolAct::Drain => self.state = PoolState::Drained,
+            PoolAct::Scale(count) => {
+                self.begin_anew();
+                self.count = count;
+            }
+        }
+        self.fill(now);
+    }
+
+    fn begin_anew(&mut self) {
+        self.state = PoolState::Running;
+        self.ends.clear();
+    }
+
+    /// Ends a process that doesn't do its work. What becomes of its place is as if it had ended by itself.
+    pub(super) fn end(&mut self, spawn_id: &str, why: &str) {
+        for place in self.places.values_mut() {
+            match &mut place.phase {
+                Phase::Running(process) if process.spawn_id == spawn_id => {
+                    process.stop(why, KILL_GRACE);
+                }
+                Phase::Running(_) | Phase::Waiting { .. } | Phase::Stopping(_) => {}
+            }
+        }
+    }
+
+    /// Ends all, for good.
+    pub(super) fn stop(&mut self, limit: Duration) {
+        let grace = limit.min(self.grace());
+        self.state = PoolState::Drained;
+        for (_, place) in std::mem::take(&mut self.places) {
+            match place.phase {
+                Phase::Running(mut process) | Phase::Stopping(mut process) => {
+                    process.stop("the broker stops", grace);
+                }
+                Phase::Waiting { .. } => {}
+            }
+        }
+    }
+
+    pub(super) fn view(&self, now: Instant) -> PoolView {
+        let processes = self.places.iter().map(|(&at, place)| {
+            let (state, process) = match &place.phase {
+                Phase::Waiting { .. } => (ProcessState::Waiting, None),
+                Phase::Running(process) => (ProcessState::Running, Some(process)),
+                Phase::Stopping(process) => (ProcessState::Stopping, Some(process)),
+            };
+            let for_ms = now.duration_since(place.since).as_millis();
+            PoolProcess {
+                worker: self.worker_of(at),
+                spawn_id: process.map(|process| process.spawn_id.clone()),
+                pid: process.map(|process| process.pid),
+                state,
+                for_ms: u64::try_from(for_ms).unwrap_or(u64::MAX),
+            }
+        });
+        PoolView {
+            name: self.spec.name.clone(),
+            queues: self.spec.queues.clone(),
+            state: self.state,
+            count: self.count,
+            restarts: self.restarts,
+            last_exit: self.last_exit.clone(),
+            processes: processes.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::{QueueName, RestartPolicy};
+
+    const SHORT: Duration = Duration::from_millis(1);
+
+    fn pool(count: u32, restart: RestartPolicy) -> Pool {
+        let spec = WorkerPool {
+            name: "p".to_owned(),
+            queues: vec![QueueName::new("q").expect("valid")],
+            by: WorkedBy::Exec(vec!["true".to_owned()]),
+            count,
+            credit: 1,
+            max_execution_ms: 1,
+            overrun_grace_ms: 0,
+            stop_grace_ms: 0,
+            env: BTreeMap::new(),
+            cwd: None,
+            health: false,
+            restart,
+        };
+        Pool::new(spec, fastrand::Rng::with_seed(7))
+    }
+
+    fn pause(events: &[SupervisorEvent]) -> Option<u64> {
+        events.iter().find_map(|event| match event {
+            SupervisorEvent::Exited { again_in_ms, .. } => *again_in_ms,
+            SupervisorEvent::Started { .. } | SupervisorEvent::GivenUp { .. } => None,
+        })
+    }
+
+    #[test]
+    fn pauses_double_up_to_their_bound_and_begin_anew_after_a_good_run() {
+        let policy = RestartPolicy { max_restarts: 99, ..RestartPolicy::default() };
+        let mut pool = pool(1, policy);
+        let now = Instant::now();
+        let within = Duration::from_millis(policy.within_ms);
+        for expected in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+            let pause = pause(&pool.ended(0, "exit status 1", SHORT, now)).expect("again");
+            assert!((expected / 2..=expected).contains(&pause), "{pause} of {expected}");
+        }
+        let pause = pause(&pool.ended(0, "exit status 1", within, now)).expect("again");
+        assert!((250..=500).contains(&pause), "{pause}");
+        assert_eq!(pool.view(now).restarts, 9);
+    }
+
+    #[test]
+    fn too_many_ends_in_too_short_a_time_give_the_pool_up_until_an_operator_restarts_it() {
+        let policy =
+            RestartPolicy { max_restarts: 3, within_ms: 1_000, ..RestartPolicy::default() };
+        let mut pool = pool(2, policy);
+        let began = Instant::now();
+        let at = |ms| began + Duration::from_millis(ms);
+        for ms in [0, 600, 1_200, 1_800] {
+            let events = pool.ended(0, "x", SHORT, at(ms));
+            assert!(pause(&events).is_some(), "{ms}: the first ones are long ago");
+        }
+        assert!(pause(&pool.ended(1, "x", SHORT, at(1_800))).is_some());
+        let events = pool.ended(1, "the last", SHORT, at(1_800));
+        assert_eq!(pause(&events), None);
+        assert!(
+            matches!(&events[1], SupervisorEvent::GivenUp { restarts: 4, how, .. } if how == "the last")
+        );
+        let now = at(1_800);
+        assert_eq!(pool.view(now).state, PoolState::GivenUp);
+        assert_eq!((pool.due(now), pool.next_due()), (vec![], None));
+        pool.act(PoolAct::Restart, now);
+        assert_eq!((pool.view(now).state, pool.due(now)), (PoolState::Running, vec![0, 1]));
+    }
+
+    #[test]
+    fn a_pool_is_drained_and_scaled() {
+        let mut pool = pool(1, RestartPolicy::default());
+        let now = Instant::now();
+        assert_eq!(pool.due(now), [0]);
+        assert_eq!(pool.worker_of(0), "p");
+        pool.act(PoolAct::Scale(3), now);
+        assert_eq!(pool.due(now).len(), 3);
+        assert_eq!(pool.worker_of(2), "p-2");
+        pool.act(PoolAct::Drain, now);
+        assert!(pool.due(now).is_empty());
+        pool.act(PoolAct::Scale(1), now);
+        assert_eq!(pool.due(now), [0]);
+    }
+}

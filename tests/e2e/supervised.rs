@@ -1,0 +1,169 @@
+//! Workers that the broker keeps running: `[workers."name"]`.
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::harness::{Broker, signal};
+
+/// Processes that have this variable and value in their environment.
+fn with_variable(name: &str, value: &str) -> Vec<u32> {
+    let line = format!("{name}={value}").into_bytes();
+    let has_it = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|entry| entry == line)
+    };
+    let entries = std::fs::read_dir("/proc").expect("Linux").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(has_it).collect()
+}
+
+/// A variable's value that no other test has.
+fn unique() -> String {
+    format!("{}-{:?}", std::process::id(), std::thread::current().id())
+}
+
+fn pool(broker: &Broker) -> Option<Value> {
+    broker.get("/v1/pools/jobs")
+}
+
+fn workers(broker: &Broker, state: &str) -> Option<Vec<String>> {
+    let list = broker.get("/v1/workers")?;
+    let rows = list.as_array()?.iter().filter(|row| row["state"] == state);
+    Some(rows.filter_map(|row| Some(row["name"].as_str()?.to_owned())).collect())
+}
+
+#[test]
+fn supervised_workers_do_messages_and_none_outlives_a_killed_broker() {
+    let mark = unique();
+    let mut broker = Broker::start(&format!(
+        "[queues.jobs]\nordering = \"none\"\n[workers.jobs]\nqueue = \"jobs\"\ncount = 2\n\
+         env = {{ OURS = \"{mark}\" }}\n\
+         exec = [\"sh\", \"-c\", \"echo $OURS $MUBROKER_ID >&2; cat; setsid sleep 1000 & [ $MUBROKER_ID = m1 ] || sleep 1000\"]\n"
+    ));
+    broker
+        .until("both are there", |broker| workers(broker, "idle").filter(|names| names.len() == 2));
+    assert_eq!(workers(&broker, "idle").expect("a list"), ["jobs-0", "jobs-1"]);
+    assert_eq!(broker.run(&["call", "-q", "jobs", "--id", "m1", "work"], b""), "work");
+    for _ in 0..2 {
+        broker.run(&["send", "-q", "jobs", "hangs"], b"");
+    }
+    broker.until("both are at work", |broker| {
+        workers(broker, "busy").filter(|names| names.len() == 2)
+    });
+    // Two workers, two shells, what these have started, and what the first message has left behind.
+    broker.until("all run", |_| (with_variable("OURS", &mark).len() >= 6).then_some(()));
+    broker.restart_with(Signal::SIGKILL, || {});
+    // The new broker has workers of its own: the old ones' shells are gone but for its own two.
+    broker.until("only the new ones run", |broker| {
+        let busy = workers(broker, "busy").filter(|names| names.len() == 2);
+        let old =
+            with_variable("OURS", &mark).into_iter().filter(|pid| started_by_old(*pid, broker));
+        (busy.is_some() && old.count() == 0).then_some(())
+    });
+    let log = broker.log();
+    assert!(
+        log.contains("mubroker::workers: jobs 1 done in"),
+        "what a worker writes is in the log"
+    );
+    broker.stop();
+    assert_eq!(with_variable("OURS", &mark), [] as [u32; 0], "nobody outlives a stopped broker");
+}
+
+/// Whether a process has the mark of none of the broker's pools' processes.
+fn started_by_old(pid: u32, broker: &Broker) -> bool {
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let Some(mark) = environment.split('\0').find_map(|it| it.strip_prefix("MUBROKER_SPAWN_ID="))
+    else {
+        return false; // It ended meanwhile.
+    };
+    let pool = pool(broker).unwrap_or_default();
+    let processes = pool["processes"].as_array().cloned().unwrap_or_default();
+    !processes.iter().any(|process| process["spawn_id"] == mark)
+}
+
+#[test]
+fn no_orphan_is_left_after_a_hundred_restarts_and_the_limit_pauses_the_queue() {
+    let mark = unique();
+    let mut broker = Broker::start(&format!(
+        "[queues.jobs]\n[workers.jobs]\nqueue = \"jobs\"\nenv = {{ OURS = \"{mark}\" }}\n\
+         command = [\"sh\", \"-c\", \"sleep 1000 & setsid sleep 1000 & exit 3\"]\n\
+         restart = {{ max_restarts = 100, within_ms = 600000, backoff_initial_ms = 1, backoff_max_ms = 1 }}\n"
+    ));
+    let pool = broker
+        .until("it is given up", |broker| pool(broker).filter(|pool| pool["state"] == "given-up"));
+    assert_eq!((&pool["restarts"], &pool["last_exit"]), (&101.into(), &"exit status 3".into()));
+    assert_eq!(with_variable("OURS", &mark), [] as [u32; 0]);
+    let queue = broker.until("the queue is paused", |broker| {
+        broker.queue("jobs").filter(|queue| queue["state"] == "paused")
+    });
+    assert!(queue.to_string().contains("ended 101 times"), "{queue}");
+    let events = broker.run(
+        &["events", "--json", "--after", "1-0", "--type", "restart-limit", "--limit", "2"],
+        b"",
+    );
+    assert!(events.contains("\"restarts\":101"), "{events}");
+    let shown = broker.run(&["worker", "ls", "--supervised"], b"");
+    assert!(shown.contains("given-up") && shown.contains("exit status 3"), "{shown}");
+}
+
+#[test]
+fn a_supervised_worker_that_stands_still_is_replaced_and_its_message_done() {
+    let mut broker = Broker::start(
+        "[workers.jobs]\nqueue = \"jobs\"\nrestart = { backoff_initial_ms = 1 }\n\
+         exec = [\"sh\", \"-c\", \"[ $MUBROKER_ATTEMPT = 2 ] || sleep 1000\"]\n",
+    );
+    broker.run(&["send", "-q", "jobs", "work"], b"");
+    broker.until("it is at work", |broker| workers(broker, "busy").filter(|it| it.len() == 1));
+    let first = pool(&broker).expect("a pool")["processes"][0]["pid"].as_u64().expect("a pid");
+    signal(u32::try_from(first).expect("a pid"), Signal::SIGSTOP);
+    broker.until("another one has done it", |broker| {
+        let queue = broker.queue("jobs")?;
+        (queue["done"] == 1).then_some(())
+    });
+    let pool = pool(&broker).expect("a pool");
+    assert_eq!((&pool["restarts"], &pool["last_exit"]), (&1.into(), &"it isn't heard".into()));
+    assert!(!std::path::Path::new(&format!("/proc/{first}")).exists());
+}
+
+#[test]
+fn an_operator_scales_drains_and_restarts_a_pool() {
+    let mut broker = Broker::start("[workers.jobs]\nqueue = \"jobs\"\nexec = [\"cat\"]\n");
+    let there = |broker: &mut Broker, count: usize| {
+        broker.until("they are there", |broker| {
+            workers(broker, "idle").filter(|names| names.len() == count)
+        })
+    };
+    assert_eq!(there(&mut broker, 1), ["jobs"]);
+    broker.run(&["worker", "scale", "jobs", "3"], b"");
+    there(&mut broker, 3);
+    let pids = |broker: &Broker| {
+        let pool = pool(broker).expect("a pool");
+        pool["processes"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|it| it["pid"].clone())
+            .collect::<Vec<_>>()
+    };
+    let before = pids(&broker);
+    broker.run(&["worker", "restart", "jobs"], b"");
+    broker.until("all are others", |broker| {
+        let now = pids(broker);
+        (now.len() == 3 && !now.iter().any(|pid| pid.is_null() || before.contains(pid)))
+            .then_some(())
+    });
+    there(&mut broker, 3);
+    assert_eq!(broker.run(&["call", "-q", "jobs", "after the restart"], b""), "after the restart");
+    broker.run(&["worker", "drain", "jobs"], b"");
+    broker.until("all have ended", |broker| {
+        pool(broker).filter(|pool| {
+            pool["state"] == "drained" && pool["processes"] == Value::Array(Vec::new())
+        })
+    });
+    assert_eq!(pool(&broker).expect("a pool")["restarts"], 0);
+    let refused = broker.try_run(&["worker", "restart", "other"], b"");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && text.contains("there are jobs"), "{text}");
+    let refused = broker.try_run(&["worker", "scale", "jobs", "1000"], b"");
+    assert!(!refused.status.success());
+}
