@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod console;
 pub mod engine;
+pub mod https;
 pub mod mailbox;
 pub mod model;
 pub mod net;

@@ -226,6 +226,8 @@ fn log(notice: &Notice) {
         Notice::SagaEnded { id, saga, state } => {
             tracing::debug!(%saga, %id, state = state.as_str(), "a saga has ended");
         }
+        // Whoever raised it has logged it.
+        Notice::Alert { .. } => {}
         Notice::Stale { name } => tracing::debug!(worker = name, "a late answer"),
         Notice::Refused { door, queue, id, code, reason, to, count } => tracing::warn!(
             door, queue = queue.as_ref().map(|queue| queue.as_str()), %id, ?code, reason,

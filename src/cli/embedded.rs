@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::alerts::{self, AlertsError};
 use super::pools::Pools;
 use crate::admin::{AdminServer, ServeError};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
@@ -59,6 +60,9 @@ pub enum EmbeddedError {
     /// The broker does not start.
     #[error("the broker does not start")]
     Broker(#[source] StartError),
+    /// Nobody can be alerted as it is configured.
+    #[error("the broker does not start")]
+    Alerts(#[source] AlertsError),
     /// Workers can't be supervised.
     #[error("supervised workers can't be started")]
     Workers(#[source] io::Error),
@@ -85,6 +89,7 @@ impl Embedded {
         let open = open_store(config, Arc::clone(&streams));
         let running = broker::start(options(config, streams), open)
             .map_err(|error| start_error(error, config))?;
+        alerts::start(&config.alerts, running.handle().clone()).map_err(EmbeddedError::Alerts)?;
         let (pools, handle) = pools(config, &running)?;
         let admin = AdminServer::start(&config.admin, handle).map_err(EmbeddedError::Admin)?;
         Ok(Self { admin, pools, running })
@@ -141,7 +146,7 @@ fn pools(
     let (asked, asking) = mpsc::channel(MAX_ASKED);
     let endpoint = running.workers().to_owned();
     let (kept, broker) = (config.workers_kept.clone(), handle.clone());
-    let pools = Pools::start(kept, endpoint, String::new(), broker, asking);
+    let pools = Pools::start(kept, endpoint, config.alerts.datadog.clone(), broker, asking);
     Ok((Some(pools.map_err(EmbeddedError::Workers)?), handle.with_pools(asked)))
 }
 

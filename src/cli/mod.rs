@@ -1,5 +1,6 @@
 //! The command line: one file a command. The only place that prints.
 
+mod alerts;
 pub mod bench;
 mod call;
 mod config;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{doors, gathers, proxies, redis, sagas, store, topics, workers};
+use super::{alerts, doors, gathers, proxies, redis, sagas, store, topics, workers};
 use crate::model::QueueSettings;
 
 /// What a file may set; all of it optional.
@@ -22,6 +22,8 @@ pub(super) struct File {
     pub(super) store: store::Table,
     #[serde(default)]
     pub(super) redis: redis::Table,
+    #[serde(default)]
+    pub(super) alerts: alerts::Table,
     #[serde(default)]
     pub(super) proxy: Vec<proxies::Table>,
     #[serde(default)]
@@ -56,14 +58,15 @@ struct Keys {
 const ROOT: Keys = Keys {
     known: &[
         "data_dir", "listen", "store", "redis", "queues", "topics", "gathers", "sagas", "proxy",
-        "workers",
+        "workers", "alerts",
     ],
-    later: &["auth", "alerts"],
+    later: &["auth"],
 };
 const LISTEN: Keys =
     Keys { known: &["clients", "workers", "admin", "push", "live", "feed", "pull"], later: &[] };
 const PROXY: Keys = Keys { known: proxies::KEYS, later: &[] };
 const STORE: Keys = Keys { known: store::KEYS, later: &[] };
+const ALERTS: Keys = Keys { known: alerts::KEYS, later: &[] };
 const REDIS: Keys = Keys { known: redis::KEYS, later: &[] };
 const QUEUE: Keys = Keys {
     known: &[
@@ -142,6 +145,9 @@ impl Source<'_> {
         }
         if let Some(redis) = table(root, "redis") {
             self.check_keys(redis, "redis.", &REDIS)?;
+        }
+        if let Some(alerts) = table(root, "alerts") {
+            self.check_keys(alerts, "alerts.", &ALERTS)?;
         }
         for (name, queue) in table(root, "queues").into_iter().flatten() {
             let Some(queue) = queue.get_ref().as_table() else { continue };

@@ -1,5 +1,6 @@
 //! Settings: the file, then the environment, then flags (design.md 7).
 
+mod alerts;
 mod dead_letters;
 mod doors;
 mod error;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
+pub use alerts::Alerts;
 pub use doors::Doors;
 pub use error::{ConfigError, Place};
 use file::{File, Source};
@@ -69,6 +71,8 @@ pub struct Config {
     pub sagas: Vec<SagaDefinition>,
     /// Gathers.
     pub gathers: Vec<ConfiguredGather>,
+    /// Whom to tell of what.
+    pub alerts: Alerts,
     /// Workers that the broker keeps running.
     pub workers_kept: Vec<WorkerPool>,
 }
@@ -150,6 +154,7 @@ impl Config {
         let proxies = proxies::check(std::mem::take(&mut file.proxy), &source)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
         let store = std::mem::take(&mut file.store).check(&source)?;
+        let alerts = std::mem::take(&mut file.alerts).check(&source)?;
         let topics = std::mem::take(&mut file.topics);
         let sagas = std::mem::take(&mut file.sagas);
         let gathers = std::mem::take(&mut file.gathers);
@@ -174,6 +179,7 @@ impl Config {
             topics,
             sagas,
             gathers,
+            alerts,
             workers_kept,
         })
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::ProxyKind;
+use crate::model::{ProxyKind, WorkedBy};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     load_with(text, Sources::default())
@@ -357,5 +357,49 @@ fn an_address_that_other_machines_reach_is_refused_with_the_reason() {
     }
     for host in ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"] {
         load(&format!("[listen]\nclients = 'tcp://{host}:5555'")).unwrap();
+    }
+}
+
+#[test]
+fn supervised_workers_are_read_and_what_makes_no_sense_is_refused() {
+    let file = "[workers.bills]\nqueue = 'bills'\nstdio = ['./c', '-x']\nframing = 'length'\ncount = 3\n\
+                env = { A = '1' }\nrestart = { max_restarts = 9 }";
+    let config = load(file).unwrap();
+    let [pool] = config.workers_kept.as_slice() else { panic!("one") };
+    assert_eq!((pool.name.as_str(), pool.count, pool.health), ("bills", 3, true));
+    assert_eq!(pool.by, WorkedBy::Stdio(vec!["./c".to_owned(), "-x".to_owned()], true));
+    assert_eq!((pool.restart.max_restarts, pool.restart.within_ms), (9, 60_000));
+    for (file, why) in [
+        ("queue = 'a'", "one of exec, stdio, http and command"),
+        ("queue = 'a'\nexec = ['x']\nhttp = 'http://x/'", "exclude each other"),
+        ("exec = ['x']", "`queue`"),
+        ("queue = 'a'\nstdio = ['x']\nframing = 'xml'", "\"lines\" or \"length\""),
+        ("queue = 'a'\nexec = ['x']\ncount = 1000", "count is too large"),
+        ("queue = 'a'\nexec = ['x']\ncredit = 0", "at least 1"),
+        ("queue = 'a'\nexec = ['x']\nenv = { 'A=B' = '1' }", "can't name a variable"),
+        (
+            "queue = 'a'\nexec = ['x']\nrestart = { max = 1 }",
+            "unknown key `workers.\"w\".restart.max`",
+        ),
+        ("queue = 'a'\nexecute = ['x']", "did you mean `workers.\"w\".exec`"),
+    ] {
+        let error = load(&format!("[workers.w]\n{file}")).unwrap_err().to_string();
+        assert!(error.contains(why), "{file}: {error}");
+    }
+}
+
+#[test]
+fn alerts_name_addresses_that_can_be_used() {
+    assert_eq!(load("").unwrap().alerts, Alerts::default());
+    let alerts = load("[alerts]\nwebhook = 'https://x/y'\noldest_age_ms = 5").unwrap().alerts;
+    assert_eq!((alerts.webhook.as_str(), alerts.oldest_age_ms), ("https://x/y", 5));
+    assert!(!format!("{alerts:?}").contains("x/y"), "it may be a secret");
+    for (file, why) in [
+        ("datadog = '127.0.0.1:8125'", "mubroker.toml:2:11: alerts.datadog begins with"),
+        ("webhook = 'ftp://x'", "alerts.webhook begins with"),
+        ("dedup_ms = 0", "at least 1"),
+    ] {
+        let error = load(&format!("[alerts]\n{file}")).unwrap_err().to_string();
+        assert!(error.contains(why), "{file}: {error}");
     }
 }

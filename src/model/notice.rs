@@ -130,6 +130,20 @@ pub enum Notice {
         /// Its text.
         message: String,
     },
+    /// A rule of `[alerts]` speaks.
+    Alert {
+        /// Which.
+        rule: String,
+        /// What it is about; empty for the broker itself.
+        subject: String,
+        /// The queue, if it is about one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        queue: Option<QueueName>,
+        /// For people.
+        message: String,
+        /// How often it was not told since it was told last.
+        kept_back: u64,
+    },
     /// A late answer to a lease that was over.
     Stale {
         /// The worker's name.
@@ -243,6 +257,7 @@ impl Notice {
             Self::WorkerExited { .. } => "worker-exited",
             Self::RestartLimit { .. } => "restart-limit",
             Self::WorkerAlert { .. } => "worker-alert",
+            Self::Alert { .. } => "alert",
             Self::Stale { .. } => "stale",
             Self::FilterFailed { .. } => "filter-failed",
             Self::Refused { .. } => "refused",
@@ -268,7 +283,7 @@ impl Notice {
             | Self::TakenOver { queue, .. }
             | Self::DeadLettered { queue, .. }
             | Self::FilterFailed { queue, .. } => Some(queue),
-            Self::Refused { queue, .. } => queue.as_ref(),
+            Self::Refused { queue, .. } | Self::Alert { queue, .. } => queue.as_ref(),
             Self::WorkerReady { .. }
             | Self::WorkerGone { .. }
             | Self::WorkerSilent { .. }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ids::QueueName;
+use super::state::as_str;
 
 /// `[workers."name"]`: what is kept running.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,24 +143,8 @@ pub enum ProcessState {
     Stopping,
 }
 
-macro_rules! words {
-    ($type:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
-        impl $type {
-            /// The word used in JSON and on screens.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
-}
-
-words!(PoolState { Running => "running", Drained => "drained", GivenUp => "given-up" });
-words!(ProcessState { Running => "running", Waiting => "waiting", Stopping => "stopping" });
+as_str!(PoolState { Running => "running", Drained => "drained", GivenUp => "given-up" });
+as_str!(ProcessState { Running => "running", Waiting => "waiting", Stopping => "stopping" });
 
 /// Why an operator's act on a pool is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

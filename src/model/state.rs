@@ -68,6 +68,8 @@ macro_rules! as_str {
     };
 }
 
+pub(super) use as_str;
+
 as_str!(MessageState {
     Scheduled => "scheduled",
     Ready => "ready", Leased => "leased", Waiting => "waiting", Blocked => "blocked",

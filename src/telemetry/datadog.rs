@@ -45,7 +45,8 @@ pub enum Level {
 }
 
 impl Level {
-    const fn as_str(self) -> &'static str {
+    /// The word in DogStatsD and in JSON.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",

@@ -1,6 +1,8 @@
 //! Logs: into files that roll daily, written by a thread of their own. Never on the console's screen. And metrics.
 
+pub mod alert;
 pub mod datadog;
+pub mod webhook;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -5,19 +5,14 @@
 
 mod request;
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 
 use super::handler::{Failure, Handler, Work};
+use crate::https::{self, HttpClient, HttpError};
 use crate::model::limits::MAX_PAYLOAD_BYTES;
 use crate::model::{NackAction, WorkError, with_causes};
 use crate::wire::Delivery;
@@ -26,62 +21,21 @@ use crate::wire::Delivery;
 const BODY_START_BYTES: usize = 4 * 1024;
 /// A failure's one line for the operator, in characters.
 const MAX_LINE_CHARS: usize = 200;
-/// How long connecting may take: beyond, the message fails although there may be time left.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// With this field of its answer a server asks for `block` or `dead-letter`, as a worker does in NACK.
 const ACTION: &str = "mubroker-action";
-
-/// Why a URL can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// It is none, or not of HTTP.
-    #[error("{url:?} is not a URL; give http://HOST:PORT/PATH or https://…")]
-    Url {
-        /// As it was given.
-        url: String,
-    },
-    /// The system's certificates can't be read.
-    #[error("no certificates to check an https server by")]
-    Certificates(#[source] std::io::Error),
-}
 
 /// POSTs messages to a URL.
 #[derive(Debug)]
 pub struct Http {
     uri: Uri,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
 }
 
 impl Http {
     /// A handler that posts to `url`. Connects to nothing yet; connections are kept between messages.
     pub fn new(url: &str) -> Result<Self, HttpError> {
-        let uri: Uri = url.parse().map_err(|_| HttpError::Url { url: url.to_owned() })?;
-        let is_tls = match (uri.scheme_str(), uri.host()) {
-            (Some("http"), Some(_)) => false,
-            (Some("https"), Some(_)) => true,
-            (Some(_) | None, Some(_) | None) => {
-                return Err(HttpError::Url { url: url.to_owned() });
-            }
-        };
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_LIMIT));
-        let tls = HttpsConnectorBuilder::new();
-        let tls = if is_tls {
-            tls.with_native_roots().map_err(HttpError::Certificates)?
-        } else {
-            let roots = rustls::RootCertStore::empty();
-            let provider = rustls::crypto::ring::default_provider();
-            let config = rustls::ClientConfig::builder_with_provider(provider.into())
-                .with_safe_default_protocol_versions()
-                .expect("ring knows the versions of TLS that rustls has")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            tls.with_tls_config(config)
-        };
-        let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
-        Ok(Self { uri, client: Client::builder(TokioExecutor::new()).build(connector) })
+        let (uri, client) = https::client(url)?;
+        Ok(Self { uri, client })
     }
 }
 

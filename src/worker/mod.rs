@@ -31,6 +31,8 @@ mod leases;
 mod options;
 pub mod process;
 mod runtime;
+#[cfg(test)]
+mod sample;
 pub mod seen;
 pub mod status;
 pub mod stdio;

@@ -138,7 +138,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Content, DeliveryId, Generation, Header, QueueName, Seq};
+    use crate::worker::sample;
 
     struct Counting(Arc<AtomicU32>);
 
@@ -153,18 +153,7 @@ mod tests {
     }
 
     fn delivery(id: &str, payload: &'static str) -> Delivery {
-        let header = serde_json::json!({ "id": id }).to_string();
-        Delivery {
-            delivery: DeliveryId { generation: Generation(1), number: 1 },
-            queue: QueueName::new("q").expect("valid"),
-            seq: Seq(1),
-            attempt: 1,
-            deadline_ms: 1,
-            content: Content {
-                header: Header::from_json(header.as_bytes()).expect("valid"),
-                payload: Bytes::from(payload),
-            },
-        }
+        sample::delivery(&serde_json::json!({ "id": id }), payload)
     }
 
     #[tokio::test]

@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A layer and the layers that it may name besides itself. Who isn't here may not exist.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("wire", &["model"]),
     ("mailbox", &["model"]),
     ("net", &["wire", "model"]),
     ("broker", &["engine", "wire", "mailbox", "net", "model"]),
-    ("worker", &["wire", "model"]),
+    ("worker", &["wire", "model", "https"]),
     ("client", &["wire", "model"]),
     ("admin", &["broker", "model"]),
     ("console", &["admin"]),
-    ("telemetry", &["model"]),
+    ("telemetry", &["model", "https"]),
+    ("https", &[]),
     ("config", &["model"]),
     ("cli", ANYTHING),
     ("main", &["cli"]),
@@ -36,6 +37,7 @@ const ANYTHING: &[&str] = &[
     "admin",
     "console",
     "telemetry",
+    "https",
     "config",
 ];
 

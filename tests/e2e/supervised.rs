@@ -1,9 +1,12 @@
 //! Workers that the broker keeps running: `[workers."name"]`.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::harness::{Broker, signal};
+use super::harness::{Broker, PATIENCE, signal};
 
 /// Processes that have this variable and value in their environment.
 fn with_variable(name: &str, value: &str) -> Vec<u32> {
@@ -166,4 +169,58 @@ fn an_operator_scales_drains_and_restarts_a_pool() {
     assert!(!refused.status.success() && text.contains("there are jobs"), "{text}");
     let refused = broker.try_run(&["worker", "scale", "jobs", "1000"], b"");
     assert!(!refused.status.success());
+}
+
+#[test]
+fn what_needs_somebody_is_told_to_datadog_a_webhook_and_the_events() {
+    let agent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    agent.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let hook = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "key\n").expect("a file");
+    let broker = Broker::start(&format!(
+        "[queues.jobs]\non_failure = \"block\"\n[alerts]\ndatadog = \"udp://{}\"\n\
+         webhook = \"http://{}/hook\"\nwebhook_secret_file = {secret:?}\n\
+         [workers.jobs]\nqueue = \"jobs\"\nexec = [\"false\"]\nhealth = false\n",
+        agent.local_addr().expect("bound"),
+        hook.local_addr().expect("bound"),
+    ));
+    broker.run(&["send", "-q", "jobs", "--id", "m1", "work"], b"");
+    let mut datagrams = Vec::new();
+    for _ in 0..3 {
+        let mut bytes = [0; 8_192];
+        let read = agent.recv(&mut bytes).expect("a datagram");
+        datagrams.push(String::from_utf8(bytes[..read].to_vec()).expect("UTF-8"));
+    }
+    for expected in [
+        "mubroker.worker.failed:1|c|#queue:jobs,worker:jobs",
+        "mubroker.alert:1|c|#rule:blocked,subject:jobs",
+        "_e{22,29}:mubroker: blocked jobs|jobs 1: exit-1: exit status 1|k:blocked|t:error|#rule:blocked,subject:jobs",
+    ] {
+        assert!(datagrams.iter().any(|found| found == expected), "{expected}: {datagrams:?}");
+    }
+    let (mut stream, _) = hook.accept().expect("it posts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    let mut request = String::new();
+    let mut piece = [0; 4_096];
+    while !request.ends_with('}') {
+        let read = stream.read(&mut piece).expect("it writes");
+        request += std::str::from_utf8(&piece[..read]).expect("text");
+    }
+    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").expect("it reads");
+    let (head, body) = request.split_once("\r\n\r\n").expect("a request");
+    assert!(head.starts_with("POST /hook HTTP/1.1\r\n"), "{head}");
+    assert_eq!(
+        body,
+        "{\"rule\":\"blocked\",\"level\":\"error\",\"subject\":\"jobs\",\"queue\":\"jobs\",\
+         \"text\":\"jobs 1: exit-1: exit status 1\",\"kept_back\":0}"
+    );
+    assert!(
+        head.contains("mubroker-signature: t=") && head.contains("mubroker-alert-id: "),
+        "{head}"
+    );
+    let arguments = ["events", "--json", "--after", "1-0", "--type", "alert", "--limit", "2"];
+    let events = broker.run(&arguments, b"");
+    assert!(events.contains("\"rule\":\"blocked\""), "{events}");
 }

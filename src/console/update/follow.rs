@@ -70,6 +70,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | Notice::SagaParked { .. }
         | Notice::SagaEnded { .. }
         | Notice::Stale { .. }
+        | Notice::Alert { .. }
         | Notice::StoreDown { .. }
         | Notice::StoreFull { .. }
         | Notice::StoreHasRoom

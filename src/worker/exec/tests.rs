@@ -11,26 +11,12 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Content, DeliveryId, Generation, Header, QueueName, Seq};
+use crate::worker::sample::delivery;
 
 /// Longer than any of these commands takes; a limit that is not meant to be reached.
 const LONG: Duration = Duration::from_secs(60);
 /// Shorter than these commands; a limit that is meant to be reached.
 const SHORT: Duration = Duration::from_millis(200);
-
-fn delivery(header: &serde_json::Value, payload: impl Into<Bytes>) -> Delivery {
-    Delivery {
-        delivery: DeliveryId { generation: Generation(1), number: 10 },
-        queue: QueueName::new("orders").expect("a valid name"),
-        seq: Seq(7),
-        attempt: 2,
-        deadline_ms: 30_000,
-        content: Content {
-            header: Header::from_json(header.to_string().as_bytes()).expect("a valid header"),
-            payload: payload.into(),
-        },
-    }
-}
 
 fn sh(script: &str) -> Exec {
     let program = Program::new(["sh", "-c", script].map(OsString::from));

@@ -1,6 +1,7 @@
 //! A real server: axum.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,7 +12,8 @@ use axum::routing::post;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Content, DeliveryId, Generation, Header, QueueName, Seq};
+use crate::https::testing::serve;
+use crate::worker::sample;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -36,18 +38,7 @@ async fn server() -> (String, Seen) {
         .route("/large", post(|| async { vec![0; MAX_PAYLOAD_BYTES + 1] }))
         .route("/slow", post(std::future::pending::<()>))
         .with_state(Arc::clone(&seen));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { serve(listener, app).await });
-    (format!("http://{address}"), seen)
-}
-
-async fn serve(listener: tokio::net::TcpListener, app: Router) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let service = hyper_util::service::TowerToHyperService::new(app.clone());
-        let io = hyper_util::rt::TokioIo::new(stream);
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
-    }
+    (serve(app).await, seen)
 }
 
 async fn post_to(url: &str, payload: &'static [u8], limit: Duration) -> Result<Bytes, Failure> {
@@ -55,17 +46,7 @@ async fn post_to(url: &str, payload: &'static [u8], limit: Duration) -> Result<B
         "id": "m1", "type": "order.created", "content_type": "text/plain; charset=utf-8", "key": "Köln",
         "traceparent": "00-a-b-01", "headers": {"X_Tenant": "fr"},
     });
-    let delivery = Delivery {
-        delivery: DeliveryId { generation: Generation(1), number: 10 },
-        queue: QueueName::new("orders").expect("a valid name"),
-        seq: Seq(7),
-        attempt: 2,
-        deadline_ms: 30_000,
-        content: Content {
-            header: Header::from_json(header.to_string().as_bytes()).expect("a valid header"),
-            payload: Bytes::from_static(payload),
-        },
-    };
+    let delivery = sample::delivery(&header, Bytes::from_static(payload));
     Http::new(url).expect("a URL").handle(delivery, Work::unheard(limit)).await
 }
 

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Content, DeliveryId, Generation, Header, NackAction, QueueName, Seq};
+use crate::model::{Content, Header, NackAction};
+use crate::worker::sample;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
@@ -50,18 +51,7 @@ fn python(script: &str, framing: Framing) -> Stdio {
 }
 
 fn delivery(payload: impl Into<Bytes>) -> Delivery {
-    let header = json!({"id": "m1", "type": "t"}).to_string().replace(',', ",\n ");
-    Delivery {
-        delivery: DeliveryId { generation: Generation(1), number: 10 },
-        queue: QueueName::new("orders").expect("a valid name"),
-        seq: Seq(7),
-        attempt: 2,
-        deadline_ms: 30_000,
-        content: Content {
-            header: Header::from_json(header.as_bytes()).expect("a valid header"),
-            payload: payload.into(),
-        },
-    }
+    sample::delivery(&json!({"id": "m1", "type": "t"}), payload)
 }
 
 async fn give(stdio: &Stdio, payload: &'static str, limit: Duration) -> Result<Value, WorkError> {
@@ -92,6 +82,17 @@ async fn bytes_come_and_go_as_they_are_after_lengths() {
         let reversed: Vec<u8> = payload.into_iter().rev().collect();
         assert_eq!(reply.expect("done"), reversed);
     }
+}
+
+#[test]
+fn a_header_with_line_ends_stays_on_its_line() {
+    let mut delivery = delivery("x");
+    let header = Header::from_json(b"{\"id\": \"m1\",\n \"type\":\r\n \"t\"}").expect("valid");
+    delivery.content = Content { header, ..delivery.content };
+    let line = Framing::Lines.encode(&delivery, LONG);
+    assert_eq!(line.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count(), 1);
+    let job: Value = serde_json::from_slice(&line).expect("JSON");
+    assert_eq!(job["header"], json!({"id": "m1", "type": "t"}));
 }
 
 #[tokio::test]

@@ -1,0 +1,190 @@
+//! Alerts of an embedded broker: its events and its queues' ages, by rules, to Datadog, a webhook and the event stream.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::broker::{BrokerHandle, Clock, QUEUES_PAGE};
+use crate::config::Alerts;
+use crate::model::{Notice, QueueName};
+use crate::telemetry::alert::{Alert, Dedup};
+use crate::telemetry::datadog::{Datadog, DatadogError, Level};
+use crate::telemetry::webhook::{Webhook, WebhookOptions};
+
+/// Between two looks at how old the queues' oldest messages are.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Why there are no alerts.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertsError {
+    /// The DogStatsD address.
+    #[error("[alerts] datadog")]
+    Datadog(#[from] DatadogError),
+    /// The webhook's URL.
+    #[error("[alerts] webhook")]
+    Webhook(#[from] crate::https::HttpError),
+    /// The webhook's secret can't be read.
+    #[error("[alerts] webhook_secret_file {file}")]
+    Secret {
+        /// Which.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No thread, or no runtime.
+    #[error("a thread for alerts")]
+    Thread(#[from] io::Error),
+}
+
+/// Starts telling, on a thread of its own, until the broker has stopped. Nothing is started if nothing is configured.
+pub(super) fn start(config: &Alerts, broker: BrokerHandle) -> Result<(), AlertsError> {
+    if *config == Alerts::default() {
+        return Ok(());
+    }
+    let secret = match &config.webhook_secret_file {
+        None => None,
+        Some(file) => {
+            let read = std::fs::read(file);
+            let file = file.display().to_string();
+            let secret = read.map_err(|source| AlertsError::Secret { file, source })?;
+            Some(secret.trim_ascii_end().to_vec())
+        }
+    };
+    let datadog = Some(&config.datadog).filter(|address| !address.is_empty());
+    let datadog = datadog.map(|address| Datadog::new(address)).transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let webhook = {
+        let _in_runtime = runtime.enter();
+        let url = Some(config.webhook.clone()).filter(|url| !url.is_empty());
+        let now = || Clock::start().now().0 / 1_000;
+        url.map(|url| Webhook::start(WebhookOptions::new(url, secret, now))).transpose()?
+    };
+    let teller = Teller {
+        dedup: Dedup::new(Duration::from_millis(config.dedup_ms)),
+        dead_letters: BTreeMap::new(),
+        since: Instant::now(),
+        config: config.clone(),
+        told: 0,
+        datadog,
+        webhook,
+        broker,
+    };
+    let run = move || runtime.block_on(teller.run());
+    thread::Builder::new().name("alerts".to_owned()).spawn(run)?;
+    Ok(())
+}
+
+struct Teller {
+    config: Alerts,
+    broker: BrokerHandle,
+    datadog: Option<Datadog>,
+    webhook: Option<Webhook>,
+    dedup: Dedup,
+    /// By dead-letter queue, since `since`.
+    dead_letters: BTreeMap<QueueName, u64>,
+    since: Instant,
+    told: u64,
+}
+
+impl Teller {
+    async fn run(mut self) {
+        let Ok(mut events) = self.broker.events(None).await else { return };
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.next() => {
+                    let Some(event) = event else { return };
+                    if let Notice::DeadLettered { to, .. } = &event.what {
+                        self.dead_lettered(to).await;
+                    }
+                    if let Some(alert) = Alert::of_event(&event.what) {
+                        self.tell(alert).await;
+                    }
+                }
+                _ = look.tick(), if self.config.oldest_age_ms > 0 => {
+                    if self.look().await.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells of queues whose oldest message has waited for too long; `None` once the broker has stopped.
+    async fn look(&mut self) -> Option<()> {
+        let now = self.broker.overview().await.ok()?.now;
+        let mut skipped = 0;
+        loop {
+            let page = self.broker.queues(skipped).await.ok()?;
+            for queue in &page {
+                let age = queue.oldest_at.map_or(0, |at| now.since_ms(at));
+                if age > self.config.oldest_age_ms {
+                    let (name, depth) = (&queue.name, queue.depth);
+                    let text = format!(
+                        "{name}: the oldest of {depth} messages waits for {} s",
+                        age / 1_000
+                    );
+                    self.tell(Alert::of_queue("oldest-age", Level::Warning, name, text)).await;
+                }
+            }
+            skipped += page.len();
+            if page.len() < QUEUES_PAGE {
+                return Some(());
+            }
+        }
+    }
+
+    async fn dead_lettered(&mut self, to: &QueueName) {
+        let most = self.config.dead_letters;
+        if most == 0 {
+            return;
+        }
+        if self.since.elapsed() >= Duration::from_millis(self.config.dedup_ms) {
+            self.dead_letters.clear();
+            self.since = Instant::now();
+        }
+        let count = self.dead_letters.entry(to.clone()).or_default();
+        *count += 1;
+        if *count == most {
+            let seconds = self.since.elapsed().as_secs();
+            let text = format!("{to}: {most} dead letters came within {seconds} s");
+            self.tell(Alert::of_queue("dead-letters", Level::Warning, to, text)).await;
+        }
+    }
+
+    async fn tell(&mut self, alert: Alert) {
+        let Some(kept_back) = self.dedup.pass(&alert, Instant::now()) else { return };
+        let Alert { rule, level, subject, queue, text } = alert;
+        tracing::warn!(rule, subject, kept_back, "{text}");
+        if let Some(datadog) = &self.datadog {
+            let tags = [("rule", rule), ("subject", subject.as_str())];
+            datadog.count("alert", &tags);
+            datadog.event(level, rule, &format!("mubroker: {rule} {subject}"), &text, &tags);
+        }
+        if let Some(webhook) = &self.webhook {
+            self.told += 1;
+            let body = json!({
+                "rule": rule, "level": level.as_str(), "subject": subject, "queue": queue,
+                "text": text, "kept_back": kept_back,
+            });
+            let id = format!("{}-{}", std::process::id(), self.told);
+            if !webhook.tell(id, Bytes::from(body.to_string())) {
+                tracing::warn!(
+                    rule,
+                    subject,
+                    "too many alerts wait for the webhook; this one is left out"
+                );
+            }
+        }
+        let rule = rule.to_owned();
+        let notice = Notice::Alert { rule, subject, queue, message: text, kept_back };
+        // The broker has stopped: nobody follows any more.
+        let _stopped = self.broker.tell(notice).await;
+    }
+}

@@ -1,0 +1,107 @@
+//! `[alerts]`
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::error::ConfigError;
+use super::file::Source;
+use super::{bad, expand};
+
+pub(super) const KEYS: &[&str] =
+    &["datadog", "webhook", "webhook_secret_file", "dedup_ms", "oldest_age_ms", "dead_letters"];
+
+/// Whom to tell of what.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Alerts {
+    /// DogStatsD: `udp://HOST:PORT` or `unix:///PATH`; empty: none.
+    pub datadog: String,
+    /// A URL; empty: none.
+    pub webhook: String,
+    /// A file with the key of the webhook's signatures.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// The same rule speaks of the same thing once in so many milliseconds.
+    pub dedup_ms: u64,
+    /// Older messages are worth an alert, in milliseconds; 0: none is.
+    pub oldest_age_ms: u64,
+    /// So many dead letters of one queue within `dedup_ms` are; 0: none are.
+    pub dead_letters: u64,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            datadog: String::new(),
+            webhook: String::new(),
+            webhook_secret_file: None,
+            dedup_ms: 300_000,
+            oldest_age_ms: 0,
+            dead_letters: 0,
+        }
+    }
+}
+
+/// Without the webhook's address, which is a secret of many services.
+impl fmt::Debug for Alerts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { datadog, webhook, webhook_secret_file, dedup_ms, oldest_age_ms, dead_letters } =
+            self;
+        f.debug_struct("Alerts")
+            .field("datadog", datadog)
+            .field("has_webhook", &!webhook.is_empty())
+            .field("key_file", webhook_secret_file)
+            .field("dedup_ms", dedup_ms)
+            .field("oldest_age_ms", oldest_age_ms)
+            .field("dead_letters", dead_letters)
+            .finish()
+    }
+}
+
+/// `[alerts]` as a file may set it.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Table {
+    datadog: Option<toml::Spanned<String>>,
+    webhook: Option<toml::Spanned<String>>,
+    webhook_secret_file: Option<toml::Spanned<String>>,
+    dedup_ms: Option<toml::Spanned<u64>>,
+    oldest_age_ms: Option<u64>,
+    dead_letters: Option<u64>,
+}
+
+impl Table {
+    pub(super) fn check(self, source: &Source<'_>) -> Result<Alerts, ConfigError> {
+        let defaults = Alerts::default();
+        let text = |value: Option<toml::Spanned<String>>, schemes: &[&str], key: &str| {
+            let Some(value) = value else { return Ok(String::new()) };
+            let known = value.get_ref().is_empty()
+                || schemes.iter().any(|scheme| value.get_ref().starts_with(scheme));
+            if known {
+                return Ok(value.into_inner());
+            }
+            let place = source.place(value.span());
+            let reason = format!("alerts.{key} begins with one of {}", schemes.join(", "));
+            Err(bad(&place, reason))
+        };
+        let datadog = text(self.datadog, &["udp://", "unix:/"], "datadog")?;
+        let webhook = text(self.webhook, &["http://", "https://"], "webhook")?;
+        let webhook_secret_file = match self.webhook_secret_file {
+            Some(file) if !file.get_ref().is_empty() => {
+                Some(expand(file.get_ref(), &source.place(file.span()))?)
+            }
+            Some(_) | None => None,
+        };
+        if let Some(dedup) = self.dedup_ms.as_ref().filter(|dedup| *dedup.get_ref() == 0) {
+            let reason = "alerts.dedup_ms is at least 1: each failing message would be an alert";
+            return Err(bad(&source.place(dedup.span()), reason));
+        }
+        Ok(Alerts {
+            datadog,
+            webhook,
+            webhook_secret_file,
+            dedup_ms: self.dedup_ms.map_or(defaults.dedup_ms, toml::Spanned::into_inner),
+            oldest_age_ms: self.oldest_age_ms.unwrap_or(defaults.oldest_age_ms),
+            dead_letters: self.dead_letters.unwrap_or(defaults.dead_letters),
+        })
+    }
+}

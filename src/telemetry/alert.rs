@@ -1,0 +1,191 @@
+//! What is worth waking somebody for: rules over the broker's events, and the same thing told once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::datadog::Level;
+use crate::model::{JournalKind, Notice, QueueName};
+
+/// Things that are kept in mind as told; beyond, the oldest may be told again early.
+const MAX_KNOWN: usize = 10_000;
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// Which rule: a word for filters.
+    pub rule: &'static str,
+    /// How bad.
+    pub level: Level,
+    /// What it is about: a queue, a worker, a saga; empty for the broker itself.
+    pub subject: String,
+    /// The queue, if it is about one.
+    pub queue: Option<QueueName>,
+    /// For people.
+    pub text: String,
+}
+
+impl Alert {
+    /// One about a queue.
+    pub fn of_queue(rule: &'static str, level: Level, queue: &QueueName, text: String) -> Self {
+        Self { rule, level, subject: queue.to_string(), queue: Some(queue.clone()), text }
+    }
+
+    fn of(rule: &'static str, level: Level, subject: &str, text: String) -> Self {
+        Self { rule, level, subject: subject.to_owned(), queue: None, text }
+    }
+
+    /// What an event is worth.
+    pub fn of_event(what: &Notice) -> Option<Self> {
+        use Level::{Error, Warning};
+        Some(match what {
+            Notice::Journal { entry } => {
+                let (rule, level) = match entry.kind {
+                    JournalKind::Blocked => ("blocked", Error),
+                    JournalKind::WorkerFenced => ("worker-stuck", Error),
+                    JournalKind::QueueCreated
+                    | JournalKind::SettingsChanged
+                    | JournalKind::Paused
+                    | JournalKind::Resumed
+                    | JournalKind::Dropped
+                    | JournalKind::Saved
+                    | JournalKind::Retried
+                    | JournalKind::SavedAndRetried
+                    | JournalKind::Cancelled
+                    | JournalKind::SentToDeadLetters
+                    | JournalKind::Moved
+                    | JournalKind::Restored
+                    | JournalKind::RevisionUndone
+                    | JournalKind::SagaRetried
+                    | JournalKind::SagaSkipped
+                    | JournalKind::SagaAborted
+                    | JournalKind::Subscribed
+                    | JournalKind::Unsubscribed => return None,
+                };
+                let seq = entry.seq.map_or_else(String::new, |seq| format!(" {seq}"));
+                let text = format!("{}{seq}: {}", entry.queue, entry.reason);
+                Self::of_queue(rule, level, &entry.queue, text)
+            }
+            Notice::WorkerSilent { name, silent_ms, lost } => {
+                let text = format!("nothing is heard of {name} for {silent_ms} ms; it held {lost}");
+                Self::of("worker-silent", Warning, name, text)
+            }
+            Notice::WorkerAlert { name, alert, message } => {
+                Self::of("worker-alert", Error, name, format!("{name}: {alert}: {message}"))
+            }
+            Notice::RestartLimit { name, restarts, within_ms, how } => {
+                let text = format!("{name} ended {restarts} times within {within_ms} ms: {how}");
+                Self::of("restart-limit", Error, name, text)
+            }
+            Notice::SagaParked { id, saga, step, error } => {
+                let text = format!("saga {saga} {id} is parked at {step}: {}", error.message);
+                Self::of("saga-parked", Error, id.as_str(), text)
+            }
+            Notice::StoreDown { reason } => Self::of("store-down", Error, "", reason.clone()),
+            Notice::StoreFull { reason } => Self::of("disk-low", Error, "", reason.clone()),
+            Notice::Unblocked { queue } => {
+                let text = format!("{queue}: nothing is blocked any more");
+                Self::of_queue("unblocked", Level::Success, queue, text)
+            }
+            Notice::AttemptFailed { .. }
+            | Notice::Recovered { .. }
+            | Notice::DeadLettered { .. }
+            | Notice::TakenOver { .. }
+            | Notice::WorkerReady { .. }
+            | Notice::WorkerGone { .. }
+            | Notice::WorkerExited { .. }
+            | Notice::Stale { .. }
+            | Notice::FilterFailed { .. }
+            | Notice::Refused { .. }
+            | Notice::SagaStarted { .. }
+            | Notice::SagaCompensating { .. }
+            | Notice::SagaEnded { .. }
+            | Notice::StoreUp
+            | Notice::StoreHasRoom
+            | Notice::Alert { .. }
+            | Notice::Missed { .. } => return None,
+        })
+    }
+}
+
+/// Lets the same rule speak of the same thing once in an interval.
+#[derive(Debug)]
+pub struct Dedup {
+    interval: Duration,
+    told: BTreeMap<(&'static str, String), Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    kept_back: u64,
+}
+
+impl Dedup {
+    /// Once in `interval`.
+    pub fn new(interval: Duration) -> Self {
+        Self { interval, told: BTreeMap::new() }
+    }
+
+    /// Whether to tell it now; how often it was kept back since it was told last.
+    pub fn pass(&mut self, alert: &Alert, now: Instant) -> Option<u64> {
+        let key = (alert.rule, alert.subject.clone());
+        let interval = self.interval;
+        match self.told.get_mut(&key) {
+            Some(told) if now.duration_since(told.at) < interval => {
+                told.kept_back += 1;
+                None
+            }
+            Some(told) => {
+                let kept_back = std::mem::take(&mut told.kept_back);
+                told.at = now;
+                Some(kept_back)
+            }
+            None => {
+                if self.told.len() >= MAX_KNOWN {
+                    self.told.retain(|_, told| now.duration_since(told.at) < interval);
+                }
+                if self.told.len() >= MAX_KNOWN {
+                    self.told.pop_first();
+                }
+                self.told.insert(key, Told { at: now, kept_back: 0 });
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(rule: &'static str, subject: &str) -> Alert {
+        Alert::of(rule, Level::Error, subject, String::new())
+    }
+
+    #[test]
+    fn the_same_is_told_once_in_an_interval_with_how_often_it_was_not() {
+        let mut dedup = Dedup::new(Duration::from_secs(10));
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let a = alert("blocked", "a");
+        assert_eq!(dedup.pass(&a, now), Some(0));
+        assert_eq!(dedup.pass(&alert("blocked", "b"), now), Some(0));
+        assert_eq!(dedup.pass(&alert("disk-low", "a"), now), Some(0));
+        assert_eq!(dedup.pass(&a, after(5)), None);
+        assert_eq!(dedup.pass(&a, after(9)), None);
+        assert_eq!(dedup.pass(&a, after(10)), Some(2));
+        assert_eq!(dedup.pass(&a, after(19)), None);
+    }
+
+    #[test]
+    fn what_is_kept_in_mind_is_bounded() {
+        let mut dedup = Dedup::new(Duration::from_secs(10));
+        let now = Instant::now();
+        for n in 0..MAX_KNOWN + 100 {
+            assert_eq!(dedup.pass(&alert("blocked", &n.to_string()), now), Some(0));
+        }
+        assert_eq!(dedup.told.len(), MAX_KNOWN);
+    }
+}
