@@ -305,6 +305,9 @@ impl Engine {
         let (seq, accepted_at) = (entry.seq, entry.accepted_at);
         let request = Arc::clone(&entry.content);
         let newest = newest.or_else(|| self.queue(at).records().get(&seq));
+        // What its worker said of it, for who waits.
+        let last = newest.and_then(|record| record.last_error.as_ref());
+        let detail = last.map(|error| format!("{}: {}", error.code, error.message));
         let content = self.dead(at, &entry, newest, reason.as_str());
         let id = entry.content.id().clone();
         let to_seq = self.append(target_at, content, None, out);
@@ -320,7 +323,7 @@ impl Engine {
         let error = WorkError {
             code: reason.as_str().to_owned(),
             message: format!("{}; it is in {target}", reason.told()),
-            detail: String::new(),
+            detail: detail.unwrap_or_default(),
         };
         let end = CallEnd::without_reply(crate::model::CallStatus::Failed, error);
         self.end_message(Ended { at, seq, accepted_at, content: &request }, end, out);

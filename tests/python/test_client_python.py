@@ -1,0 +1,298 @@
+"""The Python library in assets/clients/python, against the real broker."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mub1 import PATIENCE, REPOSITORY
+
+LIBRARY = REPOSITORY / "assets/clients/python"
+sys.path.insert(0, str(LIBRARY))
+
+import mubroker  # noqa: E402
+from mubroker import aio  # noqa: E402
+
+
+def stay(broker):
+    """From now on the broker has the same addresses after a restart."""
+    text = broker.config.read_text()
+    for name, address in (("clients", broker.clients), ("workers", broker.workers)):
+        text = text.replace(f'{name} = "tcp://127.0.0.1:0"', f'{name} = "{address}"')
+    broker.config.write_text(text)
+    return broker
+
+
+@pytest.fixture
+def client(broker):
+    with mubroker.Client(broker.clients, timeout=PATIENCE) as client:
+        yield client
+
+
+class Running:
+    """A worker in a thread; `until` waits for what it has been given."""
+
+    def __init__(self, broker, queues, handler, **options):
+        self.given, self.changed = [], threading.Condition()
+        self.handler = handler
+        self.worker = mubroker.Worker(queues, self._handle, address=broker.workers, **options)
+        self.thread = threading.Thread(target=self.worker.run, daemon=True)
+        self.thread.start()
+
+    def _handle(self, message):
+        with self.changed:
+            self.given.append(message)
+            self.changed.notify_all()
+        return self.handler(message)
+
+    def until(self, test):
+        with self.changed:
+            assert self.changed.wait_for(lambda: test(self.given), PATIENCE), len(self.given)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.worker.stop()
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive()
+
+
+def test_what_send_returned_for_survives_kill_9(make_broker):
+    broker = make_broker().start()
+    with mubroker.Client(broker.clients) as client:
+        accepted = client.send("q", {"price": "1.10"}, key="a", id="one")
+        assert accepted == mubroker.Accepted("one", "q", 1, False)
+        assert client.send("q", b"again", id="one").duplicate
+        assert [one.seq for one in client.send_many([{"queue": "q", "payload": "b"}, {"queue": "q"}])] == [2, 3]
+    broker.kill()
+    broker.start()
+    with mubroker.Client(broker.clients) as client:
+        status = client.status("one")
+        assert (status.state, status.queue, status.seq) == ("ready", "q", 1)
+        client.ping()
+        assert client.hello()["limits"]["max_sendmany"] > 0
+
+
+def test_what_is_under_way_while_the_broker_is_killed_is_there_once(make_broker):
+    broker = stay(make_broker().start())
+    count = 3000
+    with mubroker.Client(broker.clients, timeout=PATIENCE) as client:
+        with client.window(200) as window:
+            for n in range(count):
+                window.send("q", str(n), id=f"m{n}")
+                if n == count // 2:
+                    broker.kill()
+                    broker.start()
+        assert broker.queue("q")["depth"] == count
+        with Running(broker, "q", lambda message: None, credit=50) as running:
+            running.until(lambda given: len(given) >= count)
+        assert [message.payload for message in running.given] == [b"%d" % n for n in range(count)]
+
+
+def test_a_worker_comes_back_after_the_broker_and_does_what_it_held(make_broker):
+    broker = stay(make_broker().start())
+    killed = threading.Event()
+    with mubroker.Client(broker.clients, timeout=PATIENCE) as client:
+        client.send("q", "a")
+        with Running(broker, "q", lambda message: killed.wait(PATIENCE)) as running:
+            running.until(lambda given: len(given) == 1)
+            broker.kill()
+            broker.start()
+            killed.set()
+            running.until(lambda given: len(given) == 2)
+            broker.until("it is done", lambda: broker.queue("q")["depth"] == 0)
+    assert running.given[0].delivery != running.given[1].delivery
+
+
+def test_calls_have_replies_parts_and_typed_ends(broker, client):
+    def work(message):
+        if message.payload == b"bad":
+            raise ValueError("no such thing")
+        if message.payload == b"dead":
+            raise mubroker.Reject("never", code="hopeless", action="dead-letter")
+        message.progress("half done")
+        message.part("half")
+        return {"double": message.json() * 2}
+
+    with Running(broker, ["q", "dead"], work) as running:
+        parts = []
+        assert client.call("q", 21, on_part=parts.append).json() == {"double": 42}
+        assert parts == [b"half"]
+        with pytest.raises(mubroker.CallFailed) as failed:
+            client.call("dead", "dead")
+        assert (failed.value.status, failed.value.error["code"]) == ("failed", "rejected")
+        assert failed.value.error["detail"] == "hopeless: never"
+        with pytest.raises(mubroker.CallFailed) as failed:
+            client.call("q", "bad")
+        assert failed.value.status == "blocked"
+        assert failed.value.error["code"] == "ValueError"
+        assert "no such thing" in failed.value.error["detail"]
+        with pytest.raises(mubroker.CallFailed) as failed:
+            client.call("q", 1, timeout=0.1)
+        assert failed.value.status in ("timeout", "blocked")
+    assert running.given[0].header["queue"] == "q"
+    assert client.send("dead.dead", b"").seq == 2
+
+
+def test_refusals_are_types_and_silence_is_no_answer(make_broker):
+    config = '[queues.small]\nmax_messages = 1\n[queues."any.*"]\n'
+    broker = make_broker(config).start()
+    with mubroker.Client(broker.clients) as client:
+        client.send("small", "a")
+        with pytest.raises(mubroker.Full) as refused:
+            client.send("small", "b", id="b")
+        assert (refused.value.code, refused.value.id) == ("full", "b")
+        assert refused.value.retry_after > 0
+        with pytest.raises(mubroker.NoSuchQueue, match="there is no queue else"):
+            client.send("else", "a")
+        with pytest.raises(mubroker.Malformed, match="queue"):
+            client.send("not a name", "a")
+        with pytest.raises(mubroker.Full):
+            with client.window() as window:
+                for n in range(3):
+                    window.send("small", "c")
+        with pytest.raises(mubroker.NoSuchQueue):
+            client.send_many([{"queue": "any.a", "id": "1"}, {"queue": "else", "id": "2"}])
+        client.ping()
+        broker.kill()
+        client.timeout = 0.2
+        with pytest.raises(mubroker.NoAnswer) as unanswered:
+            client.send("any.a", "a", id="x")
+        assert unanswered.value.id == "x"
+    with pytest.raises(mubroker.Closed):
+        client.ping()
+
+
+def test_events_and_gathers(broker, client):
+    client.subscribe("order.created", "billing", filter="body.total > 10")
+    assert client.publish("order.created", {"total": 11}).queues == 1
+    assert client.publish("order.created", {"total": 9}).queues == 0
+    client.unsubscribe("order.created", "billing")
+    assert client.publish("order.created", {"total": 11}).queues == 0
+    with Running(broker, ["a", "b"], lambda message: {message.queue: 1}, credit=2):
+        everybody = client.gather({}, recipients=["a", "b"])
+        assert (everybody.status, everybody.parts) == ("complete", {"a": b'{"a": 1}', "b": b'{"b": 1}'})
+        some = client.gather({}, recipients=["a", "b", "c"], timeout=0.3)
+        assert (some.status, [one["queue"] for one in some.missing]) == ("partial", ["c"])
+        merged = client.gather({}, recipients=["a", "b"], aggregate="object")
+        assert merged.merged == b'{"a":1,"b":1}'
+
+
+def test_a_lease_lasts_as_long_as_its_handler(make_broker):
+    broker = make_broker("[queues.q]\nlease_ms = 1000\n").start()
+    with mubroker.Client(broker.clients) as client:
+        client.send("q", "a")
+        # Longer than two leases; nothing tells of their end but their time.
+        slow = threading.Event()
+        with Running(broker, "q", lambda message: slow.wait(2.5)) as running:
+            broker.until("it is done", lambda: broker.queue("q")["depth"] == 0)
+        assert len(running.given) == 1
+
+
+WORKER = """
+import sys, mubroker
+def handle(message):
+    print("begun", flush=True)
+    sys.stdin.readline()
+    return "done"
+mubroker.Worker("q", handle, address=sys.argv[1]).run()
+print("left", flush=True)
+"""
+
+
+def test_sigterm_lets_what_runs_end(broker, client):
+    client.send("q", "a")
+    client.send("q", "b")
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, broker.workers],
+        env={**os.environ, "PYTHONPATH": str(LIBRARY)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout.readline() == "begun\n"
+    worker.send_signal(signal.SIGTERM)
+    broker.until("it leaves", lambda: broker.queue("q")["workers"] == 0)
+    worker.stdin.write("go on\n")
+    worker.stdin.flush()
+    assert worker.stdout.readline() == "left\n"
+    assert worker.wait(PATIENCE) == 0
+    worker.stdin.close()
+    worker.stdout.close()
+    queue = broker.queue("q")
+    assert (queue["depth"], queue["workers"]) == (1, 0)
+
+
+def test_one_asyncio_client_serves_many_tasks_over_a_restart(make_broker):
+    broker = stay(make_broker().start())
+
+    async def main():
+        async with aio.Client(broker.clients, timeout=PATIENCE, window=100) as client:
+            sent = [asyncio.ensure_future(client.send("q", n, id=f"m{n}")) for n in range(1000)]
+            await sent[300]
+            await asyncio.to_thread(lambda: (broker.kill(), broker.start()))
+            assert {one.seq for one in await asyncio.gather(*sent)} == set(range(1, 1001))
+            with pytest.raises(mubroker.Malformed):
+                await client.send("not a name", "a")
+            running = asyncio.ensure_future(client.call("nobody", 1))
+            await client.ping()
+        with pytest.raises(mubroker.Closed):
+            await running
+
+    asyncio.run(main())
+
+
+def test_an_asyncio_worker_works_side_by_side_and_comes_back(make_broker):
+    broker = stay(make_broker().start())
+
+    async def main():
+        given, both = [], asyncio.Event()
+
+        async def handle(message):
+            given.append(message)
+            if len(given) >= 2:
+                both.set()
+            # The first waits for the second: they are there at once.
+            await both.wait()
+            if message.payload == b"bad":
+                raise KeyError("bad")
+            return message.queue
+
+        worker = aio.Worker(["a", "b"], handle, address=broker.workers, credit=2)
+        running = asyncio.ensure_future(worker.run())
+        async with aio.Client(broker.clients, timeout=PATIENCE) as client:
+            replies = await asyncio.gather(client.call("a", 1, timeout=PATIENCE), client.call("b", 1, timeout=PATIENCE))
+            assert [one.payload for one in replies] == [b"a", b"b"]
+            await asyncio.to_thread(lambda: (broker.kill(), broker.start()))
+            assert (await client.call("a", 2, timeout=PATIENCE)).payload == b"a"
+            with pytest.raises(mubroker.CallFailed) as failed:
+                await client.call("b", "bad", timeout=PATIENCE)
+            assert failed.value.error["code"] == "KeyError"
+        worker.stop()
+        await asyncio.wait_for(running, PATIENCE)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_the_readmes_programs_run(broker, at):
+    program = re.findall(r"```python\n(.*?)```", (LIBRARY / "README.md").read_text(), re.S)[at]
+    program = program.replace("tcp://127.0.0.1:5555", broker.clients).replace("tcp://127.0.0.1:5556", broker.workers)
+    ran = subprocess.Popen(
+        [sys.executable, "-u", "-c", program],
+        env={**os.environ, "PYTHONPATH": str(LIBRARY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert ran.stdout.readline() == ["invoices 1\n", "1000 are durable\n"][at]
+    if at == 0:
+        broker.until("it is booked", lambda: broker.queue("invoices")["depth"] == 0)
+        ran.send_signal(signal.SIGINT)
+    assert ran.wait(PATIENCE) == 0
+    ran.stdout.close()
