@@ -376,3 +376,12 @@ class Broker:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"no end within {seconds} s of SIGTERM\n{self.tail()}") from None
+
+
+def stay(broker):
+    """From now on the broker has the same addresses after a restart."""
+    text = broker.config.read_text()
+    for name, address in (("clients", broker.clients), ("workers", broker.workers)):
+        text = text.replace(f'{name} = "tcp://127.0.0.1:0"', f'{name} = "{address}"')
+    broker.config.write_text(text)
+    return broker

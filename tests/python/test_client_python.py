@@ -10,22 +10,13 @@ import threading
 
 import pytest
 
-from mub1 import PATIENCE, REPOSITORY
+from mub1 import PATIENCE, REPOSITORY, stay
 
 LIBRARY = REPOSITORY / "assets/clients/python"
 sys.path.insert(0, str(LIBRARY))
 
 import mubroker  # noqa: E402
 from mubroker import aio  # noqa: E402
-
-
-def stay(broker):
-    """From now on the broker has the same addresses after a restart."""
-    text = broker.config.read_text()
-    for name, address in (("clients", broker.clients), ("workers", broker.workers)):
-        text = text.replace(f'{name} = "tcp://127.0.0.1:0"', f'{name} = "{address}"')
-    broker.config.write_text(text)
-    return broker
 
 
 @pytest.fixture

@@ -1,0 +1,141 @@
+// The worker: calls a function for each message.
+import { hostname } from "node:os";
+import { basename } from "node:path";
+
+import * as wire from "./wire.js";
+import { rejected } from "./errors.js";
+import { Link } from "./link.js";
+
+/** How often leases are looked at, in ms. */
+const TICK = 500;
+/** Without a frame for so long, in ms, the broker is gone. It says something every 2.5 s. */
+const SILENCE = 7_500;
+
+/**
+ * Takes messages of some queues, and calls `async handler(message)`, up to `credit` at once. What it returns is the reply (bytes, text, what
+ * becomes JSON, or nothing); what it throws is a failed attempt: `Reject` says what is to happen, anything else is retried or
+ * blocks as the queue's settings say. A message may come twice: let the handler know it by its `id`. Leases are extended while it runs, for
+ * `maxExecution` ms at most if that is given. Lost connections are made again.
+ */
+export class Worker {
+  #handler;
+  #address;
+  #ready;
+  #maxExecution;
+  /** By delivery: the message, when it began, when its lease must be extended, how long it lasts. */
+  #held = new Map();
+  #link;
+  #heard = 0;
+  #isLeaving = false;
+  #isOver = false;
+  #end = () => {};
+  #again;
+
+  constructor(queues, handler, { address = wire.WORKERS, credit = 1, name, maxExecution } = {}) {
+    const worker = { name: name ?? basename(process.argv[1] ?? "node"), pid: process.pid, host: hostname(), version: wire.VERSION };
+    this.#ready = { queues: [queues].flat(), credit, worker: { ...worker, max_execution_ms: maxExecution } };
+    this.#handler = handler;
+    this.#address = address;
+    this.#maxExecution = maxExecution;
+  }
+
+  /** Works until `stop()` or until the broker asks it to leave; resolves when what ran is finished and told. With `{signals: true}` SIGTERM and SIGINT stop it. */
+  async run({ signals = false } = {}) {
+    const stop = () => this.stop();
+    const names = signals ? ["SIGTERM", "SIGINT"] : [];
+    names.forEach((name) => process.on(name, stop));
+    const over = new Promise((resolve, reject) => {
+      this.#end = (error) => (error ? reject(error) : resolve());
+    });
+    this.#heard = performance.now();
+    this.#link = new Link(this.#address, (frames) => this.#hear(frames), () => this.#introduce());
+    const clock = setInterval(() => this.#tick(), TICK);
+    try {
+      await over;
+    } finally {
+      clearInterval(clock);
+      clearTimeout(this.#again);
+      this.#link.close();
+      names.forEach((name) => process.off(name, stop));
+    }
+  }
+
+  /** Take nothing more, finish what runs. */
+  stop() {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    this.#link?.offer(wire.pack("BYE", {}));
+    this.#look();
+  }
+
+  #introduce() {
+    this.#heard = performance.now();
+    this.#link.offer(this.#isLeaving ? wire.pack("BYE", {}) : wire.pack("READY", this.#ready));
+  }
+
+  #hear(frames) {
+    try {
+      this.#take(wire.unpack(frames));
+    } catch (error) {
+      this.#end(error);
+    }
+    this.#look();
+  }
+
+  #take({ verb, header, payload }) {
+    this.#heard = performance.now();
+    if (verb === "DELIVER") {
+      this.#work(wire.delivered(header, payload[0] ?? Buffer.alloc(0), (said) => this.#link.offer(said)), header.deadline_ms);
+    } else if (verb === "HEARTBEAT") {
+      this.#link.offer(wire.pack("HEARTBEAT", {}));
+    } else if (verb === "STALE") {
+      const held = this.#held.get(header.delivery);
+      if (held) held.message.isStale = true;
+    } else if (verb === "DRAIN" || verb === "RESTART") {
+      this.stop();
+    } else if (verb === "BYE" && this.#isLeaving) {
+      this.#isOver = true;
+    } else if (verb === "BYE") {
+      // It has forgotten us: its store was opened again, or it took us for dead.
+      for (const held of this.#held.values()) held.message.isStale = true;
+      this.#again = setTimeout(() => this.#introduce(), TICK);
+    } else if (verb === "REJECTED") {
+      throw rejected(header);
+    }
+  }
+
+  async #work(message, lease) {
+    const began = performance.now();
+    this.#held.set(message.delivery, { message, began, extendAt: began + lease / 2, lease });
+    let said;
+    try {
+      said = wire.ack(message, await this.#handler(message));
+    } catch (error) {
+      said = wire.nack(message, error);
+    }
+    this.#held.delete(message.delivery);
+    if (!message.isStale) this.#link.offer(said);
+    this.#look();
+  }
+
+  /** Is it over? Without a connection nobody waits for us. */
+  #look() {
+    if (this.#isLeaving && !this.#held.size && (this.#isOver || !this.#link?.isConnected)) this.#end();
+  }
+
+  #tick() {
+    const now = performance.now();
+    for (const held of this.#held.values()) {
+      const left = this.#maxExecution === undefined ? Infinity : held.began + this.#maxExecution - now;
+      if (now < held.extendAt || held.message.isStale || left <= 0) continue;
+      held.extendAt = now + held.lease / 2;
+      const extend = Math.round(Math.min(held.lease, left));
+      this.#link.offer(wire.pack("PROGRESS", { delivery: held.message.delivery, extend_ms: extend, note: "" }));
+    }
+    if (now - this.#heard > SILENCE) {
+      this.#heard = now;
+      this.#link.renew();
+    }
+    this.#look();
+  }
+}

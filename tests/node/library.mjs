@@ -1,0 +1,144 @@
+// The Node library in assets/clients/node against a running broker, a part at a time:
+//   node --preserve-symlinks library.mjs PART CLIENTS WORKERS
+// Prints "ok" at its end. A part says on a line of its own what is to be done with the broker, and waits for a line that says it is done.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
+import * as mubroker from "mubroker";
+
+const [part, clients, workers] = process.argv.slice(2);
+const { Client, Worker, Reject } = mubroker;
+const timeout = 60_000;
+const client = new Client(clients, { timeout, window: 100 });
+
+const ask = async (what) => {
+  const lines = createInterface({ input: process.stdin });
+  console.log(what);
+  await once(lines, "line");
+  lines.close();
+};
+
+/** A worker while `use` runs; what it was given is in `given`, and `until` waits for so many. */
+const working = async (queues, handler, options, use) => {
+  const given = [];
+  let look = () => {};
+  const until = (count) => new Promise((resolve) => {
+    look = () => given.length >= count && resolve();
+    look();
+  });
+  const worker = new Worker(queues, (message) => {
+    given.push(message);
+    look();
+    return handler(message);
+  }, { address: workers, ...options });
+  const running = worker.run();
+  await use({ given, until, worker });
+  worker.stop();
+  await running;
+};
+
+const parts = {
+  async verbs() {
+    await client.ping();
+    assert.equal((await client.hello()).server, "mubroker");
+    assert.deepEqual(await client.send("q", { price: 1.5 }, { id: "one" }), { id: "one", queue: "q", seq: 1, duplicate: false });
+    assert.ok((await client.send("q", "again", { id: "one" })).duplicate);
+    const many = await client.sendMany([{ queue: "q", payload: Buffer.from([0, 255]) }, { queue: "q" }]);
+    assert.deepEqual(many.map((one) => one.seq), [2, 3]);
+    assert.equal((await client.status("one")).state, "ready");
+    await client.subscribe("order.created", "billing", { filter: "body.total > 10" });
+    assert.equal((await client.publish("order.created", { total: 11 })).queues, 1);
+    assert.equal((await client.publish("order.created", { total: 9 })).queues, 0);
+    await client.unsubscribe("order.created", "billing");
+  },
+
+  async errors() {
+    await client.send("small", "a");
+    await assert.rejects(client.send("small", "b", { id: "b" }), (error) => {
+      assert.ok(error instanceof mubroker.Full && error instanceof mubroker.Rejected);
+      assert.deepEqual([error.code, error.id], ["full", "b"]);
+      return error.retryAfter > 0;
+    });
+    await assert.rejects(client.send("else", "a"), mubroker.NoSuchQueue);
+    await assert.rejects(client.sendMany([{ queue: "small" }, { queue: "not a name" }]), mubroker.Malformed);
+    await ask("kill");
+    const other = new Client(clients, { timeout: 200 });
+    await assert.rejects(other.send("small", "a", { id: "x" }), (error) => error instanceof mubroker.NoAnswer && error.id === "x");
+    const unanswered = assert.rejects(client.ping(), mubroker.Closed);
+    client.close();
+    other.close();
+    await unanswered;
+    await assert.rejects(client.ping(), mubroker.Closed);
+  },
+
+  async calls() {
+    const work = (message) => {
+      if (message.payload.toString() === "bad") throw new RangeError("no such thing");
+      if (message.payload.toString() === "dead") throw new Reject("never", { code: "hopeless", action: "dead-letter" });
+      message.progress("half done");
+      message.part("half");
+      return { double: message.json() * 2 };
+    };
+    await working(["q", "dead"], work, {}, async () => {
+      const heard = [];
+      const reply = await client.call("q", 21, { onPart: (bytes) => heard.push(bytes.toString()) });
+      assert.deepEqual([reply.json(), heard], [{ double: 42 }, ["half"]]);
+      await assert.rejects(client.call("dead", "dead"), (error) => error.status === "failed" && error.error.detail === "hopeless: never");
+      await assert.rejects(client.call("q", "bad"), (error) => {
+        assert.ok(error instanceof mubroker.CallFailed);
+        assert.deepEqual([error.status, error.error.code], ["blocked", "RangeError"]);
+        return error.error.detail.includes("no such thing");
+      });
+    });
+    await working(["a", "b"], (message) => ({ [message.queue]: 1 }), { credit: 2 }, async () => {
+      const all = await client.gather({}, { recipients: ["a", "b"] });
+      assert.deepEqual([all.status, all.parts.a.toString()], ["complete", '{"a":1}']);
+      const some = await client.gather({}, { recipients: ["a", "c"], timeout: 300 });
+      assert.deepEqual([some.status, some.missing.map((one) => one.queue)], ["partial", ["c"]]);
+      assert.equal((await client.gather({}, { recipients: ["a", "b"], aggregate: "object" })).merged.toString(), '{"a":1,"b":1}');
+    });
+  },
+
+  async restart() {
+    const count = 2000;
+    const sent = Array.from({ length: count }, (_, n) => client.send("q", String(n), { id: `m${n}` }));
+    await sent[count / 2];
+    await ask("restart");
+    await Promise.all(sent);
+    let gate;
+    const opened = new Promise((resolve) => (gate = resolve));
+    const work = (message) => (message.seq === count + 1 ? opened : undefined);
+    await working("q", work, { credit: 20 }, async ({ given, until }) => {
+      await until(count);
+      assert.deepEqual(given.map((message) => message.payload.toString()), Array.from({ length: count }, (_, n) => String(n)));
+      await client.send("q", "held");
+      await until(count + 1);
+      await ask("restart");
+      gate();
+      await until(count + 2);
+      assert.equal(given[count + 1].payload.toString(), "held");
+      assert.ok(given[count].isStale || given[count].delivery !== given[count + 1].delivery);
+    });
+  },
+
+  async leases() {
+    await client.send("q", "slow");
+    await client.send("q", "next");
+    let stopped;
+    const slow = () => new Promise((resolve) => setTimeout(() => resolve("done"), 2_500));
+    await working("q", slow, {}, async ({ given, until, worker }) => {
+      await until(1);
+      // It finishes what it has, though stopped; and the lease of a second lasts.
+      worker.stop();
+      stopped = given;
+    });
+    assert.equal(stopped.length, 1);
+    assert.equal((await client.status(stopped[0].id)).state, "done");
+  },
+};
+
+await parts[part]();
+client.close();
+console.log("ok");
+process.exit(0);
