@@ -78,6 +78,21 @@ pub struct RedriveRequest {
     pub reason: String,
 }
 
+/// `POST /v1/workers/{name}/drain`, `…/restart`: all connected workers of the name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainRequest {
+    /// Why; the workers are told.
+    pub reason: String,
+}
+
+/// The answer to that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// How many were told.
+    pub told: usize,
+}
+
 /// `POST /v1/pools/{name}/scale`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -38,7 +38,8 @@ impl From<OperatorError> for Failure {
             OperatorError::NotFound { .. } | OperatorError::NoSuchSaga { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", detail)
             }
-            OperatorError::Pool(PoolError::NoSuchPool { .. }) => {
+            OperatorError::NoSuchWorker { .. }
+            | OperatorError::Pool(PoolError::NoSuchPool { .. }) => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", detail)
             }
             OperatorError::Pool(PoolError::TooMany { .. }) => Self::invalid(detail),

@@ -13,7 +13,7 @@ use super::events::Events;
 use super::failure::{Health, StoreState};
 use super::handle::{Facts, View};
 use super::outbound::send_one;
-use super::peers::{OperatorAnswer, Origins, Waiting, Workers};
+use super::peers::{DrainOrder, OperatorAnswer, Origins, Waiting, Workers};
 use super::pipeline::{Pipeline, Release};
 use super::pushed::Pushes;
 use super::store::{Load, ReadAnswer, Store, StoreJob, StoreReply};
@@ -73,6 +73,8 @@ pub(super) enum Command {
     Follow(Option<EventId>, oneshot::Sender<Events>),
     /// Tells those who follow of something that happened outside.
     Tell(Box<Notice>),
+    /// Tells all workers of a name to end, and perhaps to begin anew; how many were told.
+    Drain(String, DrainOrder, oneshot::Sender<usize>),
 }
 
 /// Where inputs come from.
@@ -320,6 +322,11 @@ impl EventLoop {
             // Whatever is in it was durable when it was told.
             Command::Follow(after, answer) => drop(answer.send(self.watchers.follow(after))),
             Command::Tell(notice) => self.notice(*notice),
+            Command::Drain(name, order, answer) => {
+                let told = self.drain_workers(&name, &order);
+                // Whoever asked may have gone away.
+                let _gone = answer.send(told);
+            }
         }
     }
 

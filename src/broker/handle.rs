@@ -91,6 +91,12 @@ pub enum OperatorError {
         /// The id asked for.
         id: MessageId,
     },
+    /// No worker of this name is connected.
+    #[error("no worker {name:?} is connected, and the configuration has none of this name")]
+    NoSuchWorker {
+        /// The name asked for.
+        name: String,
+    },
     /// Supervised workers can't do that.
     #[error(transparent)]
     Pool(#[from] PoolError),

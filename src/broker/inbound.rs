@@ -2,13 +2,13 @@
 
 use super::event_loop::EventLoop;
 use super::failure::Health;
-use super::peers::{Verb, Waiting, Workers};
+use super::peers::{DrainOrder, Verb, Waiting, Workers};
 use crate::engine::{CallSpec, Event};
 use crate::model::limits::{
     HEARTBEAT_MS, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_SENDMANY_MESSAGES,
     MAX_WIRE_MESSAGE_BYTES,
 };
-use crate::model::{Actor, Content, MessageId, Origin, QueueName, RejectCode, Rejection};
+use crate::model::{Actor, Content, MessageId, Origin, QueueName, RejectCode, Rejection, WorkerId};
 use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, WorkerMessage};
 
@@ -237,6 +237,21 @@ impl EventLoop {
 
     pub(super) fn reply(&mut self, peer: PeerId, reply_form: ReplyForm, reply: ClientReply) {
         self.outbox.push_back(Outbound::Client { peer, reply_form, reply });
+    }
+
+    /// Tells workers of a name to end what they hold, say BYE, and end or begin anew; how many there are.
+    pub(super) fn drain_workers(&mut self, name: &str, order: &DrainOrder) -> usize {
+        let views = self.engine.worker_views();
+        let ids: Vec<u64> = views.iter().filter(|it| it.name == name).map(|it| it.id).collect();
+        for &id in &ids {
+            let reason = order.reason.clone();
+            let message = match order.anew {
+                true => BrokerMessage::Restart { reason },
+                false => BrokerMessage::Drain { reason },
+            };
+            self.tell_worker(Workers::peer(WorkerId(id)), message);
+        }
+        ids.len()
     }
 
     pub(super) fn tell_worker(&mut self, peer: PeerId, message: BrokerMessage) {

@@ -35,6 +35,7 @@ pub use event_loop::Ended;
 pub use events::Events;
 pub use handle::{BrokerHandle, OperatorError, QUEUES_PAGE};
 pub use messages::{Act, JournalQuery, RepairOrder};
+pub use peers::DrainOrder;
 pub use pools::PoolRequest;
 pub use redrive::RedriveOrder;
 pub use start::{BrokerOptions, Running, StartError, start};

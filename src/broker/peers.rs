@@ -39,6 +39,15 @@ pub(super) enum Waiting {
     Nobody(Box<Unanswered>),
 }
 
+/// What workers are told to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainOrder {
+    /// Whether they are to begin anew then.
+    pub anew: bool,
+    /// Why, for them.
+    pub reason: String,
+}
+
 /// What a client asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {

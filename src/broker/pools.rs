@@ -4,6 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::event_loop::Command;
 use super::handle::{BrokerHandle, OperatorError};
+use super::peers::DrainOrder;
 use crate::model::{Notice, PoolAct, PoolError, PoolView};
 
 /// What a supervisor is asked through the broker's handle.
@@ -41,6 +42,21 @@ impl BrokerHandle {
         let request = PoolRequest { name, act, answer };
         pools.send(request).await.map_err(|_| OperatorError::Stopped)?;
         Ok(told.await.map_err(|_| OperatorError::Stopped)??)
+    }
+
+    /// Tells all workers of a name to end what they hold, say BYE, and end or begin anew, as far as they know these words (DRAIN,
+    /// RESTART); how many were told.
+    pub async fn drain_workers(
+        &self,
+        name: &str,
+        order: DrainOrder,
+    ) -> Result<usize, OperatorError> {
+        let (answer, told) = oneshot::channel();
+        self.send(Command::Drain(name.to_owned(), order, answer)).await?;
+        match told.await.map_err(|_| OperatorError::Stopped)? {
+            0 => Err(OperatorError::NoSuchWorker { name: name.to_owned() }),
+            count => Ok(count),
+        }
     }
 
     /// Tells all who follow the events of something that happened outside the engine.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::datadog::Level;
-use crate::model::{JournalKind, Notice, QueueName};
+use crate::model::{JournalEntry, JournalKind, Notice, QueueName};
 
 /// Things that are kept in mind as told; beyond, the oldest may be told again early.
 const MAX_KNOWN: usize = 10_000;
@@ -36,37 +36,39 @@ impl Alert {
         Self { rule, level, subject: subject.to_owned(), queue: None, text }
     }
 
+    fn of_entry(entry: &JournalEntry) -> Option<Self> {
+        let (rule, level) = match entry.kind {
+            JournalKind::Blocked => ("blocked", Level::Error),
+            JournalKind::WorkerFenced => ("worker-stuck", Level::Error),
+            JournalKind::QueueCreated
+            | JournalKind::SettingsChanged
+            | JournalKind::Paused
+            | JournalKind::Resumed
+            | JournalKind::Dropped
+            | JournalKind::Saved
+            | JournalKind::Retried
+            | JournalKind::SavedAndRetried
+            | JournalKind::Cancelled
+            | JournalKind::SentToDeadLetters
+            | JournalKind::Moved
+            | JournalKind::Restored
+            | JournalKind::RevisionUndone
+            | JournalKind::SagaRetried
+            | JournalKind::SagaSkipped
+            | JournalKind::SagaAborted
+            | JournalKind::Subscribed
+            | JournalKind::Unsubscribed => return None,
+        };
+        let seq = entry.seq.map_or_else(String::new, |seq| format!(" {seq}"));
+        let text = format!("{}{seq}: {}", entry.queue, entry.reason);
+        Some(Self::of_queue(rule, level, &entry.queue, text))
+    }
+
     /// What an event is worth.
     pub fn of_event(what: &Notice) -> Option<Self> {
         use Level::{Error, Warning};
         Some(match what {
-            Notice::Journal { entry } => {
-                let (rule, level) = match entry.kind {
-                    JournalKind::Blocked => ("blocked", Error),
-                    JournalKind::WorkerFenced => ("worker-stuck", Error),
-                    JournalKind::QueueCreated
-                    | JournalKind::SettingsChanged
-                    | JournalKind::Paused
-                    | JournalKind::Resumed
-                    | JournalKind::Dropped
-                    | JournalKind::Saved
-                    | JournalKind::Retried
-                    | JournalKind::SavedAndRetried
-                    | JournalKind::Cancelled
-                    | JournalKind::SentToDeadLetters
-                    | JournalKind::Moved
-                    | JournalKind::Restored
-                    | JournalKind::RevisionUndone
-                    | JournalKind::SagaRetried
-                    | JournalKind::SagaSkipped
-                    | JournalKind::SagaAborted
-                    | JournalKind::Subscribed
-                    | JournalKind::Unsubscribed => return None,
-                };
-                let seq = entry.seq.map_or_else(String::new, |seq| format!(" {seq}"));
-                let text = format!("{}{seq}: {}", entry.queue, entry.reason);
-                Self::of_queue(rule, level, &entry.queue, text)
-            }
+            Notice::Journal { entry } => return Self::of_entry(entry),
             Notice::WorkerSilent { name, silent_ms, lost } => {
                 let text = format!("nothing is heard of {name} for {silent_ms} ms; it held {lost}");
                 Self::of("worker-silent", Warning, name, text)

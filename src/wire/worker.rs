@@ -83,6 +83,16 @@ pub enum BrokerMessage {
         /// Why.
         reason: String,
     },
+    /// `DRAIN`: end what you hold, say BYE, and end.
+    Drain {
+        /// Why.
+        reason: String,
+    },
+    /// `RESTART`: end what you hold, say BYE, and begin anew.
+    Restart {
+        /// Why.
+        reason: String,
+    },
     /// `REJECTED`: the worker's frames could not be understood or done.
     Rejected(crate::model::Rejection),
 }

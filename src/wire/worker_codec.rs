@@ -18,7 +18,7 @@ use crate::model::{
 };
 
 const KNOWN: &str = "READY, ACK, NACK, PROGRESS, PARTIAL, ALERT, HEARTBEAT, BYE";
-const KNOWN_TO_WORKERS: &str = "DELIVER, STALE, HEARTBEAT, BYE, REJECTED";
+const KNOWN_TO_WORKERS: &str = "DELIVER, STALE, HEARTBEAT, BYE, DRAIN, RESTART, REJECTED";
 /// DELIVER's own fields, before the message's.
 const DELIVER_FIELDS: [&str; 5] = ["delivery", "queue", "seq", "attempt", "deadline_ms"];
 
@@ -135,6 +135,8 @@ impl BrokerMessage {
             }
             Self::Heartbeat => bare("HEARTBEAT"),
             Self::Bye { reason } => envelope("BYE", json(&ByeHeader { reason })),
+            Self::Drain { reason } => envelope("DRAIN", json(&ByeHeader { reason })),
+            Self::Restart { reason } => envelope("RESTART", json(&ByeHeader { reason })),
             Self::Rejected(rejection) => envelope("REJECTED", json(rejection)),
         }
     }
@@ -152,18 +154,15 @@ impl BrokerMessage {
                 Ok(Self::Stale { delivery: Fields::parse(&header)?.id("delivery")? })
             }
             b"HEARTBEAT" => header_or_none("HEARTBEAT", frames).map(|_| Self::Heartbeat),
-            b"BYE" => {
-                let fields = Fields::parse(&header_or_none("BYE", frames)?)?;
-                Ok(Self::Bye { reason: fields.note("reason")? })
-            }
+            b"BYE" => Ok(Self::Bye { reason: reason_of("BYE", frames)? }),
             b"REJECTED" => {
                 let [header] = exactly("REJECTED", "header", frames)?;
                 typed(&header).map(Self::Rejected)
             }
             b"PAUSE" => Err(later_verb("PAUSE")),
             b"RESUME" => Err(later_verb("RESUME")),
-            b"DRAIN" => Err(later_verb("DRAIN")),
-            b"RESTART" => Err(later_verb("RESTART")),
+            b"DRAIN" => Ok(Self::Drain { reason: reason_of("DRAIN", frames)? }),
+            b"RESTART" => Ok(Self::Restart { reason: reason_of("RESTART", frames)? }),
             other => Err(unknown_verb(other, KNOWN_TO_WORKERS)),
         }
     }
@@ -213,6 +212,10 @@ struct AlertHeader<'a> {
 struct ByeHeader<'a> {
     #[serde(serialize_with = "bounded")]
     reason: &'a str,
+}
+
+fn reason_of(verb: &str, frames: Vec<Bytes>) -> Result<String, Rejection> {
+    Fields::parse(&header_or_none(verb, frames)?)?.note("reason")
 }
 
 /// Cuts a text for people at the bound that the reader holds: a note must not cost an answer.

@@ -32,18 +32,25 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 pub struct Exec {
     program: Program,
     kill_grace: Duration,
+    shows_stderr: bool,
 }
 
 impl Exec {
     /// A handler that runs `program`.
     pub fn new(program: Program) -> Self {
-        Self { program, kill_grace: KILL_GRACE }
+        Self { program, kill_grace: KILL_GRACE, shows_stderr: false }
     }
 
     /// The same handler with another grace between SIGTERM and SIGKILL.
     #[must_use]
     pub fn with_kill_grace(self, kill_grace: Duration) -> Self {
         Self { kill_grace, ..self }
+    }
+
+    /// The same handler, which writes its commands' standard error to its own, too.
+    #[must_use]
+    pub fn showing_stderr(self, shows_stderr: bool) -> Self {
+        Self { shows_stderr, ..self }
     }
 
     fn spawn(&self, delivery: &Delivery) -> io::Result<(Child, Group)> {
@@ -67,6 +74,9 @@ impl Handler for Exec {
         let stdin = child.stdin.take().expect("stdin is piped");
         let mut reply = Reply::new(child.stdout.take().expect("stdout is piped"));
         let mut tail = Tail::new(child.stderr.take().expect("stderr is piped"), STDERR_TAIL_BYTES);
+        if self.shows_stderr {
+            tail = tail.passed_on();
+        }
 
         let ended = async {
             tokio::select! {

@@ -77,6 +77,7 @@ pub async fn run<H: Handler>(
             Tried::Failed(reason) => reason,
             Tried::Connected(connection) => match worker.session(connection, stop.as_mut()).await {
                 Ended::Stopped => return Ok(()),
+                Ended::Anew => continue,
                 Ended::Away(reason) => reason,
             },
         };
@@ -106,7 +107,19 @@ enum Tried {
 /// How a connection ended.
 enum Ended {
     Stopped,
+    /// Everything has ended; it begins anew.
+    Anew,
     Away(String),
+}
+
+/// What the broker has said.
+enum Heard {
+    /// The connection goes on.
+    Nothing,
+    /// This connection is over; why.
+    Over(String),
+    /// The worker is to end, and perhaps to begin anew.
+    Drain { anew: bool },
 }
 
 struct Finished {
@@ -188,9 +201,9 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
             self.serve(&mut connection, stop).await
         };
         match serve.await {
-            Ok(Ended::Stopped) => {
+            Ok(ended @ (Ended::Stopped | Ended::Anew)) => {
                 self.stop(Some(&mut connection)).await;
-                Ended::Stopped
+                ended
             }
             Ok(Ended::Away(reason)) | Err(Gone(reason)) => Ended::Away(reason),
         }
@@ -212,10 +225,12 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
             tokio::select! {
                 message = connection.recv() => {
                     heard = Instant::now();
-                    if let Some(message) = message?
-                        && let Some(reason) = self.hear(connection, message).await?
-                    {
-                        return Ok(Ended::Away(reason));
+                    let Some(message) = message? else { continue };
+                    match self.hear(connection, message).await? {
+                        Heard::Nothing => {}
+                        Heard::Over(reason) => return Ok(Ended::Away(reason)),
+                        Heard::Drain { anew: true } => return Ok(Ended::Anew),
+                        Heard::Drain { anew: false } => return Ok(Ended::Stopped),
                     }
                 }
                 Some(finished) = self.tasks.join_next() => {
@@ -237,12 +252,12 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         }
     }
 
-    /// Does what the broker says; a reason if it says that this connection is over.
+    /// Does what the broker says.
     async fn hear(
         &mut self,
         connection: &mut Connection,
         message: BrokerMessage,
-    ) -> Result<Option<String>, Gone> {
+    ) -> Result<Heard, Gone> {
         match message {
             BrokerMessage::Deliver(delivery) => {
                 let id = delivery.delivery;
@@ -256,14 +271,16 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
                 (self.observe)(WorkerEvent::Stale { delivery });
             }
             BrokerMessage::Heartbeat => {}
+            BrokerMessage::Drain { .. } => return Ok(Heard::Drain { anew: false }),
+            BrokerMessage::Restart { .. } => return Ok(Heard::Drain { anew: true }),
             BrokerMessage::Bye { reason } => {
-                return Ok(Some(format!("the broker said BYE: {reason}")));
+                return Ok(Heard::Over(format!("the broker said BYE: {reason}")));
             }
             BrokerMessage::Rejected(rejection) => {
                 (self.observe)(WorkerEvent::Rejected(rejection));
             }
         }
-        Ok(None)
+        Ok(Heard::Nothing)
     }
 
     /// Starts what waits, as far as there are places.

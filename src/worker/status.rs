@@ -112,7 +112,11 @@ impl Status {
         let mut state = self.state();
         let State { counts, work, .. } = &mut *state;
         match event {
-            WorkerEvent::Ready => state.is_connected = true,
+            WorkerEvent::Ready => {
+                state.is_connected = true;
+                // It was told to begin anew.
+                state.is_stopping = false;
+            }
             WorkerEvent::Away { .. } => {
                 counts.away += 1;
                 state.is_connected = false;

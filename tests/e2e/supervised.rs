@@ -166,7 +166,7 @@ fn an_operator_scales_drains_and_restarts_a_pool() {
     assert_eq!(pool(&broker).expect("a pool")["restarts"], 0);
     let refused = broker.try_run(&["worker", "restart", "other"], b"");
     let text = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && text.contains("there are jobs"), "{text}");
+    assert!(!refused.status.success() && text.contains("no worker \"other\""), "{text}");
     let refused = broker.try_run(&["worker", "scale", "jobs", "1000"], b"");
     assert!(!refused.status.success());
 }
@@ -223,4 +223,25 @@ fn what_needs_somebody_is_told_to_datadog_a_webhook_and_the_events() {
     let arguments = ["events", "--json", "--after", "1-0", "--type", "alert", "--limit", "2"];
     let events = broker.run(&arguments, b"");
     assert!(events.contains("\"rule\":\"blocked\""), "{events}");
+}
+
+#[test]
+fn old_messages_and_many_dead_letters_are_worth_an_alert() {
+    let broker = Broker::start(
+        "[queues.idle]\n[queues.jobs]\non_failure = \"dead-letter\"\n\
+         [alerts]\noldest_age_ms = 1\ndead_letters = 2\n\
+         [workers.jobs]\nqueue = \"jobs\"\nexec = [\"false\"]\n",
+    );
+    broker.run(&["send", "-q", "idle", "nobody does it"], b"");
+    for _ in 0..3 {
+        broker.run(&["send", "-q", "jobs", "work"], b"");
+    }
+    // The first line says that the events before were missed.
+    let arguments = ["events", "--json", "--after", "1-0", "--type", "alert", "--limit", "4"];
+    let events = broker.run(&arguments, b"");
+    for expected in
+        ["jobs.dead: 2 dead letters came within", "idle: the oldest of 1 messages waits"]
+    {
+        assert!(events.contains(expected), "{events}");
+    }
 }

@@ -173,3 +173,25 @@ fn the_readmes_child_does_messages_and_blocks_what_it_cannot_read() {
         broker.queue("jobs").filter(|queue| queue["state"] == "blocked")
     });
 }
+
+#[test]
+fn a_connected_worker_is_restarted_and_drained_after_what_it_has() {
+    let mut broker = Broker::start("");
+    let mut worker =
+        worker(&broker, &["--name", "w", "--exec", "sh", "-c", "echo $$ >> pids; sleep 0.5"]);
+    broker.run(&["send", "-q", "jobs", "work"], b"");
+    let id = |broker: &mut Broker, not: u64| {
+        broker.until("it is there", |broker| {
+            broker.get("/v1/workers")?[0]["id"].as_u64().filter(|&id| id != not)
+        })
+    };
+    let first = id(&mut broker, 0);
+    broker.until("it is at work", |broker| (pids(broker.folder()).len() == 1).then_some(()));
+    assert_eq!(broker.run(&["worker", "restart", "w"], b""), "1 told\n");
+    id(&mut broker, first);
+    assert_eq!(broker.queue("jobs").expect("a queue")["done"], 1, "it has ended what it had");
+    assert!(worker.0.try_wait().expect("a child").is_none());
+    broker.run(&["worker", "drain", "w", "--reason", "maintenance"], b"");
+    assert!(wait_for_end(&mut worker.0).success());
+    assert_eq!(broker.queue("jobs").expect("a queue")["failed"], 0);
+}

@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from mub1 import Client
+from mub1 import Client, Worker
 
 #: Speaks MUB1 by itself: told where the broker is, and who it is, by its environment. Hangs on a first attempt.
 WORKER = """
@@ -46,3 +46,14 @@ def test_a_worker_of_its_own_that_hangs_is_fenced_ended_and_started_again(make_b
     kinds = [entry["kind"] for entry in broker.admin("GET", "/v1/journal?queue=q")["entries"]]
     assert "worker-fenced" in kinds and "blocked" not in kinds
     assert f"ready hello {tmp_path}" in broker.tail()
+
+
+def test_a_connected_worker_is_told_to_drain_and_decides_itself(broker):
+    with Worker(broker, "q", name="mine") as worker:
+        broker.until("it is there", lambda: broker.admin("GET", "/v1/workers"))
+        assert broker.cli("worker", "drain", "mine", "--reason", "maintenance") == "1 told\n"
+        assert worker.hear()[:2] == ("DRAIN", {"reason": "maintenance"})
+        broker.cli("worker", "restart", "mine")
+        assert worker.hear()[0] == "RESTART"
+        worker.say("BYE")
+        assert worker.hear()[0] == "BYE"

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hyper::Method;
 
 use super::{AdminClient, AdminError, decode, percent_encode};
-use crate::admin::dto::{PoolAct, PoolView, ScaleRequest};
+use crate::admin::dto::{DrainRequest, Drained, PoolAct, PoolView, ScaleRequest};
 
 impl AdminClient {
     /// `GET /v1/pools`: by name.
@@ -15,6 +15,21 @@ impl AdminClient {
     /// `GET /v1/pools/{name}`
     pub async fn pool(&self, name: &str) -> Result<PoolView, AdminError> {
         self.get(path(name, "")).await
+    }
+
+    /// `POST /v1/workers/{name}/restart` or `…/drain`: how many were told.
+    pub async fn drain_workers(
+        &self,
+        name: &str,
+        anew: bool,
+        reason: &str,
+    ) -> Result<usize, AdminError> {
+        let request = DrainRequest { reason: reason.to_owned() };
+        let body = serde_json::to_vec(&request).expect("plain data becomes JSON");
+        let verb = if anew { "restart" } else { "drain" };
+        let path = format!("/v1/workers/{}/{verb}", percent_encode(name));
+        let drained: Drained = decode(&self.answer(Method::POST, path, Bytes::from(body)).await?)?;
+        Ok(drained.told)
     }
 
     /// `POST /v1/pools/{name}/restart`, `…/drain`, `…/scale`; returns when it has begun.

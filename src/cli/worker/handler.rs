@@ -33,6 +33,9 @@ pub(super) struct ByArgs {
     /// How --stdio's requests and answers are told apart
     #[arg(long, value_enum, default_value_t = FramingArg::Lines)]
     framing: FramingArg,
+    /// Write the standard error of --exec's commands to the worker's own, too, as that of --stdio's is
+    #[arg(long)]
+    show_stderr: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -75,7 +78,7 @@ impl ByArgs {
             };
             return Ok(By::Stdio(Stdio::new(program(&self.stdio)?, framing)));
         }
-        Ok(By::Exec(Exec::new(program(&self.exec)?)))
+        Ok(By::Exec(Exec::new(program(&self.exec)?).showing_stderr(self.show_stderr)))
     }
 }
 

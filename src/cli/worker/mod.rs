@@ -40,9 +40,9 @@ enum WorkerCommand {
         #[arg(long)]
         supervised: bool,
     },
-    /// Let each process of a supervised worker end what it has, and start it anew
+    /// Let each process of a supervised worker, or connected workers, end what they have, and start them anew
     Restart(pools::PoolArgs),
-    /// Let each process of a supervised worker end what it has, and start none until restart or scale
+    /// The same, and start none until restart or scale; connected workers end
     Drain(pools::PoolArgs),
     /// Keep so many processes of a supervised worker running, until the broker stops
     Scale {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::admin::dto::{PoolAct, PoolView};
+use crate::admin::dto::{Drained, PoolAct, PoolView};
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Column, age, json, print, table};
@@ -12,8 +12,11 @@ use crate::console::text::clean::clean;
 /// Which pool.
 #[derive(Debug, Args)]
 pub(super) struct PoolArgs {
-    /// Its name in the configuration: [workers."NAME"]
+    /// Its name in the configuration ([workers."NAME"]), or that of connected workers
     name: String,
+    /// Why; connected workers are told
+    #[arg(long, default_value = "")]
+    reason: String,
     /// As a JSON object
     #[arg(long)]
     json: bool,
@@ -22,7 +25,22 @@ pub(super) struct PoolArgs {
 impl PoolArgs {
     /// Does it, and shows what there is then.
     pub(super) async fn act(&self, act: PoolAct, target: &Target) -> Result<Exit, Failure> {
-        let pool = target.admin()?.pool_act(&self.name, act).await?;
+        let client = target.admin()?;
+        let is_pool = client.pools().await?.iter().any(|pool| pool.name == self.name);
+        let anew = match act {
+            PoolAct::Restart => Some(true),
+            PoolAct::Drain => Some(false),
+            PoolAct::Scale(_) => None,
+        };
+        if let Some(anew) = anew.filter(|_| !is_pool) {
+            let told = client.drain_workers(&self.name, anew, &self.reason).await?;
+            match self.json {
+                true => json(&Drained { told })?,
+                false => print(&format!("{told} told\n"))?,
+            }
+            return Ok(Exit::Done);
+        }
+        let pool = client.pool_act(&self.name, act).await?;
         if self.json {
             json(&pool)?;
         } else {

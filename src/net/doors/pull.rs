@@ -105,8 +105,12 @@ impl PullDoor {
             }
             // The store was opened anew, or a loop stood still: READY again, if there are sinks.
             BrokerMessage::Bye { .. } => self.is_ready = false,
-            BrokerMessage::Stale { .. } | BrokerMessage::Heartbeat | BrokerMessage::Rejected(_) => {
-            }
+            // A door has no process of its own that could end.
+            BrokerMessage::Drain { .. }
+            | BrokerMessage::Restart { .. }
+            | BrokerMessage::Stale { .. }
+            | BrokerMessage::Heartbeat
+            | BrokerMessage::Rejected(_) => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Stderr};
 
 use crate::model::limits::MAX_PAYLOAD_BYTES;
 
@@ -48,10 +48,11 @@ impl<R: AsyncRead + Unpin> Reply<R> {
     }
 }
 
-/// Standard error: its end. All reads are cancellation-safe.
+/// Standard error: its end. All reads are cancellation-safe; of what is passed on, a cancelled one may lose a piece.
 #[derive(Debug)]
 pub(super) struct Tail<R> {
     pipe: R,
+    pass_on: Option<Stderr>,
     kept: VecDeque<u8>,
     bound: usize,
     piece: BytesMut,
@@ -59,7 +60,12 @@ pub(super) struct Tail<R> {
 
 impl<R: AsyncRead + Unpin> Tail<R> {
     pub(super) fn new(pipe: R, bound: usize) -> Self {
-        Self { pipe, kept: VecDeque::new(), bound, piece: BytesMut::new() }
+        Self { pipe, pass_on: None, kept: VecDeque::new(), bound, piece: BytesMut::new() }
+    }
+
+    /// The same, which is written to our own standard error, too.
+    pub(super) fn passed_on(self) -> Self {
+        Self { pass_on: Some(tokio::io::stderr()), ..self }
     }
 
     /// Reads for ever.
@@ -79,6 +85,10 @@ impl<R: AsyncRead + Unpin> Tail<R> {
             }
             let over = self.kept.len().saturating_sub(self.bound);
             self.kept.drain(..over);
+            if let Some(own) = &mut self.pass_on {
+                // When nobody reads ours any more, the end is kept all the same.
+                let _nobody = own.write_all(&self.piece).await;
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::Worker;
+use super::{Heard, Worker};
 use crate::wire::WorkerMessage;
 use crate::worker::connection::{Connection, Gone};
 use crate::worker::{Handler, WorkerEvent};
@@ -57,7 +57,11 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
                 Some(said) = self.said.recv() => self.pass_on(connection, said).await?,
                 message = connection.recv() => {
                     if let Some(message) = message? {
-                        is_over |= self.hear(connection, message).await?.is_some();
+                        match self.hear(connection, message).await? {
+                            Heard::Over(_) => is_over = true,
+                            // It is at that.
+                            Heard::Nothing | Heard::Drain { .. } => {}
+                        }
                     }
                 }
                 _ = beat.tick() => connection.send(&WorkerMessage::Heartbeat).await?,

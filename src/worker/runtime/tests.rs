@@ -399,3 +399,18 @@ async fn work_over_its_limit_is_told_here_while_the_broker_is_away() {
     setting.event(|event| matches!(event, WorkerEvent::Away { .. })).await;
     setting.event(|event| matches!(event, WorkerEvent::Overrun(_))).await;
 }
+
+#[tokio::test]
+async fn a_worker_that_is_to_restart_answers_says_bye_and_is_ready_again() {
+    let (setting, mut broker, given) = Setting::at_work().await;
+    broker.send(BrokerMessage::Restart { reason: "new settings".to_owned() }).await;
+    assert_eq!(broker.recv().await, WorkerMessage::Bye);
+    given.end.send(ok()).expect("it waits");
+    assert_eq!(broker.recv().await, ack(1));
+    broker.send(BrokerMessage::Bye { reason: "bye".to_owned() }).await;
+    broker.ready().await;
+    broker.send(BrokerMessage::Drain { reason: String::new() }).await;
+    assert_eq!(broker.recv().await, WorkerMessage::Bye);
+    broker.send(BrokerMessage::Bye { reason: "bye".to_owned() }).await;
+    in_time(setting.worker).await.expect("no panic").expect("it ends well");
+}

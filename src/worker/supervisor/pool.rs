@@ -70,13 +70,14 @@ impl Pool {
     /// What a process in a place is marked by, beside the supervisor's own mark.
     pub(super) fn mark_of(&mut self, place: u32) -> String {
         self.starts += 1;
-        format!("{}-{place}.{}", self.spec.name, self.starts)
+        // A dot would make it stand below another pool's.
+        format!("{}-{place}.{}", self.spec.name.replace('.', "_"), self.starts)
     }
 
     /// The name under which a place's worker is known.
     pub(super) fn worker_of(&self, place: u32) -> String {
-        match self.spec.count.max(self.count) {
-            0 | 1 if place == 0 => self.spec.name.clone(),
+        match (self.spec.count, place) {
+            (0 | 1, 0) => self.spec.name.clone(),
             _ => format!("{}-{place}", self.spec.name),
         }
     }
@@ -129,7 +130,10 @@ impl Pool {
             line.push("--health".into());
         }
         let (flag, rest): (&str, Vec<OsString>) = match &spec.by {
-            WorkedBy::Exec(command) | WorkedBy::Command(command) => ("--exec", words(command)),
+            WorkedBy::Exec(command) | WorkedBy::Command(command) => {
+                line.push("--show-stderr".into());
+                ("--exec", words(command))
+            }
             WorkedBy::Stdio(command, by_length) => {
                 if *by_length {
                     line.extend(["--framing".into(), "length".into()]);
