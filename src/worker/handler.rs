@@ -10,6 +10,28 @@ use crate::model::{DeliveryId, NackAction, WorkError};
 use crate::wire::Delivery;
 
 /// Does the work of one message. Called for up to `credit` messages at once.
+///
+/// ```
+/// use bytes::Bytes;
+/// use mubroker::model::{NackAction, WorkError};
+/// use mubroker::wire::Delivery;
+/// use mubroker::worker::{Failure, Handler, Work};
+///
+/// struct Capitals;
+///
+/// impl Handler for Capitals {
+///     async fn handle(&self, delivery: Delivery, work: Work) -> Result<Bytes, Failure> {
+///         let Ok(text) = std::str::from_utf8(&delivery.content.payload) else {
+///             let error = WorkError { code: "not-text".to_owned(), ..WorkError::default() };
+///             return Err(Failure { action: NackAction::Block, ..Failure::new(error) });
+///         };
+///         for line in text.lines() {
+///             work.partial(Bytes::from(line.to_uppercase())).await;
+///         }
+///         Ok(Bytes::new())
+///     }
+/// }
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// Does the message within `work.limit()`; the result is the reply to a caller, empty if there is nothing
     /// to say.

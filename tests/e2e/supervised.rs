@@ -29,10 +29,14 @@ fn pool(broker: &Broker) -> Option<Value> {
     broker.get("/v1/pools/jobs")
 }
 
+/// The names of connected workers in a state, sorted.
 fn workers(broker: &Broker, state: &str) -> Option<Vec<String>> {
     let list = broker.get("/v1/workers")?;
     let rows = list.as_array()?.iter().filter(|row| row["state"] == state);
-    Some(rows.filter_map(|row| Some(row["name"].as_str()?.to_owned())).collect())
+    let mut names: Vec<String> =
+        rows.filter_map(|row| Some(row["name"].as_str()?.to_owned())).collect();
+    names.sort();
+    Some(names)
 }
 
 #[test]
@@ -89,12 +93,15 @@ fn no_orphan_is_left_after_a_hundred_restarts_and_the_limit_pauses_the_queue() {
     let mark = unique();
     let mut broker = Broker::start(&format!(
         "[queues.jobs]\n[workers.jobs]\nqueue = \"jobs\"\nenv = {{ OURS = \"{mark}\" }}\n\
-         command = [\"sh\", \"-c\", \"sleep 1000 & setsid sleep 1000 & exit 3\"]\n\
+         command = [\"sh\", \"-c\", \"echo no config >&2; sleep 1000 & setsid sleep 1000 >&- 2>&- & exit 3\"]\n\
          restart = {{ max_restarts = 100, within_ms = 600000, backoff_initial_ms = 1, backoff_max_ms = 1 }}\n"
     ));
     let pool = broker
         .until("it is given up", |broker| pool(broker).filter(|pool| pool["state"] == "given-up"));
-    assert_eq!((&pool["restarts"], &pool["last_exit"]), (&101.into(), &"exit status 3".into()));
+    assert_eq!(
+        (&pool["restarts"], &pool["last_exit"]),
+        (&101.into(), &"exit status 3: no config".into())
+    );
     assert_eq!(with_variable("OURS", &mark), [] as [u32; 0]);
     let queue = broker.until("the queue is paused", |broker| {
         broker.queue("jobs").filter(|queue| queue["state"] == "paused")

@@ -13,6 +13,20 @@ const VARIABLE: &str = "MUBROKER_SPAWN_ID";
 /// Between two looks: a process that was about to start another one has done so by then.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How often in a row nothing must be found: a process that is started while its parent ends may be missed once.
+const CLEAN_LOOKS: u32 = 2;
+/// How long processes without any environment are waited for: one that becomes another program has none for a moment, but some
+/// run so for ever.
+const UNCLEAR_LIMIT: Duration = Duration::from_millis(250);
+
+/// What one look has found.
+#[derive(Debug, Default)]
+struct Found {
+    holders: Vec<Pid>,
+    /// There is one that may have the mark in a moment.
+    has_unclear: bool,
+}
+
 /// Unique to what is started under it. Marks have a form like a path: what is marked `a.b` is found as `a`, too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(String);
@@ -54,35 +68,44 @@ impl Mark {
     /// What the system doesn't show (a program that gained rights, a system without `/proc`) isn't found.
     pub fn kill_all(&self, limit: Duration) -> bool {
         let began = Instant::now();
-        loop {
+        let mut last_found = began;
+        let mut clean = 0;
+        while clean < CLEAN_LOOKS {
             // Without /proc there is nothing more that can be done.
-            let found = self.holders().unwrap_or_default();
-            if found.is_empty() {
-                return true;
-            }
-            for pid in found {
+            let Ok(Found { holders, has_unclear }) = self.look() else { return true };
+            for &pid in &holders {
                 // It may have ended meanwhile, or be somebody else's.
                 let _gone = kill(pid, Signal::SIGKILL);
             }
+            if !holders.is_empty() {
+                last_found = Instant::now();
+                clean = 0;
+            } else if !has_unclear || last_found.elapsed() >= UNCLEAR_LIMIT {
+                clean += 1;
+            }
             if began.elapsed() >= limit {
-                return false;
+                return clean > 0;
             }
             std::thread::sleep(LOOK_EVERY);
         }
+        true
     }
 
-    /// The processes that have it, this one left out.
-    pub fn holders(&self) -> io::Result<Vec<Pid>> {
-        let mut found = Vec::new();
+    /// Looks at all processes but this one.
+    fn look(&self) -> io::Result<Found> {
+        let mut found = Found::default();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            // Ended meanwhile, a zombie, or not ours.
+            // Ended meanwhile, or not ours.
             let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { continue };
             let has_it = environment.split(|&byte| byte == 0).any(|line| self.is_in(line));
             if has_it && Pid::from_raw(pid) != Pid::this() {
-                found.push(Pid::from_raw(pid));
+                found.holders.push(Pid::from_raw(pid));
             }
+            // In the middle of `execve` a process has none yet. Zombies and the kernel's threads, which have no program, never have.
+            found.has_unclear |=
+                environment.is_empty() && fs::read_link(format!("/proc/{pid}/exe")).is_ok();
         }
         Ok(found)
     }

@@ -12,9 +12,14 @@ const MAX_LINES: u32 = 500;
 /// The window.
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// Reads to the end, so that the process never waits for its reader.
-pub(super) async fn log(mut from: impl AsyncRead + Unpin, worker: String, stream: &'static str) {
+/// Reads to the end, so that the process never waits for its reader; gives the last line that says something.
+pub(super) async fn log(
+    mut from: impl AsyncRead + Unpin,
+    worker: String,
+    stream: &'static str,
+) -> String {
     let mut lines = Lines::default();
+    let mut last = String::new();
     let mut budget = Budget::new(Instant::now());
     let mut piece = [0; 4_096];
     while let Ok(read @ 1..) = from.read(&mut piece).await {
@@ -26,8 +31,12 @@ pub(super) async fn log(mut from: impl AsyncRead + Unpin, worker: String, stream
             if fits {
                 tracing::info!(target: "mubroker::workers", worker, stream, "{line}");
             }
+            if !line.trim().is_empty() {
+                last = line;
+            }
         }
     }
+    last
 }
 
 /// Cuts bytes into lines.

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
 use super::output;
 use crate::worker::process::{Group, KILL_GRACE, Launcher, exit_error};
 
 /// How long all that has its mark may take to vanish after SIGKILL.
 const SWEEP_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long its last words are waited for, once its group has ended.
+const WORDS_LIMIT: Duration = Duration::from_millis(200);
 
 /// One that runs.
 #[derive(Debug)]
@@ -65,11 +69,11 @@ pub(super) fn start(
     let stdout = child.stdout.take().expect("stdout is piped");
     let stderr = child.stderr.take().expect("stderr is piped");
     tokio::spawn(output::log(stdout, worker.clone(), "stdout"));
-    tokio::spawn(output::log(stderr, worker, "stderr"));
+    let last_words = tokio::spawn(output::log(stderr, worker, "stderr"));
     let pool = pool.to_owned();
     let task = async move {
         let began = Instant::now();
-        let how = end_of(child, group, stopped).await;
+        let how = end_of(child, group, stopped, last_words).await;
         let mark = launcher.mark().clone();
         let swept = tokio::task::spawn_blocking(move || mark.kill_all(SWEEP_LIMIT)).await;
         if !swept.unwrap_or(false) {
@@ -81,7 +85,12 @@ pub(super) fn start(
 }
 
 /// Waits for its end, or brings it about; its group has ended then, too.
-async fn end_of(mut child: Child, group: Group, stopped: oneshot::Receiver<Stop>) -> String {
+async fn end_of(
+    mut child: Child,
+    group: Group,
+    stopped: oneshot::Receiver<Stop>,
+    last_words: JoinHandle<String>,
+) -> String {
     let by_itself = tokio::select! {
         status = child.wait() => Some(status),
         Ok(stop) = stopped => {
@@ -91,7 +100,12 @@ async fn end_of(mut child: Child, group: Group, stopped: oneshot::Receiver<Stop>
     };
     group.end(&mut child, KILL_GRACE).await;
     match by_itself {
-        Some(Ok(status)) => exit_error(status, "").message,
+        Some(Ok(status)) => {
+            // Its reader ends with the last process that holds the pipe.
+            let words = timeout(WORDS_LIMIT, last_words).await;
+            exit_error(status, &words.map_or_else(|_| String::new(), Result::unwrap_or_default))
+                .message
+        }
         Some(Err(error)) => format!("its end is unknown: {error}"),
         None => "its end is unknown".to_owned(),
     }
