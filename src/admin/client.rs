@@ -27,9 +27,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::dto::{
-    BackupRequest, DoorView, HoldRequest, HoldView, IdempotencyKey, JournalPage, Located,
-    MessageId, MessagePage, MessageState, MessageView, Overview, PauseRequest, Problem, QueueName,
-    QueueView, RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
+    BackupRequest, DeleteRequest, DoorView, HoldRequest, HoldView, IdempotencyKey, JournalPage,
+    Located, MessageId, MessagePage, MessageState, MessageView, Overview, PauseRequest, Problem,
+    QueueName, QueueView, RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
 };
 
 pub use error::AdminError;
@@ -139,6 +139,15 @@ impl AdminClient {
     pub async fn pause(&self, queue: &QueueName, reason: &str) -> Result<(), AdminError> {
         let request = PauseRequest { reason: reason.to_owned() };
         self.post(format!("{}/pause", queue_path(queue)), &request).await.map(drop)
+    }
+
+    /// `POST /v1/queues/{queue}/delete`: the queue goes; with `purge` its messages too.
+    pub async fn delete_queue(
+        &self,
+        queue: &QueueName,
+        request: &DeleteRequest,
+    ) -> Result<(), AdminError> {
+        self.post(format!("{}/delete", queue_path(queue)), request).await.map(drop)
     }
 
     /// `POST /v1/queues/{queue}/settings`

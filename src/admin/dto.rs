@@ -117,6 +117,16 @@ pub struct PauseRequest {
     pub reason: String,
 }
 
+/// `POST …/delete`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeleteRequest {
+    /// With the messages that wait in it; without this a queue with messages is refused.
+    pub purge: bool,
+    /// Why; needed with `purge` where there are messages.
+    pub reason: String,
+}
+
 /// `POST …/settings`
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

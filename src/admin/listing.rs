@@ -8,18 +8,19 @@ use futures_util::stream;
 
 use super::dto::QueueView;
 use crate::broker::{BrokerHandle, OperatorError, QUEUES_PAGE};
+use crate::model::QueueId;
 
 /// Where a list goes on.
 pub(super) struct Listing {
     broker: BrokerHandle,
-    /// How many queues have been listed.
-    listed: usize,
+    /// The number of the last queue that was listed.
+    listed: QueueId,
     is_over: bool,
 }
 
 impl Listing {
     pub(super) fn new(broker: BrokerHandle) -> Self {
-        Self { broker, listed: 0, is_over: false }
+        Self { broker, listed: QueueId(0), is_over: false }
     }
 
     /// The next queues; the first page may be empty, any other has some. `None`: those were all.
@@ -27,9 +28,9 @@ impl Listing {
         if self.is_over {
             return Ok(None);
         }
-        let page = self.broker.queues(self.listed).await?;
-        let is_first = self.listed == 0;
-        self.listed += page.len();
+        let (page, last) = self.broker.queues(self.listed).await?;
+        let is_first = self.listed == QueueId(0);
+        self.listed = last;
         self.is_over = page.len() < QUEUES_PAGE;
         Ok((is_first || !page.is_empty()).then_some(page))
     }

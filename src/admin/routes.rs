@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::dto::{
-    BackupRequest, DoorView, HoldRequest, JournalPage, KeyPage, Located, MessagePage, MessageView,
-    Overview, PauseRequest, QueueView, RedrivePage, RedriveRequest, RepairOutcome, RepairRequest,
-    RepairVerb, SettingsRequest, WorkerView,
+    BackupRequest, DeleteRequest, DoorView, HoldRequest, JournalPage, KeyPage, Located,
+    MessagePage, MessageView, Overview, PauseRequest, QueueView, RedrivePage, RedriveRequest,
+    RepairOutcome, RepairRequest, RepairVerb, SettingsRequest, WorkerView,
 };
 use super::failure::Failure;
 use super::listing;
@@ -31,6 +31,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/overview", get(overview))
         .route("/v1/queues", get(queues))
         .route("/v1/queues/{queue}", get(queue))
+        .route("/v1/queues/{queue}/delete", post(delete))
         .route("/v1/queues/{queue}/pause", post(pause))
         .route("/v1/queues/{queue}/resume", post(resume))
         .route("/v1/queues/{queue}/settings", post(settings))
@@ -95,6 +96,16 @@ async fn resume(
     Body(request): Body<PauseRequest>,
 ) -> Answer<StatusCode> {
     broker.set_paused(actor, path.queue()?, false, request.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<DeleteRequest>,
+) -> Answer<StatusCode> {
+    broker.delete_queue(actor, path.queue()?, request.purge, request.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -49,6 +49,7 @@ pub(super) enum Request {
     PutQueue { actor: Actor, name: QueueName, settings: QueueSettings },
     SetQueue { actor: Actor, queue: QueueName, changes: Vec<SettingChange>, reason: String },
     SetPaused { actor: Actor, queue: QueueName, paused: bool, reason: String },
+    DeleteQueue { actor: Actor, queue: QueueName, purge: bool, reason: String },
     Repair(Repair),
     Hold { actor: Actor, queue: QueueName, seq: Seq, for_ms: u64 },
     Subscribe { actor: Actor, topic: TopicName, subscription: Subscription },
@@ -348,6 +349,9 @@ impl EventLoop {
             }
             Request::SetPaused { actor, queue, paused, reason } => {
                 Event::SetPaused { origin, actor, queue, paused, reason }
+            }
+            Request::DeleteQueue { actor, queue, purge, reason } => {
+                Event::DeleteQueue { origin, actor, queue, purge, reason }
             }
             Request::Subscribe { actor, topic, subscription } => {
                 Event::Subscribe { origin, actor, topic, subscription }

@@ -140,10 +140,11 @@ impl BrokerHandle {
         self.ask(|view| view.overview()).await
     }
 
-    /// Queues in the order in which they were made, without the first `skipped`: at most [`QUEUES_PAGE`], and
-    /// fewer only at the end. None ever goes, so a list made of pages lacks only what was made meanwhile.
-    pub async fn queues(&self, skipped: usize) -> Result<Vec<QueueView>, OperatorError> {
-        self.ask(move |view| view.engine.queue_views(skipped, QUEUES_PAGE)).await
+    /// Queues in the order in which they were made, from after the one with this number on: at most [`QUEUES_PAGE`], and
+    /// fewer only at the end; and the number of the last of them. So a list made of pages has each queue that was there
+    /// all the time, once.
+    pub async fn queues(&self, after: QueueId) -> Result<(Vec<QueueView>, QueueId), OperatorError> {
+        self.ask(move |view| view.engine.queue_views(after, QUEUES_PAGE)).await
     }
 
     /// One queue.
@@ -190,6 +191,17 @@ impl BrokerHandle {
         reason: String,
     ) -> Result<(), OperatorError> {
         self.act(Request::SetQueue { actor, queue, changes, reason }).await.map(drop)
+    }
+
+    /// Deletes a queue; with `purge` also one with messages, which needs a reason.
+    pub async fn delete_queue(
+        &self,
+        actor: Actor,
+        queue: QueueName,
+        purge: bool,
+        reason: String,
+    ) -> Result<(), OperatorError> {
+        self.act(Request::DeleteQueue { actor, queue, purge, reason }).await.map(drop)
     }
 
     /// Stops a queue's delivery, or lets it go on. Publishing is not touched.

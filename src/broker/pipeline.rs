@@ -140,6 +140,7 @@ fn size(op: &Op) -> u64 {
             .sum(),
         Op::PutProcess(record) => record.body.len() as u64,
         Op::PutQueue(_)
+        | Op::RemoveQueue { .. }
         | Op::PassEntry { .. }
         | Op::PutNote { .. }
         | Op::Finish { .. }

@@ -10,7 +10,7 @@ use super::failure::Health;
 use crate::engine::Engine;
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
-    BrokerEvent, EventId, Notice, Overview, QueueName, QueueView, Timestamp, WorkerView,
+    BrokerEvent, EventId, Notice, Overview, QueueId, QueueName, QueueView, Timestamp, WorkerView,
 };
 
 /// Between two looks at what changed, in milliseconds: five a second is as fast as a person reads.
@@ -101,7 +101,7 @@ impl Watchers {
 
     /// There is a new engine: everything may have changed.
     pub(super) fn reset(&mut self, engine: &Engine) {
-        let views = engine.queue_views(0, usize::MAX);
+        let (views, _) = engine.queue_views(QueueId(0), usize::MAX);
         self.changed.extend(views.into_iter().map(|view| view.name));
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::broker::{BrokerHandle, Clock, QUEUES_PAGE};
 use crate::config::Alerts;
-use crate::model::{Notice, QueueName};
+use crate::model::{Notice, QueueId, QueueName};
 use crate::telemetry::alert::{Alert, Dedup};
 use crate::telemetry::datadog::{Datadog, DatadogError, Level};
 use crate::telemetry::webhook::{Webhook, WebhookOptions};
@@ -119,9 +119,9 @@ impl Teller {
     /// Tells of queues whose oldest message has waited for too long; `None` once the broker has stopped.
     async fn look(&mut self) -> Option<()> {
         let now = self.broker.overview().await.ok()?.now;
-        let mut skipped = 0;
+        let mut after = QueueId(0);
         loop {
-            let page = self.broker.queues(skipped).await.ok()?;
+            let (page, last) = self.broker.queues(after).await.ok()?;
             for queue in &page {
                 let age = queue.oldest_at.map_or(0, |at| now.since_ms(at));
                 if age > self.config.oldest_age_ms {
@@ -133,7 +133,7 @@ impl Teller {
                     self.tell(Alert::of_queue("oldest-age", Level::Warning, name, text)).await;
                 }
             }
-            skipped += page.len();
+            after = last;
             if page.len() < QUEUES_PAGE {
                 return Some(());
             }

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::output::{Column, age, json, print, table};
 use super::target::Target;
 use crate::admin::dto::{
-    KeyPage, QueueName, QueueSettings, QueueView, Seq, SettingsRequest, Timestamp,
+    DeleteRequest, KeyPage, QueueName, QueueSettings, QueueView, Seq, SettingsRequest, Timestamp,
 };
 use crate::console::text::clean::clean;
 use crate::model::{MailboxKind, Ordering, Overflow, SettingChange};
@@ -59,6 +59,18 @@ enum QueueCommand {
     Pause(Act),
     /// Let delivery go on
     Resume(Act),
+    /// Delete a queue that is empty
+    #[command(after_help = DELETE_HELP)]
+    Delete {
+        /// The queue
+        queue: QueueName,
+        /// With the messages that wait in it: they are gone, and nobody is told; needs --reason
+        #[arg(long, requires = "reason")]
+        purge: bool,
+        /// Why; the journal keeps it
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// Change settings; they stay until they are set to `default`
     #[command(after_help = SET_HELP)]
     Set {
@@ -69,6 +81,15 @@ enum QueueCommand {
         changes: Vec<SettingChange>,
     },
 }
+
+const DELETE_HELP: &str = "\
+A queue stays while a worker has a message of it, a caller, gather or saga waits for one, it is subscribed to a topic, the \
+configuration names it, or its dead-letter queue has messages. With it go its settings and the ids that it \
+remembers; its journal stays. Workers that serve it wait until it is made again. With delete_on_idle_ms in a template, \
+queues go by themselves.
+
+  mubroker queue delete folder.2024
+  mubroker queue delete folder.2024 --purge --reason 'a test run, not needed'";
 
 const SET_HELP: &str = "\
 A value is written as in the configuration; `default` is what that says of the queue. A queue moves to another \
@@ -125,6 +146,10 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
         QueueCommand::Resume(act) => {
             client.resume(&act.queue, &act.reason).await?;
             tell(&act, &client.queue(&act.queue).await?)?;
+        }
+        QueueCommand::Delete { queue, purge, reason } => {
+            client.delete_queue(&queue, &DeleteRequest { purge, reason }).await?;
+            print(&format!("{queue} is deleted\n"))?;
         }
         QueueCommand::Set { act, changes } => {
             let set = changes.into_iter().map(|it| (it.key, it.value.unwrap_or_default()));

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IntoDeserializer as _;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
@@ -35,6 +36,9 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) workers: workers::Tables,
     pub(super) queues: Option<BTreeMap<toml::Spanned<String>, toml::Spanned<QueueSettings>>>,
+    /// By the name of a queue's table, `max_queues` and where it stands.
+    #[serde(skip)]
+    pub(super) max_queues: BTreeMap<String, (u64, Place)>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -87,6 +91,8 @@ const QUEUE: Keys = Keys {
         "dedup",
         "resend",
         "dead_letter",
+        "delete_on_idle_ms",
+        MAX_QUEUES,
     ],
     later: &["schema"],
 };
@@ -101,6 +107,9 @@ const RETRY: Keys =
     Keys { known: &["attempts", "backoff", "initial_ms", "max_ms", "jitter"], later: &[] };
 const RESEND: Keys = Keys { known: &["keep_ms"], later: &[] };
 const DEDUP: Keys = Keys { known: &["by", "last", "window_ms"], later: &[] };
+
+/// Of a template: how many queues it makes.
+const MAX_QUEUES: &str = "max_queues";
 
 /// Values of design.md 7 that come later.
 const LATER_VALUES: [(&str, &[&str]); 1] = [("mailbox", &["replicated"])];
@@ -125,9 +134,30 @@ impl Source<'_> {
 
     /// Checks keys, then values.
     pub(super) fn read(&self) -> Result<File, ConfigError> {
-        let table = DeTable::parse(self.text).map_err(|error| self.value(&error))?;
+        let mut table = DeTable::parse(self.text).map_err(|error| self.value(&error))?;
         self.check_root(table.get_ref())?;
-        toml::from_str(self.text).map_err(|error| self.value(&error))
+        let max_queues = self.take_max_queues(table.get_mut())?;
+        let file = File::deserialize(toml::Deserializer::from(table));
+        Ok(File { max_queues, ..file.map_err(|error| self.value(&error))? })
+    }
+
+    /// What stands among a queue's settings and is the template's own.
+    fn take_max_queues(
+        &self,
+        root: &mut DeTable<'_>,
+    ) -> Result<BTreeMap<String, (u64, Place)>, ConfigError> {
+        let mut found = BTreeMap::new();
+        let queues = root.get_mut("queues").map(toml::Spanned::get_mut);
+        let Some(DeValue::Table(queues)) = queues else { return Ok(found) };
+        for (name, queue) in queues.iter_mut() {
+            let DeValue::Table(queue) = queue.get_mut() else { continue };
+            let Some(value) = queue.remove(MAX_QUEUES) else { continue };
+            let place = self.place(value.span());
+            let number = u64::deserialize(value.into_deserializer());
+            let number = number.map_err(|error| self.value(&error))?;
+            found.insert(name.get_ref().to_string(), (number, place));
+        }
+        Ok(found)
     }
 
     fn value(&self, error: &toml::de::Error) -> ConfigError {

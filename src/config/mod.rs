@@ -295,9 +295,14 @@ fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, Co
         let settings = QueueSettings::default();
         return Ok((
             Vec::new(),
-            vec![QueueTemplate { prefix: String::new(), settings: Arc::new(settings) }],
+            vec![QueueTemplate {
+                prefix: String::new(),
+                settings: Arc::new(settings),
+                max_queues: 0,
+            }],
         ));
     };
+    let mut max_queues = file.max_queues;
     let (mut queues, mut templates) = (Vec::new(), Vec::new());
     let mut places = BTreeMap::new();
     for (name, settings) in found {
@@ -320,9 +325,11 @@ fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, Co
                 templates.push(QueueTemplate {
                     prefix: prefix.to_owned(),
                     settings: Arc::new(settings),
+                    max_queues: max_queues.remove(&name).map_or(0, |(max, _)| max),
                 });
             }
             None => {
+                check_named(&name, &settings, max_queues.get(&name), &settings_place)?;
                 let name = QueueName::new(&name).map_err(|e| bad(&place, e.to_string()))?;
                 settings
                     .dead_letter_of(&name)
@@ -342,6 +349,29 @@ fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, Co
         return Err(bad(place.unwrap_or(&Place::Default("queues")), reason));
     }
     Ok((queues, templates))
+}
+
+/// What only a template can say.
+fn check_named(
+    name: &str,
+    settings: &QueueSettings,
+    max_queues: Option<&(u64, Place)>,
+    place: &Place,
+) -> Result<(), ConfigError> {
+    if let Some((_, place)) = max_queues {
+        let reason = format!(
+            "queues.{name:?}.max_queues: this is one queue; a template, like [queues.\"{name}.*\"], says how many it makes"
+        );
+        return Err(bad(place, reason));
+    }
+    if settings.delete_on_idle_ms > 0 {
+        let reason = format!(
+            "queues.{name:?}.delete_on_idle_ms: this queue is made at each start, so it stays; only a template's queues, \
+             like those of [queues.\"{name}.*\"], go when they are idle"
+        );
+        return Err(bad(place, reason));
+    }
+    Ok(())
 }
 
 /// A Redis must be known to queues that keep payloads in one.

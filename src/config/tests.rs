@@ -403,3 +403,28 @@ fn alerts_name_addresses_that_can_be_used() {
         assert!(error.contains(why), "{file}: {error}");
     }
 }
+
+#[test]
+fn what_bounds_queues_on_the_fly_is_a_templates_only() {
+    let text = "[queues.\"jobs.*\"]\nmax_queues = 7\ndelete_on_idle_ms = 60000\n[queues.\"*\"]";
+    let config = load(text).unwrap();
+    let jobs = config.templates.iter().find(|template| template.prefix == "jobs.").unwrap();
+    assert_eq!((jobs.max_queues, jobs.settings.delete_on_idle_ms), (7, 60_000));
+    let any = config.templates.iter().find(|template| template.prefix.is_empty()).unwrap();
+    assert_eq!((any.max_queues, any.settings.delete_on_idle_ms), (0, 0));
+    let redis = "[redis]\nurl = \"redis://localhost\"\n[queues.\"r.*\"]\nmailbox = \"redis\"\ndelete_on_idle_ms = 5000";
+    for (text, reason) in [
+        ("[queues.jobs]\nmax_queues = 7", "2:14: queues.\"jobs\".max_queues: this is one queue"),
+        (
+            "[queues.jobs]\ndelete_on_idle_ms = 60000",
+            "this queue is made at each start, so it stays",
+        ),
+        ("[queues.\"j.*\"]\ndelete_on_idle_ms = 5", "delete_on_idle_ms is 5; from 1000 to"),
+        ("[queues.\"j.*\"]\nmax_queues = -1", "2:14: "),
+        ("[queues.\"j.*\"]\nmax_queue = 1", "max_queues"),
+        (redis, "others may add to a stream in Redis"),
+    ] {
+        let error = load(text).unwrap_err().to_string();
+        assert!(error.contains(reason), "{text}: {error}");
+    }
+}

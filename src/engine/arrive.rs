@@ -6,7 +6,8 @@
 
 use crate::model::{Arrival, Op, QueueId, QueueSettings, RejectCode, Rejection, StreamId, limits};
 
-use super::queue::{Queue, QueueIndex};
+use super::queue::Queue;
+use super::queues::QueueIndex;
 use super::send::Added;
 use super::{Effects, Engine};
 
@@ -19,7 +20,7 @@ impl Engine {
         arrivals: Vec<Arrival>,
         out: &mut Effects,
     ) {
-        let Some(&at) = self.by_id.get(&queue) else { return };
+        let Some(at) = self.queues.by_id(queue) else { return };
         if self.stopping || after > self.queue(at).uncommon.newest_entry {
             return;
         }
@@ -45,7 +46,7 @@ impl Engine {
     /// meanwhile.
     pub(super) fn handle_redis_reach(&mut self, down: Option<String>) {
         self.redis_down = down;
-        for at in (0..self.queues.len()).map(QueueIndex) {
+        for at in self.queues.indexes() {
             let queue = self.queue(at);
             if queue.record.settings.needs_redis() || queue.waits_for_redis {
                 self.touch(at);

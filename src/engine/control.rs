@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 use super::journal::Entry;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::retry::clip;
 use super::{Effect, Effects, Engine};
 
@@ -27,7 +27,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let configured = Arc::new(settings);
-        match self.by_name.get(&name).copied() {
+        match self.queues.by_name(&name) {
             Some(at) => {
                 let QueueRecord { settings, overrides, .. } = &self.queue(at).record;
                 let kept = configured.with_keys_of(settings, overrides);
@@ -61,7 +61,7 @@ impl Engine {
         reason: String,
         out: &mut Effects,
     ) {
-        let Some(&at) = self.by_name.get(&name) else {
+        let Some(at) = self.queues.by_name(&name) else {
             return out.effects.push(refused(origin, RepairRefusal::NoSuchQueue { queue: name }));
         };
         let settings = match self.settings_after(at, changes) {
@@ -138,7 +138,7 @@ impl Engine {
         let mut way = vec![name.clone()];
         let mut next = settings.dead_letter_of(name)?;
         while way.len() <= MAX_WAY && !way.contains(&next) {
-            let known = self.by_name.get(&next).map(|&at| &self.queue(at).record.settings);
+            let known = self.queue_named(&next).map(|queue| &queue.record.settings);
             let Some(of_next) = known.or_else(|| self.template(&next)) else { return Ok(()) };
             let target = of_next.dead_letter_of(&next);
             way.push(next);
@@ -188,6 +188,7 @@ impl Engine {
             self.workers_changed = true;
         }
         self.touch(at);
+        self.watch_idle(at);
         self.offer(at, out);
     }
 
@@ -201,7 +202,7 @@ impl Engine {
         mut reason: String,
         out: &mut Effects,
     ) {
-        let Some(&at) = self.by_name.get(&name) else {
+        let Some(at) = self.queues.by_name(&name) else {
             return out.effects.push(refused(origin, RepairRefusal::NoSuchQueue { queue: name }));
         };
         clip(&mut reason, limits::MAX_REASON_BYTES);

@@ -16,7 +16,8 @@ use crate::model::{
     QueueName, QueueSettings, RejectCode, Rejection, Seq, StoredMessage, WorkError,
 };
 
-use super::queue::{Queue, QueueIndex};
+use super::queue::Queue;
+use super::queues::QueueIndex;
 use super::reply::Ended;
 use super::request::CallEnd;
 use super::retry::clip;
@@ -103,8 +104,8 @@ impl Engine {
     /// Whether dead letters of another queue go there.
     pub(super) fn is_dead_letter_queue(&self, name: &QueueName) -> bool {
         let before = name.as_str().strip_suffix(BY_NAME.trim_start_matches("{queue}"));
-        let before = before.and_then(|before| self.by_name.get(&QueueName::new(before).ok()?));
-        let by_name = |&at: &QueueIndex| self.queue(at).record.settings.dead_letter == BY_NAME;
+        let before = before.and_then(|before| self.queue_named(&QueueName::new(before).ok()?));
+        let by_name = |queue: &Queue| queue.record.settings.dead_letter == BY_NAME;
         self.dead_letter_queues.contains(name) || before.is_some_and(by_name)
     }
 
@@ -119,7 +120,7 @@ impl Engine {
             Err(Rejection::new(RejectCode::Full, reason).retry_after(retry_ms))
         };
         let reason = &beyond.reason;
-        let queue = self.by_name.get(name).map(|&at| self.queue(at));
+        let queue = self.queue_named(name);
         match settings.overflow {
             Overflow::Reject => return full(reason.clone(), super::send::FULL_RETRY_MS),
             Overflow::DeadLetterOldest => {}
@@ -152,7 +153,7 @@ impl Engine {
             return None;
         }
         let target = queue.record.settings.dead_letter_of(&queue.record.name).ok()?;
-        let &at = self.by_name.get(&target)?;
+        let at = self.queues.by_name(&target)?;
         Some((at, self.queue(at).dedup.find(id)?))
     }
 
@@ -166,7 +167,7 @@ impl Engine {
             return Err("it is a dead-letter queue itself".to_owned());
         }
         let target = settings.dead_letter_of(name)?;
-        let queue = self.by_name.get(&target).map(|&at| self.queue(at));
+        let queue = self.queue_named(&target);
         if queue.is_none() && self.queues.len() >= self.max_queues {
             return Err(format!("its dead-letter queue {target} can't be made: too many queues"));
         }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::model::{AckMode, Finish, Op, Seq, WorkerId};
 
 use super::lane::{Next, Ticket};
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::window::Entry;
 use super::{Effects, Engine};
 
@@ -115,7 +115,7 @@ impl Engine {
         self.next_ticket = self.next_ticket.saturating_add(1);
         let ticket = kept.unwrap_or(self.next_ticket);
         let Self { queues, workers, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let queue = queues.at_mut(at);
         queue.ticket = Ticket::Waiting(ticket);
         for id in queue.eligible() {
             if let Some(worker) = workers.get_mut(id) {
@@ -127,7 +127,7 @@ impl Engine {
     /// The queue waits no more; the ticket that it had.
     pub(super) fn unticket(&mut self, at: QueueIndex) -> Option<u64> {
         let Self { queues, workers, .. } = self;
-        let queue = queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let queue = queues.at_mut(at);
         let Ticket::Waiting(ticket) = queue.ticket else { return None };
         queue.ticket = Ticket::None;
         for id in &queue.workers {

@@ -256,6 +256,19 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An operator deletes a queue. Answered by [`super::Effect::Done`] or `Refused`.
+    DeleteQueue {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// Which queue.
+        queue: QueueName,
+        /// With the messages that wait in it.
+        purge: bool,
+        /// Why; needed where messages go with it.
+        reason: String,
+    },
     /// Delivery stops or goes on. Answered by [`super::Effect::Done`] or `Refused`.
     SetPaused {
         /// Who waits.

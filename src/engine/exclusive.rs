@@ -6,7 +6,8 @@
 
 use crate::model::{Consumers, Notice, WorkerId};
 
-use super::queue::{Queue, QueueIndex};
+use super::queue::Queue;
+use super::queues::QueueIndex;
 use super::{Effect, Effects, Engine};
 
 impl Queue {

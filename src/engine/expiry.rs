@@ -10,7 +10,8 @@ use std::sync::Arc;
 use crate::model::{Header, MessageRecord, MessageState, Seq, StoredMessage, Timestamp, WorkError};
 
 use super::dead_letter::Reason;
-use super::queue::{Queue, QueueIndex};
+use super::queue::Queue;
+use super::queues::QueueIndex;
 use super::timer::Timer;
 use super::uncommon::Peeked;
 use super::window::Entry;

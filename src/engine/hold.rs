@@ -3,7 +3,7 @@
 use crate::model::{Actor, HoldView, Origin, QueueName, RepairRefusal, Seq, limits};
 
 use super::control::refused;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::timer::Timer;
 use super::{Effect, Effects, Engine, HoldAnswer};
 
@@ -34,7 +34,7 @@ impl Engine {
         for_ms: u64,
         out: &mut Effects,
     ) -> Result<HoldAnswer, RepairRefusal> {
-        let Some(&at) = self.by_name.get(&name) else {
+        let Some(at) = self.queues.by_name(&name) else {
             return Err(RepairRefusal::NoSuchQueue { queue: name });
         };
         if !self.queue(at).is_unfinished(seq) {

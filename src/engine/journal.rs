@@ -5,7 +5,7 @@ use crate::model::{
     Seq,
 };
 
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::{Effect, Effects, Engine};
 
 /// A journal entry before it has its number and its time.

@@ -12,7 +12,7 @@ use crate::model::{
 
 use super::dead_letter::Reason;
 use super::journal;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::reply::Ended;
 use super::request::CallEnd;
 use super::retry::{self, Failure, Verdict, clip};
@@ -200,7 +200,7 @@ impl Engine {
     ) {
         let Lease { queue: at, seq, .. } = lease;
         self.workers_changed = true;
-        let queue = self.queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let queue = self.queues.at_mut(at);
         let failed = &mut queue.uncommon.change().failed;
         *failed = failed.saturating_add(1);
         if !lease.others.is_empty() {
@@ -228,7 +228,7 @@ impl Engine {
         };
         retry::count_failure(&mut record, attempt);
         record.expires = self.expiry_of(at, lease.accepted_at, &lease.content.header);
-        let queue = self.queues.get_mut(at.0).expect(super::KNOWN_QUEUE);
+        let queue = self.queues.at_mut(at);
         let attempts = lease.content.header.max_attempts();
         let settings = &queue.record.settings;
         let retry_in_ms = match retry::decide(settings, attempts, &record, failure, &mut self.rng) {

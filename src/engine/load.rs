@@ -2,7 +2,8 @@
 
 use crate::model::{Seq, StoredMessage, WorkError};
 
-use super::queue::{Queue, QueueIndex};
+use super::queue::Queue;
+use super::queues::QueueIndex;
 use super::timer::Timer;
 use super::window::Entry;
 use super::{Effect, Effects, Engine};

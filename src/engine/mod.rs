@@ -6,6 +6,7 @@
 //! | `topic` | publishing to the queues that subscriptions say; subscribing |
 //! | `send`, `dead_letter` | accepting messages, making queues; the oldest make room |
 //! | `arrive` | what comes by a Redis stream |
+//! | `queues`, `templates`, `removal` | all queues; how many are made on the fly; how they go |
 //! | `queue`, `places`, `window`, `dedup`, `dedup_time` | a queue: its places, contents in RAM, known ids |
 //! | `lane`, `convoy` | what is in workers' hands, and what may go next: in order, by key, or as it comes |
 //! | `dispatch`, `load` | which queue is served by which worker next; contents from the store |
@@ -44,7 +45,9 @@ mod places;
 mod process;
 mod progress;
 mod queue;
+mod queues;
 mod relocate;
+mod removal;
 mod repair;
 mod reply;
 mod request;
@@ -53,6 +56,7 @@ mod retry;
 mod saga;
 mod send;
 mod status;
+mod templates;
 #[cfg(test)]
 pub(crate) mod tests;
 mod time;
@@ -67,9 +71,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::model::{
-    Generation, QueueId, QueueName, QueueSettings, QueueTemplate, Recovered, Timestamp, WorkerId,
-};
+use crate::model::{Generation, QueueName, QueueSettings, Recovered, Timestamp, WorkerId};
 
 pub use effect::{Effect, Effects, HoldAnswer};
 pub use event::{CallSpec, Event};
@@ -80,20 +82,18 @@ use gather::Gathers;
 use lane::Next;
 use lease::Lease;
 use process::Processes;
-use queue::{Queue, QueueIndex};
+use queue::Queue;
+use queues::{QueueIndex, Queues};
 use repair::Repairs;
 use reply::KeptReplies;
 use request::Calls;
 use resend::Copies;
 use saga::Sagas;
+use templates::Templates;
 use timer::{Timer, Timers};
 use topic::Topics;
 use window::{Bounds, Budget};
 use worker::Worker;
-
-/// The invariant behind every look-up by [`QueueIndex`].
-const KNOWN_QUEUE: &str =
-    "an index is given out when a queue is added, and queues are never removed";
 
 /// The broker's state machine.
 ///
@@ -123,7 +123,7 @@ pub struct Engine {
     stopping: bool,
     /// Why nothing is accepted that must be written to disk; `None`: there is room.
     store_full: Option<String>,
-    templates: Vec<QueueTemplate>,
+    templates: Templates,
     /// Those of a queue that nothing is said of.
     default_settings: Arc<QueueSettings>,
     max_queues: usize,
@@ -133,12 +133,7 @@ pub struct Engine {
     seed: u64,
     rng: fastrand::Rng,
 
-    /// Boxed: a list of the queues themselves would be half a kilobyte for each, twice while it grows.
-    #[expect(clippy::vec_box, reason = "a list that grows is copied")]
-    queues: Vec<Box<Queue>>,
-    by_name: HashMap<QueueName, QueueIndex>,
-    by_id: HashMap<QueueId, QueueIndex>,
-    last_queue_id: u32,
+    queues: Queues,
     /// Names of queues into which others dead-letter, there or not.
     dead_letter_queues: BTreeSet<QueueName>,
     /// What is published is told.
@@ -172,6 +167,8 @@ pub struct Engine {
 
     changed: Vec<QueueIndex>,
     workers_changed: bool,
+    /// Idle queues that have gone in this turn.
+    removed_in_turn: usize,
 }
 
 impl Engine {
@@ -183,7 +180,7 @@ impl Engine {
             made_at: now,
             stopping: false,
             store_full: None,
-            templates: options.templates,
+            templates: Templates::new(options.templates),
             default_settings: Arc::default(),
             max_queues: options.max_queues,
             suspect_ms: options.suspect_ms.min(options.heartbeat_timeout_ms).max(1),
@@ -194,10 +191,7 @@ impl Engine {
             },
             seed: options.seed,
             rng: fastrand::Rng::with_seed(options.seed),
-            queues: Vec::with_capacity(recovered.queues.len()),
-            by_name: HashMap::new(),
-            by_id: HashMap::new(),
-            last_queue_id: 0,
+            queues: Queues::new(recovered.queues.len(), recovered.removed),
             dead_letter_queues: BTreeSet::new(),
             live: options.live,
             budget: Budget::new(options.total_window_bytes),
@@ -223,13 +217,13 @@ impl Engine {
             late_replies: 0,
             changed: Vec::new(),
             workers_changed: true,
+            removed_in_turn: 0,
         };
         for backlog in recovered.queues {
             let queue = Queue::recovered(backlog, engine.seed, now);
             let dues: Vec<Timestamp> =
                 queue.records().values().filter_map(|record| record.due).collect();
             let at = engine.add_queue(queue);
-            engine.note_dead_letters(at);
             for due in dues {
                 engine.timers.set(due, Timer::Due(at));
             }
@@ -250,6 +244,7 @@ impl Engine {
     /// Takes one event, then does what is due, and appends what it decided to `out`.
     pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Effects) {
         self.set_time(now);
+        self.removed_in_turn = 0;
         match event {
             Event::Send { origin, messages, call } => self.handle_send(origin, messages, call, out),
             Event::Publish { origin, topic, content, mandatory } => {
@@ -290,7 +285,7 @@ impl Engine {
             }
             Event::Alert { worker, kind, message } => self.handle_alert(worker, kind, message, out),
             Event::Loaded { queue, from, messages } => {
-                if let Some(&at) = self.by_id.get(&queue) {
+                if let Some(at) = self.queues.by_id(queue) {
                     self.handle_loaded(at, from, messages, out);
                 }
             }
@@ -303,6 +298,9 @@ impl Engine {
             }
             Event::SetQueue { origin, actor, queue, changes, reason } => {
                 self.handle_set_queue(origin, actor, queue, &changes, reason, out);
+            }
+            Event::DeleteQueue { origin, actor, queue, purge, reason } => {
+                self.handle_delete_queue(origin, actor, queue, purge, reason, out);
             }
             Event::SetPaused { origin, actor, queue, paused, reason } => {
                 self.handle_set_paused(origin, actor, queue, paused, reason, out);
@@ -337,6 +335,10 @@ impl Engine {
     }
 
     fn fire(&mut self, timer: Timer, out: &mut Effects) {
+        // What a queue waited for that has been removed.
+        if timer.queue().is_some_and(|at| self.queues.find(at).is_none()) {
+            return;
+        }
         match timer {
             Timer::Silent(worker) => self.check_silence(worker, out),
             Timer::Resend(number) => self.resend(number, out),
@@ -355,36 +357,44 @@ impl Engine {
             Timer::HoldOver(at, seq) => self.hold_over(at, seq, out),
             Timer::CallOver(number) => self.call_over(number, out),
             Timer::LoadAgain(at) => self.offer(at, out),
+            Timer::Idle(at) => self.idle_over(at, out),
             Timer::RepliesOver => self.replies_over(out),
             Timer::ProcessDue(number) => self.process_is_due(number),
         }
     }
 
+    fn queue_named(&self, name: &QueueName) -> Option<&Queue> {
+        self.queues.by_name(name).map(|at| self.queue(at))
+    }
+
     fn add_queue(&mut self, queue: Queue) -> QueueIndex {
-        let at = QueueIndex(self.queues.len());
-        self.last_queue_id = self.last_queue_id.max(queue.record.id.0);
-        self.by_name.insert(queue.record.name.clone(), at);
-        self.by_id.insert(queue.record.id, at);
-        self.queues.push(Box::new(queue));
+        let name = queue.record.name.clone();
+        let at = self.queues.add(queue);
+        self.note_dead_letters(at);
+        let is_counted = self.count_queue(&name);
+        self.queue_mut(at).is_counted = is_counted;
+        self.watch_idle(at);
         at
     }
 
     fn queue(&self, at: QueueIndex) -> &Queue {
-        self.queues.get(at.0).expect(KNOWN_QUEUE)
+        self.queues.at(at)
     }
 
     fn queue_mut(&mut self, at: QueueIndex) -> &mut Queue {
-        self.queues.get_mut(at.0).expect(KNOWN_QUEUE)
+        self.queues.at_mut(at)
     }
 
     /// A queue, and what its window takes of the RAM for all of them.
     fn queue_and_budget(&mut self, at: QueueIndex) -> (&mut Queue, &mut Budget) {
-        (self.queues.get_mut(at.0).expect(KNOWN_QUEUE), &mut self.budget)
+        (self.queues.at_mut(at), &mut self.budget)
     }
 
     /// A queue's view changed.
     fn touch(&mut self, at: QueueIndex) {
-        let queue = self.queues.get_mut(at.0).expect(KNOWN_QUEUE);
+        let now = self.now;
+        let queue = self.queues.at_mut(at);
+        queue.used_at = now;
         if !queue.changed {
             queue.changed = true;
             self.changed.push(at);

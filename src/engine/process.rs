@@ -23,9 +23,10 @@ use crate::model::limits::{
 };
 use crate::model::{
     Accepted, CallStatus, Content, Op, ProcessKey, ProcessKind, ProcessParts, ProcessRecord,
-    QueueName, RejectCode, Rejection, Timestamp,
+    QueueName, RejectCode, Rejection, Seq, Timestamp,
 };
 
+use super::queues::QueueIndex;
 use super::request::{CallEnd, Place, draining};
 use super::send::FULL_RETRY_MS;
 use super::timer::{Timer, shifted_back};
@@ -73,6 +74,11 @@ impl Processes {
     /// The number of a process that runs.
     pub(super) fn find(&self, key: &ProcessKey) -> Option<ProcessNumber> {
         self.by_key.get(key).copied()
+    }
+
+    /// A message of a queue that one waits for.
+    pub(super) fn first_of(&self, queue: QueueIndex) -> Option<Seq> {
+        self.by_place.keys().filter(|(at, _)| *at == queue).map(|&(_, seq)| seq).min()
     }
 
     /// Whether one is to be told something.

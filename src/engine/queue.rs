@@ -15,10 +15,6 @@ use super::lane::{InFlight, Next, Ticket};
 use super::uncommon::Uncommon;
 use super::window::{Entry, Window};
 
-/// A queue's index in the engine; queues are never removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct QueueIndex(pub(super) usize);
-
 /// A queue.
 ///
 /// ```text
@@ -51,23 +47,28 @@ pub(super) struct Queue {
     pub(super) workers: Vec<WorkerId>,
     /// Header and payload bytes of what is not finished.
     pub(super) bytes: u64,
-    /// When the oldest unfinished message was accepted, as far as it is known.
-    oldest_at: Option<Timestamp>,
+    /// When the oldest unfinished message was accepted, as far as it is known; else zero.
+    oldest_at: Timestamp,
     /// Messages since the engine was made.
     pub(super) accepted: u64,
     pub(super) done: u64,
     /// Its view changed since it was last asked for.
     pub(super) changed: bool,
+    /// Its template's limit counts it.
+    pub(super) is_counted: bool,
+    /// When anything of it last changed, or the engine was made.
+    pub(super) used_at: Timestamp,
 }
 
 impl Queue {
     /// A queue without messages.
-    pub(super) fn empty(record: QueueRecord, seed: u64) -> Self {
+    pub(super) fn empty(record: QueueRecord, seed: u64, now: Timestamp) -> Self {
+        let first = record.first;
         Self::recovered(
             QueueBacklog {
                 record,
-                floor: Seq(1),
-                next_seq: Seq(1),
+                floor: first,
+                next_seq: first,
                 finished: Vec::new(),
                 bytes: 0,
                 oldest_at: None,
@@ -77,7 +78,7 @@ impl Queue {
                 note: Bytes::new(),
             },
             seed,
-            Timestamp(0),
+            now,
         )
     }
 
@@ -101,10 +102,12 @@ impl Queue {
             waits_for_redis: false,
             workers: Vec::new(),
             bytes: backlog.bytes,
-            oldest_at: backlog.oldest_at,
+            oldest_at: backlog.oldest_at.unwrap_or_default(),
             accepted: 0,
             done: 0,
             changed: false,
+            is_counted: false,
+            used_at: now,
             record: backlog.record,
         };
         queue.settle();
@@ -298,14 +301,15 @@ impl Queue {
         if self.depth() == 0 {
             return None;
         }
-        self.window.get(self.cursor).map(|entry| entry.accepted_at).or(self.oldest_at)
+        let known = Some(self.oldest_at).filter(|&at| at > Timestamp(0));
+        self.window.get(self.cursor).map(|entry| entry.accepted_at).or(known)
     }
 
     /// Gives out the next place to a message accepted at `at`.
     pub(super) fn append(&mut self, at: Timestamp, size_bytes: u64) -> Seq {
         let seq = self.next_seq;
         if self.depth() == 0 {
-            self.oldest_at = Some(at);
+            self.oldest_at = at;
         }
         self.next_seq = seq.next();
         self.bytes = self.bytes.saturating_add(size_bytes);
@@ -331,7 +335,7 @@ impl Queue {
         let size = entry.map_or_else(|| self.cancelled_bytes(seq), |it| it.content.size_bytes());
         self.bytes = self.bytes.saturating_sub(size);
         if let Some(entry) = entry.filter(|_| self.convoy.is_none() || seq == self.cursor) {
-            self.oldest_at = Some(entry.accepted_at);
+            self.oldest_at = entry.accepted_at;
         }
         self.leave_convoy(seq, entry.map(|entry| &entry.content.header), now);
         self.settle();

@@ -10,7 +10,7 @@ use crate::model::{
 
 use super::dead_letter::{Reason, origin_of};
 use super::journal::Entry as JournalLine;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::repair::invalid;
 use super::request::CallEnd;
 use super::window::Entry;

@@ -20,7 +20,7 @@ use crate::model::{
 
 use super::control::refused;
 use super::journal::Entry;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::relocate::Destination;
 use super::reply::Ended;
 use super::request::cancelled;
@@ -129,7 +129,7 @@ impl Engine {
             let max = limits::MAX_REASON_BYTES;
             return Err(invalid(format!("the reason is longer than {max} bytes; shorten it")));
         }
-        let Some(&at) = self.by_name.get(&repair.queue) else {
+        let Some(at) = self.queues.by_name(&repair.queue) else {
             return Err(RepairRefusal::NoSuchQueue { queue: repair.queue.clone() });
         };
         let queue = self.queue(at);

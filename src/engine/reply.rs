@@ -9,7 +9,7 @@
 //! or asks STATUS for it, gets it. Who called before a restart is not known; so of a message that was accepted before
 //! this run what a worker replied is kept anyhow.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,8 @@ use crate::model::{
 
 use super::lined;
 use super::process::ProcessNumber;
-use super::queue::{Queue, QueueIndex};
+use super::queue::Queue;
+use super::queues::QueueIndex;
 use super::request::{CallEnd, Called, Place};
 use super::send::{FULL_RETRY_MS, no_such_queue};
 use super::timer::{Timer, shifted_back};
@@ -58,7 +59,7 @@ impl KeptReply {
 /// Replies that are kept, at most `limits::MAX_KEPT_REPLIES`.
 #[derive(Debug, Default)]
 pub(super) struct KeptReplies {
-    by_place: HashMap<Place, KeptReply>,
+    by_place: BTreeMap<Place, KeptReply>,
     /// The oldest first.
     places: VecDeque<Place>,
     bytes: u64,
@@ -72,6 +73,11 @@ impl KeptReplies {
         for kept in self.by_place.values_mut() {
             kept.until = shifted_back(kept.until, ms);
         }
+    }
+
+    fn of_queue(&self, at: QueueIndex) -> impl Iterator<Item = Place> {
+        let places = (at, Seq(0))..=(at, Seq(u64::MAX));
+        self.by_place.range(places).map(|(&place, _)| place)
     }
 
     fn is_over_bounds(&self) -> bool {
@@ -91,6 +97,9 @@ struct Line {
     until: Timestamp,
 }
 
+/// Queues for replies that are made again are let go beyond the number of all queues by that number divided by this: a
+/// bound, since requests that wait may have any number of them.
+const REPLY_QUEUES_BEYOND: usize = 4;
 /// The version of a record's form.
 const VERSION: u32 = 1;
 
@@ -137,7 +146,7 @@ impl Engine {
         };
         let name =
             reply_to(&content.header.to_map()).map_err(|why| refuse(RejectCode::Malformed, why))?;
-        let queue = self.by_name.get(&name).map(|&at| self.queue(at));
+        let queue = self.queue_named(&name);
         let settings = match queue {
             Some(queue) => &queue.record.settings,
             None => self.settings_of_new(&name).ok_or_else(|| {
@@ -155,9 +164,9 @@ impl Engine {
             let full = refuse(RejectCode::Full, format!("queue {name} is full"));
             return Err(full.retry_after(FULL_RETRY_MS));
         }
-        if queue.is_none() && self.queues.len() >= self.max_queues {
-            let why = format!("there are {} queues, no more are allowed", self.queues.len());
-            return Err(refuse(RejectCode::Full, why).retry_after(FULL_RETRY_MS));
+        if queue.is_none() {
+            let full = self.admit_new([&name]);
+            full.map_err(|it| refuse(it.code, it.reason).retry_after(FULL_RETRY_MS))?;
         }
         Ok(queue.is_none().then_some(name))
     }
@@ -168,7 +177,8 @@ impl Engine {
             return;
         }
         if let Ok(name) = reply_to(&content.header.to_map())
-            && self.queues.len() < self.max_queues
+            && self.queues.by_name(&name).is_none()
+            && self.admit_new([&name]).is_ok()
             && self.settings_of_new(&name).is_some()
         {
             self.make_if_absent(&name, out);
@@ -203,8 +213,10 @@ impl Engine {
 
     /// Puts an answer at the end of a queue, whatever its bounds are.
     pub(super) fn append_reply(&mut self, target: QueueName, content: Content, out: &mut Effects) {
-        // The request came by another door, or the queue's template has gone since.
-        if !self.by_name.contains_key(&target) && self.queues.len() >= self.max_queues {
+        // The request came by another door, or its queue has gone since: it is made again, though there may be no room
+        // for others.
+        let most = self.max_queues.saturating_add(self.max_queues / REPLY_QUEUES_BEYOND);
+        if self.queues.by_name(&target).is_none() && self.queues.len() >= most {
             self.late_replies = self.late_replies.saturating_add(1);
             return;
         }
@@ -241,6 +253,17 @@ impl Engine {
         self.arm_replies();
     }
 
+    /// Whether any are kept of a queue's messages.
+    pub(super) fn has_kept_replies(&self, at: QueueIndex) -> bool {
+        self.replies.of_queue(at).next().is_some()
+    }
+
+    pub(super) fn drop_replies_of(&mut self, at: QueueIndex, out: &mut Effects) {
+        for place in self.replies.of_queue(at).collect::<Vec<_>>() {
+            self.drop_reply(place, out);
+        }
+    }
+
     fn add_reply(&mut self, place: Place, kept: KeptReply) {
         self.replies.bytes = self.replies.bytes.saturating_add(kept.bytes());
         self.replies.places.push_back(place);
@@ -272,7 +295,7 @@ impl Engine {
     /// A kept reply out of its record; `false` if it can't be read.
     pub(super) fn recover_reply(&mut self, number: ProcessNumber, parts: &ProcessParts) -> bool {
         let Some((line, payload)) = parts.get(&0).and_then(Line::read) else { return false };
-        let Some(&at) = self.by_id.get(&line.queue) else { return false };
+        let Some(at) = self.queues.by_id(line.queue) else { return false };
         let Line { id, seq, status, error, until, .. } = line;
         let reply = CallReply { id, status, error, payload };
         self.add_reply((at, seq), KeptReply { reply, until, number: Some(number) });

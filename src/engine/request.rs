@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 use super::event::CallSpec;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::timer::{Timer, shifted_back};
 use super::{Effect, Effects, Engine};
 
@@ -69,6 +69,16 @@ impl CallEnd {
 }
 
 impl Calls {
+    /// A message of a queue that somebody waits for.
+    pub(super) fn first_of(&self, queue: QueueIndex) -> Option<Seq> {
+        self.by_place.keys().filter(|(at, _)| *at == queue).map(|&(_, seq)| seq).min()
+    }
+
+    /// A queue is gone; nobody waits for a message of it.
+    pub(super) fn forget_queue(&mut self, queue: QueueIndex) {
+        self.abandoned.retain(|(at, _)| *at != queue);
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.calls.len() >= limits::MAX_WAITING_CALLS
     }

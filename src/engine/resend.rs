@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::model::{DeliveryId, Seq, Timestamp, WorkerId};
 
 use super::lease::Lease;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::timer::Timer;
 use super::window::Entry;
 use super::{Effect, Effects, Engine};

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::model::{
-    Accepted, Actor, Content, JournalKind, MailboxKind, MessageId, Op, Origin, QueueId, QueueName,
+    Accepted, Actor, Content, JournalKind, MailboxKind, MessageId, Op, Origin, QueueName,
     QueueRecord, QueueSettings, RejectCode, Rejection, Seq, StreamEntry,
 };
 
 use super::dead_letter::Beyond;
 use super::event::CallSpec;
 use super::journal::Entry;
-use super::queue::{Queue, QueueIndex};
+use super::queue::Queue;
+use super::queues::QueueIndex;
 use super::request::draining;
 use super::window;
 use super::worker::broker;
@@ -62,7 +63,7 @@ impl Engine {
 
     /// The queue that something goes to; it is made if it isn't there, with the default settings if no template makes it.
     pub(super) fn make_if_absent(&mut self, name: &QueueName, out: &mut Effects) -> QueueIndex {
-        self.by_name.get(name).copied().unwrap_or_else(|| {
+        self.queues.by_name(name).unwrap_or_else(|| {
             let settings = self.settings_of_new(name).cloned().unwrap_or_default();
             self.make_queue(name.clone(), settings, broker(), out)
         })
@@ -171,7 +172,7 @@ impl Engine {
         let mut new: BTreeSet<QueueName> = BTreeSet::new();
         for (name, content) in messages {
             new.extend(self.admit_reply_to(content)?);
-            let existing = self.by_name.get(name).map(|&at| self.queue(at));
+            let existing = self.queue_named(name);
             let settings = match existing {
                 Some(queue) => &queue.record.settings,
                 None => self
@@ -204,20 +205,12 @@ impl Engine {
                     .map_err(|full| full.of(content.id().clone()))?;
             }
         }
-        if !new.is_empty() && self.queues.len().saturating_add(new.len()) > self.max_queues {
-            let reason = format!("there are {} queues, no more are allowed", self.queues.len());
-            return Err(Rejection::new(RejectCode::Full, reason).retry_after(FULL_RETRY_MS));
-        }
-        Ok(())
+        self.admit_new(&new)
     }
 
     /// Settings for a queue that isn't there yet: those of the longest matching template.
     pub(super) fn template(&self, name: &QueueName) -> Option<&Arc<QueueSettings>> {
-        self.templates
-            .iter()
-            .filter(|template| name.as_str().starts_with(&template.prefix))
-            .max_by_key(|template| template.prefix.len())
-            .map(|template| &template.settings)
+        self.templates.settings(name)
     }
 
     /// Settings for a queue that isn't there yet and that a message goes to: a template's, and the default ones
@@ -235,9 +228,10 @@ impl Engine {
         actor: Actor,
         out: &mut Effects,
     ) -> QueueIndex {
-        self.last_queue_id = self.last_queue_id.saturating_add(1);
+        let (id, first) = self.queues.next_id();
         let record = QueueRecord {
-            id: QueueId(self.last_queue_id),
+            id,
+            first,
             name: name.clone(),
             settings,
             paused: None,
@@ -247,8 +241,7 @@ impl Engine {
             dedup_marks: None,
         };
         out.ops.push(Op::PutQueue(record.clone()));
-        let at = self.add_queue(Queue::empty(record, self.seed));
-        self.note_dead_letters(at);
+        let at = self.add_queue(Queue::empty(record, self.seed, self.now));
         self.write_journal(at, Entry::new(JournalKind::QueueCreated, actor), out);
         for id in self.unmade.remove(&name).unwrap_or_default() {
             if let Some(worker) = self.workers.get_mut(&id) {

@@ -4,7 +4,7 @@ use crate::model::{
     MessageId, MessageState, Origin, QueueId, QueueName, RejectCode, Rejection, Seq, StatusReport,
 };
 
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::{Effect, Effects, Engine};
 
 impl Engine {
@@ -19,7 +19,7 @@ impl Engine {
         let Some(name) = queue else {
             return out.effects.push(Effect::FindMessage { origin, id, queue: None });
         };
-        let effect = match self.by_name.get(&name).map(|&at| (at, self.queue(at))) {
+        let effect = match self.queues.by_name(&name).map(|at| (at, self.queue(at))) {
             None => {
                 let reason = format!("there is no queue {name}");
                 let rejection = Rejection::new(RejectCode::NoSuchQueue, reason).of(id);
@@ -45,7 +45,7 @@ impl Engine {
         place: Option<(QueueId, Seq)>,
         out: &mut Effects,
     ) {
-        let known = place.and_then(|(queue, seq)| Some((*self.by_id.get(&queue)?, seq)));
+        let known = place.and_then(|(queue, seq)| Some((self.queues.by_id(queue)?, seq)));
         out.effects.push(match known {
             Some((at, seq)) => self.status(origin, at, seq, id),
             None => {

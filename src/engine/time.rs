@@ -36,8 +36,9 @@ impl Engine {
         for worker in self.workers.values_mut() {
             worker.heard_at = shifted_back(worker.heard_at, ms);
         }
-        for queue in &mut self.queues {
+        for queue in self.queues.iter_mut() {
             queue.shift_marks_back(ms);
+            queue.used_at = shifted_back(queue.used_at, ms);
             if let Some(uncommon) = queue.uncommon.there() {
                 uncommon.shift_back(|at| shifted_back(at, ms));
             }

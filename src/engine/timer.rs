@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::{Seq, Timestamp, WorkerId};
 
 use super::process::ProcessNumber;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 
 /// What is due. Fired in order of time, then in the order of these variants: a worker that is silent at
 /// the moment when its lease is over is lost, not slow.
@@ -27,10 +27,31 @@ pub(super) enum Timer {
     CallOver(u64),
     /// A load that gave nothing is tried again.
     LoadAgain(QueueIndex),
+    /// A queue may have been of no use for long enough to go.
+    Idle(QueueIndex),
     /// Kept replies may be over.
     RepliesOver,
     /// A process' time has come.
     ProcessDue(ProcessNumber),
+}
+
+impl Timer {
+    /// The queue that it is about.
+    pub(super) const fn queue(&self) -> Option<QueueIndex> {
+        match *self {
+            Self::Due(at)
+            | Self::Alarm(at)
+            | Self::HoldOver(at, _)
+            | Self::LoadAgain(at)
+            | Self::Idle(at) => Some(at),
+            Self::Silent(_)
+            | Self::LeaseOver(_)
+            | Self::Resend(_)
+            | Self::CallOver(_)
+            | Self::RepliesOver
+            | Self::ProcessDue(_) => None,
+        }
+    }
 }
 
 /// All timers, the earliest first.

@@ -111,6 +111,16 @@ impl Topics {
         Some(removed)
     }
 
+    /// A topic whose events a queue gets, by a subscription or as what is left over.
+    pub(super) fn that_names(&self, queue: &QueueName) -> Option<&TopicName> {
+        let names = |(_, topic): &(&TopicName, &Topic)| {
+            topic.by_queue.contains_key(queue)
+                || topic.sleeping.contains_key(queue)
+                || topic.settings.otherwise.as_ref() == Some(queue)
+        };
+        self.by_name.iter().find(names).map(|(name, _)| name)
+    }
+
     fn record(&self, name: &TopicName, queue: &QueueName) -> Option<&SubscriptionRecord> {
         let topic = self.by_name.get(name)?;
         let subscribed = topic.by_queue.get(queue).and_then(|place| topic.subscribed.get(place));

@@ -3,7 +3,7 @@
 //! A retry reads such a message again; if that doesn't help it blocks again. New content that an operator
 //! saves makes it a message like others.
 
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::{Effects, Engine};
 use crate::model::{MessageState, Seq, WorkError};
 

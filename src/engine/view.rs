@@ -6,7 +6,8 @@ use crate::model::{
 };
 
 use super::Engine;
-use super::queue::{Queue, QueueIndex};
+use super::queue::Queue;
+use super::queues::QueueIndex;
 use super::worker::Worker;
 
 /// How many there are of what, for the overview.
@@ -69,14 +70,21 @@ impl MessageOverlay {
 }
 
 impl Engine {
-    /// Queues in the order in which they were made, without the first `skipped`; at most `max`.
-    pub fn queue_views(&self, skipped: usize, max: usize) -> Vec<QueueView> {
-        self.queues.iter().skip(skipped).take(max).map(|queue| self.view(queue)).collect()
+    /// Queues in the order in which they were made, from after the one with this number on, at most `max`; and the
+    /// number of the last of them.
+    pub fn queue_views(&self, after: QueueId, max: usize) -> (Vec<QueueView>, QueueId) {
+        let page = self.queues.after(after).take(max);
+        let mut last = after;
+        let views = page.map(|queue| {
+            last = queue.record.id;
+            self.view(queue)
+        });
+        (views.collect(), last)
     }
 
     /// One queue.
     pub fn queue_view(&self, name: &QueueName) -> Option<QueueView> {
-        self.find_queue(name).map(|queue| self.view(queue))
+        self.queue_named(name).map(|queue| self.view(queue))
     }
 
     /// All workers, by connection.
@@ -101,7 +109,7 @@ impl Engine {
 
     /// What the engine knows of an unfinished message; `None` if it is finished or never was.
     pub fn message_overlay(&self, name: &QueueName, seq: Seq) -> Option<MessageOverlay> {
-        let at = *self.by_name.get(name)?;
+        let at = self.queues.by_name(name)?;
         let queue = self.queue(at);
         if !queue.is_unfinished(seq) {
             return None;
@@ -124,13 +132,13 @@ impl Engine {
 
     /// The place of a queue's newest message; 0 if none has ever come.
     pub fn newest_place(&self, name: &QueueName) -> Option<Seq> {
-        self.find_queue(name).map(|queue| Seq(queue.next_seq.0.saturating_sub(1)))
+        self.queue_named(name).map(|queue| Seq(queue.next_seq.0.saturating_sub(1)))
     }
 
     /// Order keys of a queue that stand, by the places of the messages that hold them, from one place on; at most
     /// `max`. `None` if there is no such queue; nothing in one that isn't ordered by key.
     pub fn key_page(&self, name: &QueueName, from: Seq, max: usize) -> Option<KeyPage> {
-        let queue = self.find_queue(name)?;
+        let queue = self.queue_named(name)?;
         let mut page = KeyPage { keys: Vec::new(), unseen: queue.unseen(), next: None };
         let Some(convoy) = queue.convoy.as_deref() else { return Some(page) };
         for (&seq, record) in queue.records().range(from..) {
@@ -164,12 +172,12 @@ impl Engine {
 
     /// A queue's id.
     pub fn queue_id(&self, name: &QueueName) -> Option<QueueId> {
-        self.find_queue(name).map(|queue| queue.record.id)
+        self.queue_named(name).map(|queue| queue.record.id)
     }
 
     /// A queue's name.
     pub fn queue_name(&self, id: QueueId) -> Option<&QueueName> {
-        self.by_id.get(&id).map(|&at| &self.queue(at).record.name)
+        self.queues.by_id(id).map(|at| &self.queue(at).record.name)
     }
 
     /// Queues whose view changed since the last call, each once.
@@ -177,10 +185,11 @@ impl Engine {
         let changed = std::mem::take(&mut self.changed);
         changed
             .into_iter()
-            .map(|at| {
-                let queue = self.queue_mut(at);
+            .filter_map(|at| {
+                // One may have gone since.
+                let queue = self.queues.find_mut(at)?;
                 queue.changed = false;
-                queue.record.name.clone()
+                Some(queue.record.name.clone())
             })
             .collect()
     }
@@ -197,10 +206,6 @@ impl Engine {
             Some(lease) => lease.attempt,
             None => queue.records().get(&seq).map_or(0, |record| record.attempts),
         }
-    }
-
-    fn find_queue(&self, name: &QueueName) -> Option<&Queue> {
-        self.by_name.get(name).map(|&at| self.queue(at))
     }
 
     fn view(&self, queue: &Queue) -> QueueView {

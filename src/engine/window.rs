@@ -200,6 +200,14 @@ impl Window {
         self.let_go_if_empty();
     }
 
+    /// Drops all contents and whatever is being read, for good.
+    pub(super) fn discard(&mut self, budget: &mut Budget) {
+        if let Some(held) = self.held.take() {
+            budget.give_back(held.cost);
+            budget.give_back(held.loading.map_or(0, |loading| loading.reserved));
+        }
+    }
+
     /// Begins a load from `from` on and says how many messages and bytes to ask for; at most one message
     /// when there is no room. `next_seq` is the place after the newest message now.
     pub(super) fn begin_load(

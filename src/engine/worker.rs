@@ -8,7 +8,7 @@ use crate::model::{
 };
 
 use super::lane::Ticket;
-use super::queue::QueueIndex;
+use super::queues::QueueIndex;
 use super::retry::{Failure, clip};
 use super::timer::Timer;
 use super::{Effect, Effects, Engine};
@@ -128,7 +128,7 @@ impl Engine {
         let names: BTreeSet<QueueName> =
             names.into_iter().take(limits::MAX_WORKER_QUEUES).collect();
         for name in names {
-            match self.by_name.get(&name).copied() {
+            match self.queues.by_name(&name) {
                 Some(queue) => self.join_queue(id, queue),
                 None => {
                     self.unmade.entry(name.clone()).or_default().insert(id);
@@ -344,7 +344,7 @@ impl Engine {
         }
         self.leases.clear();
         self.copies.clear();
-        for at in (0..self.queues.len()).map(QueueIndex) {
+        for at in self.queues.indexes() {
             self.queue_mut(at).in_flight.clear();
             self.unticket(at);
             self.touch(at);

@@ -20,6 +20,7 @@ pub(super) trait Places {
 #[derive(Default)]
 struct Changed {
     next: BTreeMap<QueueId, Seq>,
+    removed: BTreeSet<QueueId>,
     finished: BTreeSet<(QueueId, Seq)>,
     journal: Option<u64>,
 }
@@ -38,15 +39,24 @@ pub(super) fn check(batch: &Batch, places: &impl Places) -> Result<(), MailboxEr
 impl Changed {
     fn take(&mut self, op: &Op, places: &impl Places) -> Result<(), String> {
         match op {
+            Op::PutQueue(record) if self.removed.contains(&record.id) => {
+                Err(format!("queue {} was removed, and its number is never used again", record.id))
+            }
             Op::PutQueue(record) => {
-                let next = self.next(record.id, places).unwrap_or(Seq(1));
+                let next = self.next(record.id, places).unwrap_or(record.first);
                 self.next.insert(record.id, next);
                 Ok(())
             }
+            Op::RemoveQueue { queue, next } => {
+                let known = self.need_queue(*queue, places)?;
+                if *next < known {
+                    return Err(format!("queue {queue} has used places up to {known}, not {next}"));
+                }
+                self.removed.insert(*queue);
+                Ok(())
+            }
             Op::Append { queue, seq, .. } => {
-                let next = self
-                    .next(*queue, places)
-                    .ok_or_else(|| format!("there is no queue with id {queue}"))?;
+                let next = self.need_queue(*queue, places)?;
                 if next != *seq {
                     return Err(format!(
                         "message {seq} comes where {next} is next in queue {queue}"
@@ -72,10 +82,7 @@ impl Changed {
                 Ok(())
             }
             Op::PassEntry { queue, .. } | Op::PutNote { queue, .. } => {
-                match self.next(*queue, places) {
-                    Some(_) => Ok(()),
-                    None => Err(format!("there is no queue with id {queue}")),
-                }
+                self.need_queue(*queue, places).map(drop)
             }
             Op::PutProcess(record) if record.body.len() > MAX_PROCESS_PART_BYTES => {
                 let (bytes, id) = (record.body.len(), &record.key.id);
@@ -89,7 +96,15 @@ impl Changed {
         }
     }
 
+    /// The next place of a queue that is there.
+    fn need_queue(&self, queue: QueueId, places: &impl Places) -> Result<Seq, String> {
+        self.next(queue, places).ok_or_else(|| format!("there is no queue with id {queue}"))
+    }
+
     fn next(&self, queue: QueueId, places: &impl Places) -> Option<Seq> {
+        if self.removed.contains(&queue) {
+            return None;
+        }
         self.next.get(&queue).copied().or_else(|| places.next_seq(queue))
     }
 
@@ -103,7 +118,7 @@ impl Changed {
             Some(next) if seq < next => places.is_unfinished(queue, seq),
             Some(_) | None => self.next.get(&queue).is_some_and(|&next| Seq(0) < seq && seq < next),
         };
-        if known && !self.finished.contains(&(queue, seq)) {
+        if known && !self.finished.contains(&(queue, seq)) && !self.removed.contains(&queue) {
             return Ok(());
         }
         Err(format!("there is no unfinished message {seq} in queue {queue}"))

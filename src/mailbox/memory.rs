@@ -14,9 +14,9 @@ use super::{JournalFilter, Mailbox, MailboxError};
 use crate::model::limits::{JOURNAL_ENTRIES, MAX_REPAIR_KEYS};
 use crate::model::{
     Batch, Content, Finish, Generation, JournalEntry, MessageId, MessageRecord, Op, ProcessKey,
-    ProcessParts, QueueBacklog, QueueId, QueueName, QueueRecord, Recovered, RepairOutcome,
-    Revision, RevisionRecord, Seq, StoredMessage, StreamId, SubscriptionRecord, Timestamp,
-    TopicName, process_records,
+    ProcessParts, QueueBacklog, QueueId, QueueName, QueueRecord, Recovered, RemovedQueues,
+    RepairOutcome, Revision, RevisionRecord, Seq, StoredMessage, StreamId, SubscriptionRecord,
+    Timestamp, TopicName, process_records,
 };
 
 use bytes::Bytes;
@@ -40,6 +40,7 @@ impl Default for MemoryMailbox {
 struct Held {
     generation: u64,
     queues: BTreeMap<QueueId, Queue>,
+    removed: RemovedQueues,
     /// Queues that have moved to a durable store which has not been synced since, the oldest first.
     leaving: Vec<(QueueId, Queue)>,
     subscriptions: BTreeMap<(TopicName, QueueName), SubscriptionRecord>,
@@ -84,9 +85,9 @@ impl Kept {
 impl Queue {
     fn new(record: QueueRecord) -> Self {
         Self {
+            next: record.first,
+            end: record.first,
             record,
-            next: Seq(1),
-            end: Seq(1),
             messages: BTreeMap::new(),
             bytes: 0,
             window: VecDeque::new(),
@@ -178,6 +179,10 @@ impl Held {
                         queue.trim_window();
                     })
                     .or_insert_with(|| Queue::new(record.clone()));
+            }
+            Op::RemoveQueue { queue, next } => {
+                self.queues.remove(queue);
+                self.removed.note(*queue, *next);
             }
             Op::Append { queue, seq, at, content, entry: _ } => {
                 let queue = self.queues.get_mut(queue).expect("the batch was checked");
@@ -286,6 +291,7 @@ impl Mailbox for MemoryMailbox {
         Ok(Recovered {
             generation: Generation(held.generation),
             queues: held.queues.values().map(Queue::backlog).collect(),
+            removed: held.removed,
             subscriptions: held.subscriptions.values().cloned().collect(),
             processes: process_records(&held.processes),
             last_journal: held.last_journal,

@@ -154,7 +154,12 @@ impl Mailbox for RoutedMailbox {
         plan.moved.iter().for_each(|&queue| self.memory.set_aside(queue));
         // Those of queues that are new too.
         self.raise_places(&plan);
-        self.homes.write().unwrap_or_else(PoisonError::into_inner).extend(plan.homes);
+        let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
+        homes.extend(plan.homes);
+        for queue in &plan.removed {
+            homes.remove(queue);
+        }
+        drop(homes);
         self.journal_bound().take(batch);
         if !plan.durable.ops.is_empty() || !plan.elsewhere.is_empty() {
             self.is_unsynced.store(true, Ordering::Release);

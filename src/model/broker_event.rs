@@ -82,6 +82,10 @@ pub struct BrokerEvent {
 /// Every type of event, with what it tells and what its details are.
 pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("queue-created", "a queue was made; `actor`"),
+    (
+        "queue-deleted",
+        "a queue was deleted, by an operator or since it was idle; `actor`, `reason`",
+    ),
     ("settings-changed", "an operator changed a queue's settings; `actor`, `reason`"),
     ("paused", "an operator stopped a queue's delivery; `actor`, `reason`"),
     ("resumed", "and let it go on; `actor`, `reason`"),
@@ -264,6 +268,7 @@ mod tests {
         let text = || "why".to_owned();
         let journal = [
             QueueCreated,
+            QueueDeleted,
             SettingsChanged,
             Paused,
             Resumed,

@@ -53,6 +53,8 @@ pub struct JournalEntry {
 pub enum JournalKind {
     /// A queue was made.
     QueueCreated,
+    /// A queue was deleted, with what was in it.
+    QueueDeleted,
     /// An operator changed settings.
     SettingsChanged,
     /// An operator stopped delivery.
@@ -98,6 +100,7 @@ impl JournalKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::QueueCreated => "queue-created",
+            Self::QueueDeleted => "queue-deleted",
             Self::SettingsChanged => "settings-changed",
             Self::Paused => "paused",
             Self::Resumed => "resumed",

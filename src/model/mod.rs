@@ -53,7 +53,7 @@ pub use process::{ProcessKey, ProcessKind, ProcessParts, ProcessRecord};
 pub use proxy::{Proxy, ProxyKind};
 pub use record::{
     Attempt, AttemptEnd, Batch, DedupMarks, Finish, MessageRecord, Op, PauseRecord, QueueBacklog,
-    QueueRecord, Recovered, RevisionRecord, StoredMessage,
+    QueueRecord, Recovered, RemovedQueues, RevisionRecord, StoredMessage,
 };
 pub use repair::{
     Edit, MovedTo, RedrivePage, Redriven, Repair, RepairAction, RepairOutcome, RepairRefusal,

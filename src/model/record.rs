@@ -31,7 +31,15 @@ pub struct Batch {
 pub enum Op {
     /// A queue is new or its settings or pause changed.
     PutQueue(QueueRecord),
-    /// A message at the end of its queue. Sequences of one queue come without gaps, from 1.
+    /// A queue goes, with all that is left in it. Neither its number is used again, nor are places below `next`:
+    /// queues that are made later begin there or behind.
+    RemoveQueue {
+        /// The queue.
+        queue: QueueId,
+        /// The place that its next message would have got.
+        next: Seq,
+    },
+    /// A message at the end of its queue. Sequences of one queue come without gaps, from `QueueRecord::first` on.
     Append {
         /// Its queue; put before.
         queue: QueueId,
@@ -135,6 +143,9 @@ pub struct QueueRecord {
     pub paused: Option<Box<PauseRecord>>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The place of its first message: behind all places of queues that were removed before.
+    #[serde(default = "first_place", skip_serializing_if = "is_first_place")]
+    pub first: Seq,
     /// Keys of `settings` that an operator has set: the configuration doesn't change them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
@@ -229,6 +240,15 @@ impl Default for MessageRecord {
     }
 }
 
+fn first_place() -> Seq {
+    Seq(1)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_first_place(seq: &Seq) -> bool {
+    *seq == first_place()
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 fn is_zero(n: &u8) -> bool {
     *n == 0
@@ -309,6 +329,8 @@ pub struct Recovered {
     pub generation: Generation,
     /// Every queue.
     pub queues: Vec<QueueBacklog>,
+    /// What queues that were removed have used.
+    pub removed: RemovedQueues,
     /// Subscriptions made at run time, in no order.
     pub subscriptions: Vec<SubscriptionRecord>,
     /// Parts of processes: those of one process together, ascending.
@@ -317,6 +339,28 @@ pub struct Recovered {
     pub last_journal: u64,
     /// The repairs' outcomes kept, oldest first.
     pub repairs: VecDeque<(IdempotencyKey, RepairOutcome)>,
+}
+
+/// What queues that were removed have used, and nothing else ever will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemovedQueues {
+    /// The highest of their numbers; 0: there was none.
+    pub last: QueueId,
+    /// New queues begin here: all their places are before.
+    pub next: Seq,
+}
+
+impl Default for RemovedQueues {
+    fn default() -> Self {
+        Self { last: QueueId(0), next: first_place() }
+    }
+}
+
+impl RemovedQueues {
+    /// A queue was removed.
+    pub fn note(&mut self, queue: QueueId, next: Seq) {
+        *self = Self { last: self.last.max(queue), next: self.next.max(next) };
+    }
 }
 
 /// A queue and what waits in it.

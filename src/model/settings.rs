@@ -46,6 +46,8 @@ pub struct QueueSettings {
     pub resend: Resend,
     /// Where dead letters go: a queue's name, in which `{queue}` stands for this one's.
     pub dead_letter: String,
+    /// Of no use for so long the queue goes, in milliseconds; 0: it stays.
+    pub delete_on_idle_ms: u64,
 }
 
 impl Default for QueueSettings {
@@ -68,12 +70,15 @@ impl Default for QueueSettings {
             dedup: Dedup::default(),
             resend: Resend::default(),
             dead_letter: "{queue}.dead".to_owned(),
+            delete_on_idle_ms: 0,
         }
     }
 }
 
 /// The shortest lease, in milliseconds: longer than a worker's way to say that it goes on.
 const MIN_LEASE_MS: u64 = 100;
+/// The shortest idle time after which a queue goes, in milliseconds: longer than from a message's acceptance to the next.
+const MIN_IDLE_MS: u64 = 1_000;
 /// Ids remembered for one queue, at most: some 100 bytes of RAM each.
 const MAX_DEDUP: u32 = 10_000_000;
 /// Messages of a `mixed` queue in RAM, at most: each costs some 300 bytes beside its content, and all of them
@@ -143,6 +148,24 @@ impl QueueSettings {
         Ok(())
     }
 
+    fn check_idle(&self) -> Result<(), String> {
+        let idle_ms = self.delete_on_idle_ms;
+        if idle_ms == 0 {
+            return Ok(());
+        }
+        if !(MIN_IDLE_MS..=MAX_TIMING_MS).contains(&idle_ms) {
+            return Err(format!(
+                "delete_on_idle_ms is {idle_ms}; from {MIN_IDLE_MS} to {MAX_TIMING_MS}, or 0"
+            ));
+        }
+        if self.needs_redis() {
+            return Err("delete_on_idle_ms deletes a queue that nobody uses, and others may add to a stream in Redis at \
+                        any time; leave one out"
+                .to_owned());
+        }
+        Ok(())
+    }
+
     /// An error, for people, if the values don't go together or are out of range.
     pub fn check(&self) -> Result<(), String> {
         let retry = &self.retry;
@@ -177,6 +200,7 @@ impl QueueSettings {
                 self.ttl_ms
             ));
         }
+        self.check_idle()?;
         if self.dedup.last() > MAX_DEDUP {
             return Err(format!("dedup.last is {}; at most {MAX_DEDUP}", self.dedup.last()));
         }
@@ -373,6 +397,8 @@ pub struct QueueTemplate {
     pub prefix: String,
     /// What it gets.
     pub settings: Arc<QueueSettings>,
+    /// Queues that it makes; 0: any number.
+    pub max_queues: u64,
 }
 
 /// As many different settings as are looked through for equal ones: those of templates, and some queues of

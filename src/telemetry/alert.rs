@@ -41,6 +41,7 @@ impl Alert {
             JournalKind::Blocked => ("blocked", Level::Error),
             JournalKind::WorkerFenced => ("worker-stuck", Level::Error),
             JournalKind::QueueCreated
+            | JournalKind::QueueDeleted
             | JournalKind::SettingsChanged
             | JournalKind::Paused
             | JournalKind::Resumed

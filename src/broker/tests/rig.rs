@@ -70,6 +70,7 @@ pub(super) fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -
         templates: vec![QueueTemplate {
             prefix: String::new(),
             settings: Arc::new(QueueSettings::default()),
+            max_queues: 0,
         }],
         ..options
     };

@@ -78,6 +78,7 @@ pub(super) fn open(path: &Path) -> Result<SledMailbox, BenchError> {
         name: QueueName::new("bench").expect("letters are a queue's name"),
         settings: Arc::new(QueueSettings::default()),
         paused: None,
+        first: Seq(1),
         created_at: Timestamp(0),
         overrides: Vec::new(),
         has_ttl: false,

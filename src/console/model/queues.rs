@@ -108,6 +108,14 @@ impl QueueList {
         }
     }
 
+    /// A queue is gone.
+    pub fn forget(&mut self, name: &QueueName) {
+        self.rows.remove(name);
+        if let Some(named) = &mut self.named {
+            named.remove(name);
+        }
+    }
+
     /// Takes what the broker told.
     pub fn merge(&mut self, views: Vec<QueueView>) {
         self.loaded = true;

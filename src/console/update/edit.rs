@@ -163,6 +163,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         JournalKind::Moved => "moved to another queue",
         JournalKind::Dropped
         | JournalKind::QueueCreated
+        | JournalKind::QueueDeleted
         | JournalKind::SettingsChanged
         | JournalKind::Paused
         | JournalKind::Resumed

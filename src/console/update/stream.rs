@@ -1,7 +1,7 @@
 //! What comes over the event stream.
 
 use super::{Effects, edit, follow, page, repair};
-use crate::admin::dto::{Notice, QueueView, StreamEvent};
+use crate::admin::dto::{JournalKind, Notice, QueueView, StreamEvent};
 use crate::console::action::Action;
 use crate::console::model::{Link, Model, Purpose, Undoable};
 
@@ -35,6 +35,11 @@ pub(super) fn take(model: &mut Model, fx: &mut Effects, event: StreamEvent) {
         StreamEvent::Workers(workers) => model.workers.all = workers,
         StreamEvent::Notice(event) => {
             let notice = event.what;
+            if let Notice::Journal { entry } = &notice
+                && entry.kind == JournalKind::QueueDeleted
+            {
+                model.queues.forget(&entry.queue);
+            }
             follow::notice(model, &notice);
             edit::notice(model, &notice);
             if let Notice::Journal { entry } = &notice

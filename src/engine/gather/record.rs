@@ -112,7 +112,7 @@ impl Engine {
             .recipients
             .iter()
             .filter(|recipient| recipient.outcome.is_none())
-            .filter_map(|recipient| Some((*self.by_id.get(&recipient.queue)?, recipient.seq)))
+            .filter_map(|recipient| Some((self.queues.by_id(recipient.queue)?, recipient.seq)))
             .collect();
         if gather.ended.is_some() {
             self.gathers.kept.push_back(number);

@@ -31,6 +31,7 @@ use crate::model::{
 };
 
 use super::process::ProcessNumber;
+use super::queues::QueueIndex;
 use super::request::Place;
 use super::timer::shifted_back;
 use super::{Effect, Effects, Engine};
@@ -127,6 +128,19 @@ impl Sagas {
     }
 }
 
+impl Sagas {
+    /// A queue is gone: what workers had of it when it was given up is not handed out again.
+    pub(super) fn forget_queue(&mut self, queue: QueueIndex) {
+        if self.given_up.is_empty() {
+            return;
+        }
+        self.given_up.retain(|&(at, _)| at != queue);
+        for step in self.sagas.values_mut().flat_map(|saga| &mut saga.steps) {
+            step.given_up.retain(|&(at, _)| at != queue);
+        }
+    }
+}
+
 impl Saga {
     fn new(definition: Arc<SagaDefinition>, input: Content, now: Timestamp) -> Self {
         let steps = definition.steps.iter().map(|_| Step::new()).collect();
@@ -195,7 +209,7 @@ impl Engine {
     /// message: its steps must not be done, or taken back, once more.
     fn has_begun_before(&self, saga: &Saga) -> bool {
         let Ok((queue, first)) = saga.message(0) else { return false };
-        let queue = self.by_name.get(&queue).map(|&at| self.queue(at));
+        let queue = self.queue_named(&queue);
         queue.is_some_and(|queue| queue.duplicate_of(first.id(), self.now).is_some())
     }
 
@@ -247,7 +261,7 @@ impl Engine {
         number: ProcessNumber,
         parts: &crate::model::ProcessParts,
     ) -> bool {
-        let Some(mut saga) = record::read(parts, |id| self.by_id.get(&id).copied()) else {
+        let Some(mut saga) = record::read(parts, |id| self.queues.by_id(id)) else {
             return false;
         };
         // The clock may show less than it did when they were set.

@@ -89,8 +89,9 @@ impl Engine {
         let Some(saga) = self.sagas.sagas.get(&number) else { return };
         let Some(definition) = saga.definition.steps.get(at) else { return };
         let queue = definition.compensate.as_ref().unwrap_or(&definition.queue);
-        let queue = [queue, &definition.queue].into_iter().find_map(|name| self.by_name.get(name));
-        let Some(&queue) = queue else { return };
+        let queue =
+            [queue, &definition.queue].into_iter().find_map(|name| self.queues.by_name(name));
+        let Some(queue) = queue else { return };
         let what = format!("saga {} {}", saga.definition.name, saga.id);
         let reason = if reason.is_empty() { what } else { format!("{what}: {reason}") };
         self.write_journal(queue, Entry { reason, ..Entry::new(kind, actor) }, out);

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::step::FIRST_RESULT;
 use super::{Saga, Step};
 use crate::engine::lined;
-use crate::engine::queue::QueueIndex;
+use crate::engine::queues::QueueIndex;
 use crate::model::{
     Content, Header, ProcessParts, QueueId, SagaDefinition, SagaState, Seq, StepState, Timestamp,
     WorkError,

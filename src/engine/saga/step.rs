@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Saga, Step};
 use crate::engine::journal::Entry as JournalLine;
 use crate::engine::process::ProcessNumber;
-use crate::engine::queue::QueueIndex;
+use crate::engine::queues::QueueIndex;
 use crate::engine::request::{CallEnd, Place};
 use crate::engine::send::FULL_RETRY_MS;
 use crate::engine::window::Entry;

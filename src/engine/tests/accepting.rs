@@ -61,6 +61,7 @@ fn queues_are_made_by_the_longest_matching_template() {
     let template = |prefix: &str, lease_ms| QueueTemplate {
         prefix: prefix.to_owned(),
         settings: Arc::new(QueueSettings { lease_ms, ..QueueSettings::default() }),
+        max_queues: 0,
     };
     let templates = vec![template("x.", 1), template("x.y.", 2)];
     let options = EngineOptions { templates, max_queues: 2, ..EngineOptions::default() };

@@ -113,6 +113,7 @@ impl World {
                 assert!(once || acked, "done only by an ack: {seq} at {now}");
             }
             Op::PutQueue(_)
+            | Op::RemoveQueue { .. }
             | Op::PassEntry { .. }
             | Op::PutNote { .. }
             | Op::PutSubscription(_)

@@ -23,7 +23,8 @@ fn rig(complete: Completion, aggregate: Aggregate) -> Rig {
 fn with_recipients(recipients: Recipients, complete: Completion, aggregate: Aggregate) -> Rig {
     let settings = GatherSettings { recipients, complete, timeout_ms: 1_000, aggregate };
     let gathers = vec![ConfiguredGather { name: name(), settings }];
-    let templates = vec![QueueTemplate { prefix: String::new(), settings: Default::default() }];
+    let templates =
+        vec![QueueTemplate { prefix: String::new(), settings: Default::default(), max_queues: 0 }];
     let options = EngineOptions { gathers, templates, ..EngineOptions::default() };
     Rig::with_options(options, QueueSettings::default())
 }

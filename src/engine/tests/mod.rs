@@ -23,6 +23,7 @@ mod loading;
 mod model;
 mod random;
 mod relocating;
+mod removal;
 mod repairing;
 mod resending;
 pub(crate) mod rig;
@@ -55,7 +56,7 @@ impl Engine {
 
     /// Whether a message's content is in RAM.
     fn has_content(&self, queue: QueueId, seq: Seq) -> bool {
-        let at = self.by_id.get(&queue);
-        at.is_some_and(|&at| self.queue(at).window.get(seq).is_some())
+        let at = self.queues.by_id(queue);
+        at.is_some_and(|at| self.queue(at).window.get(seq).is_some())
     }
 }

@@ -37,7 +37,8 @@ fn name() -> SagaName {
 
 fn options(definition: SagaDefinition) -> EngineOptions {
     let settings = QueueSettings { lease_ms: 600_000, ..QueueSettings::default() };
-    let template = QueueTemplate { prefix: String::new(), settings: settings.into() };
+    let template =
+        QueueTemplate { prefix: String::new(), settings: settings.into(), max_queues: 0 };
     EngineOptions { sagas: vec![definition], templates: vec![template], ..EngineOptions::default() }
 }
 

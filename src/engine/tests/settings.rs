@@ -50,7 +50,7 @@ fn a_value_set_at_run_time_wins_over_the_configuration_until_it_is_given_back() 
 #[test]
 fn a_setting_of_a_queue_made_on_the_fly_goes_back_to_its_template() {
     let settings = QueueSettings { lease_ms: 500, ..QueueSettings::default() }.into();
-    let templates = vec![QueueTemplate { prefix: "q".to_owned(), settings }];
+    let templates = vec![QueueTemplate { prefix: "q".to_owned(), settings, max_queues: 0 }];
     let options = EngineOptions { templates, ..EngineOptions::default() };
     let mut rig = Rig::with_options(options, QueueSettings::default());
     set(&mut rig, &[("lease_ms", json!(900))]).expect("valid");

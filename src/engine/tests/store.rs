@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::model::{
     Content, Finish, Generation, IdempotencyKey, JournalEntry, MessageId, MessageRecord, Op,
     ProcessKey, ProcessParts, ProcessRecord, QueueBacklog, QueueId, QueueName, QueueRecord,
-    Recovered, RepairOutcome, Revision, Seq, StoredMessage, StreamId, SubscriptionRecord,
-    Timestamp, TopicName, WorkError, process_records,
+    Recovered, RemovedQueues, RepairOutcome, Revision, Seq, StoredMessage, StreamId,
+    SubscriptionRecord, Timestamp, TopicName, WorkError, process_records,
 };
 
 /// A store that is always durable. Panics on operations that break `Op`'s contract.
@@ -17,6 +17,7 @@ use crate::model::{
 pub(crate) struct FakeStore {
     generation: u64,
     queues: BTreeMap<QueueId, Kept>,
+    removed: RemovedQueues,
     pub(crate) subscriptions: BTreeMap<(TopicName, QueueName), SubscriptionRecord>,
     pub(crate) processes: BTreeMap<ProcessKey, ProcessParts>,
     /// The whole journal.
@@ -71,11 +72,19 @@ impl FakeStore {
                 None => {
                     let (accepted, messages, finished, newest_entry) = Default::default();
                     let id = record.id;
+                    assert!(id > self.removed.last, "a number is used once");
+                    assert!(record.first >= self.removed.next, "its places too");
                     assert!(self.queue_named(record.name.as_str()).is_none(), "names are unique");
                     self.queues
                         .insert(id, Kept { record, accepted, messages, finished, newest_entry });
                 }
             },
+            Op::RemoveQueue { queue, next } => {
+                let kept = self.queues.remove(&queue).expect("it was there");
+                let used = kept.record.first.0 + kept.accepted.len() as u64;
+                assert_eq!(next.0, used, "all its places are behind");
+                self.removed.note(queue, next);
+            }
             Op::Append { queue, seq, at, content, entry } => {
                 let kept = self.kept(queue);
                 if let Some(entry) = entry {
@@ -83,7 +92,8 @@ impl FakeStore {
                     kept.newest_entry = entry.id;
                 }
                 kept.accepted.push(content.id().clone());
-                assert_eq!(seq.0, kept.accepted.len() as u64, "places come without gaps");
+                let last = kept.record.first.0 + kept.accepted.len() as u64 - 1;
+                assert_eq!(seq.0, last, "places come without gaps");
                 kept.messages
                     .insert(seq, KeptMessage { at, contents: vec![content], record: None });
             }
@@ -142,6 +152,7 @@ impl FakeStore {
         Recovered {
             generation: Generation(self.generation),
             queues: self.queues.values().map(Kept::backlog).collect(),
+            removed: self.removed,
             subscriptions: self.subscriptions.values().cloned().collect(),
             processes: process_records(&self.processes),
             last_journal: self.journal.len() as u64,
@@ -167,8 +178,10 @@ impl FakeStore {
         max_bytes: usize,
     ) -> Vec<StoredMessage> {
         let mut bytes = 0;
-        let messages = self.queues.get(&queue).expect("the queue is there").messages.range(from..);
+        // It may have been removed since.
+        let messages = self.queues.get(&queue).into_iter();
         messages
+            .flat_map(|kept| kept.messages.range(from..))
             .take(max_messages)
             .enumerate()
             .take_while(|(n, (_, message))| {
@@ -234,11 +247,12 @@ impl FakeStore {
 
 impl Kept {
     fn backlog(&self) -> QueueBacklog {
-        let next_seq = Seq(self.accepted.len() as u64 + 1);
+        let first = self.record.first.0;
+        let next_seq = Seq(first + self.accepted.len() as u64);
         let floor = self.messages.keys().next().copied().unwrap_or(next_seq);
         let after = (floor.0..next_seq.0).map(Seq);
         let window = self.record.settings.dedup.last() as usize;
-        let ids = self.accepted.iter().cloned().zip((1..).map(Seq));
+        let ids = self.accepted.iter().cloned().zip((first..).map(Seq));
         QueueBacklog {
             record: self.record.clone(),
             floor,

@@ -27,7 +27,8 @@ fn rig(settings: TopicSettings, subscriptions: Vec<Subscription>) -> Rig {
 }
 
 fn options(topics: Vec<ConfiguredTopic>) -> EngineOptions {
-    let templates = vec![QueueTemplate { prefix: String::new(), settings: Default::default() }];
+    let templates =
+        vec![QueueTemplate { prefix: String::new(), settings: Default::default(), max_queues: 0 }];
     EngineOptions { templates, topics, ..EngineOptions::default() }
 }
 

@@ -185,7 +185,7 @@ impl Engine {
         }
         let queues = topic.subscribed.values().map(|subscribed| &subscribed.queue);
         let knows = |queue: &&QueueName| {
-            let queue = self.by_name.get(*queue).map(|&at| self.queue(at));
+            let queue = self.queue_named(queue);
             queue.is_some_and(|queue| queue.duplicate_of(content.id(), self.now).is_some())
         };
         queues.chain(&topic.settings.otherwise).find(knows).cloned()
@@ -233,8 +233,8 @@ impl Engine {
 
     /// The dead-letter queue of a queue that may not be there yet.
     fn dead_letters_of(&self, queue: &QueueName) -> Result<QueueName, Rejection> {
-        let settings = match self.by_name.get(queue) {
-            Some(&at) => Some(&self.queue(at).record.settings),
+        let settings = match self.queues.by_name(queue) {
+            Some(at) => Some(&self.queue(at).record.settings),
             None => self.template(queue),
         };
         let settings = settings.ok_or_else(|| no_such_queue(queue))?;

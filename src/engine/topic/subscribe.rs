@@ -57,8 +57,8 @@ impl Engine {
         out: &mut Effects,
     ) -> Result<(), Rejection> {
         self.refuse_subscription(&record)?;
-        let at = match self.by_name.get(&record.queue) {
-            Some(&at) => at,
+        let at = match self.queues.by_name(&record.queue) {
+            Some(at) => at,
             None => {
                 let settings = self.template(&record.queue).map(Arc::clone);
                 let settings = settings.ok_or_else(|| no_such_queue(&record.queue))?;
@@ -86,9 +86,8 @@ impl Engine {
         if self.topics.has_configured(topic, queue) {
             return Err(in_configuration(topic, queue));
         }
-        if !self.by_name.contains_key(queue) && self.queues.len() >= self.max_queues {
-            let reason = format!("there are {} queues, no more are allowed", self.queues.len());
-            return Err(Rejection::new(RejectCode::Full, reason));
+        if self.queues.by_name(queue).is_none() {
+            self.admit_new([queue])?;
         }
         let known = self.topics.record(topic, queue);
         let of_topic = self.topics.by_name.get(topic).map_or(0, |topic| topic.subscribed.len());
@@ -124,7 +123,7 @@ impl Engine {
         let removed = self.topics.remove(topic, queue).is_some();
         if removed {
             let (topic, queue) = (topic.clone(), queue.clone());
-            if let Some(&at) = self.by_name.get(&queue) {
+            if let Some(at) = self.queues.by_name(&queue) {
                 let reason = format!("from {topic}");
                 self.note_subscription(at, JournalKind::Unsubscribed, actor, reason, out);
             }
@@ -140,7 +139,7 @@ impl Engine {
 
     fn note_subscription(
         &mut self,
-        at: crate::engine::queue::QueueIndex,
+        at: crate::engine::queues::QueueIndex,
         kind: JournalKind,
         actor: Actor,
         mut reason: String,

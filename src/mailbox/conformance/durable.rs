@@ -4,7 +4,8 @@ use super::live::Open;
 use super::sample::*;
 use crate::mailbox::{JournalFilter, Mailbox};
 use crate::model::{
-    Batch, Op, QueueBacklog, QueueId, Recovered, Revision, Seq, SubscriptionRecord, Timestamp,
+    Batch, MailboxKind, Op, QueueBacklog, QueueId, QueueRecord, Recovered, RemovedQueues, Revision,
+    Seq, SubscriptionRecord, Timestamp,
 };
 
 /// Opens, recovers, does the batches in one commit each, syncs, and closes.
@@ -91,6 +92,38 @@ pub(crate) fn a_restart_keeps_the_last_note_of_each_queue<M: Mailbox>(open: Open
     let recovered = session(open, &[]);
     assert_eq!(backlog(&recovered, Q).note, "last");
     assert_eq!(backlog(&recovered, QueueId(2)).note, "");
+}
+
+pub(crate) fn a_restart_keeps_removed_queues_away<M: Mailbox>(open: Open<'_, M>) {
+    let (second, third) = (QueueId(2), QueueId(3));
+    let remove = |queue, next| Op::RemoveQueue { queue, next: Seq(next) };
+    let later = QueueRecord { first: Seq(8), ..queue_record(third, MailboxKind::File, 5) };
+    let none = session(
+        open,
+        &[
+            batch([put_queue(Q, 5), put_queue(second, 5), append(Q, 1, "a")]),
+            batch((2..=7).map(|seq| append(Q, seq, "a")).chain([append(second, 1, "b")])),
+            batch([finish(Q, 1), finish(Q, 3), put_record(Q, 2, blocked(0))]),
+            batch([remove(Q, 8), Op::PutQueue(later), append(third, 8, "c")]),
+        ],
+    );
+    assert_eq!(none.removed, RemovedQueues::default());
+    for _ in 0..2 {
+        let mailbox = open();
+        let recovered = mailbox.recover().unwrap();
+        assert_eq!(recovered.removed, RemovedQueues { last: Q, next: Seq(8) });
+        let ids: Vec<_> = recovered.queues.iter().map(|queue| queue.record.id).collect();
+        assert_eq!(ids, [second, third]);
+        assert_eq!(backlog(&recovered, third).floor, Seq(8));
+        assert_eq!((places(&mailbox, second), places(&mailbox, third)), (vec![1], vec![8]));
+        while mailbox.maintain().unwrap() {}
+        mailbox.sync().unwrap();
+    }
+    session(open, &[batch([append(third, 9, "d"), finish(third, 8), remove(second, 2)])]);
+    let recovered = session(open, &[]);
+    assert_eq!(recovered.removed, RemovedQueues { last: second, next: Seq(8) });
+    let queue = backlog(&recovered, third);
+    assert_eq!((recovered.queues.len(), queue.floor, queue.next_seq), (1, Seq(9), Seq(10)));
 }
 
 pub(crate) fn a_restart_keeps_subscriptions<M: Mailbox>(open: Open<'_, M>) {

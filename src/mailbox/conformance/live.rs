@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::sample::*;
 use crate::mailbox::{JournalFilter, Mailbox, MailboxError};
 use crate::model::limits::{MAX_PAYLOAD_BYTES, MAX_REPAIR_KEYS};
-use crate::model::{QueueId, Revision, Seq, StoredMessage, Timestamp};
+use crate::model::{
+    MailboxKind, Op, QueueId, QueueRecord, Revision, Seq, StoredMessage, Timestamp,
+};
 
 pub(crate) type Open<'a, M> = &'a dyn Fn() -> M;
 
@@ -345,6 +347,50 @@ pub(crate) fn many_queues_are_kept_apart<M: Mailbox>(open: Open<'_, M>) {
         let read = mailbox.read(queue, Seq(1), 9, usize::MAX).unwrap();
         assert_eq!(payloads(&read), [2, 3, 4].map(|seq| format!("{queue}/{seq}")));
     }
+}
+
+pub(crate) fn a_removed_queue_is_gone_and_the_others_are_as_they_were<M: Mailbox>(
+    open: Open<'_, M>,
+) {
+    let other = QueueId(2);
+    let mailbox = fresh(open);
+    mailbox.append(&batch([put_queue(other, 5)])).unwrap();
+    for seq in 1..=9 {
+        mailbox.append(&batch([append(Q, seq, "a"), append(other, seq, "b")])).unwrap();
+    }
+    let changes = [finish(Q, 1), finish(Q, 4), put_record(Q, 2, blocked(0)), finish(other, 1)];
+    mailbox.append(&batch(changes)).unwrap();
+    let remove = |queue, next| Op::RemoveQueue { queue, next: Seq(next) };
+    for (wrong, what) in [
+        (vec![remove(QueueId(7), 1)], "an unknown queue"),
+        (vec![remove(Q, 9)], "a place that was used"),
+        (vec![remove(Q, 10), append(Q, 10, "x")], "a message after it"),
+        (vec![remove(Q, 10), finish(Q, 2)], "an end after it"),
+        (vec![remove(Q, 10), put_queue(Q, 5)], "its number again"),
+        (vec![remove(Q, 10), remove(Q, 10)], "twice"),
+    ] {
+        let refused = mailbox.append(&batch(wrong));
+        assert!(matches!(refused, Err(MailboxError::Inconsistent { .. })), "{what}: {refused:?}");
+        assert_eq!(places(&mailbox, Q), [2, 3, 5, 6, 7, 8, 9], "{what}");
+    }
+    mailbox.append(&batch([append(Q, 10, "c"), remove(Q, 11), append(other, 10, "d")])).unwrap();
+    assert_eq!(places(&mailbox, Q), [0; 0]);
+    assert_eq!(mailbox.content(Q, Seq(2), Revision(0)).unwrap(), None);
+    assert_eq!(mailbox.find(Some(Q), &id("q1-9")).unwrap(), None);
+    assert_eq!(mailbox.find(None, &id("q1-9")).unwrap(), None);
+    assert_eq!(places(&mailbox, other), (2..=10).collect::<Vec<_>>());
+    assert!(mailbox.append(&batch([append(Q, 11, "x")])).is_err());
+    while mailbox.maintain().unwrap() {}
+
+    let next = QueueId(3);
+    let record = QueueRecord { first: Seq(11), ..queue_record(next, MailboxKind::File, 5) };
+    mailbox.append(&batch([Op::PutQueue(record)])).unwrap();
+    assert!(mailbox.append(&batch([append(next, 1, "x")])).is_err(), "it begins behind");
+    mailbox.append(&batch([append(next, 11, "e"), append(next, 12, "f")])).unwrap();
+    mailbox.append(&batch([finish(next, 11)])).unwrap();
+    assert_eq!(places(&mailbox, next), [12]);
+    mailbox.append(&batch([remove(next, 13), remove(other, 11)])).unwrap();
+    assert_eq!((places(&mailbox, next).len(), places(&mailbox, other).len()), (0, 0));
 }
 
 pub(crate) fn a_batch_of_everything_is_taken<M: Mailbox>(open: Open<'_, M>) {

@@ -31,6 +31,7 @@ macro_rules! conformance {
             bytes_that_are_not_text_are_kept
             an_inconsistent_batch_changes_nothing
             many_queues_are_kept_apart
+            a_removed_queue_is_gone_and_the_others_are_as_they_were
             a_batch_of_everything_is_taken
             appending_while_another_thread_syncs_is_allowed
         ]);
@@ -58,6 +59,7 @@ macro_rules! durable_conformance {
             a_restart_keeps_messages_records_and_the_generation_rises
             a_restart_keeps_floors_and_places_of_empty_queues
             a_restart_keeps_the_window_of_finished_messages
+            a_restart_keeps_removed_queues_away
             a_restart_keeps_subscriptions
             a_restart_keeps_processes_with_all_of_their_parts
             a_restart_keeps_revisions_journal_and_repairs

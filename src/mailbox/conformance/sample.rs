@@ -37,6 +37,7 @@ pub(crate) fn queue_record(queue: QueueId, kind: MailboxKind, last: u32) -> Queu
         }),
         paused: None,
         created_at: Timestamp(1),
+        first: Seq(1),
         overrides: Vec::new(),
         has_ttl: false,
         dedup_marks: None,

@@ -23,7 +23,9 @@ pub(super) fn touches(batch: &Batch, streams: &Streams) -> bool {
         Op::Append { queue, content, .. } | Op::PutRevision { queue, content, .. } => {
             state.queues.contains_key(queue) || needs_escape(&content.payload)
         }
-        Op::Finish { queue, .. } | Op::PassEntry { queue, .. } => state.queues.contains_key(queue),
+        Op::Finish { queue, .. } | Op::PassEntry { queue, .. } | Op::RemoveQueue { queue, .. } => {
+            state.queues.contains_key(queue)
+        }
         Op::PutRecord { .. }
         | Op::PutNote { .. }
         | Op::PutSubscription(_)
@@ -45,6 +47,8 @@ struct Touched {
     doubtful: BTreeSet<Seq>,
     /// Entries of messages that the batch finishes.
     removals: Vec<StreamId>,
+    /// The queue goes; what is left to be removed is removed.
+    is_removed: bool,
 }
 
 /// What is done, in two steps around the local commit.
@@ -89,17 +93,23 @@ impl Plan {
 
     /// The local store has it.
     pub(super) fn apply(self, streams: &Streams) {
+        let is_any_removed = self.queues.values().any(|touched| touched.is_removed);
         let mut state = streams.state();
         for (queue, touched) in self.queues {
             let Some(stream) = state.queues.get_mut(&queue) else { continue };
-            let Touched { mark, taken, doubtful, removals, .. } = touched;
+            let Touched { mark, taken, doubtful, removals, is_removed, .. } = touched;
             // Meanwhile the poller may have removed some.
             let mut all = std::mem::take(&mut stream.mark.removals);
             all.extend(removals);
             stream.mark = Mark { removals: all, ..mark };
+            stream.is_removed |= is_removed;
+            stream.is_fed &= !is_removed;
             stream.doubtful.extend(doubtful);
             stream.taken = stream.taken.max(taken);
             stream.told = stream.told.filter(|&told| told > stream.taken);
+        }
+        if is_any_removed {
+            state.forget_removed();
         }
         drop(state);
         streams.tell();
@@ -116,7 +126,8 @@ fn touched(batch: &Batch, streams: &Streams) -> (Generation, BTreeMap<QueueId, T
         | Op::PutRevision { queue, .. }
         | Op::PassEntry { queue, .. }
         | Op::Finish { queue, .. }
-        | Op::PutNote { queue, .. } => Some(*queue),
+        | Op::PutNote { queue, .. }
+        | Op::RemoveQueue { queue, .. } => Some(*queue),
         Op::PutSubscription(_)
         | Op::RemoveSubscription { .. }
         | Op::PutProcess(_)
@@ -134,6 +145,7 @@ fn touched(batch: &Batch, streams: &Streams) -> (Generation, BTreeMap<QueueId, T
             taken: stream.taken,
             doubtful: BTreeSet::new(),
             removals: Vec::new(),
+            is_removed: false,
         };
         Some((id, touched))
     });
@@ -158,6 +170,7 @@ fn add(
             }
             Op::Append { .. }
             | Op::PutQueue(_)
+            | Op::RemoveQueue { .. }
             | Op::PutRecord { .. }
             | Op::PutRevision { .. }
             | Op::PassEntry { .. }
@@ -208,6 +221,12 @@ impl Building<'_> {
                 if let Some(touched) = self.plan.queues.get_mut(queue) {
                     touched.taken = touched.taken.max(*entry);
                     touched.removals.push(*entry);
+                }
+                op.clone()
+            }
+            Op::RemoveQueue { queue, .. } => {
+                if let Some(touched) = self.plan.queues.get_mut(queue) {
+                    touched.is_removed = true;
                 }
                 op.clone()
             }
@@ -330,7 +349,9 @@ impl Building<'_> {
         let mut plan = self.plan;
         let state = streams.state();
         for (&queue, touched) in &mut plan.queues {
-            let Some(stream) = state.queues.get(&queue) else { continue };
+            let Some(stream) = state.queues.get(&queue).filter(|_| !touched.is_removed) else {
+                continue;
+            };
             touched.mark.see(stream.seen(touched.taken));
             let removals = stream.mark.removals.iter().chain(&touched.removals).copied().collect();
             let mark = Mark { removals, ..touched.mark.clone() };

@@ -263,6 +263,7 @@ impl RedisPoller {
                 stream.removable.extend(ids);
             }
         }
+        state.forget_removed();
         fault.map_or(Ok(removed), Err)
     }
 

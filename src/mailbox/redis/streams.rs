@@ -62,6 +62,8 @@ pub(super) struct Stream {
     pub(super) doubtful: BTreeSet<Seq>,
     /// Durably finished, or of nobody: to be removed.
     pub(super) removable: Vec<StreamId>,
+    /// The queue is gone; this goes once nothing is left to be removed.
+    pub(super) is_removed: bool,
 }
 
 impl Stream {
@@ -77,6 +79,7 @@ impl Stream {
             told: None,
             doubtful: BTreeSet::new(),
             removable,
+            is_removed: false,
         }
     }
 
@@ -86,6 +89,13 @@ impl Stream {
             Some(told) if told > taken => taken,
             Some(_) | None => taken.max(self.position),
         }
+    }
+}
+
+impl State {
+    /// Streams of queues that are gone, once all that they had in Redis is removed.
+    pub(super) fn forget_removed(&mut self) {
+        self.queues.retain(|_, stream| !stream.is_removed || !stream.mark.removals.is_empty());
     }
 }
 

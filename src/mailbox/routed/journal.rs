@@ -48,8 +48,18 @@ impl JournalBound {
 
     /// A batch was appended.
     pub(super) fn take(&mut self, batch: &Batch) {
+        let mut removed = BTreeSet::new();
         for op in &batch.ops {
             match op {
+                Op::RemoveQueue { queue, .. } => {
+                    removed.insert(*queue);
+                    let entries = (*queue, Seq(0), 0)..=(*queue, Seq(u64::MAX), u64::MAX);
+                    let numbers: Vec<_> = self.kept.range(entries).copied().collect();
+                    for entry in numbers {
+                        self.kept.remove(&entry);
+                        self.unneeded.push_back(entry.2);
+                    }
+                }
                 Op::PutQueue(record) => self.know(&record.name, record.id),
                 Op::Finish { queue, seq, how: _ } => self.release(*queue, *seq),
                 Op::Append { .. }
@@ -64,6 +74,9 @@ impl JournalBound {
                 | Op::Journal(_)
                 | Op::PutRepair(_) => {}
             }
+        }
+        if !removed.is_empty() {
+            self.queues.retain(|_, id| !removed.contains(id));
         }
     }
 

@@ -65,11 +65,13 @@ struct Touched {
     /// The durable store must be told how far places are set aside.
     says_next: bool,
     has_durable_ops: bool,
+    is_removed: bool,
 }
 
 impl Touched {
     fn new(home: Home, ram: Load) -> Self {
-        Self { home, ram, is_durable: false, says_next: false, has_durable_ops: false }
+        let (is_durable, says_next, has_durable_ops, is_removed) = Default::default();
+        Self { home, ram, is_durable, says_next, has_durable_ops, is_removed }
     }
 
     fn takes_into_memory(&self, size: u64) -> bool {
@@ -91,8 +93,9 @@ pub(super) struct Plan {
     pub(super) durable: Batch,
     pub(super) elsewhere: BTreeMap<QueueId, Elsewhere>,
     pub(super) memory: Vec<Op>,
-    /// Queues whose part in RAM is in `durable` now.
+    /// Queues whose part in RAM is in `durable` now, or removed with it.
     pub(super) moved: Vec<QueueId>,
+    pub(super) removed: Vec<QueueId>,
     /// What is known of the batch's queues after it.
     pub(super) homes: Vec<(QueueId, Home)>,
 }
@@ -123,6 +126,10 @@ impl<'a> Planner<'a> {
         batch.ops.iter().for_each(|op| self.take(op));
         let Self { touched, mut plan, .. } = self;
         for (queue, touched) in touched {
+            if touched.is_removed {
+                plan.removed.push(queue);
+                continue;
+            }
             if touched.has_durable_ops || touched.says_next {
                 let next = touched.says_next.then_some(touched.home.reserved);
                 plan.elsewhere.insert(queue, Elsewhere { first: touched.ram.first, next });
@@ -161,6 +168,14 @@ impl<'a> Planner<'a> {
     fn take(&mut self, op: &Op) {
         match op {
             Op::PutQueue(record) => self.put_queue(record),
+            Op::RemoveQueue { queue, .. } => {
+                let touched = self.touched(*queue);
+                touched.is_removed = true;
+                if touched.home.keeping.uses_memory() {
+                    self.plan.moved.push(*queue);
+                }
+                self.push_durable(*queue, op);
+            }
             Op::Append { queue, seq, content, entry, .. } => {
                 // What is in a stream already waits there.
                 let to_memory = entry.is_none();
@@ -200,6 +215,7 @@ impl<'a> Planner<'a> {
     fn put_queue(&mut self, record: &QueueRecord) {
         let keeping = Keeping::of(&record.settings);
         let touched = self.touched(record.id);
+        touched.home.next = touched.home.next.max(record.first);
         if !touched.is_durable {
             touched.home.keeping = keeping;
         }

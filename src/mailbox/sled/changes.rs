@@ -1,6 +1,6 @@
 //! What a batch changes: messages for the log, keys of `state`, and the index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use super::codec::{put_bytes, put_number, seal};
 use super::floor::Floor;
 use super::index::{Advance, Extra, Index, Progress, Queue, Run, chunk_bytes};
 use super::layout::{
-    PART_BYTES, chunk_key, finished_key, journal_index_key, journal_key, note_key, process_key,
-    queue_key, record_key, repair_key, revision_key, subscription_key,
+    PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
+    process_key, queue_key, record_key, repair_key, revision_key, subscription_key,
 };
 use super::queue_record::stored;
+use super::removed::Removed;
 use super::segment::{Change, Directory, Entry};
 use crate::mailbox::{Elsewhere, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
@@ -28,6 +29,9 @@ pub(super) struct Changes {
     pub(super) entries: Vec<Entry>,
     keys: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     queues: BTreeMap<QueueId, QueueRecord>,
+    removed_queues: BTreeSet<QueueId>,
+    /// As the batch leaves it, if it removes any.
+    removed: Option<Removed>,
     /// From the first place to after the last.
     appended: BTreeMap<QueueId, Range<u64>>,
     finished: BTreeMap<QueueId, Vec<u64>>,
@@ -69,6 +73,7 @@ impl Changes {
                 self.put_json(queue_key(record.id), &stored(record))?;
                 self.queues.insert(record.id, record.clone());
             }
+            Op::RemoveQueue { queue, next } => self.remove_queue(*queue, *next, index),
             Op::Append { queue, seq, at, content, entry: _ } => {
                 let places = self.appended.entry(*queue).or_insert(seq.0..seq.0);
                 *places = places.start.min(seq.0)..places.end.max(seq.0 + 1);
@@ -81,10 +86,7 @@ impl Changes {
             }
             Op::Finish { queue, seq, how: _ } => {
                 let extra = std::mem::take(self.extra(*queue, *seq, index));
-                self.remove_chunks(&record_key(*queue, *seq), 0..extra.record_chunks);
-                for (revision, (chunks, _)) in extra.revisions {
-                    self.remove_chunks(&revision_key(*queue, *seq, revision), 0..chunks);
-                }
+                self.remove_extra(*queue, *seq, extra);
                 self.finished.entry(*queue).or_default().push(seq.0);
             }
             Op::PutNote { queue, note } => {
@@ -107,6 +109,37 @@ impl Changes {
             Op::PutRepair(outcome) => self.put_repair(outcome)?,
         }
         Ok(())
+    }
+
+    /// Whatever the batch did to it before is of no use either.
+    fn remove_queue(&mut self, queue: QueueId, next: Seq, index: &Index) {
+        self.entries.retain(|entry| entry.queue != queue);
+        self.queues.remove(&queue);
+        self.appended.remove(&queue);
+        self.finished.remove(&queue);
+        let known = index.queues.get(&queue);
+        let mut extras = known.map(|queue| queue.extras.clone()).unwrap_or_default();
+        let of_queue = |&(of, _): &(QueueId, u64), _: &mut Extra| of == queue;
+        let touched = self.extras.extract_if(.., of_queue);
+        extras.extend(touched.map(|((_, place), extra)| (place, extra)));
+        for (place, extra) in extras {
+            self.remove_extra(queue, Seq(place), extra);
+        }
+        let chunks = known.into_iter().flat_map(|queue| queue.progress.chunks.keys());
+        let chunks = chunks.map(|&chunk| finished_key(queue, chunk));
+        let keys = [queue_key(queue), floor_key(queue), note_key(queue)];
+        self.keys.extend(keys.into_iter().chain(chunks).map(|key| (key, None)));
+        let removed = self.removed.get_or_insert_with(|| index.removed.clone());
+        let noted = removed.note(queue, next).map(|(key, value)| (key, Some(value)));
+        self.keys.extend(noted);
+        self.removed_queues.insert(queue);
+    }
+
+    fn remove_extra(&mut self, queue: QueueId, seq: Seq, extra: Extra) {
+        self.remove_chunks(&record_key(queue, seq), 0..extra.record_chunks);
+        for (revision, (chunks, _)) in extra.revisions {
+            self.remove_chunks(&revision_key(queue, seq, revision), 0..chunks);
+        }
     }
 
     fn extra(&mut self, queue: QueueId, seq: Seq, index: &Index) -> &mut Extra {
@@ -204,7 +237,8 @@ impl Changes {
         for (&id, places) in &self.appended {
             let known = index.queues.get(&id).map(Box::as_ref);
             let record = self.queues.get(&id).or(known.map(|known| &known.record));
-            if record.is_some_and(is_file) && places.start > known.map_or(1, Queue::end) {
+            let start = record.map_or(1, |record| record.first.0);
+            if record.is_some_and(is_file) && places.start > known.map_or(start, Queue::end) {
                 let gaps_before = self.gaps_before.entry(id).or_default();
                 *gaps_before = places.start.max(*gaps_before);
             }
@@ -215,7 +249,7 @@ impl Changes {
     fn settle(&mut self, elsewhere: &BTreeMap<QueueId, Elsewhere>, index: &Index) {
         self.allow_gaps(index);
         let said = elsewhere.iter().filter_map(|(&queue, at)| Some((queue, at.next?.0)));
-        self.next = said.collect();
+        self.next = said.filter(|(queue, _)| !self.removed_queues.contains(queue)).collect();
         let mut finished = std::mem::take(&mut self.finished);
         for &queue in self.next.keys().chain(self.gaps_before.keys()) {
             finished.entry(queue).or_default();
@@ -246,9 +280,12 @@ impl Changes {
         index: &Index,
     ) -> Advance {
         let known = index.queues.get(&queue);
+        let record = known.map(|queue| &queue.record).or_else(|| self.queues.get(&queue));
+        let start = record.map_or(Seq(1), |record| record.first);
         let appended = self.appended.get(&queue).cloned().unwrap_or_default();
-        let end = known.and_then(|queue| queue.runs.back()).map_or(1, Run::end).max(appended.end);
-        let before = known.map_or(1, |queue| queue.next);
+        let end = known.and_then(|queue| queue.runs.back()).map_or(start.0, Run::end);
+        let end = end.max(appended.end);
+        let before = known.map_or(start.0, |queue| queue.next);
         let next = match self.next.get_mut(&queue) {
             Some(said) => {
                 *said = end.max(*said);
@@ -268,7 +305,7 @@ impl Changes {
         };
         let advance = match known {
             Some(queue) => queue.progress.advance(places, skip),
-            None => Progress::new().advance(places, skip),
+            None => Progress::new(start).advance(places, skip),
         };
         let gaps_before = self.gaps_before.get(&queue).copied().unwrap_or(0);
         let gaps_before = gaps_before.max(known.map_or(0, |queue| queue.gaps_before));
@@ -365,6 +402,10 @@ impl Changes {
             }
         }
         index.repairs = self.repairs;
+        self.removed_queues.into_iter().for_each(|queue| index.remove_queue(queue));
+        if let Some(removed) = self.removed {
+            index.removed = removed;
+        }
     }
 }
 

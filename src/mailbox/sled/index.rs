@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::layout::CHUNK_PLACES;
+use super::removed::Removed;
 use super::segment::DirectoryRun;
 use super::usage::{GenerationUse, Use};
 use crate::mailbox::check::Places;
@@ -30,14 +31,24 @@ pub(super) struct Advance {
     pub(super) removed: Vec<u64>,
 }
 
-fn bit(chunk: &Chunk, place: u64) -> bool {
+pub(super) fn bit(chunk: &Chunk, place: u64) -> bool {
     let at = (place % CHUNK_PLACES) as usize;
     chunk[at / 64] >> (at % 64) & 1 == 1
 }
 
+pub(super) fn no_places() -> Chunk {
+    Box::new([0; WORDS])
+}
+
+pub(super) fn set_bit(chunk: &mut Chunk, place: u64) {
+    let at = (place % CHUNK_PLACES) as usize;
+    chunk[at / 64] |= 1 << (at % 64);
+}
+
 impl Progress {
-    pub(super) fn new() -> Self {
-        Self { floor: 1, chunks: BTreeMap::new() }
+    /// Of a queue whose first message gets this place.
+    pub(super) fn new(first: Seq) -> Self {
+        Self { floor: first.0, chunks: BTreeMap::new() }
     }
 
     pub(super) fn is_finished(&self, place: u64) -> bool {
@@ -67,11 +78,11 @@ impl Progress {
                 next.floor = self.settled(&next, &skip);
             } else {
                 let number = place / CHUNK_PLACES;
-                let chunk = next.put.entry(number).or_insert_with(|| {
-                    self.chunks.get(&number).cloned().unwrap_or_else(|| Box::new([0; WORDS]))
-                });
-                let at = (place % CHUNK_PLACES) as usize;
-                chunk[at / 64] |= 1 << (at % 64);
+                let chunk = next
+                    .put
+                    .entry(number)
+                    .or_insert_with(|| self.chunks.get(&number).cloned().unwrap_or_else(no_places));
+                set_bit(chunk, place);
             }
         }
         let floor = next.floor;
@@ -142,7 +153,7 @@ pub(super) fn chunk_bytes(chunk: &Chunk) -> Vec<u8> {
 
 /// The other way; `None` if there are too many bytes.
 pub(super) fn chunk_from(bytes: &[u8]) -> Option<Chunk> {
-    let mut chunk = Box::new([0; WORDS]);
+    let mut chunk = no_places();
     for (at, &byte) in bytes.iter().enumerate() {
         *chunk.get_mut(at / 8)? |= u64::from(byte) << (at % 8 * 8);
     }
@@ -208,9 +219,9 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(record: QueueRecord) -> Self {
         Self {
+            progress: Progress::new(record.first),
+            next: record.first.0,
             record,
-            progress: Progress::new(),
-            next: 1,
             gaps_before: 0,
             // Most queues of a large broker have one; the next would make room for four.
             runs: VecDeque::with_capacity(1),
@@ -300,6 +311,7 @@ impl Queue {
 pub(super) struct Index {
     /// Boxed: the map's nodes are often half empty.
     pub(super) queues: BTreeMap<QueueId, Box<Queue>>,
+    pub(super) removed: Removed,
     pub(super) segments: BTreeMap<u64, Use>,
     /// By first id: every generation, the active one too.
     pub(super) generations: BTreeMap<u64, GenerationUse>,
@@ -345,7 +357,7 @@ mod tests {
     #[test]
     fn progress_agrees_with_a_plain_set_of_places() {
         let mut random = fastrand::Rng::with_seed(7);
-        let mut progress = Progress::new();
+        let mut progress = Progress::new(Seq(1));
         let mut finished = std::collections::BTreeSet::new();
         let mut left: Vec<u64> = (1..=3 * CHUNK_PLACES).collect();
         while !left.is_empty() {

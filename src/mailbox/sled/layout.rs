@@ -4,7 +4,7 @@ use super::codec::{Corrupt, Decoded, be};
 use crate::model::{ProcessId, ProcessKey, ProcessKind, QueueId, QueueName, Seq, TopicName};
 
 /// The newest format known.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// The longest value of any key. sled stores a page that is larger than a quarter of its segments (8 MiB) in a
 /// file of its own in `blobs/`, which a flush doesn't make durable (storage.md). A page has at most 17 keys
@@ -35,6 +35,7 @@ pub(super) const CHUNK_PLACES: u64 = 4096;
 
 pub(super) const RUN: &[u8] = b"g";
 pub(super) const CHANGES: &[u8] = b"w";
+pub(super) const NEXT_PLACE: &[u8] = b"h";
 
 pub(super) fn log_key(id: u64, slot: u8) -> [u8; 9] {
     let mut key = [slot; 9];
@@ -70,6 +71,10 @@ pub(super) fn repair_key(number: u64) -> Vec<u8> {
 
 pub(super) fn queue_key(queue: QueueId) -> Vec<u8> {
     key(b'q', &[&queue.0.to_be_bytes()])
+}
+
+pub(super) fn removed_key(chunk: u32) -> Vec<u8> {
+    key(b'd', &[&chunk.to_be_bytes()])
 }
 
 pub(super) fn note_key(queue: QueueId) -> Vec<u8> {

@@ -61,6 +61,8 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     })?;
     // At once: put in one by one in order, the map's nodes would stay half empty.
     index.queues = queues.into_iter().collect();
+    store.each(b'd', |key, value| index.removed.take_chunk(key, &value))?;
+    store.each(b'h', |_, value| index.removed.take_next(&value))?;
     store.each(b'f', |key, value| {
         let queue = known(&mut index, queue_of(key)?)?;
         let Floor { floor, next, gaps_before } = Floor::decode(unseal(key, &value)?)?;
@@ -222,6 +224,7 @@ pub(super) fn recovered(
     Ok(Recovered {
         generation: Generation(generation),
         queues: backlogs.into_values().collect(),
+        removed: index.removed.all(),
         subscriptions,
         processes,
         last_journal: index.last_journal,

@@ -5,13 +5,14 @@
 //!   damaged. Places that nothing tells of any more get a directory of their own without a value.
 //! * Floors only rise, so the highest found is right; what is below it is not brought back.
 //! * What is lost of a record or a revision blocks its message.
+//! * What is left of a queue that was removed is left out.
 //! * If something is lost and nothing tells what, every queue is paused: an operator looks first.
 
 mod directories;
 mod messages;
 mod processes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 
@@ -20,12 +21,15 @@ use super::commit::small_commit;
 use super::floor::Floor;
 use super::gather::{Gathered, Place, log_id};
 use super::index::{Queue, chunk_from};
-use super::layout::{CHANGES, CHUNK_PLACES, directory_key, queue_key};
+use super::layout::{CHANGES, CHUNK_PLACES, NEXT_PLACE, directory_key, queue_key};
 use super::load::decode;
 use super::queue_record::stored;
 use super::raw::LogFile;
+use super::removed::Removed;
 use super::segment::{Directory, DirectoryRun, Frame, Segment, encode_changes, encode_segment};
-use crate::model::{Actor, PauseRecord, QueueId, QueueName, QueueRecord, QueueSettings, Timestamp};
+use crate::model::{
+    Actor, PauseRecord, QueueId, QueueName, QueueRecord, QueueSettings, Seq, Timestamp,
+};
 
 /// Places in one run of a directory that stands for messages of which nothing is left: their ids are in one
 /// value.
@@ -105,8 +109,21 @@ pub(super) fn mend(
     let queues = BTreeMap::new();
     let directories = BTreeMap::new();
     let mended = Mended::default();
-    let mut mender =
-        Mender { file, gathered, first_id, synced, now, is_elsewhere, queues, directories, mended };
+    let (removed, nameless) = Default::default();
+    let mut mender = Mender {
+        file,
+        gathered,
+        first_id,
+        synced,
+        now,
+        is_elsewhere,
+        removed,
+        queues,
+        nameless,
+        directories,
+        mended,
+    };
+    mender.take_removed()?;
     mender.take_queues()?;
     mender.take_progress()?;
     mender.take_directories()?;
@@ -130,7 +147,10 @@ struct Mender<'a> {
     synced: u64,
     now: Timestamp,
     is_elsewhere: &'a dyn Fn(u64) -> bool,
+    removed: Removed,
     queues: BTreeMap<QueueId, Queue>,
+    /// Of these, those whose records are lost.
+    nameless: BTreeSet<QueueId>,
     directories: BTreeMap<u64, Directory>,
     mended: Mended,
 }
@@ -144,9 +164,24 @@ impl Mender<'_> {
         self.mended.notes.push(text);
     }
 
+    fn take_removed(&mut self) -> io::Result<()> {
+        for (key, place) in self.gathered.state_values(b'd') {
+            if let Err(error) = self.removed.take_chunk(key, &self.read(place)?) {
+                self.note(format!("which queues were removed: {}", error.0));
+            }
+        }
+        if let Some(place) = self.gathered.value(NEXT_PLACE)
+            && let Err(error) = self.removed.take_next(&self.read(place)?)
+        {
+            self.note(format!("where new queues begin: {}", error.0));
+        }
+        Ok(())
+    }
+
     fn take_queues(&mut self) -> io::Result<()> {
         for (key, place) in self.gathered.state_values(b'q') {
             match decode::<QueueRecord>(key, &self.read(place)?) {
+                Ok(record) if self.removed.contains(record.id) => {}
                 Ok(record) => drop(self.queues.insert(record.id, Queue::new(record))),
                 Err(error) => self.note(format!("a queue's record: {}", error.0)),
             }
@@ -154,8 +189,12 @@ impl Mender<'_> {
         Ok(())
     }
 
-    /// A queue that something belongs to; if its own record is lost, it gets a name by its id and is paused.
-    fn queue(&mut self, id: QueueId) -> &mut Queue {
+    /// A queue that something belongs to, unless it was removed; if its own record is lost, it gets a name by its id
+    /// and is paused.
+    fn queue(&mut self, id: QueueId) -> Option<&mut Queue> {
+        if self.removed.contains(id) {
+            return None;
+        }
         if !self.queues.contains_key(&id) {
             let name = format!("recovered-{id}");
             self.note(format!("the record of queue {id} is lost: it is called {name} now"));
@@ -168,17 +207,19 @@ impl Mender<'_> {
                 dedup_marks: None,
                 paused: Some(pause(self.now, "its settings were lost in the store")),
                 created_at: self.now,
+                first: Seq(1),
             };
+            self.nameless.insert(id);
             self.queues.insert(id, Queue::new(record));
         }
-        self.queues.get_mut(&id).expect("it was just put in")
+        self.queues.get_mut(&id)
     }
 
     fn take_progress(&mut self) -> io::Result<()> {
         for (&id, &Floor { floor, next, gaps_before }) in &self.gathered.floors {
-            let queue = self.queue(id);
-            queue.progress.floor = floor.max(1);
-            queue.next = next.max(floor).max(1);
+            let Some(queue) = self.queue(id) else { continue };
+            queue.progress.floor = floor.max(queue.progress.floor);
+            queue.next = next.max(floor).max(queue.next);
             queue.gaps_before = gaps_before;
         }
         for (key, place) in self.gathered.state_values(b'e') {
@@ -189,7 +230,7 @@ impl Mender<'_> {
                 Ok((queue, number, chunk_from(unseal(key, &value)?)))
             };
             let Ok((queue, number, Some(chunk))) = read() else { continue };
-            let queue = self.queue(queue);
+            let Some(queue) = self.queue(queue) else { continue };
             // One that the floor has passed was removed.
             if number.saturating_add(1).saturating_mul(CHUNK_PLACES) > queue.progress.floor {
                 queue.progress.chunks.insert(number, chunk);
@@ -228,6 +269,12 @@ impl Mender<'_> {
             let kept = kept.map(|(key, place)| (key.to_vec(), Value::Kept(place)));
             self.mended.state.extend(kept);
         }
+        let removed = &self.removed;
+        let of_removed = |key: &Vec<u8>| {
+            let queue = be(key, 1).map(|id| QueueId(u32::from_be_bytes(id)));
+            key.first() == Some(&b'n') && queue.is_ok_and(|queue| removed.contains(queue))
+        };
+        self.mended.state.retain(|key, _| !of_removed(key));
     }
 
     fn say_what_is_lost(&mut self) {
@@ -239,7 +286,7 @@ impl Mender<'_> {
                 Some(b'r' | b'v' | b's' | b'i') | None => {}
                 Some(letter) if *letter < b'a' => {}
                 // What it was when it was written last may differ from what was found of it.
-                Some(b'f' | b'e' | b'n' | b'q') => {
+                Some(b'd' | b'f' | b'e' | b'n' | b'q') => {
                     is_unknown = true;
                     names.push(hex(key));
                 }

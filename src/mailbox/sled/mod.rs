@@ -32,6 +32,7 @@ mod mend;
 mod queue_record;
 mod raw;
 mod read;
+mod removed;
 mod replay;
 mod rotate;
 mod salvage;

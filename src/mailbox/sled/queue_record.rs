@@ -34,6 +34,7 @@ mod tests {
             settings: Arc::new(settings),
             paused: None,
             created_at: Timestamp(1_000),
+            first: Seq(17),
             overrides: vec!["lease_ms".to_owned()],
             has_ttl: false,
             dedup_marks: Some(Box::new(DedupMarks(vec![(Timestamp(1_000), Seq(3))]))),
@@ -61,7 +62,7 @@ mod tests {
     /// default has to write the old one into the records of older stores, and say so in the format's version.
     #[test]
     fn defaults_are_those_of_the_stores_format() {
-        let defaults = r#"{"mailbox":"file","memory_messages":1000,"spill":"file","ordering":"queue","priority":false,"on_failure":"block","retry":{"attempts":1,"backoff":"exponential","initial_ms":1000,"max_ms":60000,"jitter":0.1},"lease_ms":30000,"ack":"after-work","consumers":"shared","ttl_ms":0,"max_messages":0,"max_bytes":0,"overflow":"reject","dedup":{"by":"count","last":10000},"resend":{"keep_ms":0},"dead_letter":"{queue}.dead"}"#;
+        let defaults = r#"{"mailbox":"file","memory_messages":1000,"spill":"file","ordering":"queue","priority":false,"on_failure":"block","retry":{"attempts":1,"backoff":"exponential","initial_ms":1000,"max_ms":60000,"jitter":0.1},"lease_ms":30000,"ack":"after-work","consumers":"shared","ttl_ms":0,"max_messages":0,"max_bytes":0,"overflow":"reject","dedup":{"by":"count","last":10000},"resend":{"keep_ms":0},"dead_letter":"{queue}.dead","delete_on_idle_ms":0}"#;
         assert_eq!(DEFAULTS.to_string(), defaults);
     }
 }

@@ -4,6 +4,7 @@
 mod compaction;
 mod ends;
 mod journal;
+mod removal;
 mod rest;
 mod rotation;
 mod sharing;
@@ -17,7 +18,9 @@ use super::layout::{MAX_VALUE_BYTES, PART_BYTES, VALUE_SLOT, log_key, record_key
 use super::*;
 use crate::mailbox::MemoryMailbox;
 use crate::mailbox::conformance::sample::*;
-use crate::model::{Generation, Op, ProcessRecord, Timestamp};
+use crate::model::{
+    Generation, MailboxKind, Op, ProcessRecord, QueueRecord, RemovedQueues, Timestamp,
+};
 
 fn open(path: &Path) -> SledMailbox {
     SledMailbox::open(&path.join("store"), SledOptions::default()).unwrap()
@@ -56,8 +59,8 @@ fn a_newer_or_unreadable_format_is_refused() {
         }
         SledMailbox::open(&store, SledOptions::default()).unwrap_err()
     };
-    let newer = refuse(Some("mubroker store format 4\n"));
-    assert!(matches!(newer, MailboxError::TooNew { found: 4, known: 3, .. }), "{newer}");
+    let newer = refuse(Some("mubroker store format 5\n"));
+    assert!(matches!(newer, MailboxError::TooNew { found: 5, known: 4, .. }), "{newer}");
     for bad in [Some("mubroker store format x"), Some(""), None] {
         let error = refuse(bad);
         assert!(matches!(error, MailboxError::Damaged { .. }), "{error}");
@@ -159,6 +162,9 @@ struct Driver {
     waiting: Vec<(QueueId, u64)>,
     journal: u64,
     repairs: usize,
+    /// Numbers of the queues that there are now.
+    queues: [u32; 4],
+    removed: RemovedQueues,
 }
 
 impl Driver {
@@ -171,6 +177,8 @@ impl Driver {
             waiting: Vec::new(),
             journal: 0,
             repairs: 0,
+            queues: [1, 2, 3, 4],
+            removed: RemovedQueues::default(),
         }
     }
 
@@ -215,12 +223,30 @@ impl Driver {
         })
     }
 
+    fn remove(&mut self, slot: usize, next: u64) -> Op {
+        let queue = QueueId(self.queues[slot]);
+        self.next.remove(&queue);
+        self.waiting.retain(|&(of, _)| of != queue);
+        self.skipped.retain(|&(of, _)| of != queue);
+        // What was set aside for messages elsewhere is used too.
+        let next = Seq(next + 40);
+        self.removed.note(queue, next);
+        self.queues[slot] = self.queues.iter().max().unwrap() + 1;
+        Op::RemoveQueue { queue, next }
+    }
+
     fn op(&mut self) -> Option<Op> {
-        let queue = QueueId(self.random.u32(1..=4));
+        let slot = self.random.usize(0..self.queues.len());
+        let queue = QueueId(self.queues[slot]);
         let Some(next) = self.next.get(&queue).copied() else {
-            self.next.insert(queue, 1);
-            return Some(put_queue(queue, queue.0 * 5 - 5));
+            let first = self.removed.next;
+            self.next.insert(queue, first.0);
+            let record = queue_record(queue, MailboxKind::File, slot as u32 * 5);
+            return Some(Op::PutQueue(QueueRecord { first, ..record }));
         };
+        if self.random.u32(0..40) == 0 {
+            return Some(self.remove(slot, next));
+        }
         let pick = |driver: &mut Self| {
             let count = driver.waiting.len();
             (count > 0).then(|| driver.random.usize(0..count))
@@ -259,8 +285,8 @@ impl Driver {
                     self.repairs += 1;
                     repair(self.repairs)
                 }
-                1 => Op::RemoveProcess(process(&format!("p{}", queue.0))),
-                _ => put_process(&format!("p{}", queue.0), self.random.u16(0..3), payload),
+                1 => Op::RemoveProcess(process(&format!("p{slot}"))),
+                _ => put_process(&format!("p{slot}"), self.random.u16(0..3), payload),
             },
         })
     }
@@ -304,7 +330,7 @@ fn salvaging_what_a_crash_has_left_loses_nothing_either() {
     let salvage = |folder: &Path| {
         store::Store::salvage(&folder.join("store"), "a test says so").unwrap();
     };
-    crash_between_writes(4, false, salvage);
+    crash_between_writes(6, false, salvage);
 }
 
 /// `after_crash` is done to the folder before it is opened again.

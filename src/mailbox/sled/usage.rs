@@ -109,6 +109,18 @@ impl Index {
         }
     }
 
+    /// A queue is gone, with all that waited in it: its places in segments that others need too mean nothing any more.
+    pub(super) fn remove_queue(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.remove(&id) else { return };
+        for run in &queue.runs {
+            let live = queue.progress.unfinished_in(run.first, run.count);
+            self.change_use(run.segment, |used| {
+                used.live = used.live.saturating_sub(live);
+                used.runs = used.runs.saturating_sub(1);
+            });
+        }
+    }
+
     /// The directory of a segment of which nothing is needed is gone.
     pub(super) fn forget_segment(&mut self, id: u64) {
         let Some(gone) = self.segments.remove(&id) else { return };

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use super::TransferError;
 use super::line::{
-    Counts, FinishedLine, Line, MessageLine, ProcessLine, QueueLine, RevisionLine, Start,
-    UnreadableLine, VERSION,
+    Counts, FinishedLine, Line, MessageLine, ProcessLine, QueueLine, RemovedLine, RevisionLine,
+    Start, UnreadableLine, VERSION,
 };
 use crate::mailbox::{Durable, Mailbox, MailboxError};
 use crate::model::{
     Content, MessageId, Payload, ProcessRecord, QueueBacklog, QueueId, QueueName, QueueRecord,
-    Recovered, Revision, Seq, StoredMessage,
+    Recovered, RemovedQueues, Revision, Seq, StoredMessage,
 };
 
 /// Messages read at once, and their bytes: what is held in RAM.
@@ -34,6 +34,10 @@ pub fn export(
         let line = QueueLine { record: record.clone(), next: *next, note };
         out.put(Line::Queue(Box::new(line)))?;
         out.messages(backlog)?;
+    }
+    let RemovedQueues { last, next } = recovered.removed;
+    if last > QueueId(0) {
+        out.put(Line::Removed(RemovedLine { last, next }))?;
     }
     recovered
         .subscriptions

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::TransferError;
-use super::line::{Counts, FinishedLine, Line, MessageLine, ProcessLine, QueueLine, VERSION};
+use super::line::{
+    Counts, FinishedLine, Line, MessageLine, ProcessLine, QueueLine, RemovedLine, VERSION,
+};
 use crate::mailbox::{Durable, Elsewhere};
 use crate::model::{
     Batch, Content, Finish, Header, Op, Payload, ProcessRecord, QueueId, QueueName, Seq, Timestamp,
@@ -94,6 +96,9 @@ impl<'a, S: Durable> Import<'a, S> {
             Line::Message(message) => self.take_message(*message)?,
             Line::Finished(finished) => self.take_finished(finished)?,
             Line::Unreadable(line) => drop(self.place(&line.queue, line.seq)?),
+            Line::Removed(RemovedLine { last: queue, next }) => {
+                self.put(Op::RemoveQueue { queue, next }, 16)?;
+            }
             Line::Subscription(record) => self.put(Op::PutSubscription(record), 512)?,
             Line::Process(ProcessLine { process: key, part, body }) => {
                 let body = bytes_of(body)?;

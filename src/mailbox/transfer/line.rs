@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Generation, JournalEntry, MessageId, MessageRecord, Payload, ProcessKey, QueueName,
+    Generation, JournalEntry, MessageId, MessageRecord, Payload, ProcessKey, QueueId, QueueName,
     QueueRecord, RepairOutcome, RevisionRecord, Seq, SubscriptionRecord, Timestamp, WorkError,
 };
 
@@ -11,7 +11,7 @@ use crate::model::{
 pub(super) const VERSION: u32 = 1;
 
 /// One line of an export: an object with one field, which names it. In this order: `export`, then each
-/// `queue` with its messages in the order of their places, then `subscription`, `process`,
+/// `queue` with its messages in the order of their places, then `removed`, `subscription`, `process`,
 /// `journal`, `repair`, and `end`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -26,6 +26,8 @@ pub enum Line {
     Finished(FinishedLine),
     /// A message that waits and can't be read. It is not brought in again.
     Unreadable(UnreadableLine),
+    /// What queues that were removed have used; absent if none was.
+    Removed(RemovedLine),
     /// A subscription that was made at run time.
     Subscription(SubscriptionRecord),
     /// A part of a process, by key and number.
@@ -121,6 +123,16 @@ pub struct UnreadableLine {
     pub error: WorkError,
 }
 
+/// What queues that were removed have used: nothing else has it ever again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemovedLine {
+    /// The highest of their numbers.
+    pub last: QueueId,
+    /// Queues that are made begin here.
+    pub next: Seq,
+}
+
 /// A part of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,7 +176,7 @@ fn is_none(count: &u64) -> bool {
 impl Counts {
     pub(super) fn count(&mut self, line: &Line) {
         match line {
-            Line::Export(_) | Line::End(_) => {}
+            Line::Export(_) | Line::Removed(_) | Line::End(_) => {}
             Line::Queue(_) => self.queues += 1,
             Line::Message(_) => self.messages += 1,
             Line::Finished(_) => self.finished += 1,

@@ -8,7 +8,7 @@ use crate::mailbox::conformance::sample::*;
 use crate::mailbox::{
     Durable, Elsewhere, Mailbox, RoutedMailbox, SledMailbox, SledOptions, check_store,
 };
-use crate::model::{Generation, MessageRecord, Op, QueueId, Revision, Seq};
+use crate::model::{Generation, MessageRecord, Op, QueueId, RemovedQueues, Revision, Seq};
 
 const P: QueueId = QueueId(7);
 
@@ -38,6 +38,9 @@ fn import(mailbox: &SledMailbox, lines: &[String]) -> Result<Counts, TransferErr
 /// Two queues with gaps, finished messages, edits, records, hostile bytes, a journal and repairs.
 fn fill(mailbox: &SledMailbox) {
     mailbox.append(&batch([put_queue(Q, 5), put_queue(P, 10), put_queue(QueueId(9), 0)])).unwrap();
+    let gone = QueueId(11);
+    mailbox.append(&batch([put_queue(gone, 5), append(gone, 1, "gone")])).unwrap();
+    mailbox.append(&batch([Op::RemoveQueue { queue: gone, next: Seq(2) }])).unwrap();
     let hostile = [
         Bytes::from_static(b"{\"a\": 1.10, \"a\":12345678901234567890123}\r\n"),
         Bytes::from_static(b"\0\xff\xfe not UTF-8 \x1b[2J"),
@@ -97,6 +100,8 @@ fn an_import_holds_what_was_exported_byte_for_byte() {
     };
     assert_eq!(backlog(&first, P), backlog(&second, P));
     assert_eq!(backlog(&first, Q), backlog(&second, Q));
+    let removed = RemovedQueues { last: QueueId(11), next: Seq(2) };
+    assert_eq!(second.recover().unwrap().removed, removed, "their numbers stay theirs");
     second.append(&batch([append(P, 900, "goes on")])).unwrap();
     drop((first, second));
     for store in ["first", "second"] {

@@ -174,6 +174,7 @@ impl Workload {
         self.next.entry(queue).or_insert(1);
         let dedup = if queue.0 == 1 { Dedup::Off } else { Dedup::Count { last: queue.0 * 7 } };
         ops.push(Op::PutQueue(QueueRecord {
+            first: Seq(1),
             id: queue,
             name: name(queue),
             settings: Arc::new(QueueSettings {

@@ -31,8 +31,9 @@ impl Mender<'_> {
             .map(|run| (run.queue, end(run)))
             .collect();
         for (id, end) in runs {
-            let queue = self.queue(id);
-            queue.next = queue.next.max(end);
+            if let Some(queue) = self.queue(id) {
+                queue.next = queue.next.max(end);
+            }
         }
         Ok(())
     }
@@ -43,10 +44,12 @@ impl Mender<'_> {
         let (mut wanted, mut entries) = (Vec::new(), Vec::new());
         let mut before = 0;
         for run in runs {
-            let queue = self.queue(run.queue);
+            let start = before;
+            before += run.count as usize;
+            let Some(queue) = self.queue(run.queue) else { continue };
             queue.next = queue.next.max(end(&run));
             for places in self.uncovered(run.queue, run.first.0..end(&run)) {
-                let start = before + (places.start - run.first.0) as usize;
+                let start = start + (places.start - run.first.0) as usize;
                 let ids = &ids[start..start + (places.end - places.start) as usize];
                 entries.extend_from_slice(ids);
                 wanted.push(DirectoryRun {
@@ -57,7 +60,6 @@ impl Mender<'_> {
                     ..run
                 });
             }
-            before += run.count as usize;
         }
         if !wanted.is_empty() {
             self.directories.insert(id, Directory { parts, runs: wanted });
@@ -116,13 +118,23 @@ impl Mender<'_> {
             }
             let runs = runs.entry(id).or_default();
             runs.sort_by_key(|run| run.start);
-            let mut from = queue.progress.floor.max(queue.gaps_before);
+            let mut from = match runs.first() {
+                // Nothing tells any more where it began.
+                Some(run) if self.begins_unknown(id) => run.start,
+                Some(_) | None => queue.progress.floor.max(queue.gaps_before),
+            };
             for run in runs.iter().chain([&(queue.next..queue.next)]) {
                 gaps.extend(unfinished(queue, from..run.start).map(|places| (id, places)));
                 from = from.max(run.end);
             }
         }
         gaps
+    }
+
+    fn begins_unknown(&self, queue: QueueId) -> bool {
+        self.nameless.contains(&queue)
+            && !self.gathered.floors.contains_key(&queue)
+            && self.removed.all().last > QueueId(0)
     }
 
     /// The first id that nothing has.
@@ -150,10 +162,9 @@ impl Mender<'_> {
             for run in &directory.runs {
                 let ids = ids.get(before..before + run.count as usize).unwrap_or_default();
                 before += run.count as usize;
-                let queue = &self.queues[&run.queue];
-                if is_readable {
+                let Some(queue) = self.queues.get(&run.queue).filter(|_| !is_readable) else {
                     continue;
-                }
+                };
                 let places = unfinished(queue, run.first.0..end(run));
                 // What has been written again is read from there.
                 let places = places.flat_map(|places| not_in_later(&later, run.queue, places));
