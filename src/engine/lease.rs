@@ -97,14 +97,22 @@ impl Engine {
         out: &mut Effects,
     ) {
         let Some(lease) = self.take_lease(id, delivery, out) else { return };
+        let (at, number) = (lease.queue, lease.number);
+        // It has no credit until the failure is written down: what it would get next may lead to a reply in this very
+        // queue, which would hand the message out again. Then the queue that has waited longest is served.
         let name = self.workers.get_mut(&id).map_or_else(String::new, |worker| {
             worker.nacked = worker.nacked.saturating_add(1);
+            worker.leases.insert(number);
             worker.info.name.clone()
         });
         let failure = Failure { end: AttemptEnd::Nack, action, delay_ms };
+        self.fail(lease, &name, failure, retry::bounded(error), out);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.leases.remove(&number);
+        }
         self.drain(id, out);
         self.let_go(id, out);
-        self.fail(lease, &name, failure, retry::bounded(error), out);
+        self.offer(at, out);
     }
 
     /// Ends the lease that a worker answers, and frees its credit. A late answer frees the credit of the
@@ -184,9 +192,9 @@ impl Engine {
             ..journal::Entry::new(JournalKind::WorkerFenced, broker())
         };
         self.write_journal(lease.queue, entry, out);
-        self.let_go(id, out);
         self.pass_over(id, lease.queue, out);
         self.fail(lease, &name, failure, error, out);
+        self.let_go(id, out);
     }
 
     /// An attempt failed: by the policy, the message is tried again or blocks its queue.

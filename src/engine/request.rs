@@ -141,6 +141,10 @@ impl Engine {
     /// How a message that is at its end, or blocked, is told to who begins to wait for it.
     pub(super) fn end_so_far(&self, (at, seq): Place) -> Option<CallEnd> {
         let queue = self.queue(at);
+        // Done on delivery, and its worker may reply yet.
+        if queue.in_flight.has(seq) {
+            return None;
+        }
         if !queue.is_unfinished(seq) {
             let was_cancelled = queue.was_cancelled(seq);
             let end = || if was_cancelled { cancelled("earlier") } else { already_done() };

@@ -75,8 +75,8 @@ impl Engine {
         }
         step.place = None;
         let error = end.error.unwrap_or_default();
-        // Its worker in the other queue may do it yet.
-        step.may_be_done |= error.code == "moved";
+        // Its worker in the other queue may do it yet; or the one that is lost has, where a message goes out once.
+        step.may_be_done |= matches!(&*error.code, "moved" | "worker-lost" | "lease-over");
         if error.code == "already-done" {
             // It is gone without a word: it was in RAM only, or its reply was lost with a store that failed.
             step.may_be_done = true;

@@ -1,10 +1,12 @@
 //! Order, turns, leases, retries.
 
+use serde_json::json;
+
 use super::rig::{Delivered, Rig, content, delivered, deliveries, queue};
 use crate::engine::{Effect, Event};
 use crate::model::{
-    AckMode, AttemptEnd, JournalKind, MessageState, NackAction, Notice, Origin, QueueSettings,
-    QueueState, Retry, WorkerId, WorkerInfo, WorkerState, limits,
+    AckMode, AttemptEnd, JournalKind, MessageState, NackAction, Notice, Ordering, Origin,
+    QueueSettings, QueueState, Retry, WorkerId, WorkerInfo, WorkerState, limits,
 };
 
 fn retrying(attempts: u32) -> QueueSettings {
@@ -379,4 +381,25 @@ fn what_a_door_is_given_is_done_with_that_and_comes_to_nobody_again() {
     let gone = rig.run(Event::WorkerGone { worker, reason: "disconnected" });
     assert!(deliveries(&gone).is_empty());
     assert_eq!(delivered(&rig.ready(2, &["q"], 1)).payload, "b", "the order is kept");
+}
+
+#[test]
+fn a_message_that_fails_is_not_handed_out_again_by_what_its_worker_gets_next() {
+    let retry = Retry { attempts: 2, jitter: 0.0, ..Retry::default() };
+    let mut rig = Rig::new(QueueSettings { retry, ..QueueSettings::default() });
+    rig.put_queue("other", QueueSettings { ordering: Ordering::None, ..QueueSettings::default() });
+    rig.send("q", "m");
+    let first = delivered(&rig.ready(1, &["q", "other"], 1));
+    rig.send("other", "a");
+    delivered(&rig.ready(2, &["other"], 1));
+    // It expires where nobody looks, behind another: when it would be handed out, and is answered in `q`.
+    rig.send_with("other", "b", json!({ "ttl_ms": 1_000, "reply_to": "q" }));
+    rig.pass(2_000);
+    let told = rig.nack(&first);
+    assert!(
+        told.iter().any(|effect| matches!(effect, Effect::Notice(Notice::DeadLettered { .. })))
+    );
+    assert_eq!(deliveries(&told), []);
+    let again = delivered(&rig.pass(1_000));
+    assert_eq!((again.seq, again.attempt), (1, 2));
 }

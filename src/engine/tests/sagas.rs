@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::rig::{Delivered, Rig, content, delivered, deliveries, operator, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
-    Content, Dedup, Header, JournalKind, MailboxKind, MessageId, NackAction, Notice, Origin,
-    QueueSettings, QueueTemplate, Rejection, RepairRefusal, SagaAct, SagaDefinition, SagaName,
-    SagaStarted, SagaState, SagaStep, Seq, StepState,
+    AckMode, Content, Dedup, Header, JournalKind, MailboxKind, MessageId, NackAction, Notice,
+    Origin, QueueSettings, QueueTemplate, Rejection, RepairRefusal, SagaAct, SagaDefinition,
+    SagaName, SagaStarted, SagaState, SagaStep, Seq, StepState,
 };
 
 const TIMEOUT_MS: u64 = 60_000;
@@ -464,4 +464,29 @@ fn aborting_a_running_saga_takes_back_what_it_has_done() {
     assert_eq!(rig.view("hotel").depth, 0, "its step is withdrawn");
     assert_eq!(rig.view("flight.undo").depth, 1);
     assert_eq!(state(&rig).0, SagaState::Compensating);
+}
+
+#[test]
+fn a_step_that_is_done_on_delivery_is_waited_for_all_the_same() {
+    let mut rig = rig();
+    let once = QueueSettings { ack: AckMode::OnDelivery, ..QueueSettings::default() };
+    rig.put_queue("flight", once);
+    // A worker is free, so the message is done while it is accepted.
+    rig.ready(1, &["flight"], 1);
+    let told =
+        rig.run(Event::Start { origin: Origin(1), saga: name(), input: input("s", json!({})) });
+    assert_eq!(state(&rig).1[0], StepState::Running);
+    ack(&mut rig, &delivered(&told), "\"LH 1\"");
+    assert_eq!(state(&rig).1[..2], [StepState::Done, StepState::Running]);
+}
+
+#[test]
+fn what_is_done_on_delivery_is_unknown_when_its_worker_is_lost() {
+    let mut rig = rig();
+    let once = QueueSettings { ack: AckMode::OnDelivery, ..QueueSettings::default() };
+    rig.put_queue("flight", once);
+    start(&mut rig, input("s", json!({}))).unwrap();
+    delivered(&rig.ready(1, &["flight"], 1));
+    rig.gone(1);
+    assert_eq!(state(&rig).1[0], StepState::Compensating);
 }

@@ -1,27 +1,37 @@
 //! What the engine decides in a run: checked at once, synced later or never, told only then.
 
 use super::oracle::{Cause, Oracle};
+use super::setup::{REPLIES, SUBSCRIBED};
 use super::sim::{CHECK_EACH, Fault, Sim, is_dead};
 use crate::engine::{Effect, Effects, Engine, Event};
-use crate::model::{MessageState, Op, Seq};
+use crate::model::{
+    AckMode, Consumers, DeliveryId, Finish, MessageState, Notice, Op, QueueId, QueueName, Seq,
+    WorkerId,
+};
 
 impl Sim {
     pub(super) fn handle(&mut self, event: Event, cause: Cause) {
         self.tally.steps += 1;
         let mut out = Effects::default();
-        let is_new = matches!(event, Event::Send { .. } | Event::Publish { .. });
+        let is_new = matches!(
+            event,
+            Event::Send { .. } | Event::Publish { .. } | Event::Gather { .. } | Event::Start { .. }
+        );
+        let told = self.traces.then(|| format!("{event:?}"));
         self.engine.handle(self.now, event, &mut out);
-        for op in &out.ops {
-            if let Op::Append { queue, content, .. } = op
-                && is_new
-            {
-                let line = &self.ahead.lines[queue];
-                let known = Oracle::duplicate_of(line, content.id().as_str(), line.messages.len());
-                assert!(is_dead(&line.name) || known.is_none(), "{} took it twice", line.name);
-            }
-            self.ahead.apply(op);
+        if let Some(told) = told {
+            eprintln!("{} {told}\n  {:?}\n  {:?}", self.now, out.ops, out.effects);
         }
+        if is_new {
+            self.check_appended(&out.ops);
+        }
+        let requests = &self.requests;
+        self.ahead.apply_all(&out.ops, |oracle, line, id| {
+            oracle.check_step(id, |saga, queue, seq| requests.is_interfered(saga, (queue, seq)));
+            oracle.check_answer(line, id);
+        });
         self.check_ops(&out, cause);
+        self.check_answers(&out);
         self.note_effects(&out);
         if self.fault == Some(Fault::TellsBeforeCommit) {
             let effects = std::mem::take(&mut out.effects);
@@ -33,19 +43,38 @@ impl Sim {
         }
     }
 
-    pub(super) fn check_ops(&mut self, out: &Effects, cause: Cause) {
+    /// What its queue knows isn't taken again.
+    fn check_appended(&self, ops: &[Op]) {
+        for op in ops {
+            if let Op::Append { queue, content, .. } = op
+                && let Some(line) = self.ahead.lines.get(queue)
+            {
+                let (id, count) = (content.id().as_str(), line.messages.len());
+                let known = Oracle::duplicate_of(line, id, count, self.now);
+                // Who was told that a message is cancelled may be told so again when it is put back.
+                let may_repeat = is_dead(&line.name) || id.ends_with("-failure");
+                assert!(may_repeat || known.is_none(), "{} took {id} twice", line.name);
+            }
+        }
+    }
+
+    fn check_ops(&mut self, out: &Effects, cause: Cause) {
         for op in &out.ops {
             match op {
                 Op::Finish { queue, seq, how } => {
-                    let name = &self.ahead.lines[queue].name;
-                    let is_handed_out = out.effects.iter().any(|effect| match effect {
-                        Effect::Deliver { queue, seq: of, .. } => queue == name && of == seq,
-                        _ => false,
-                    });
+                    let name = self.ahead.lines[queue].name.clone();
                     let end = (*queue, *seq, *how);
-                    let what = self.ahead.check_end(end, &out.ops, cause, is_handed_out, self.now);
+                    let once = self.is_done_on_delivery(&name, *queue, *seq, out);
+                    let what = self.ahead.check_end(end, &out.ops, cause, once, self.now);
                     self.tally.saw(what);
+                    if is_dead(&name) && *how == Finish::Moved {
+                        self.tally.saw("redriven");
+                    }
+                    self.check_replied(end, cause, out);
                     self.holds.remove(&(*queue, *seq));
+                    if self.ahead.lines[queue].settings.consumers == Consumers::Exclusive {
+                        self.leases.retain(|_, lease| (lease.1, lease.2) != (*queue, *seq));
+                    }
                 }
                 Op::PutRecord { record, .. } => {
                     if let Some(failure) = record.failures.back() {
@@ -57,12 +86,58 @@ impl Sim {
         }
     }
 
+    /// Whether a message is handed out now to be done by that.
+    fn is_done_on_delivery(
+        &self,
+        name: &QueueName,
+        queue: QueueId,
+        seq: Seq,
+        out: &Effects,
+    ) -> bool {
+        let on_delivery = self.ahead.lines[&queue].settings.ack == AckMode::OnDelivery;
+        out.effects.iter().any(|effect| match effect {
+            Effect::Deliver { worker, queue, seq: of, .. } => {
+                let is_sink = self.workers.get(&worker.0).is_some_and(|conn| conn.is_sink);
+                queue == name && *of == seq && (on_delivery || is_sink)
+            }
+            _ => false,
+        })
+    }
+
+    /// Who asked for a reply in a queue gets it in the commit of the message's end, unless somebody waited and is told.
+    fn check_replied(&mut self, end: (QueueId, Seq, Finish), cause: Cause, out: &Effects) {
+        let (queue, seq, how) = end;
+        let line = &self.ahead.lines[&queue];
+        let message = line.message(seq.0).expect("it was there");
+        let what = match how {
+            Finish::Done if cause.acked == Some((queue, seq)) => "reply",
+            Finish::DeadLettered | Finish::Dropped => "failure",
+            Finish::Done | Finish::Cancelled | Finish::Moved => return,
+        };
+        if !message.content.header.has_reply_to() || is_dead(&line.name) {
+            return;
+        }
+        let id = message.content.id();
+        let is_told = out.effects.iter().any(|effect| match effect {
+            Effect::CallEnded { reply, .. } => reply.id == *id,
+            _ => false,
+        });
+        let answer = format!("{}-{seq}-{what}", line.name);
+        let is_replied = out.ops.iter().any(|op| match op {
+            Op::Append { content, .. } => content.id().as_str() == answer,
+            _ => false,
+        });
+        assert!(is_told || is_replied, "{} {seq} {id} has no {what} in {REPLIES}", line.name);
+        self.tally.saw("replied");
+    }
+
     /// What the engine has decided to tell counts at once for what it decides next.
     pub(super) fn note_effects(&mut self, out: &Effects) {
         for effect in &out.effects {
             match effect {
                 Effect::DropWorker { worker, .. } => self.forget_worker(worker.0),
                 Effect::Stale { .. } => self.tally.saw("stale"),
+                Effect::Notice(Notice::TakenOver { .. }) => self.tally.saw("taken over"),
                 _ => {}
             }
         }
@@ -84,18 +159,39 @@ impl Sim {
             let Some(conn) = self.workers.get(&worker.0) else { continue };
             let id = self.ahead.named(queue.as_str()).expect("put").0;
             let is_held = self.holds.get(&(id, *seq)).is_some_and(|&until| until > self.now);
-            self.ahead.check_delivery(queue, *seq, content, is_held, self.now);
-            let others = self.leases.values().filter(|lease| (lease.1, lease.2) == (id, *seq));
-            if others.count() > 0 {
-                let settings = &self.ahead.lines[&id].settings;
-                assert!(settings.resend.keep_ms > 0, "{queue} {seq} is in two hands");
-                self.tally.saw("re-sent");
+            let is_sink = conn.is_sink;
+            if is_sink {
+                self.tally.saw("sink");
             }
-            let has = self.leases.values().filter(|lease| lease.0 == worker.0).count();
-            assert!(has < conn.credit, "{worker:?} has {has} already");
-            let before = self.leases.insert(*delivery, (worker.0, id, *seq));
-            assert_eq!(before, None, "a delivery is unique");
+            self.ahead.check_delivery(queue, *seq, content, (is_held, is_sink), self.now);
+            self.check_lease(*worker, *delivery, (id, *seq));
+            self.given.insert(*delivery, content.id().clone());
         }
+    }
+
+    /// Who else may have this message, or its queue's, and how many a worker may have.
+    fn check_lease(
+        &mut self,
+        worker: WorkerId,
+        delivery: DeliveryId,
+        (queue, seq): (QueueId, Seq),
+    ) {
+        let line = &self.ahead.lines[&queue];
+        let mut others = self.leases.values().filter(|lease| lease.1 == queue);
+        if others.clone().any(|lease| lease.2 == seq) {
+            assert!(line.settings.resend.keep_ms > 0, "{} {seq} is in two hands", line.name);
+            self.tally.saw("re-sent");
+        }
+        let is_sink = |id: u64| self.workers.get(&id).is_some_and(|conn| conn.is_sink);
+        if line.settings.consumers == Consumers::Exclusive {
+            let other = others.find(|lease| lease.0 != worker.0 && !is_sink(lease.0));
+            assert_eq!(other, None, "{} is {worker:?}'s alone", line.name);
+        }
+        let has = self.leases.values().filter(|lease| lease.0 == worker.0).count();
+        let credit = self.workers[&worker.0].credit;
+        assert!(has < credit, "{worker:?} has {has} already");
+        let before = self.leases.insert(delivery, (worker.0, queue, seq));
+        assert_eq!(before, None, "a delivery is unique");
     }
 
     /// The oldest batches are synced together; then what they tell is told.
@@ -116,7 +212,7 @@ impl Sim {
         if is_lost {
             return;
         }
-        ops.iter().for_each(|op| self.durable.apply(op));
+        self.durable.apply_all(&ops, |_, _, _| {});
         self.store.commit(ops);
     }
 
@@ -133,7 +229,7 @@ impl Sim {
         }
         self.leases.clear();
         self.holds.clear();
-        self.calls.clear();
+        self.requests.forget_waiting();
         self.ahead = self.durable.clone();
         self.engine = Engine::new(self.options.clone(), self.store.recover(), self.now);
         self.check();
@@ -154,9 +250,12 @@ impl Sim {
                     }
                 }
             }
-            Effect::Published { published, .. } => {
-                assert_eq!(published.queues, 2, "both get it, or had it");
-                self.tally.saw("published");
+            Effect::Published { .. } => self.tally.saw("published"),
+            Effect::Live { content, .. } => {
+                let (_, line) = self.durable.named(SUBSCRIBED[0]).expect("put");
+                let mut ids = line.messages.iter().map(|it| it.content.id());
+                assert!(ids.any(|id| id == content.id()), "durable first: live {}", content.id());
+                self.tally.saw("live");
             }
             Effect::Deliver { worker, delivery, queue, seq, .. } => {
                 let line = self.durable.named(queue.as_str()).map(|(_, line)| line);
@@ -166,18 +265,15 @@ impl Sim {
                     None => self.unanswered.push_back(delivery),
                 }
             }
-            Effect::CallEnded { origin, .. } => {
-                assert!(self.calls.remove(&origin.0), "a call ends once");
-                self.tally.saw("call");
-            }
-            Effect::Rejected { origin, .. } => {
-                self.calls.remove(&origin.0);
+            Effect::FindMessage { origin, id, queue } => {
+                let place = self.store.find(queue, &id);
+                self.reads.push(Event::Found { origin, id, place });
             }
             Effect::Load { queue, from, max_messages, max_bytes } => {
                 let messages = self.store.read(queue, from, max_messages, max_bytes);
                 self.reads.push(Event::Loaded { queue, from, messages });
             }
-            _ => {}
+            other => self.tell_request(other),
         }
     }
 

@@ -4,6 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::processes::Course;
+use super::sim::is_dead;
 use crate::model::{
     AckMode, Content, Finish, JournalKind, MessageRecord, MessageState, OnFailure, Op, Ordering,
     Overflow, QueueId, QueueName, QueueSettings, Seq, Timestamp,
@@ -37,6 +41,10 @@ pub(super) struct Line {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Oracle {
     pub(super) lines: BTreeMap<QueueId, Line>,
+    /// By the saga's id.
+    pub(super) sagas: BTreeMap<String, Course>,
+    /// Whether the subscription is there that comes and goes at run time.
+    pub(super) is_subscribed: bool,
 }
 
 /// Why the engine may do what it does.
@@ -111,8 +119,23 @@ impl Oracle {
         self.lines.iter().find(|(_, line)| line.name.as_str() == name).map(|(&id, line)| (id, line))
     }
 
-    /// Takes an operation over.
-    pub(super) fn apply(&mut self, op: &Op) {
+    /// Takes the operations of one event over; `accepted` looks at each message that is new, with its queue.
+    pub(super) fn apply_all(&mut self, ops: &[Op], accepted: impl Fn(&Self, &Line, &str)) {
+        let is_moved = has_moved(ops);
+        for op in ops {
+            self.apply(op);
+            if let Op::Append { queue, seq, content, .. } = op
+                && !is_moved
+                && !is_dead(&self.lines[queue].name)
+            {
+                let id = content.id().as_str();
+                self.note_step(*queue, *seq, id);
+                accepted(self, &self.lines[queue], id);
+            }
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
         match op {
             Op::PutQueue(record) => {
                 let (name, settings) = (record.name.clone(), Arc::clone(&record.settings));
@@ -152,6 +175,8 @@ impl Oracle {
                 assert!(line.open.remove(&seq.0), "{} {seq} ends once", line.name);
                 line.messages[seq.0 as usize - 1].ended = Some(*how);
             }
+            Op::PutSubscription(_) => self.is_subscribed = true,
+            Op::RemoveSubscription { .. } => self.is_subscribed = false,
             // What these tell is checked by the store.
             _ => {}
         }
@@ -171,7 +196,7 @@ impl Oracle {
         (queue, seq, how): (QueueId, Seq, Finish),
         ops: &[Op],
         cause: Cause,
-        is_handed_out: bool,
+        is_done_on_delivery: bool,
         now: Timestamp,
     ) -> &'static str {
         let line = &self.lines[&queue];
@@ -179,36 +204,37 @@ impl Oracle {
         let what = || format!("{} {seq} ended as {how:?} at {now}: {message:?}", line.name);
         match how {
             Finish::Done => {
-                let once = line.settings.ack == AckMode::OnDelivery && is_handed_out;
+                let once = is_done_on_delivery;
                 assert!(once || cause.acked == Some((queue, seq)), "nobody did it: {}", what());
                 "done"
             }
             Finish::Cancelled => {
-                assert_eq!(message.state, MessageState::Cancelled, "nobody cancelled: {}", what());
+                // A saga cancels what it has given up when it would be handed out again.
+                let by_now = message.state == MessageState::Cancelled;
+                let is_cancelled = by_now || is_told(ops, JournalKind::Cancelled, seq);
+                assert!(is_cancelled, "nobody cancelled: {}", what());
                 "cancelled"
             }
             Finish::Dropped => {
                 assert_eq!(line.settings.on_failure, OnFailure::Drop, "{}", what());
-                let is_told = ops.iter().any(|op| match op {
-                    Op::Journal(entry) => {
-                        entry.kind == JournalKind::Dropped && entry.seq == Some(seq)
-                    }
-                    _ => false,
-                });
+                let is_told = is_told(ops, JournalKind::Dropped, seq);
                 assert!(is_told, "not in the journal: {}", what());
                 "dropped"
             }
             Finish::Moved => {
                 assert_eq!(cause.repaired, Some((queue, seq)), "nobody moved it: {}", what());
-                self.arrival(message, ops).unwrap_or_else(|| panic!("lost: {}", what()));
+                let arrived = self.arrivals(message, ops).any(|(to, _)| to.name != line.name);
+                assert!(arrived, "lost: {}", what());
                 "moved"
             }
             Finish::DeadLettered => {
-                let letter = self.arrival(message, ops);
-                let letter = letter.unwrap_or_else(|| panic!("lost: {}", what()));
-                let fields = letter.header.to_map();
-                let reason = fields["dead_letter"]["reason"].as_str().expect("a reason").to_owned();
-                match reason.as_str() {
+                let from =
+                    |about: &Value| about["queue"] == line.name.as_str() && about["seq"] == seq.0;
+                let letters = self.arrivals(message, ops).filter(|(to, _)| is_dead(&to.name));
+                let mut about =
+                    letters.filter_map(|(_, letter)| letter.header.to_map().remove("dead_letter"));
+                let about = about.find(from).unwrap_or_else(|| panic!("lost: {}", what()));
+                match about["reason"].as_str().expect("a reason") {
                     "expired" => {
                         let is_over = line.expiry(message).is_some_and(|at| at <= now);
                         assert!(is_over, "it hasn't expired: {}", what());
@@ -230,14 +256,18 @@ impl Oracle {
         }
     }
 
-    /// The message as it arrives elsewhere in the same operations, with its id and payload.
-    fn arrival<'a>(&self, message: &Known, ops: &'a [Op]) -> Option<&'a Content> {
-        ops.iter().find_map(|op| match op {
-            Op::Append { content, .. }
+    /// What arrives elsewhere in the same operations with a message's id and payload.
+    fn arrivals<'a>(
+        &'a self,
+        message: &'a Known,
+        ops: &'a [Op],
+    ) -> impl Iterator<Item = (&'a Line, &'a Content)> {
+        ops.iter().filter_map(|op| match op {
+            Op::Append { queue, content, .. }
                 if content.id() == message.content.id()
                     && content.payload == message.content.payload =>
             {
-                Some(&**content)
+                Some((&self.lines[queue], &**content))
             }
             _ => None,
         })
@@ -250,13 +280,14 @@ impl Oracle {
         queue: &QueueName,
         seq: Seq,
         content: &Arc<Content>,
-        is_held: bool,
+        (is_held, is_sink): (bool, bool),
         now: Timestamp,
     ) -> QueueId {
         let (id, line) = self.named(queue.as_str()).expect("a queue that was put");
         let message = line.message(seq.0).expect("a message that was accepted");
         let what = || format!("{queue} {seq} went out at {now}: {message:?}");
-        let once = line.settings.ack == AckMode::OnDelivery && message.ended == Some(Finish::Done);
+        let once = is_sink || line.settings.ack == AckMode::OnDelivery;
+        let once = once && message.ended == Some(Finish::Done);
         assert!(once || message.ended.is_none(), "it is over: {}", what());
         let is_same = Arc::ptr_eq(content, &message.content) || *content == message.content;
         assert!(is_same, "not what it is: {}", what());
@@ -277,9 +308,26 @@ impl Oracle {
     }
 
     /// Whether the same id was accepted lately, as the queue remembers: its place.
-    pub(super) fn duplicate_of(line: &Line, id: &str, until: usize) -> Option<u64> {
-        let last = line.settings.dedup.last() as usize;
-        let window = line.messages[..until].iter().enumerate().rev().take(last);
-        window.filter(|(_, it)| it.content.id().as_str() == id).map(|(at, _)| at as u64 + 1).next()
+    pub(super) fn duplicate_of(line: &Line, id: &str, until: usize, now: Timestamp) -> Option<u64> {
+        let (last, window_ms) = (line.settings.dedup.last(), line.settings.dedup.window_ms());
+        let window = line.messages[..until].iter().enumerate().rev().take(last as usize);
+        let is_recent = |it: &Known| window_ms.is_none_or(|ms| now.since_ms(it.accepted_at) < ms);
+        window
+            .filter(|(_, it)| it.content.id().as_str() == id && is_recent(it))
+            .map(|(at, _)| at as u64 + 1)
+            .next()
     }
+}
+
+/// Whether it stands in the journal.
+fn is_told(ops: &[Op], kind: JournalKind, seq: Seq) -> bool {
+    ops.iter().any(|op| match op {
+        Op::Journal(entry) => entry.kind == kind && entry.seq == Some(seq),
+        _ => false,
+    })
+}
+
+/// Whether a message came from elsewhere: by an operator's hand.
+fn has_moved(ops: &[Op]) -> bool {
+    ops.iter().any(|op| matches!(op, Op::Finish { how: Finish::Moved, .. }))
 }

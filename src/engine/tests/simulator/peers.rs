@@ -4,14 +4,16 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::oracle::Cause;
-use super::script::{Fate, Work};
-use super::sim::{Conn, MAX_UNANSWERED, Sim, queues_count};
+use super::requests::reply_of;
+use super::script::{Fate, Wish, Work};
+use super::setup::{GATHERS, QUEUES, REPLIES};
+use super::sim::{Conn, MAX_UNANSWERED, Sim};
 use crate::engine::tests::rig::content_with;
 use crate::engine::{CallSpec, Event};
-use crate::model::{DeliveryId, NackAction, WorkError, WorkerId, WorkerInfo};
+use crate::model::{DeliveryId, NackAction, QueueName, WorkError, WorkerId, WorkerInfo};
 
 impl Sim {
-    pub(super) fn send(&mut self, at: u8, id: u8, shape: u8, is_call: bool) {
+    pub(super) fn send(&mut self, at: u8, id: u8, shape: u8, wish: Wish) {
         let (_, line) = self.line(at);
         let (name, has_priority) = (line.name.clone(), line.settings.priority);
         let mut fields = serde_json::Map::new();
@@ -28,9 +30,13 @@ impl Sim {
         if has_priority && shape >> 6 > 0 {
             put("priority", (shape >> 6).into());
         }
+        if wish == Wish::Reply {
+            put("reply_to", REPLIES.into());
+        }
         let content = content_with(&format!("m{id}"), Value::Object(fields));
         let origin = self.origin();
-        let call = is_call.then_some(CallSpec { timeout_ms: 20_000, parts: false });
+        let is_call = wish == Wish::Call;
+        let call = is_call.then_some(CallSpec { timeout_ms: 20_000, parts: true });
         self.wire.push(Event::Send { origin, messages: vec![(name, content)], call });
     }
 
@@ -46,6 +52,7 @@ impl Sim {
         let delivery = match &event {
             Event::Ack { worker, delivery, .. }
             | Event::Nack { worker, delivery, .. }
+            | Event::Partial { worker, delivery, .. }
             | Event::Progress { worker, delivery, .. } => Some((worker.0, *delivery)),
             _ => None,
         };
@@ -54,13 +61,7 @@ impl Sim {
             self.unanswered.extend(delivery.map(|(_, delivery)| delivery));
             return;
         }
-        if let Event::Send { origin, call, .. } = &mut event {
-            // One that is sent again is another request.
-            *origin = self.origin();
-            if call.is_some() {
-                self.calls.insert(origin.0);
-            }
-        }
+        self.begin(&mut event);
         let lease = delivery.and_then(|(worker, delivery)| {
             let lease = self.leases.get(&delivery).filter(|lease| lease.0 == worker);
             lease.map(|&(_, queue, seq)| (queue, seq))
@@ -73,6 +74,26 @@ impl Sim {
             self.leases.remove(&delivery);
         }
         self.handle(event, Cause { acked, ..Cause::default() });
+    }
+
+    /// A request arrives. One that is sent again is another request.
+    fn begin(&mut self, event: &mut Event) {
+        match event {
+            Event::Send { origin, call, messages } => {
+                *origin = self.origin();
+                if let ([(name, content)], Some(_)) = (messages.as_slice(), call) {
+                    let asked = (name.clone(), content.id().clone());
+                    self.requests.calls.insert(origin.0, asked);
+                }
+            }
+            Event::Gather { origin, request } => {
+                *origin = self.origin();
+                let name = request.gather.as_ref().expect("a gather of the configuration");
+                let which = GATHERS.iter().position(|(known, ..)| *known == name.as_str());
+                self.requests.gathers.insert(origin.0, which.expect("one of them"));
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn work(&mut self, pick: u8, work: Work) {
@@ -92,11 +113,14 @@ impl Sim {
             .expect("counted");
         let worker = WorkerId(id);
         let delivery = match work {
-            Work::Progress => conn.hands[nth],
+            Work::Progress | Work::Partial => conn.hands[nth],
             Work::Ack | Work::Nack(_) | Work::Hang => conn.hands.remove(nth),
         };
         self.wire.push(match work {
-            Work::Ack => Event::Ack { worker, delivery, reply: Bytes::from_static(b"reply") },
+            Work::Ack => self.ack(worker, delivery),
+            Work::Partial => {
+                Event::Partial { worker, delivery, payload: Bytes::from_static(b"part") }
+            }
             Work::Nack(action) => nack(worker, delivery, action),
             Work::Progress => {
                 Event::Progress { worker, delivery, extend_ms: None, note: String::new() }
@@ -113,7 +137,13 @@ impl Sim {
         let (Some(id), Some(delivery)) = (self.worker(pick), self.unanswered.remove(nth)) else {
             return;
         };
-        self.wire.push(Event::Ack { worker: WorkerId(id), delivery, reply: Bytes::new() });
+        let ack = self.ack(WorkerId(id), delivery);
+        self.wire.push(ack);
+    }
+
+    fn ack(&self, worker: WorkerId, delivery: DeliveryId) -> Event {
+        let reply = self.given.get(&delivery).map(reply_of).unwrap_or_default();
+        Event::Ack { worker, delivery, reply: reply.into() }
     }
 
     pub(super) fn ready(&mut self, pick: u8, mask: u16, credit: u8) {
@@ -124,12 +154,29 @@ impl Sim {
                 self.next_worker
             }
         };
-        let names = self.ahead.lines.values().take(queues_count()).enumerate();
+        let names = self.ahead.lines.values().take(usize::from(QUEUES)).enumerate();
         let names = names.filter(|(at, _)| mask & (1 << at) > 0);
         let queues = names.map(|(_, line)| line.name.clone()).collect();
-        let conn = self.workers.entry(id).or_insert(Conn { credit: 0, hands: Vec::new() });
+        self.connect(id, queues, credit, false);
+    }
+
+    /// A sink takes what there is of a queue, but for a saga's: there it counts whether a step was done.
+    pub(super) fn sink(&mut self, at: u8, credit: u8) {
+        let name = self.line(at).1.name.clone();
+        let is_sagas = ["step.a", "step.b", "undo"].contains(&name.as_str());
+        if self.workers.len() < 6 && !is_sagas {
+            self.next_worker += 1;
+            let queues = vec![name];
+            self.connect(self.next_worker, queues, credit, true);
+        }
+    }
+
+    fn connect(&mut self, id: u64, queues: Vec<QueueName>, credit: u8, is_sink: bool) {
+        let hands = Vec::new();
+        let conn = self.workers.entry(id).or_insert(Conn { credit: 0, is_sink, hands });
         conn.credit = usize::from(credit);
-        let info = WorkerInfo { name: format!("w{id}"), ..WorkerInfo::default() };
+        let at_most_once = conn.is_sink;
+        let info = WorkerInfo { name: format!("w{id}"), at_most_once, ..WorkerInfo::default() };
         let (worker, credit) = (WorkerId(id), u32::from(credit));
         self.handle(Event::WorkerReady { worker, queues, credit, info }, Cause::default());
     }

@@ -1,17 +1,19 @@
 //! The world of a run: what is on the wire, in hands, synced or not; and each step of a script.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::json;
 
 use super::oracle::{Cause, Line, Oracle};
-use super::script::{Fate, Setup, Step, Verb, Work, queues};
+use super::requests::Requests;
+use super::script::{Fate, Setup, Step, Verb, Work};
+use super::setup::{QUEUES, options, queues, topic};
 use crate::engine::tests::rig::{START, content_with, operator, queue};
 use crate::engine::tests::store::FakeStore;
 use crate::engine::{Effect, Effects, Engine, EngineOptions, Event, HoldAnswer};
 use crate::model::{
-    ConfiguredTopic, DeliveryId, Edit, MessageState, OnError, Origin, QueueId, QueueName, Repair,
-    RepairAction, Revision, Seq, Subscription, Timestamp, TopicName, TopicSettings, WorkerId,
+    DeliveryId, Edit, MessageId, MessageState, Origin, QueueId, QueueName, Repair, RepairAction,
+    Revision, Seq, Timestamp, WorkerId,
 };
 
 /// What a run may do wrong on purpose, so that it is known that it would be found.
@@ -25,7 +27,7 @@ pub(super) enum Fault {
 /// What happened in runs, so that one that did nothing is seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Events that engines handled.
+    /// Events that engines handled: what a peer, an operator, the clock or a read did to them.
     pub(super) steps: u64,
     pub(super) seen: BTreeMap<&'static str, u64>,
 }
@@ -36,23 +38,10 @@ impl Tally {
         other.seen.iter().for_each(|(what, n)| *self.seen.entry(what).or_default() += n);
     }
 
-    pub(super) fn check_all_was_seen(&self) {
-        for what in [
-            "done",
-            "cancelled",
-            "dropped",
-            "moved",
-            "expired",
-            "max-length",
-            "attempts",
-            "rejected",
-            "re-sent",
-            "crash",
-            "stale",
-            "duplicate",
-            "published",
-            "call",
-        ] {
+    /// That all kinds of things happened; the rare ones in a run of many scripts.
+    pub(super) fn check_all_was_seen(&self, many: bool) {
+        let rare = if many { &RARE[..] } else { &[] };
+        for what in COMMON.iter().chain(rare) {
             assert!(self.seen.get(what).is_some_and(|&n| n > 0), "no {what} in {self:?}");
         }
     }
@@ -62,9 +51,44 @@ impl Tally {
     }
 }
 
+/// What happens in any few scripts.
+const COMMON: [&str; 27] = [
+    "done",
+    "cancelled",
+    "dropped",
+    "moved",
+    "redriven",
+    "expired",
+    "max-length",
+    "attempts",
+    "rejected",
+    "re-sent",
+    "crash",
+    "stale",
+    "duplicate",
+    "published",
+    "filtered",
+    "live",
+    "call",
+    "kept",
+    "replied",
+    "complete",
+    "quorum",
+    "partial",
+    "saga",
+    "completed",
+    "compensated",
+    "taken over",
+    "sink",
+];
+/// What happens in some of a hundred.
+const RARE: [&str; 3] = ["part", "parked", "aborted"];
+
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) credit: usize,
+    /// Of the `pull` door: what it is given is done.
+    pub(super) is_sink: bool,
     pub(super) hands: Vec<DeliveryId>,
 }
 
@@ -86,10 +110,14 @@ pub(super) struct Sim {
     /// Deliveries that were never answered, the newest.
     pub(super) unanswered: VecDeque<DeliveryId>,
     pub(super) holds: BTreeMap<(QueueId, Seq), Timestamp>,
-    pub(super) calls: BTreeSet<u64>,
+    /// What was handed out ever.
+    pub(super) given: BTreeMap<DeliveryId, MessageId>,
+    pub(super) requests: Requests,
     pub(super) next_origin: u64,
     pub(super) repairs: u64,
     pub(super) fault: Option<Fault>,
+    /// Every event is printed, with what the engine decided.
+    pub(super) traces: bool,
     pub(super) tally: Tally,
 }
 
@@ -100,18 +128,11 @@ pub(super) const CHECK_EACH: u64 = 64;
 
 impl Sim {
     pub(super) fn new(setup: &Setup, fault: Option<Fault>) -> Self {
-        let subscription =
-            |name| Subscription { queue: queue(name), filter: None, on_error: OnError::default() };
         let options = EngineOptions {
             window_messages: setup.window_messages,
             total_window_bytes: setup.total_window_bytes,
             seed: setup.seed,
-            topics: vec![ConfiguredTopic {
-                name: TopicName::new("t").expect("a topic"),
-                settings: TopicSettings::default(),
-                subscriptions: vec![subscription("order"), subscription("free")],
-            }],
-            ..EngineOptions::default()
+            ..options()
         };
         let mut store = FakeStore::default();
         let engine = Engine::new(options.clone(), store.recover(), START);
@@ -130,10 +151,12 @@ impl Sim {
             leases: BTreeMap::new(),
             unanswered: VecDeque::new(),
             holds: BTreeMap::new(),
-            calls: BTreeSet::new(),
+            given: BTreeMap::new(),
+            requests: Requests::default(),
             next_origin: 0,
             repairs: 0,
             fault: None,
+            traces: false,
             tally: Tally::default(),
         };
         for (name, settings) in queues() {
@@ -147,17 +170,26 @@ impl Sim {
 
     pub(super) fn step(&mut self, step: &Step) {
         match *step {
-            Step::Send(at, id, shape, is_call) => self.send(at, id, shape, is_call),
-            Step::Publish(id) => {
-                let topic = TopicName::new("t").expect("a topic");
-                let content = content_with(&format!("m{id}"), json!({}));
+            Step::Send(at, id, shape, wish) => self.send(at, id, shape, wish),
+            Step::Publish(id, has_key) => {
+                let fields = if has_key { json!({ "key": "k1" }) } else { json!({}) };
+                let content = content_with(&format!("m{id}"), fields);
                 let (origin, mandatory) = (self.origin(), false);
-                self.wire.push(Event::Publish { origin, topic, content, mandatory });
+                self.wire.push(Event::Publish { origin, topic: topic(), content, mandatory });
             }
+            Step::Gather(which, id, wish) => self.gather(which, id, wish),
+            Step::Start(id, wish) => self.start(id, wish),
+            Step::SagaAct(pick, act) => self.operate(pick, act),
+            Step::Status(at, pick) => self.status(at, pick),
+            Step::CallerGone(pick) => self.caller_gone(pick),
+            Step::Bury(id) => self.bury(id),
+            Step::Subscribe(comes) => self.subscribe(comes),
+            Step::Full(is_full) => self.fill(is_full),
             Step::Wire(pick, fate) => self.travel(pick, fate),
             Step::Work(pick, work) => self.work(pick, work),
             Step::LateAck(pick) => self.late_ack(pick),
             Step::Ready(pick, mask, credit) => self.ready(pick, mask, credit),
+            Step::Sink(at, credit) => self.sink(at, credit),
             Step::Gone(pick) => {
                 if let Some(id) = self.worker(pick) {
                     self.forget_worker(id);
@@ -176,7 +208,7 @@ impl Sim {
             Step::Crash(synced) => self.crash(usize::from(synced)),
             Step::Read(pick) => self.read(usize::from(pick)),
             Step::Repair(at, pick, verb) => {
-                let (queue, line) = self.line(at);
+                let Some((queue, line)) = self.repaired_line(at, verb) else { return };
                 let last = line.messages.len() as u64;
                 // Mostly something that is still there.
                 let open = line.open.iter().nth(usize::from(pick) % line.open.len().max(1));
@@ -209,7 +241,8 @@ impl Sim {
         while !self.wire.is_empty() {
             self.travel(0, Fate::Arrives);
         }
-        (0..queues().len() as u8).for_each(|at| self.pause(at, false));
+        self.fill(false);
+        (0..QUEUES).for_each(|at| self.pause(at, false));
         self.pass(6_000);
         while !self.workers.is_empty() {
             self.step(&Step::Gone(0));
@@ -233,7 +266,7 @@ impl Sim {
                 self.repair(queue, Seq(seq), Verb::Retry);
             }
             self.pass(1_000);
-            if self.is_settled() && self.calls.is_empty() {
+            if self.end_sagas() && self.is_settled() && self.requests.are_over() {
                 break;
             }
         }
@@ -241,7 +274,8 @@ impl Sim {
         for line in self.ahead.lines.values().filter(|line| !is_dead(&line.name)) {
             assert_eq!(line.depth(), 0, "{} stands: {:?}", line.name, line.open);
         }
-        assert_eq!(self.calls, BTreeSet::new(), "every call has ended");
+        assert!(self.requests.are_over(), "all who wait are told: {:?}", self.requests);
+        self.check_processes();
         assert!(self.ahead == self.durable, "what was decided is durable");
         self.check();
     }
@@ -264,9 +298,23 @@ impl Sim {
 
     /// The queue of the run with this number.
     pub(super) fn line(&self, at: u8) -> (QueueId, &Line) {
-        let lines = self.ahead.lines.iter().take(queues_count());
-        let at = usize::from(at) % queues_count();
-        lines.map(|(&id, line)| (id, line)).nth(at).expect("they were put first")
+        let mut lines = self.ahead.lines.iter().map(|(&id, line)| (id, line));
+        lines.nth(usize::from(at % QUEUES)).expect("they were put first")
+    }
+
+    /// Where an operator does something: to redrive, its dead letters.
+    fn repaired_line(&self, at: u8, verb: Verb) -> Option<(QueueId, &Line)> {
+        let (id, line) = self.line(at);
+        match verb {
+            Verb::Redrive => self.ahead.named(&format!("{}.dead", line.name)),
+            Verb::Retry
+            | Verb::Save
+            | Verb::SaveAndRetry
+            | Verb::Cancel
+            | Verb::Restore
+            | Verb::DeadLetter
+            | Verb::Move => Some((id, line)),
+        }
     }
 
     pub(super) fn origin(&mut self) -> Origin {
@@ -316,7 +364,11 @@ impl Sim {
             Verb::Restore => RepairAction::Restore,
             Verb::DeadLetter => RepairAction::DeadLetter,
             Verb::Move => RepairAction::Move(Some(queue("order"))),
+            Verb::Redrive => RepairAction::Move(None),
         };
+        if verb == Verb::Restore {
+            self.requests.restored.insert((id, seq));
+        }
         let repair = Repair {
             key: format!("k{}", self.repairs).parse().expect("a key"),
             actor: operator("ann"),
@@ -347,10 +399,6 @@ fn held(effect: &Effect) -> Option<HoldAnswer> {
         Effect::Held { answer, .. } => Some(answer.clone()),
         _ => None,
     }
-}
-
-pub(super) fn queues_count() -> usize {
-    9
 }
 
 pub(super) fn is_dead(name: &QueueName) -> bool {
