@@ -36,6 +36,10 @@ impl EventLoop {
             Inbound::Client { peer, reply_form, request } => {
                 self.on_client(peer, reply_form, request);
             }
+            Inbound::Service { peer, form, queue } => {
+                let is_served = self.engine.is_served(&queue);
+                self.outbox.push_back(Outbound::Served { peer, form, is_served });
+            }
             Inbound::Worker { peer, message } => match self.store_state.health() {
                 Health::Up => self.on_worker(peer, message),
                 Health::Down => self.on_worker_while_down(peer, message),
@@ -137,7 +141,8 @@ impl EventLoop {
             self.refuse(peer, form, rejection, id.cloned());
             return None;
         }
-        match self.origins.add(Waiting::Client { peer, form, verb, id: id.cloned() }) {
+        let waiting = Waiting::Client { peer, form: form.clone(), verb, id: id.cloned() };
+        match self.origins.add(waiting) {
             Ok(origin) => Some(origin),
             Err(_) => {
                 let reason = "too many answers are outstanding; wait for some of them";

@@ -115,7 +115,7 @@ impl Origins {
     /// The client that waits; it waits on.
     pub(super) fn client(&self, origin: Origin) -> Option<(PeerId, ReplyForm)> {
         match self.waiting.get(&origin)? {
-            Waiting::Client { peer, form, .. } => Some((*peer, *form)),
+            Waiting::Client { peer, form, .. } => Some((*peer, form.clone())),
             Waiting::Operator(_) | Waiting::Nobody(_) => None,
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! The reply to a message that was called is kept for a while, in the same commit too: who calls again with the same id,
 //! or asks STATUS for it, gets it. Who called before a restart is not known; so of a message that was accepted before
-//! this run what a worker replied is kept anyhow.
+//! this run what a worker replied is kept anyhow; and so is that to a message whose header says `keep_reply`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -108,7 +108,8 @@ impl Engine {
     pub(super) fn end_message(&mut self, of: Ended<'_>, end: CallEnd, out: &mut Effects) {
         let Called { told, late } = self.end_calls(of.at, of.seq, end.clone(), out);
         let may_have_been_called = of.accepted_at < self.made_at && !end.reply.is_empty();
-        if told || late || may_have_been_called {
+        let is_wanted = of.content.header.keeps_reply();
+        if told || late || may_have_been_called || is_wanted {
             self.keep_reply(&of, &end, out);
         }
         if !told && of.content.header.has_reply_to() {

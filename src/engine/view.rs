@@ -87,6 +87,14 @@ impl Engine {
         self.queue_named(name).map(|queue| self.view(queue))
     }
 
+    /// Whether a worker serves a queue, be it there already or not.
+    pub fn is_served(&self, name: &QueueName) -> bool {
+        match self.queues.by_name(name) {
+            Some(at) => !self.queue(at).workers.is_empty(),
+            None => self.unmade.contains_key(name),
+        }
+    }
+
     /// All workers, by connection.
     pub fn worker_views(&self) -> Vec<WorkerView> {
         self.workers.iter().map(|(id, worker)| self.worker_view(id.0, worker)).collect()

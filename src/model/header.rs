@@ -23,6 +23,7 @@ pub struct Header {
     /// Boxed: most headers say nothing of time.
     timing: Option<Box<Timing>>,
     has_reply_to: bool,
+    keeps_reply: bool,
     json: Bytes,
 }
 
@@ -170,6 +171,7 @@ impl Header {
             max_execution_ms: number(fields, "max_execution_ms")?,
             timing: Timing::read(fields)?.map(Box::new),
             has_reply_to: fields.field("reply_to").is_some(),
+            keeps_reply: flag(fields, "keep_reply")?,
             json: Bytes::from(json),
         })
     }
@@ -207,6 +209,11 @@ impl Header {
     /// Whether its reply is wanted in a queue (`reply_to`).
     pub fn has_reply_to(&self) -> bool {
         self.has_reply_to
+    }
+
+    /// Whether its reply is kept though nobody waits for it (`keep_reply`), for who asks STATUS.
+    pub fn keeps_reply(&self) -> bool {
+        self.keeps_reply
     }
 
     /// The whole header as a compact JSON object.
@@ -271,6 +278,14 @@ pub(super) fn number(
         None => Ok(None),
         Some(Field::Number(Some(number))) => Ok(Some(number)),
         Some(other) => Err(wrong(field, "a whole number of at least 0", other)),
+    }
+}
+
+fn flag(fields: &impl Fields, field: &'static str) -> Result<bool, HeaderError> {
+    match fields.field(field) {
+        None => Ok(false),
+        Some(Field::Bool(flag)) => Ok(flag),
+        Some(other) => Err(wrong(field, "true or false", other)),
     }
 }
 

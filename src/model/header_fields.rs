@@ -22,7 +22,7 @@ pub(super) enum Field<'a> {
     /// `null`
     Null,
     /// `true` or `false`
-    Bool,
+    Bool(bool),
     /// `[…]`
     Array,
     /// `{…}`
@@ -34,7 +34,7 @@ impl<'a> Field<'a> {
     pub(super) fn of(value: &'a Value) -> Self {
         match value {
             Value::Null => Self::Null,
-            Value::Bool(_) => Self::Bool,
+            Value::Bool(flag) => Self::Bool(*flag),
             Value::Number(number) => Self::Number(number.as_u64()),
             Value::String(text) => Self::Text(text),
             Value::Array(_) => Self::Array,
@@ -47,7 +47,8 @@ impl<'a> Field<'a> {
             Some(b'"') => Self::Text(raw.trim_matches('"')),
             Some(b'{') => Self::Object,
             Some(b'[') => Self::Array,
-            Some(b't' | b'f') => Self::Bool,
+            Some(b't') => Self::Bool(true),
+            Some(b'f') => Self::Bool(false),
             Some(b'n') => Self::Null,
             _ => Self::Number(raw.parse().ok()),
         }
@@ -57,7 +58,7 @@ impl<'a> Field<'a> {
     pub(super) fn kind(self) -> &'static str {
         match self {
             Field::Null => "null",
-            Field::Bool => "a boolean",
+            Field::Bool(_) => "a boolean",
             Field::Number(_) => "a number",
             Field::Text(_) => "a string",
             Field::Array => "an array",

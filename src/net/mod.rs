@@ -11,10 +11,12 @@ mod doors;
 mod endpoint;
 mod guard;
 mod intake;
+mod majordomo;
 mod options;
 mod plain;
 mod private;
 mod proxies;
+mod receiver;
 mod sockets;
 
 #[cfg(test)]
@@ -22,10 +24,15 @@ mod tests;
 
 pub use doors::{Door, Doors};
 pub use guard::{GuardCounters, GuardSnapshot, Refusal};
+pub use majordomo::MajordomoForm;
 pub use options::{DoorOptions, NetError, NetLimits, NetOptions};
 pub use sockets::{Net, NetSnapshot, bind};
 
-use crate::model::{Content, Rejection, TopicName};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::{Content, QueueName, Rejection, TopicName};
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, SendRequest, WorkerMessage};
 
 /// One connection of a peer. Minted by the guard, so that no peer can choose or steal it; never reused.
@@ -43,6 +50,15 @@ pub enum Inbound {
         reply_form: ReplyForm,
         /// What.
         request: ClientRequest,
+    },
+    /// A Majordomo client asks whether a worker serves a queue. Answered by [`Outbound::Served`].
+    Service {
+        /// Who.
+        peer: PeerId,
+        /// How its answer must be framed.
+        form: Arc<MajordomoForm>,
+        /// The queue.
+        queue: QueueName,
     },
     /// A worker says something.
     Worker {
@@ -95,13 +111,15 @@ pub enum Pushed {
     },
 }
 
-/// Whether the request carried a REQ's empty delimiter; the answer then carries one too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a request came, and its answer must go.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplyForm {
     /// A DEALER without a delimiter.
     Plain,
-    /// A REQ, or a DEALER that sends the delimiter itself.
+    /// A REQ, or a DEALER that sends the delimiter itself: the answer carries one too.
     Delimited,
+    /// A client of Majordomo.
+    Majordomo(Arc<MajordomoForm>),
 }
 
 /// What goes out.
@@ -115,6 +133,24 @@ pub enum Outbound {
         reply_form: ReplyForm,
         /// What.
         reply: ClientReply,
+    },
+    /// To a Majordomo client: whether a worker serves the queue that it asked for.
+    Served {
+        /// Who.
+        peer: PeerId,
+        /// As the request came.
+        form: Arc<MajordomoForm>,
+        /// Whether.
+        is_served: bool,
+    },
+    /// To a client, as it is.
+    Frames {
+        /// Who.
+        peer: PeerId,
+        /// With an empty delimiter.
+        delimited: bool,
+        /// What follows.
+        frames: Vec<Bytes>,
     },
     /// To a worker.
     Worker {

@@ -8,19 +8,20 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
-use zeromq::{RouterRecvHalf, RouterSendHalf, SocketRecv, SocketSend, ZmqMessage};
+use zeromq::{RouterSendHalf, SocketSend, ZmqMessage};
 
 use super::doors::{self, Doors, Main, OpenDoors};
 use super::endpoint::Listener;
-use super::guard::{Guard, GuardCounters, GuardSnapshot, Mint, Peer, Peers, Phase, Router};
+use super::guard::{Guard, GuardCounters, GuardSnapshot, Mint, Peers, Phase, Router};
 use super::guard::{reached, wire_bytes};
 use super::intake::Intake;
+use super::majordomo;
 use super::options::{NetError, NetOptions};
 use super::plain::Common;
 use super::private::{CLIENTS, PrivateDir, WORKERS, private_router};
+use super::receiver::Receiver;
 use super::{Inbound, Outbound, PeerId, ReplyForm};
-use crate::model::{MessageId, Rejection};
-use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
+use crate::wire::BrokerMessage;
 
 /// Answers that wait to be encoded: a burst of one group commit fits.
 const OUTBOUND_CAPACITY: usize = 4096;
@@ -28,10 +29,6 @@ const OUTBOUND_CAPACITY: usize = 4096;
 const FLUSH: Duration = Duration::from_secs(1);
 /// How long connections may take to end after that.
 const END: Duration = Duration::from_millis(500);
-/// Payloads up to this size are copied out of the crate's read buffer: a slice of it would keep all of
-/// the buffer and its other messages alive for as long as this one waits. Copying this much takes less
-/// time than the disk takes to store it; larger ones have a buffer nearly to themselves.
-const COPY_BYTES: usize = 1024 * 1024;
 
 /// The open sockets. Dropping it closes all connections at once; [`Net::shutdown`] does so in order.
 #[derive(Debug)]
@@ -64,9 +61,9 @@ pub struct NetSnapshot {
 
 /// What is known of one door.
 #[derive(Debug, Clone)]
-struct DoorState {
-    peers: Arc<Peers>,
-    counters: Arc<GuardCounters>,
+pub(super) struct DoorState {
+    pub(super) peers: Arc<Peers>,
+    pub(super) counters: Arc<GuardCounters>,
 }
 
 /// Opens both doors. What comes in goes to `inbound`, as decoded requests; while it is full, nothing is
@@ -246,133 +243,6 @@ impl Drop for Net {
     }
 }
 
-/// One door's way in.
-struct Receiver {
-    state: DoorState,
-    intake: Intake,
-    outbound: mpsc::Sender<Outbound>,
-    new_message_id: fn() -> MessageId,
-}
-
-impl Receiver {
-    async fn clients(mut self, mut router: RouterRecvHalf) {
-        while let Ok(message) = router.recv().await {
-            let Some((peer, reply_form, frames)) = self.open(message) else { continue };
-            let bytes = frames.iter().map(Bytes::len).sum();
-            let delivered = match ClientRequest::decode(frames, self.new_message_id) {
-                Ok(request) => {
-                    let request = detach(request);
-                    let event = Inbound::Client { peer: peer.id, reply_form, request };
-                    self.intake.send(event, bytes).await
-                }
-                Err(rejection) => {
-                    let reply = ClientReply::Rejected(rejection);
-                    self.answer(Outbound::Client { peer: peer.id, reply_form, reply }).await;
-                    Ok(())
-                }
-            };
-            if delivered.is_err() {
-                return;
-            }
-        }
-    }
-
-    async fn workers(mut self, mut router: RouterRecvHalf) {
-        while let Ok(message) = router.recv().await {
-            let Some((peer, form, frames)) = self.open(message) else { continue };
-            peer.set_delimited(form == ReplyForm::Delimited);
-            let bytes = frames.iter().map(Bytes::len).sum();
-            let delivered = match WorkerMessage::decode(frames) {
-                Ok(message) => {
-                    let message = match message {
-                        WorkerMessage::Ack { delivery, reply } => {
-                            WorkerMessage::Ack { delivery, reply: own(reply) }
-                        }
-                        WorkerMessage::Partial { delivery, payload } => {
-                            WorkerMessage::Partial { delivery, payload: own(payload) }
-                        }
-                        other => other,
-                    };
-                    self.intake.send(Inbound::Worker { peer: peer.id, message }, bytes).await
-                }
-                Err(rejection) => {
-                    let message = rejected(rejection);
-                    self.answer(Outbound::Worker { peer: peer.id, message }).await;
-                    Ok(())
-                }
-            };
-            if delivered.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Splits the envelope: who, whether with a delimiter, the frames from the magic on. `None` for a
-    /// peer that has left.
-    fn open(&self, message: ZmqMessage) -> Option<(Arc<Peer>, ReplyForm, Vec<Bytes>)> {
-        let mut frames = message.into_vecdeque();
-        let identity = frames.pop_front()?;
-        let id = PeerId(u64::from_be_bytes(identity[..].try_into().ok()?));
-        let peer = self.state.peers.get(id)?;
-        let form = if frames.front().is_some_and(Bytes::is_empty) {
-            frames.pop_front();
-            ReplyForm::Delimited
-        } else {
-            ReplyForm::Plain
-        };
-        Some((peer, form, frames.into()))
-    }
-
-    async fn answer(&self, rejected: Outbound) {
-        self.state.counters.could_not_read();
-        // Closed only while the broker stops.
-        let _ = self.outbound.send(rejected).await;
-    }
-}
-
-fn rejected(rejection: Rejection) -> BrokerMessage {
-    BrokerMessage::Rejected(rejection)
-}
-
-/// Copies small payloads out of the read buffer (see [`COPY_BYTES`]). Headers and ids are the codec's own
-/// copies already.
-fn detach(request: ClientRequest) -> ClientRequest {
-    let detach = |mut send: crate::wire::SendRequest| {
-        send.content.payload = own(send.content.payload);
-        send
-    };
-    match request {
-        ClientRequest::Send(send) => ClientRequest::Send(detach(send)),
-        ClientRequest::SendMany(sends) => {
-            ClientRequest::SendMany(sends.into_iter().map(detach).collect())
-        }
-        ClientRequest::Call { send, timeout_ms, parts } => {
-            ClientRequest::Call { send: detach(send), timeout_ms, parts }
-        }
-        ClientRequest::Gather(mut request) => {
-            request.content.payload = own(request.content.payload);
-            ClientRequest::Gather(request)
-        }
-        ClientRequest::Publish { topic, mut content, mandatory } => {
-            content.payload = own(content.payload);
-            ClientRequest::Publish { topic, content, mandatory }
-        }
-        ClientRequest::Start { saga, mut input } => {
-            input.payload = own(input.payload);
-            ClientRequest::Start { saga, input }
-        }
-        other @ (ClientRequest::Hello { .. }
-        | ClientRequest::Subscribe { .. }
-        | ClientRequest::Unsubscribe { .. }
-        | ClientRequest::Status { .. }
-        | ClientRequest::Ping) => other,
-    }
-}
-
-fn own(payload: Bytes) -> Bytes {
-    if payload.len() <= COPY_BYTES { Bytes::copy_from_slice(&payload) } else { payload }
-}
-
 /// The way out of both doors.
 struct Sender {
     clients: (Arc<Peers>, RouterSendHalf),
@@ -406,15 +276,34 @@ impl Sender {
     async fn send(&mut self, outbound: Outbound) {
         let (door, id, delimited, frames) = match outbound {
             Outbound::Client { peer, reply_form, reply } => {
-                (&mut self.clients, peer, reply_form == ReplyForm::Delimited, reply.encode())
+                let (delimited, frames) = match reply_form {
+                    ReplyForm::Plain => (false, Some(reply.encode())),
+                    ReplyForm::Delimited => (true, Some(reply.encode())),
+                    ReplyForm::Majordomo(form) => (form.delimited(), form.encode(&reply)),
+                };
+                let Some(frames) = frames else { return };
+                (&mut self.clients, peer, delimited, frames)
+            }
+            Outbound::Served { peer, form, is_served } => {
+                (&mut self.clients, peer, form.delimited(), form.encode_served(is_served))
+            }
+            Outbound::Frames { peer, delimited, frames } => {
+                (&mut self.clients, peer, delimited, frames)
             }
             Outbound::Worker { peer, message } if self.pulls.contains_key(&peer) => {
                 return self.pull(peer, message);
             }
             Outbound::Worker { peer, message } => {
                 let door = &mut self.workers;
-                let delimited = door.0.get(peer).is_some_and(|peer| peer.delimited());
-                (door, peer, delimited, message.encode())
+                let known = door.0.get(peer);
+                let delimited = known.as_ref().is_some_and(|peer| peer.delimited());
+                let version = known.as_ref().and_then(|peer| Some((peer, peer.majordomo()?)));
+                let frames = match version {
+                    Some((peer, version)) => majordomo::to_worker(peer, version, &message),
+                    None => Some(message.encode()),
+                };
+                let Some(frames) = frames else { return };
+                (door, peer, delimited, frames)
             }
         };
         let (peers, router) = door;

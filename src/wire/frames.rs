@@ -21,7 +21,7 @@ pub(super) fn open(mut frames: Vec<Bytes>) -> Result<(Bytes, Vec<Bytes>), Reject
         Some(magic) if magic.starts_with(b"MDPC") || magic.starts_with(b"MDPW") => {
             return Err(Rejection::new(
                 RejectCode::Unsupported,
-                "the Majordomo protocols are not spoken by this version; begin with MUB1",
+                "this is Majordomo at the other door: its workers connect to the workers' address, its clients to the clients'",
             ));
         }
         Some(other) => {

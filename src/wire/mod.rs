@@ -1,4 +1,4 @@
-//! Frames to commands and back: MUB1 (protocol.md). Pure; knows no sockets.
+//! Frames to commands and back: MUB1 (protocol.md), and Majordomo in its terms (`majordomo`). Pure; knows no sockets.
 //!
 //! Both directions of both sides are here, so that broker, client and worker speak from one table. The
 //! frames are those after ROUTER's identity and the empty delimiter, which belong to the sockets (`net`).
@@ -11,6 +11,7 @@ mod client;
 mod client_codec;
 mod frames;
 mod gather_codec;
+pub mod majordomo;
 mod reply_codec;
 mod saga_codec;
 mod topic_codec;

@@ -143,7 +143,7 @@ fn refusals_of_envelopes_say_what_is_needed() {
         (
             &[b"MDPC02", b"\x01", b"q", b"x"],
             Unsupported,
-            "the Majordomo protocols are not spoken by this version; begin with MUB1",
+            "this is Majordomo at the other door: its workers connect to the workers' address, its clients to the clients'",
         ),
         (
             &[MAGIC, b"FLY"],

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::counters::Refusal;
 use crate::net::PeerId;
 use crate::net::options::{FAIR_UNSENT_BYTES, NetLimits};
+use crate::wire::majordomo::Version;
 
 /// A connection that completed its handshake.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub(in crate::net) struct Peer {
     unsent_messages: AtomicU64,
     /// Whether its last message carried an empty delimiter. Only workers are answered by this.
     delimited: AtomicBool,
+    /// The version of Majordomo that a worker speaks; 0: none.
+    majordomo: AtomicU8,
+    /// Whether a Majordomo worker has said READY.
+    ready: AtomicBool,
     /// Told when it must be cut off.
     pub(super) cut: Notify,
 }
@@ -32,6 +37,27 @@ impl Peer {
 
     pub(in crate::net) fn delimited(&self) -> bool {
         self.delimited.load(Relaxed)
+    }
+
+    pub(in crate::net) fn set_majordomo(&self, version: Version) {
+        let number = match version {
+            Version::V1 => 1,
+            Version::V2 => 2,
+        };
+        self.majordomo.store(number, Relaxed);
+    }
+
+    pub(in crate::net) fn majordomo(&self) -> Option<Version> {
+        match self.majordomo.load(Relaxed) {
+            1 => Some(Version::V1),
+            2 => Some(Version::V2),
+            _ => None,
+        }
+    }
+
+    /// Whether a Majordomo worker has said READY; what was so before.
+    pub(in crate::net) fn set_ready(&self, ready: bool) -> bool {
+        self.ready.swap(ready, Relaxed)
     }
 }
 
@@ -65,6 +91,8 @@ impl Peers {
             unsent_bytes: AtomicU64::new(0),
             unsent_messages: AtomicU64::new(0),
             delimited: AtomicBool::new(false),
+            majordomo: AtomicU8::new(0),
+            ready: AtomicBool::new(false),
             cut: Notify::new(),
         });
         self.lock().insert(id, peer.clone());

@@ -46,7 +46,8 @@ impl Broker {
                 match event {
                     Inbound::Client { peer, reply_form, request } => {
                         for reply in answers(request) {
-                            let outbound_message = Outbound::Client { peer, reply_form, reply };
+                            let outbound_message =
+                                Outbound::Client { peer, reply_form: reply_form.clone(), reply };
                             outbound.send(outbound_message).await.unwrap();
                         }
                     }
