@@ -40,6 +40,8 @@ pub(super) struct Worker {
     pub(super) note: Option<String>,
     /// Silent for too long to be given anything.
     pub(super) is_suspect: bool,
+    /// It should have been heard by now: that is told in this event, and nothing is given to it meanwhile.
+    pub(super) is_late: bool,
     /// It said BYE: it gets nothing new, and is gone once it has answered what it holds.
     pub(super) is_leaving: bool,
 }
@@ -47,7 +49,7 @@ pub(super) struct Worker {
 impl Worker {
     /// How many more messages it takes.
     pub(super) fn free_credit(&self) -> usize {
-        if self.is_suspect {
+        if self.is_suspect || self.is_late {
             return 0;
         }
         let used = self.leases.len().saturating_add(self.overdue.len());
@@ -111,12 +113,14 @@ impl Engine {
             nacked: 0,
             note: None,
             is_suspect: false,
+            is_late: false,
             is_leaving: false,
         });
         worker.info = info;
         worker.credit = credit.clamp(1, limits::MAX_CREDIT);
         worker.heard_at = now;
         worker.is_suspect = false;
+        worker.is_late = false;
         worker.is_leaving = false;
         self.join_queues(id, queues);
         self.keep_places(id, active, out);
@@ -185,6 +189,7 @@ impl Engine {
     pub(super) fn heard(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.heard_at = self.now;
+            worker.is_late = false;
             self.workers_changed |= std::mem::take(&mut worker.is_suspect);
         }
     }
@@ -283,13 +288,22 @@ impl Engine {
         let suspect_at = worker.heard_at.plus_ms(self.suspect_ms);
         let gone_at = worker.heard_at.plus_ms(self.heartbeat_timeout_ms);
         if suspect_at > self.now {
-            self.timers.set(suspect_at, Timer::Silent(id));
-        } else if gone_at > self.now {
+            return self.timers.set(suspect_at, Timer::Silent(id));
+        }
+        self.mark_late();
+        if gone_at > self.now {
             self.timers.set(gone_at, Timer::Silent(id));
             self.suspect(id, out);
         } else {
             self.handle_gone(id, "silent", out);
             out.effects.push(Effect::DropWorker { worker: id, reason: "silent" });
+        }
+    }
+
+    /// What one silent worker held doesn't go to another one that is as silent, only to be lost again.
+    fn mark_late(&mut self) {
+        for worker in self.workers.values_mut() {
+            worker.is_late |= worker.heard_at.plus_ms(self.suspect_ms) <= self.now;
         }
     }
 

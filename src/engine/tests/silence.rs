@@ -96,3 +96,15 @@ fn a_worker_that_is_heard_but_lets_a_lease_run_out_is_fenced_and_told_of() {
     assert!(rig.store.journal.iter().any(|entry| entry.kind == JournalKind::WorkerFenced));
     assert_eq!(state(&rig, 0), WorkerState::Stuck);
 }
+
+#[test]
+fn what_a_silent_worker_holds_does_not_go_to_another_silent_one() {
+    let mut rig = rig(QueueSettings::default());
+    rig.ready(1, &["q"], 1);
+    delivered(&rig.send("q", "a"));
+    rig.ready(2, &["q"], 1);
+    rig.ready(3, &["q"], 1);
+    assert_eq!(deliveries(&rig.pass(SUSPECT_MS)), []);
+    let again = delivered(&heard(&mut rig, 3));
+    assert_eq!((again.worker, again.attempt), (3, 2));
+}

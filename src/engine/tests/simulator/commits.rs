@@ -5,8 +5,8 @@ use super::setup::{REPLIES, SUBSCRIBED};
 use super::sim::{CHECK_EACH, Fault, Sim, is_dead};
 use crate::engine::{Effect, Effects, Engine, Event};
 use crate::model::{
-    AckMode, Consumers, DeliveryId, Finish, MessageState, Notice, Op, QueueId, QueueName, Seq,
-    WorkerId,
+    AckMode, AttemptEnd, Consumers, DeliveryId, Finish, MessageState, Notice, Op, QueueId,
+    QueueName, Seq, WorkerId,
 };
 
 impl Sim {
@@ -145,19 +145,28 @@ impl Sim {
             let Effect::Deliver { worker, delivery, queue, seq, content, .. } = effect else {
                 continue;
             };
-            // It went to one that wasn't heard either, and was lost in the same moment.
-            let has_lost = |op: &Op| match op {
-                Op::PutRecord { record, .. } => {
-                    record.failures.iter().any(|failure| failure.delivery == *delivery)
-                }
-                _ => false,
-            };
-            if out.ops.iter().any(has_lost) {
-                continue;
-            }
             // What went to one that went away in the same moment is lost already, and may have had another end since.
             let Some(conn) = self.workers.get(&worker.0) else { continue };
             let id = self.ahead.named(queue.as_str()).expect("put").0;
+            // It went to one that wasn't heard either, and was lost in the same moment.
+            let is_lost = |op: &Op| match op {
+                Op::PutRecord { queue, seq: of, record } => {
+                    let newest = record.failures.back();
+                    // Of many failures only some are kept.
+                    let is_stopped = (*queue, of) == (id, seq)
+                        && record.state == MessageState::Blocked
+                        && newest.is_some_and(|failure| failure.end == AttemptEnd::WorkerLost);
+                    let mut failures = record.failures.iter();
+                    is_stopped || failures.any(|failure| failure.delivery == *delivery)
+                }
+                Op::Finish { queue, seq: of, how: Finish::DeadLettered | Finish::Dropped } => {
+                    (*queue, of) == (id, seq)
+                }
+                _ => false,
+            };
+            if out.ops.iter().any(is_lost) {
+                continue;
+            }
             let is_held = self.holds.get(&(id, *seq)).is_some_and(|&until| until > self.now);
             let is_sink = conn.is_sink;
             if is_sink {
