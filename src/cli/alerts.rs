@@ -16,7 +16,7 @@ use crate::telemetry::alert::{Alert, Dedup};
 use crate::telemetry::datadog::{Datadog, DatadogError, Level};
 use crate::telemetry::webhook::{Webhook, WebhookOptions};
 
-/// Between two looks at how old the queues' oldest messages are.
+/// Between two looks at how old the queues' oldest messages are, and at what was kept back.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why there are no alerts.
@@ -36,6 +36,9 @@ pub enum AlertsError {
         /// What the system says.
         source: io::Error,
     },
+    /// With an empty one anybody could sign.
+    #[error("[alerts] webhook_secret_file {}: it is empty; write a secret into it", .0.display())]
+    NoSecret(std::path::PathBuf),
     /// No thread, or no runtime.
     #[error("a thread for alerts")]
     Thread(#[from] io::Error),
@@ -52,7 +55,13 @@ pub(super) fn start(config: &Alerts, broker: BrokerHandle) -> Result<(), AlertsE
             let read = std::fs::read(file);
             let file = file.display().to_string();
             let secret = read.map_err(|source| AlertsError::Secret { file, source })?;
-            Some(secret.trim_ascii_end().to_vec())
+            let secret = secret.trim_ascii_end().to_vec();
+            if secret.is_empty() {
+                return Err(AlertsError::NoSecret(
+                    config.webhook_secret_file.clone().unwrap_or_default(),
+                ));
+            }
+            Some(secret)
         }
     };
     let datadog = Some(&config.datadog).filter(|address| !address.is_empty());
@@ -69,7 +78,6 @@ pub(super) fn start(config: &Alerts, broker: BrokerHandle) -> Result<(), AlertsE
         dead_letters: BTreeMap::new(),
         since: Instant::now(),
         config: config.clone(),
-        told: 0,
         datadog,
         webhook,
         broker,
@@ -88,7 +96,6 @@ struct Teller {
     /// By dead-letter queue, since `since`.
     dead_letters: BTreeMap<QueueName, u64>,
     since: Instant,
-    told: u64,
 }
 
 impl Teller {
@@ -107,8 +114,11 @@ impl Teller {
                         self.tell(alert).await;
                     }
                 }
-                _ = look.tick(), if self.config.oldest_age_ms > 0 => {
-                    if self.look().await.is_none() {
+                _ = look.tick() => {
+                    for (alert, kept_back) in self.dedup.due(Instant::now()) {
+                        self.say(alert, kept_back).await;
+                    }
+                    if self.config.oldest_age_ms > 0 && self.look().await.is_none() {
                         return;
                     }
                 }
@@ -159,21 +169,25 @@ impl Teller {
     }
 
     async fn tell(&mut self, alert: Alert) {
-        let Some(kept_back) = self.dedup.pass(&alert, Instant::now()) else { return };
+        if let Some(kept_back) = self.dedup.pass(&alert, Instant::now()) {
+            self.say(alert, kept_back).await;
+        }
+    }
+
+    async fn say(&mut self, alert: Alert, kept_back: u64) {
         let Alert { rule, level, subject, queue, text } = alert;
-        tracing::warn!(rule, subject, kept_back, "{text}");
+        tracing::warn!(rule, subject, kept_back, text, "alert");
         if let Some(datadog) = &self.datadog {
             let tags = [("rule", rule), ("subject", subject.as_str())];
             datadog.count("alert", &tags);
             datadog.event(level, rule, &format!("mubroker: {rule} {subject}"), &text, &tags);
         }
         if let Some(webhook) = &self.webhook {
-            self.told += 1;
             let body = json!({
                 "rule": rule, "level": level.as_str(), "subject": subject, "queue": queue,
                 "text": text, "kept_back": kept_back,
             });
-            let id = format!("{}-{}", std::process::id(), self.told);
+            let id = uuid::Uuid::now_v7().to_string();
             if !webhook.tell(id, Bytes::from(body.to_string())) {
                 tracing::warn!(
                     rule,

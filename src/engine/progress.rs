@@ -10,7 +10,7 @@ use super::timer::Timer;
 use super::{Effect, Effects, Engine};
 
 /// The longest extension that a PROGRESS may ask for, in milliseconds: one day.
-const MAX_EXTENSION_MS: u64 = 86_400_000;
+pub(super) const MAX_EXTENSION_MS: u64 = 86_400_000;
 
 impl Engine {
     pub(super) fn handle_progress(

@@ -37,7 +37,9 @@ impl Engine {
         let (now, number) = (self.now, self.next_delivery);
         let record = &self.queue(at).record;
         let settings = &record.settings;
-        let latest = content.header.max_execution_ms().map(|ms| now.plus_ms(ms.max(1)));
+        let ending_ms = self.workers.get(&worker_id).and_then(|worker| worker.info.ending_ms);
+        let latest = content.header.max_execution_ms();
+        let latest = latest.map(|ms| now.plus_ms(ms.saturating_add(ending_ms.unwrap_or(0)).max(1)));
         let deadline = now.plus_ms(settings.lease_ms.max(1));
         let deadline = latest.map_or(deadline, |latest| deadline.min(latest));
         let keep_ms = Some(settings.resend.keep_ms).filter(|&ms| ms > 0);

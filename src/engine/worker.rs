@@ -8,6 +8,7 @@ use crate::model::{
 };
 
 use super::lane::Ticket;
+use super::progress::MAX_EXTENSION_MS;
 use super::queues::QueueIndex;
 use super::retry::{Failure, clip};
 use super::timer::Timer;
@@ -393,5 +394,6 @@ fn bounded(mut info: WorkerInfo) -> WorkerInfo {
     {
         clip(text, MAX_INFO_BYTES);
     }
+    info.ending_ms = info.ending_ms.map(|ms| ms.min(MAX_EXTENSION_MS));
     info
 }

@@ -84,6 +84,10 @@ pub struct WorkerInfo {
     /// How long it lets one message take, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_execution_ms: Option<u64>,
+    /// How long beyond a message's `max_execution_ms` it may take to end the work and say so, in milliseconds: only then is
+    /// the lease over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending_ms: Option<u64>,
     /// Set by a supervisor that started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spawn_id: Option<String>,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::datadog::Level;
 use crate::model::{JournalEntry, JournalKind, Notice, QueueName};
 
-/// Things that are kept in mind as told; beyond, the oldest may be told again early.
+/// Things that are kept in mind as told; beyond, some may be told again early.
 const MAX_KNOWN: usize = 10_000;
 
 /// Something to tell.
@@ -112,7 +112,19 @@ impl Alert {
     }
 }
 
-/// Lets the same rule speak of the same thing once in an interval.
+/// What ends what a rule speaks of.
+const OPPOSITES: [(&str, &str); 1] = [("blocked", "unblocked")];
+
+fn opposite(rule: &str) -> Option<&'static str> {
+    OPPOSITES.iter().find_map(|&(one, other)| match rule {
+        rule if rule == one => Some(other),
+        rule if rule == other => Some(one),
+        _ => None,
+    })
+}
+
+/// Lets the same rule speak of the same thing once in an interval. What it kept back is told when that is over, unless it
+/// has ended meanwhile: nobody is left with a word that isn't true any more.
 #[derive(Debug)]
 pub struct Dedup {
     interval: Duration,
@@ -123,6 +135,8 @@ pub struct Dedup {
 struct Told {
     at: Instant,
     kept_back: u64,
+    /// The last that was kept back.
+    last: Option<Alert>,
 }
 
 impl Dedup {
@@ -135,14 +149,20 @@ impl Dedup {
     pub fn pass(&mut self, alert: &Alert, now: Instant) -> Option<u64> {
         let key = (alert.rule, alert.subject.clone());
         let interval = self.interval;
+        if let Some(rule) = opposite(alert.rule)
+            && let Some(ended) = self.told.get_mut(&(rule, alert.subject.clone()))
+        {
+            ended.last = None;
+        }
         match self.told.get_mut(&key) {
             Some(told) if now.duration_since(told.at) < interval => {
                 told.kept_back += 1;
+                told.last = Some(alert.clone());
                 None
             }
             Some(told) => {
                 let kept_back = std::mem::take(&mut told.kept_back);
-                told.at = now;
+                (told.at, told.last) = (now, None);
                 Some(kept_back)
             }
             None => {
@@ -152,10 +172,24 @@ impl Dedup {
                 if self.told.len() >= MAX_KNOWN {
                     self.told.pop_first();
                 }
-                self.told.insert(key, Told { at: now, kept_back: 0 });
+                self.told.insert(key, Told { at: now, kept_back: 0, last: None });
                 Some(0)
             }
         }
+    }
+
+    /// What was kept back and is to be told now, with how often it was kept back beside.
+    pub fn due(&mut self, now: Instant) -> Vec<(Alert, u64)> {
+        let mut due = Vec::new();
+        for told in self.told.values_mut() {
+            if now.duration_since(told.at) >= self.interval
+                && let Some(alert) = told.last.take()
+            {
+                told.at = now;
+                due.push((alert, std::mem::take(&mut told.kept_back).saturating_sub(1)));
+            }
+        }
+        due
     }
 }
 
@@ -180,6 +214,24 @@ mod tests {
         assert_eq!(dedup.pass(&a, after(9)), None);
         assert_eq!(dedup.pass(&a, after(10)), Some(2));
         assert_eq!(dedup.pass(&a, after(19)), None);
+    }
+
+    #[test]
+    fn what_was_kept_back_is_told_in_the_end_unless_it_is_over() {
+        let mut dedup = Dedup::new(Duration::from_secs(10));
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let (blocked, unblocked) = (alert("blocked", "a"), alert("unblocked", "a"));
+        assert_eq!(dedup.pass(&blocked, now), Some(0));
+        assert_eq!(dedup.pass(&unblocked, after(1)), Some(0));
+        assert_eq!(dedup.pass(&blocked, after(2)), None);
+        assert_eq!(dedup.due(after(9)), []);
+        assert_eq!(dedup.due(after(10)), [(blocked.clone(), 0)], "it is blocked still");
+        assert_eq!(dedup.due(after(30)), []);
+        assert_eq!(dedup.pass(&blocked, after(31)), Some(0));
+        assert_eq!(dedup.pass(&blocked, after(32)), None);
+        assert_eq!(dedup.pass(&unblocked, after(33)), Some(0));
+        assert_eq!(dedup.due(after(60)), [], "it is over");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::wire::Delivery;
 /// A lease is extended when a third of it is over: two more chances before it ends.
 const PROGRESS_PART: u32 = 3;
 /// How long beyond its limit and its grace a handler may take to end what it started: SIGTERM, SIGKILL and a look.
-const ENDING: Duration = Duration::from_secs(5);
+pub(super) const ENDING: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Lease {
@@ -137,6 +137,12 @@ impl Leases {
     pub(super) fn lose_all(&mut self) {
         self.waiting.clear();
         self.running.values_mut().for_each(|running| running.lease = None);
+    }
+
+    /// Nothing runs any more; gives what did.
+    pub(super) fn end_all(&mut self) -> Vec<DeliveryId> {
+        self.waiting.clear();
+        self.running.keys().copied().collect()
     }
 
     /// When `overruns` or `due` is to be asked next.

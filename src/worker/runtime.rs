@@ -18,7 +18,7 @@ use zeromq::ZmqError;
 use self::answer::{answer_to, over_credit, panicked};
 use super::connection::{Connection, Gone};
 use super::handler::{Failure, Handler, Said, Work};
-use super::leases::Leases;
+use super::leases::{ENDING, Leases};
 use super::options::{Overrun, WorkerEvent, WorkerOptions};
 use crate::model::DeliveryId;
 use crate::wire::{BrokerMessage, Delivery, WorkerMessage};
@@ -379,11 +379,10 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
     }
 
     fn ready(&self) -> WorkerMessage {
-        WorkerMessage::Ready {
-            queues: self.options.queues.clone(),
-            credit: self.options.credit,
-            info: self.options.info.clone(),
-        }
+        let WorkerOptions { queues, credit, info, overrun_grace, .. } = &self.options;
+        let mut info = info.clone();
+        info.ending_ms = u64::try_from((*overrun_grace + ENDING).as_millis()).ok();
+        WorkerMessage::Ready { queues: queues.clone(), credit: *credit, info }
     }
 }
 

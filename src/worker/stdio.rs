@@ -43,11 +43,13 @@ impl Stdio {
         Self { kill_grace, ..self }
     }
 
-    fn child(&self) -> Result<StdioChild, Failure> {
+    async fn child(&self) -> Result<StdioChild, Failure> {
         while let Some(mut child) = self.take_idle() {
-            if child.runs() {
+            if child.runs() && child.is_quiet().await {
                 return Ok(child);
             }
+            // What it says unasked would be taken for the next message's answer.
+            child.end(self.kill_grace).await;
         }
         StdioChild::start(&self.program, self.framing).map_err(|error| {
             let program = self.program.path().display();
@@ -62,7 +64,7 @@ impl Stdio {
 
 impl Handler for Stdio {
     async fn handle(&self, delivery: Delivery, work: Work) -> Result<Bytes, Failure> {
-        let mut child = self.child()?;
+        let mut child = self.child().await?;
         let limit = work.limit() + work.grace();
         let result = match tokio::time::timeout(limit, talk(&mut child, delivery, &work)).await {
             Ok(Ok(result)) => {

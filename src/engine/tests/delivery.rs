@@ -249,6 +249,23 @@ fn progress_extends_a_lease() {
 }
 
 #[test]
+fn a_lease_lasts_until_its_worker_has_ended_what_took_too_long() {
+    for (ending_ms, over_after) in [(None, 1_000), (Some(2_000), 3_000)] {
+        let mut rig = Rig::new(retrying(1));
+        rig.send_with("q", "a", json!({"max_execution_ms": 1_000}));
+        let (worker, queues) = (WorkerId(1), vec![queue("q")]);
+        let info = WorkerInfo { ending_ms, ..WorkerInfo::default() };
+        let a = delivered(&rig.run(Event::WorkerReady { worker, queues, credit: 1, info }));
+        let (delivery, note) = (a.delivery, String::new());
+        rig.run(Event::Progress { worker, delivery, extend_ms: Some(60_000), note });
+        rig.pass(over_after - 1);
+        assert_eq!(rig.view("q").leased, 1, "{ending_ms:?}");
+        rig.pass(1);
+        assert_eq!(rig.view("q").leased, 0, "{ending_ms:?}");
+    }
+}
+
+#[test]
 fn on_delivery_a_message_is_done_when_it_is_handed_out_and_order_stays() {
     let settings = QueueSettings { ack: AckMode::OnDelivery, ..QueueSettings::default() };
     let (mut rig, a) = with_a_leased(settings);

@@ -60,6 +60,8 @@ impl SledMailbox {
             self.store.keeper.ask_to_close();
         }
         if rests >= OPEN_ANEW_RESTS && self.store.active()?.generation.is_used(OPEN_ANEW_BYTES) {
+            // No commit comes between its sync and its closing.
+            let _no_commit = self.log_end();
             self.store.open_anew()?;
         }
         Ok(has_more || is_warm)

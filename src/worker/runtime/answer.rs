@@ -8,13 +8,32 @@ use crate::model::{DeliveryId, NackAction, WorkError};
 use crate::wire::WorkerMessage;
 use crate::worker::Failure;
 
+/// What of an error is sent, in bytes. As much as the broker keeps; and if JSON makes six bytes of each, it still fits
+/// a header: a NACK that is refused would leave the lease to run out, and its reason unknown.
+const MAX_CODE: usize = 64;
+const MAX_MESSAGE: usize = 1_024;
+const MAX_DETAIL: usize = 8 * 1_024;
+
 pub(super) fn answer_to(delivery: DeliveryId, result: Result<Bytes, Failure>) -> WorkerMessage {
     match result {
         Ok(reply) => WorkerMessage::Ack { delivery, reply },
-        Err(Failure { error, action, delay_ms }) => {
+        Err(Failure { mut error, action, delay_ms }) => {
+            let WorkError { code, message, detail } = &mut error;
+            for (text, max) in [(code, MAX_CODE), (message, MAX_MESSAGE), (detail, MAX_DETAIL)] {
+                text.truncate(text.floor_char_boundary(max));
+            }
             WorkerMessage::Nack { delivery, error, action, delay_ms }
         }
     }
+}
+
+/// The worker stops, and the work took longer than its grace.
+pub(super) fn ended() -> Failure {
+    Failure::new(WorkError {
+        code: "stopped".to_owned(),
+        message: "the worker stopped before it was done".to_owned(),
+        detail: String::new(),
+    })
 }
 
 pub(super) fn over_credit() -> Failure {
@@ -38,4 +57,21 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Failure {
         detail: String::new(),
     };
     Failure { error, action: NackAction::Block, delay_ms: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Generation;
+
+    #[test]
+    fn an_error_is_cut_to_what_a_header_holds() {
+        let text = "\u{1}".repeat(100_000);
+        let error = WorkError { code: text.clone(), message: text.clone(), detail: text };
+        let delivery = DeliveryId { generation: Generation(1), number: 1 };
+        let frames = answer_to(delivery, Err(Failure::new(error))).encode();
+        let header = frames.get(2).expect("a NACK has a header");
+        assert!(header.len() < crate::model::limits::MAX_HEADER_BYTES);
+        assert!(WorkerMessage::decode(frames).is_ok());
+    }
 }

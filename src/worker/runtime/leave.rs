@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Heard, Worker};
+use super::answer::ended;
+use super::{Finished, Heard, Worker};
 use crate::wire::WorkerMessage;
 use crate::worker::connection::{Connection, Gone};
 use crate::worker::{Handler, WorkerEvent};
@@ -35,6 +36,10 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         };
         let _elapsed = timeout_at(until, rest).await;
         self.tasks.shutdown().await;
+        for delivery in self.leases.end_all() {
+            let _nobody_waits = self.answer(Finished { delivery, result: Err(ended()) });
+        }
+        self.late.clear();
         self.handler.close().await;
     }
 

@@ -49,6 +49,10 @@ struct Broker {
 impl Setting {
     /// A worker of the queue `q` that looks for a broker in a folder of its own.
     fn new(credit: u32, heartbeat: Duration) -> Self {
+        Self::with_stop_grace(credit, heartbeat, LIMIT)
+    }
+
+    fn with_stop_grace(credit: u32, heartbeat: Duration, stop_grace: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (to_test, work) = mpsc::channel(16);
         let (observe, events) = mpsc::channel(256);
@@ -60,7 +64,7 @@ impl Setting {
             info: WorkerInfo { name: "w".to_owned(), ..WorkerInfo::default() },
             max_execution: Duration::from_secs(60),
             overrun_grace: Duration::ZERO,
-            stop_grace: LIMIT,
+            stop_grace,
             pace: Pace {
                 heartbeat,
                 min_pause: Duration::from_millis(5),
@@ -398,6 +402,20 @@ async fn work_over_its_limit_is_told_here_while_the_broker_is_away() {
     broker.close().await;
     setting.event(|event| matches!(event, WorkerEvent::Away { .. })).await;
     setting.event(|event| matches!(event, WorkerEvent::Overrun(_))).await;
+}
+
+#[tokio::test]
+async fn a_restart_forgets_work_that_its_grace_has_ended() {
+    let mut setting = Setting::with_stop_grace(1, NEVER, Duration::from_millis(20));
+    let (mut broker, _) = setting.broker().await;
+    broker.deliver(1, 1, json!({"id": "a"})).await;
+    let _never_ends = setting.work().await;
+    broker.send(BrokerMessage::Restart { reason: "new settings".to_owned() }).await;
+    assert_eq!(broker.recv().await, WorkerMessage::Bye);
+    broker.ready().await;
+    broker.deliver(2, 1, json!({"id": "a"})).await;
+    setting.work().await.end.send(ok()).expect("it waits");
+    assert_eq!(broker.recv().await, ack(2));
 }
 
 #[tokio::test]

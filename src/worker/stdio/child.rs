@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use futures_util::FutureExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
@@ -48,6 +49,12 @@ impl StdioChild {
     /// Whether it may be given something.
     pub(super) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Whether it has said nothing beyond its answer, as far as that has come.
+    pub(super) async fn is_quiet(&mut self) -> bool {
+        let more = self.stdout.fill_buf().now_or_never();
+        more.is_none()
     }
 
     pub(super) async fn give(

@@ -124,6 +124,17 @@ async fn a_child_that_ends_hangs_or_talks_nonsense_fails_its_message_and_is_repl
 }
 
 #[tokio::test]
+async fn an_answer_too_many_is_not_taken_for_the_next_messages() {
+    let twice = "import json, os, sys\nfor line in sys.stdin:\n \
+                 answer = json.dumps({'verb': 'ACK', 'payload': str(os.getpid())})\n \
+                 print(answer + '\\n' + answer, flush=True)";
+    let stdio = python(twice, Framing::Lines);
+    let first = give(&stdio, "a", LONG).await.expect("the first is done");
+    let second = give(&stdio, "b", LONG).await.expect("a new child does the second");
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
 async fn a_child_that_exited_while_it_was_idle_is_not_given_a_message() {
     let once = "import json\njob = json.loads(input())\n\
                 print(json.dumps({'verb': 'ACK', 'payload': '1'}), flush=True)";

@@ -22,8 +22,14 @@ pub(super) async fn log(
     let mut last = String::new();
     let mut budget = Budget::new(Instant::now());
     let mut piece = [0; 4_096];
-    while let Ok(read @ 1..) = from.read(&mut piece).await {
-        for line in lines.take(piece.get(..read).unwrap_or_default()) {
+    loop {
+        let read = from.read(&mut piece).await.unwrap_or(0);
+        let is_over = read == 0;
+        let bytes = if is_over { b"\n" } else { piece.get(..read).unwrap_or_default() };
+        if is_over && lines.begun.is_empty() {
+            return last;
+        }
+        for line in lines.take(bytes) {
             let (fits, left_out) = budget.spend(Instant::now());
             if left_out > 0 {
                 tracing::warn!(target: "mubroker::workers", worker, stream, left_out, "it wrote too many lines");
@@ -36,7 +42,6 @@ pub(super) async fn log(
             }
         }
     }
-    last
 }
 
 /// Cuts bytes into lines.

@@ -70,8 +70,9 @@ impl Pool {
     /// What a process in a place is marked by, beside the supervisor's own mark.
     pub(super) fn mark_of(&mut self, place: u32) -> String {
         self.starts += 1;
-        // A dot would make it stand below another pool's.
-        format!("{}-{place}.{}", self.spec.name.replace('.', "_"), self.starts)
+        // A dot would make it stand below another pool's; and no two pools' names may become the same.
+        let name = self.spec.name.replace('_', "_0").replace('.', "_1");
+        format!("{name}-{place}.{}", self.starts)
     }
 
     /// The name under which a place's worker is known.
