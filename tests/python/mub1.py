@@ -347,8 +347,15 @@ class Broker:
         return done.stdout.decode() if code == 0 else said
 
     def rss_bytes(self):
+        return self._memory("VmRSS:")
+
+    def own_bytes(self):
+        """Resident memory without what is mapped from files: the binary and libraries."""
+        return self._memory("RssAnon:")
+
+    def _memory(self, name):
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        line = next(line for line in status.splitlines() if line.startswith(name))
         return int(line.split()[1]) * 1024
 
     def cpu_seconds(self):
