@@ -43,7 +43,7 @@ export class Client {
     return this.#ask(wire.call(queue, payload, options));
   }
 
-  /** Asks several queues: `{recipients | gather, timeout, complete, …header}`; `{status, parts, missing}` at the end. */
+  /** Asks several queues: `{recipients | gather, timeout, complete, …header}`; `{status, parts, missing}` at the end, or, with `reply_to`, `{id, recipients, duplicate}`. */
   gather(payload, options) {
     return this.#ask(wire.gather(payload, options));
   }

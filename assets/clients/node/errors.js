@@ -58,10 +58,13 @@ const BY_CODE = {
 /** The error for the header of a REJECTED. */
 export const rejected = (header) => new (BY_CODE[header.code] ?? Rejected)(header);
 
+const ACTIONS = ["retry", "block", "dead-letter"];
+
 /** Thrown by a worker's handler: this message can't be done. `action` is `retry`, `block` or `dead-letter`, `delay` the pause in ms. */
 export class Reject extends Error {
   constructor(message, { code = "rejected", detail, action = "retry", delay } = {}) {
     super(message);
+    if (!ACTIONS.includes(action)) throw new RangeError(`the action ${action} is none of ${ACTIONS.join(", ")}`);
     Object.assign(this, { name: "Reject", code, detail, action, delay });
   }
 }

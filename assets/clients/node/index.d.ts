@@ -36,11 +36,16 @@ export interface Gathered {
   queues: string[];
   /** Replies by queue. */
   parts?: Record<string, Buffer>;
-  /** With `aggregate = "object"`: all replies in one. */
+  /** With `aggregate = "object"`: all replies in one. Whether a configured gather aggregates only the broker knows: unless the request says it,
+   * the one reply of the one queue is in `parts`. */
   merged?: Buffer;
   missing: Missing[];
 }
+/** With `reply_to`: it is durable, so many are asked, and what they say comes to that queue. */
+export interface GatherAccepted { id: string; recipients: number; duplicate: boolean }
 export interface Status { id: string; state: string; queue: string; seq: number; attempt: number; error?: WorkError; reply?: Buffer }
+
+export type GatherOptions = Header & { recipients?: string[]; gather?: string; aggregate?: "list" | "object"; timeout?: number };
 
 export class Client {
   constructor(address?: string, options?: { timeout?: number; window?: number });
@@ -48,7 +53,8 @@ export class Client {
   sendMany(messages: (Header & { queue: string; payload?: Payload })[]): Promise<Accepted[]>;
   publish(topic: string, payload: Payload, header?: Header): Promise<Published>;
   call(queue: string, payload: Payload, options?: Header & { timeout?: number; onPart?: (part: Buffer) => void }): Promise<Reply>;
-  gather(payload: Payload, options: Header & { recipients?: string[]; gather?: string; timeout?: number }): Promise<Gathered>;
+  gather(payload: Payload, options: GatherOptions & { reply_to: string }): Promise<GatherAccepted>;
+  gather(payload: Payload, options: GatherOptions): Promise<Gathered>;
   start(saga: string, payload: Payload, header?: Header): Promise<Started>;
   status(id: string, options?: { queue?: string; withReply?: boolean }): Promise<Status>;
   subscribe(topic: string, queue: string, options?: { filter?: string; onError?: string }): Promise<void>;
@@ -66,6 +72,7 @@ export interface Message {
   attempt: number;
   header: Header;
   payload: Buffer;
+  /** The broker has given it to somebody else or ended it: what the handler returns is not counted any more. */
   isStale: boolean;
   json(): any;
   /** For operators; `extend`: the lease lasts so many ms from now. */

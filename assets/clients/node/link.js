@@ -44,7 +44,12 @@ export class Link {
     try {
       for await (const frames of socket) {
         if (socket !== this.#socket) return;
-        this.#onFrames(frames);
+        try {
+          this.#onFrames(frames);
+        } catch (error) {
+          // One frame, and not all that come after it.
+          process.emitWarning(`what the broker said is passed over: ${error.message}`, "MubrokerWarning");
+        }
       }
     } catch (error) {
       if (!socket.closed) throw error;

@@ -6,8 +6,12 @@ import { CallFailed, MubrokerError, Reject, rejected } from "./errors.js";
 export const CLIENTS = "tcp://127.0.0.1:5555";
 export const WORKERS = "tcp://127.0.0.1:5556";
 export const VERSION = "0.1.0";
-/** Characters of a stack that operators get. */
+/** Bytes of a stack that operators get. With code and message it is within the broker's 8 KiB. */
 const MAX_DETAIL = 4000;
+/** Bytes of a note, an alert, or an error's message: what the broker keeps of them. */
+const MAX_NOTE = 1024;
+/** Bytes of a payload that the broker takes. */
+const MAX_PAYLOAD = 16 * 1024 * 1024;
 
 export const pack = (verb, header, ...payload) => ["MUB1", verb, JSON.stringify(header), ...payload];
 
@@ -16,13 +20,25 @@ export function unpack([magic, verb, header, ...payload]) {
   if (magic?.toString() !== "MUB1" || !verb) {
     throw new MubrokerError(`this is not MUB1: ${magic}; is it the broker's address?`);
   }
-  return { verb: verb.toString(), header: header?.length ? JSON.parse(header.toString()) : {}, payload };
+  const read = header?.length ? JSON.parse(header.toString()) : {};
+  if (typeof read !== "object" || !read) throw new MubrokerError(`the broker's ${verb} can't be read: its header is no object`);
+  return { verb: verb.toString(), header: read, payload };
 }
 
-/** Bytes stay as they are; text is UTF-8; anything else becomes JSON. */
+/** The first so many bytes of a text, as text that has UTF-8; of half a character nothing. */
+export function cut(text, most) {
+  const bytes = Buffer.from(String(text));
+  let end = Math.min(most, bytes.length);
+  while (end < bytes.length && (bytes[end] & 0xc0) === 0x80) end--;
+  return bytes.toString("utf8", 0, end);
+}
+
+/** Whole ms, as the broker takes them. */
+export const ms = (time) => (typeof time === "number" ? Math.max(0, Math.round(time)) : undefined);
+
+/** Bytes are copied, since they may be sent again when the caller has long changed them; text is UTF-8; anything else becomes JSON. */
 export function toBytes(payload) {
-  if (Buffer.isBuffer(payload)) return payload;
-  if (payload instanceof Uint8Array) return Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  if (payload instanceof Uint8Array) return Buffer.from(payload);
   return Buffer.from(typeof payload === "string" ? payload : JSON.stringify(payload ?? null));
 }
 
@@ -41,11 +57,12 @@ export function sendMany(messages) {
   const pairs = messages.map(({ payload, ...header }) => [{ id: randomUUID(), ...header }, toBytes(payload ?? "")]);
   if (!pairs.length) throw new TypeError("sendMany needs at least one message");
   const frames = pairs.flatMap(([header, payload]) => [JSON.stringify(header), payload]);
-  return { verb: "SENDMANY", id: pairs[0][0].id, frames: ["MUB1", "SENDMANY", ...frames], read: (header) => header.accepted };
+  const ids = [...new Set(pairs.map(([header]) => header.id))];
+  return { verb: "SENDMANY", id: ids[0], ids, frames: ["MUB1", "SENDMANY", ...frames], read: (header) => header.accepted };
 }
 
 export function call(queue, payload, { timeout = 30_000, onPart, ...header }) {
-  const where = { queue, timeout_ms: timeout, ...(onPart ? { parts: true } : {}), ...header };
+  const where = { queue, timeout_ms: ms(timeout), ...(onPart ? { parts: true } : {}), ...header };
   const request = message("CALL", where, payload, (answer, [reply]) => {
     if (answer.status !== "ok") throw new CallFailed(answer);
     return withJson({ id: answer.id, payload: reply ?? Buffer.alloc(0) });
@@ -54,9 +71,14 @@ export function call(queue, payload, { timeout = 30_000, onPart, ...header }) {
 }
 
 export function gather(payload, { timeout = 30_000, ...header }) {
-  const request = message("GATHER", { timeout_ms: timeout, ...header }, payload, (answer, replies) => {
+  const { gather, aggregate } = header;
+  const request = message("GATHER", { timeout_ms: ms(timeout), ...header }, payload, (answer, replies) => {
+    // With reply_to it is only accepted.
+    if ("recipients" in answer) return answer;
     const { parts: queues = [], ...rest } = answer;
-    if (replies.length !== queues.length) return { ...rest, queues, merged: replies[0] };
+    // What a configured gather does only the broker knows; the number of frames tells it, unless one queue has replied.
+    const isUnknown = gather !== undefined && aggregate === undefined;
+    if (aggregate === "object" || (isUnknown && replies.length === 1 && queues.length !== 1)) return { ...rest, queues, merged: replies[0] };
     return { ...rest, queues, parts: Object.fromEntries(queues.map((queue, at) => [queue, replies[at]])) };
   });
   return { ...request, beside: timeout };
@@ -87,6 +109,9 @@ const ANSWERS = {
   WELCOME: ["HELLO"],
 };
 
+/** What a refusal may name. */
+const idsOf = ({ id, ids }) => ids ?? [id];
+
 /** Requests under way, the oldest first. */
 export class Pending {
   #requests = new Set();
@@ -102,14 +127,16 @@ export class Pending {
 
   add(request) {
     this.#requests.add(request);
-    this.#byId.set(request.id, [...(this.#byId.get(request.id) ?? []), request]);
+    for (const id of idsOf(request)) this.#byId.set(id, [...(this.#byId.get(id) ?? []), request]);
   }
 
   drop(request) {
     if (!this.#requests.delete(request)) return;
-    const same = this.#byId.get(request.id).filter((one) => one !== request);
-    if (same.length) this.#byId.set(request.id, same);
-    else this.#byId.delete(request.id);
+    for (const id of idsOf(request)) {
+      const same = this.#byId.get(id).filter((one) => one !== request);
+      if (same.length) this.#byId.set(id, same);
+      else this.#byId.delete(id);
+    }
   }
 
   /** Ends the request that this answers. What nobody waits for (any more) is passed over. */
@@ -118,7 +145,7 @@ export class Pending {
     const request = this.#find(verb, header);
     if (!request) return;
     if (verb === "REPLY" && header.status === "part") {
-      request.onPart?.(payload[0]);
+      this.#part(request, payload[0]);
       return;
     }
     this.drop(request);
@@ -130,15 +157,30 @@ export class Pending {
     }
   }
 
-  #find(verb, header) {
-    const withId = (id, fits) => this.#byId.get(id)?.find(fits);
-    if (verb === "REJECTED") {
-      // One that names no message, or a further one of a SENDMANY, is for the oldest that it can be for.
-      const fits = header.id ? (one) => one.verb === "SENDMANY" : () => true;
-      return withId(header.id, () => true) ?? [...this.#requests].find(fits);
+  /** What onPart throws, at once or later, is its caller's mistake, and nobody else's. */
+  async #part(request, part) {
+    try {
+      await request.onPart?.(part);
+    } catch (error) {
+      this.drop(request);
+      request.reject(error);
     }
+  }
+
+  #find(verb, header) {
+    if (verb === "REJECTED") return this.#refused(header.id ?? undefined);
+    const withId = (id, fits) => this.#byId.get(id)?.find(fits);
+    if (header.accepted) return withId(header.accepted[0].id, (one) => one.verb === "SENDMANY");
     const hasId = verb === "ACCEPTED" || verb === "REPLY" || verb === "STATUS";
-    return withId(hasId ? header.accepted?.[0].id ?? header.id : undefined, (one) => ANSWERS[verb]?.includes(one.verb));
+    return withId(hasId ? header.id : undefined, (one) => one.verb !== "SENDMANY" && ANSWERS[verb]?.includes(one.verb));
+  }
+
+  #refused(id) {
+    const found = this.#byId.get(id)?.[0];
+    if (found || id !== undefined) return found;
+    // It names nothing: a SENDMANY as a whole, or what couldn't be read, which is known only where there is nothing else.
+    const all = [...this.#requests];
+    return all.find((one) => one.verb === "SENDMANY") ?? (all.length === 1 ? all[0] : undefined);
   }
 }
 
@@ -147,23 +189,41 @@ const withJson = (what) => Object.defineProperty(what, "json", { value: () => JS
 /** What a worker is given: the message's header, its bytes, and what may be said while it is worked on. */
 export function delivered(header, payload, say) {
   const { delivery, id, queue, seq, attempt } = header;
-  return withJson({
+  const told = (...said) => what.isForgotten || say(pack(...said));
+  const what = withJson({
     delivery, id, queue, seq, attempt, header, payload,
     /** The broker has given it to somebody else or ended it: what the handler returns is not counted any more. */
     isStale: false,
-    progress: (note, extend) => say(pack("PROGRESS", { delivery, note, extend_ms: extend })),
-    part: (bytes) => say(pack("PARTIAL", { delivery }, toBytes(bytes))),
-    alert: (kind, text) => say(pack("ALERT", { kind, message: text, delivery })),
+    /** The broker doesn't know us as who was given it: nothing is said of it any more. */
+    isForgotten: false,
+    progress: (note, extend) => void told("PROGRESS", { delivery, note: cut(note, MAX_NOTE), extend_ms: ms(extend) }),
+    part: (bytes) => void told("PARTIAL", { delivery }, toBytes(bytes)),
+    alert: (kind, text) => void told("ALERT", { kind: cut(kind, MAX_NOTE), message: cut(text, MAX_NOTE), delivery }),
   });
+  return what;
 }
 
-export const ack = ({ delivery }, reply) => pack("ACK", { delivery }, reply == null ? Buffer.alloc(0) : toBytes(reply));
+export function ack({ delivery }, reply) {
+  const bytes = reply == null ? Buffer.alloc(0) : toBytes(reply);
+  // Refused it would never be counted, and the message would be held.
+  if (bytes.length > MAX_PAYLOAD) throw new RangeError(`the reply has ${bytes.length} bytes, ${MAX_PAYLOAD} are allowed`);
+  return pack("ACK", { delivery }, bytes);
+}
 
-/** `error` is what a handler threw: the operator sees its message, and its stack. */
+/** `error` is what a handler threw: the operator sees its message, and its stack. It never throws: what isn't told would be held. */
 export function nack({ delivery }, error) {
+  try {
+    return pack("NACK", { delivery, ...refusal(error) });
+  } catch {
+    return pack("NACK", { delivery, error: { code: "Error", message: "what was thrown can't be told" }, action: "retry" });
+  }
+}
+
+function refusal(error) {
   const own = error instanceof Reject;
-  const said = { code: own ? error.code : error?.name ?? "Error", message: error?.message || String(error) };
-  const detail = own ? error.detail : error?.stack?.slice(0, MAX_DETAIL);
+  const said = { code: (own ? error.code : error?.name) ?? "Error", message: error?.message || String(error) };
+  const detail = own ? error.detail : error?.stack;
   const { action, delay } = own ? error : { action: "retry" };
-  return pack("NACK", { delivery, error: { ...said, detail }, action, delay_ms: delay });
+  const texts = { code: cut(said.code, MAX_NOTE), message: cut(said.message, MAX_NOTE) };
+  return { error: { ...texts, detail: detail == null ? undefined : cut(detail, MAX_DETAIL) }, action, delay_ms: ms(delay) };
 }

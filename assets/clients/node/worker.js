@@ -28,12 +28,14 @@ export class Worker {
   #heard = 0;
   #isLeaving = false;
   #isOver = false;
+  /** Something else than a refusal was heard since READY: what is refused now is not READY. */
+  #isTaken = false;
   #end = () => {};
   #again;
 
   constructor(queues, handler, { address = wire.WORKERS, credit = 1, name, maxExecution } = {}) {
     const worker = { name: name ?? basename(process.argv[1] ?? "node"), pid: process.pid, host: hostname(), version: wire.VERSION };
-    this.#ready = { queues: [queues].flat(), credit, worker: { ...worker, max_execution_ms: maxExecution } };
+    this.#ready = { queues: [queues].flat(), credit, worker: { ...worker, max_execution_ms: wire.ms(maxExecution) } };
     this.#handler = handler;
     this.#address = address;
     this.#maxExecution = maxExecution;
@@ -41,6 +43,7 @@ export class Worker {
 
   /** Works until `stop()` or until the broker asks it to leave; resolves when what ran is finished and told. With `{signals: true}` SIGTERM and SIGINT stop it. */
   async run({ signals = false } = {}) {
+    if (this.#isLeaving) return;
     const stop = () => this.stop();
     const names = signals ? ["SIGTERM", "SIGINT"] : [];
     names.forEach((name) => process.on(name, stop));
@@ -70,6 +73,7 @@ export class Worker {
 
   #introduce() {
     this.#heard = performance.now();
+    this.#isTaken = false;
     this.#link.offer(this.#isLeaving ? wire.pack("BYE", {}) : wire.pack("READY", this.#ready));
   }
 
@@ -77,13 +81,16 @@ export class Worker {
     try {
       this.#take(wire.unpack(frames));
     } catch (error) {
-      this.#end(error);
+      // A READY that is refused, or somebody who isn't the broker; later one frame, and not all that come after it.
+      if (!this.#isTaken) this.#end(error);
+      else process.emitWarning(`the broker refused something, or can't be understood: ${error.message}`, "MubrokerWarning");
     }
     this.#look();
   }
 
   #take({ verb, header, payload }) {
     this.#heard = performance.now();
+    this.#isTaken ||= verb !== "REJECTED";
     if (verb === "DELIVER") {
       this.#work(wire.delivered(header, payload[0] ?? Buffer.alloc(0), (said) => this.#link.offer(said)), header.deadline_ms);
     } else if (verb === "HEARTBEAT") {
@@ -97,7 +104,7 @@ export class Worker {
       this.#isOver = true;
     } else if (verb === "BYE") {
       // It has forgotten us: its store was opened again, or it took us for dead.
-      for (const held of this.#held.values()) held.message.isStale = true;
+      for (const { message } of this.#held.values()) message.isStale = message.isForgotten = true;
       this.#again = setTimeout(() => this.#introduce(), TICK);
     } else if (verb === "REJECTED") {
       throw rejected(header);
@@ -114,7 +121,8 @@ export class Worker {
       said = wire.nack(message, error);
     }
     this.#held.delete(message.delivery);
-    if (!message.isStale) this.#link.offer(said);
+    // A stale one too: the broker keeps its place in our credit until it is told.
+    if (!message.isForgotten) this.#link.offer(said);
     this.#look();
   }
 

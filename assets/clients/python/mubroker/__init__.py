@@ -13,13 +13,13 @@ from .errors import (
     Busy, CallFailed, Closed, Draining, Expired, Forbidden, Full, Internal, Malformed, MubrokerError, NoAnswer, NoSuchQueue,
     Reject, Rejected, SchemaMismatch, StoreUnavailable, TooLarge, Unauthorized, Unroutable, Unsupported,
 )
-from .results import Accepted, Gathered, Published, Reply, Started, Status
+from .results import Accepted, GatherAccepted, Gathered, Published, Reply, Started, Status
 from .wire import VERSION as __version__
 from .wire import Message
 from .worker import Worker
 
 __all__ = [
-    "Accepted", "Busy", "CallFailed", "Client", "Closed", "Draining", "Expired", "Forbidden", "Full", "Gathered", "Internal",
-    "Malformed", "Message", "MubrokerError", "NoAnswer", "NoSuchQueue", "Published", "Reject", "Rejected", "Reply",
+    "Accepted", "Busy", "CallFailed", "Client", "Closed", "Draining", "Expired", "Forbidden", "Full", "GatherAccepted", "Gathered",
+    "Internal", "Malformed", "Message", "MubrokerError", "NoAnswer", "NoSuchQueue", "Published", "Reject", "Rejected", "Reply",
     "SchemaMismatch", "Started", "Status", "StoreUnavailable", "TooLarge", "Unauthorized", "Unroutable", "Unsupported", "Worker",
 ]

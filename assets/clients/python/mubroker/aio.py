@@ -1,7 +1,6 @@
 """The same for asyncio: every wait is an `await`, and one `Client` serves any number of tasks."""
 
 import asyncio
-import contextlib
 import time
 
 import zmq
@@ -45,6 +44,8 @@ class Client:
         self._pending = wire.Pending()
         self._room = asyncio.Semaphore(window)
         self._address, self._link, self._tasks = address, None, []
+        # Why nothing is heard any more.
+        self._failure = None
 
     async def send(self, queue, payload, *, id=None, **header):
         return await self._ask(wire.send(queue, payload, id, header))
@@ -81,30 +82,54 @@ class Client:
         return await self._ask(wire.hello())
 
     async def __aenter__(self):
-        self._link = _AsyncLink(self._address)
+        self._link, self._failure = _AsyncLink(self._address), None
         self._tasks = [
-            asyncio.ensure_future(self._link.hear(self._pending.take, self._send_again)),
+            asyncio.ensure_future(self._link.hear(self._take, self._send_again)),
             asyncio.ensure_future(self._repeat()),
         ]
+        self._tasks[0].add_done_callback(self._ear_ended)
         return self
 
     async def __aexit__(self, *_):
         await self.close()
 
     async def close(self):
-        """What is under way fails as `Closed`."""
+        """What is under way, or waits for its turn, fails as `Closed`."""
+        # First: who gets its turn by the end of another looks at it.
+        self._failure = self._failure or Closed("the client was closed")
         await _cancel(self._tasks)
+        self._fail()
+        if self._link:
+            self._link.close()
+
+    def _fail(self):
         for request in self._pending:
             self._pending.drop(request)
-            request.done(None, Closed("the client was closed"))
-        self._link.close()
+            request.done(None, self._failure)
+
+    def _take(self, frames):
+        try:
+            self._pending.take(frames)
+        except Exception as error:
+            wire.log.warning("what the broker said is passed over: %r", error)
+
+    def _ear_ended(self, ear):
+        if not ear.cancelled():
+            self._failure = self._failure or Closed(f"the client hears nothing any more: {ear.exception()!r}")
+            self._fail()
+
+    def _look(self):
+        if self._failure:
+            raise self._failure
+        if self._link is None:
+            raise Closed("the client is not open; use it as `async with Client() as client`")
 
     async def _ask(self, request, beside=0.0):
-        if self._link is None or self._link.socket.closed:
-            raise Closed("the client is not open; use it as `async with Client() as client`")
+        self._look()
         ended = asyncio.get_running_loop().create_future()
         request.done = lambda result, error: ended.done() or _end(ended, result, error)
         async with self._room:
+            self._look()
             self._pending.add(request)
             self._offer(request)
             try:
@@ -137,22 +162,21 @@ class Worker:
     def __init__(self, queues, handler, *, address=wire.WORKERS, credit=1, name=None, max_execution=None):
         self._handler, self._address = handler, address
         self._duty = wire.Duty(queues, credit, name, max_execution)
+        # Has a result when something has changed; cancelled when `run` is.
         self._changed, self._leaves, self._link = None, False, None
-        self._running = set()
+        self._running, self._is_ending = set(), False
 
     async def run(self):
         """Works until `stop()` or until the broker asks it to leave: what runs is finished and told, nothing more is taken.
         Cancelled, it ends at once; what was under way is delivered again."""
-        self._changed = asyncio.Event()
+        self._changed = asyncio.get_running_loop().create_future()
         duty = self._duty
         link = self._link = _AsyncLink(self._address)
         duty.heard = time.monotonic()
         ear = self._listen()
         try:
             while not (duty.is_leaving and not duty.held and (duty.is_over or not link.is_connected)):
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), TICK)
-                self._changed.clear()
+                await self._change()
                 if ear.done():
                     ear.result()
                 now = time.monotonic()
@@ -165,39 +189,62 @@ class Worker:
                     duty.heard = now
                     ear = self._listen()
         finally:
+            self._is_ending = True
             await _cancel([ear, *self._running])
             link.close()
 
     def stop(self):
         """Take nothing more, finish what runs."""
         self._leaves = True
-        if self._changed:
-            self._changed.set()
+        self._wake()
+
+    async def _change(self):
+        """Waits until something has changed, or for a tick."""
+        loop = asyncio.get_running_loop()
+        clock = loop.call_later(TICK, self._wake)
+        try:
+            await self._changed
+        finally:
+            clock.cancel()
+        self._changed = loop.create_future()
+
+    def _wake(self):
+        if self._changed and not self._changed.done():
+            self._changed.set_result(None)
 
     def _listen(self):
         ear = asyncio.ensure_future(self._link.hear(self._take, self._ready))
-        ear.add_done_callback(lambda _: self._changed.set())
+        ear.add_done_callback(lambda _: self._wake())
         return ear
 
     def _ready(self):
         self._link.offer(self._duty.ready(time.monotonic()))
 
     def _take(self, frames):
-        message = self._duty.take(frames, time.monotonic(), self._link.offer, self._link.offer)
+        message = self._duty.take(frames, time.monotonic(), self._link.offer, self._say)
         if message:
             running = asyncio.ensure_future(self._work(message))
             self._running.add(running)
             running.add_done_callback(self._running.discard)
-        self._changed.set()
+        self._wake()
+
+    def _say(self, message, frames):
+        if not message.is_forgotten:
+            self._link.offer(frames)
 
     async def _work(self, message):
         try:
             said = wire.ack(message, await self._handler(message))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # What `run` is cancelled with ends its handlers; one that ends so by itself has failed.
+            if self._is_ending or self._changed.cancelled():
+                raise
             said = wire.nack(message, error)
         if self._duty.end(message):
             self._link.offer(said)
-        self._changed.set()
+        self._wake()
 
 
 def _end(ended, result, error):

@@ -12,6 +12,8 @@ from .link import BlockingLink
 
 #: Without an answer for so long, in seconds, a request is sent again. With its id it is done once.
 AGAIN = 5.0
+#: How often it is looked for those, in seconds: not at each of many thousand sends.
+LOOK = 1.0
 
 
 class Client:
@@ -30,6 +32,7 @@ class Client:
         self._poller.register(self._link.socket, zmq.POLLIN)
         self._poller.register(self._link.monitor, zmq.POLLIN)
         self._user = threading.Lock()
+        self._look_at = 0.0
 
     def send(self, queue, payload, *, id=None, **header):
         """Puts a message into a queue; returns `Accepted` once it is durable.
@@ -49,11 +52,13 @@ class Client:
 
     def call(self, queue, payload, *, timeout=30.0, id=None, on_part=None, **header):
         """Sends a message and waits for its `Reply`; `CallFailed` if it ends otherwise. Called again with the same `id`
-        it waits on, or gives the reply that was kept. `on_part(bytes)` gets what the worker sends before its end."""
+        it waits on, or gives the reply that was kept. `on_part(bytes)` gets what the worker sends before its end; it can't use
+        this client, and what it raises ends the call."""
         return self._ask(wire.call(queue, payload, timeout, id, on_part, header), timeout)
 
     def gather(self, payload, *, recipients=None, gather=None, timeout=30.0, id=None, **header):
-        """Asks several queues (`recipients`, or those of a configured `gather`); `Gathered` at the end."""
+        """Asks several queues (`recipients`, or those of a configured `gather`); `Gathered` at the end. With `reply_to` it is for
+        that queue: `GatherAccepted` once it is durable."""
         header.update({"recipients": recipients} if gather is None else {"gather": gather})
         return self._ask(wire.gather(payload, timeout, id, header), timeout)
 
@@ -82,16 +87,20 @@ class Client:
     @contextmanager
     def window(self, size=1000):
         """Many messages without waiting for each: `with client.window() as window: window.send(queue, payload)`. At most
-        `size` are under way; at its end all are durable, or the first error is raised."""
+        `size` are under way; at its end all are durable, or the first error is raised, and the rest is given up."""
         window = Window(self, size)
-        yield window
-        window.wait()
+        try:
+            yield window
+            window.wait()
+        finally:
+            window.drop()
 
     def close(self):
         """What is under way is given up."""
-        for request in self._pending:
-            self._pending.drop(request)
-        self._link.close()
+        with self._alone():
+            for request in self._pending:
+                self._pending.drop(request)
+            self._link.close()
 
     def __enter__(self):
         return self
@@ -102,15 +111,26 @@ class Client:
     def _ask(self, request, beside=0.0):
         ended = []
         request.done = lambda result, error: ended.append((result, error))
-        self._begin(request)
-        try:
-            self._wait(lambda: ended, request, self.timeout + beside)
-        finally:
-            self._pending.drop(request)
+        with self._alone():
+            self._begin(request)
+            try:
+                self._wait(lambda: ended, request, self.timeout + beside)
+            finally:
+                self._pending.drop(request)
         result, error = ended[0]
         if error is not None:
             raise error
         return result
+
+    @contextmanager
+    def _alone(self):
+        """Before anything is touched: the socket and what is under way are for one thread, and not for on_part."""
+        if not self._user.acquire(blocking=False):
+            raise RuntimeError("a Client is for one thread at a time, and not for on_part of its own call; give each its own")
+        try:
+            yield
+        finally:
+            self._user.release()
 
     def _begin(self, request):
         if self._link.socket.closed:
@@ -122,6 +142,9 @@ class Client:
     def _send_again(self):
         """What a new connection has not heard yet, and what has had no answer for long."""
         is_new, now = self._link.is_new(), time.monotonic()
+        if not is_new and now < self._look_at:
+            return
+        self._look_at = now + LOOK
         for request in self._pending:
             if is_new or now - request.sent_at > AGAIN:
                 self._offer(request)
@@ -132,27 +155,26 @@ class Client:
 
     def _wait(self, is_met, asked, seconds):
         """Takes in what comes until the condition is met."""
-        if not self._user.acquire(blocking=False):
-            raise RuntimeError("a Client is for one thread at a time; give each its own")
-        try:
-            until = time.monotonic() + seconds
-            while not is_met():
-                now = time.monotonic()
-                if now >= until:
-                    raise NoAnswer(asked.verb, asked.id, seconds)
-                self._poller.poll(max(1, int(min(until - now, 1.0) * 1000)))
-                for frames in self._link.received():
-                    self._pending.take(frames)
-                self._send_again()
-        finally:
-            self._user.release()
+        until = time.monotonic() + seconds
+        while not is_met():
+            now = time.monotonic()
+            if now >= until:
+                raise NoAnswer(asked.verb, asked.id, seconds)
+            self._poller.poll(max(1, int(min(until - now, LOOK) * 1000)))
+            for frames in self._link.received():
+                self._pending.take(frames)
+            self._send_again()
 
 
 class Window:
     """Messages under way; made by `Client.window`."""
 
     def __init__(self, client, size):
-        self._client, self._size, self._under_way, self._error = client, size, 0, None
+        if size < 1:
+            raise ValueError("a window needs room for one message")
+        self._client, self._size, self._error = client, size, None
+        # The oldest first.
+        self._under_way = {}
 
     def send(self, queue, payload, *, id=None, **header):
         self._add(wire.send(queue, payload, id, header))
@@ -162,25 +184,33 @@ class Window:
 
     def wait(self):
         """Until all are durable."""
-        self._until(0, None)
+        with self._client._alone():
+            self._until(0)
+
+    def drop(self):
+        """Gives up what is under way: it isn't sent again. What was sent may be there all the same."""
+        with self._client._alone():
+            for request in self._under_way:
+                self._client._pending.drop(request)
+            self._under_way.clear()
 
     def _add(self, request):
-        request.done = self._done
-        self._client._begin(request)
-        self._under_way += 1
-        self._until(self._size - 1, request)
+        request.done = lambda _, error: self._done(request, error)
+        with self._client._alone():
+            self._client._begin(request)
+            self._under_way[request] = None
+            self._until(self._size - 1)
 
-    def _done(self, _, error):
-        self._under_way -= 1
+    def _done(self, request, error):
+        del self._under_way[request]
         self._error = self._error or error
 
-    def _until(self, most, request):
-        while self._under_way > most and not self._error:
-            before = self._under_way
+    def _until(self, most):
+        while len(self._under_way) > most and not self._error:
+            before = len(self._under_way)
             # The time is for one message, not for all.
-            moved = lambda: self._under_way < before or self._error
-            oldest = next(iter(self._client._pending), request)
-            self._client._wait(moved, oldest, self._client.timeout)
+            moved = lambda: len(self._under_way) < before or self._error
+            self._client._wait(moved, next(iter(self._under_way)), self._client.timeout)
         if self._error:
             error, self._error = self._error, None
             raise error

@@ -1,5 +1,8 @@
 """What can go wrong, as types."""
 
+#: What may happen with a message that a worker can't do.
+ACTIONS = ("retry", "block", "dead-letter")
+
 
 class MubrokerError(Exception):
     """All errors of this library."""
@@ -112,6 +115,8 @@ class Reject(Exception):
     seconds; `code`, `message` and `detail` are what the operator sees."""
 
     def __init__(self, message, *, code="rejected", detail=None, action="retry", delay=None):
+        if action not in ACTIONS:
+            raise ValueError(f"the action {action!r} is none of {', '.join(ACTIONS)}")
         super().__init__(message)
         self.code, self.message, self.detail = code, message, detail
         self.action, self.delay = action, delay

@@ -31,10 +31,10 @@ class Link:
     def renew(self):
         """Another connection, since nothing is heard through this one."""
         self.close()
-        self.is_connected = False
         self._open()
 
     def close(self):
+        self.is_connected = False
         if not self.socket.closed:
             self.socket.disable_monitor()
             self.monitor.close(0)

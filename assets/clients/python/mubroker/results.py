@@ -55,7 +55,9 @@ class Reply(_Answer):
 @dataclass(frozen=True)
 class Gathered(_Answer):
     """Replies by queue. `status` is `complete`, `quorum` or `partial`; `missing` says of each who has not replied
-    `{"queue", "seq", "code", "message"}`. With `aggregate = "object"` there is one payload, in `merged`."""
+    `{"queue", "seq", "code", "message"}`. With `aggregate = "object"` there is one payload, in `merged`, and `parts` has the queues
+    only. Whether a configured gather aggregates only the broker knows: unless the request says it, the one reply of the one
+    queue is in `parts`."""
 
     id: str
     status: str
@@ -63,6 +65,15 @@ class Gathered(_Answer):
     missing: List[Dict[str, Any]] = field(default_factory=list)
     condition_error: Optional[str] = None
     merged: Optional[bytes] = None
+
+
+@dataclass(frozen=True)
+class GatherAccepted(_Answer):
+    """A gather with `reply_to` is durable: so many are asked, and what they say comes to that queue."""
+
+    id: str
+    recipients: int
+    duplicate: bool = False
 
 
 @dataclass(frozen=True)

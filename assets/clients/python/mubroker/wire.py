@@ -1,6 +1,7 @@
 """MUB1 without sockets: frames, and which request an answer is for. Client and worker, synchronous or not, share it."""
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -8,15 +9,21 @@ import traceback
 import uuid
 from collections import OrderedDict
 
-from .errors import CallFailed, MubrokerError, Reject, rejected
-from .results import Accepted, Gathered, Published, Reply, Started, Status
+from .errors import ACTIONS, CallFailed, MubrokerError, Reject, rejected
+from .results import Accepted, GatherAccepted, Gathered, Published, Reply, Started, Status
 
 MAGIC = b"MUB1"
 VERSION = "0.1.0"
 CLIENTS = "tcp://127.0.0.1:5555"
 WORKERS = "tcp://127.0.0.1:5556"
-#: Characters of a traceback that operators get: its end.
+#: Bytes of a traceback that operators get: its end. With code and message it is within the broker's 8 KiB.
 MAX_DETAIL = 4000
+#: Bytes of a note, an alert, or an error's message: what the broker keeps of them.
+MAX_NOTE = 1024
+#: Bytes of a payload that the broker takes.
+MAX_PAYLOAD = 16 * 1024 * 1024
+
+log = logging.getLogger("mubroker")
 
 
 def pack(verb, header, *payload):
@@ -27,8 +34,13 @@ def unpack(frames):
     """Verb, header and the frames after it."""
     if len(frames) < 2 or frames[0] != MAGIC:
         raise MubrokerError(f"this is not MUB1: {frames[:2]!r}; is it the broker's address?")
-    header = json.loads(frames[2]) if len(frames) > 2 and frames[2] else {}
-    return frames[1].decode(), header, frames[3:]
+    try:
+        verb, header = frames[1].decode(), json.loads(frames[2]) if len(frames) > 2 and frames[2] else {}
+    except ValueError as error:
+        raise MubrokerError(f"the broker's {frames[1]!r} can't be read: {error}") from None
+    if not isinstance(header, dict):
+        raise MubrokerError(f"the broker's {verb} can't be read: its header is no object")
+    return verb, header, frames[3:]
 
 
 def to_bytes(payload):
@@ -38,11 +50,20 @@ def to_bytes(payload):
     return (payload if isinstance(payload, str) else json.dumps(payload, ensure_ascii=False)).encode()
 
 
+def cut(text, most, end=False):
+    """The first (or last) so many bytes of a text, as text that has UTF-8: of an object too, and of half a character nothing."""
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    whole = text.encode("utf-8", "replace")
+    return (whole[-most:] if end else whole[:most]).decode("utf-8", "ignore")
+
+
 class Request:
     """A request under way: its frames, so that it can be sent again, and how its answer is read."""
 
     def __init__(self, verb, header, *payload, id=None, read=None, on_part=None):
         self.verb, self.id, self.read, self.on_part = verb, id, read, on_part
+        #: What a refusal may name.
+        self.ids = [id]
         self.frames = pack(verb, header, *payload)
         #: Set by whoever waits: called once, with a result and None, or None and an exception.
         self.done = None
@@ -61,16 +82,17 @@ def send(queue, payload, id, header):
 
 
 def send_many(messages):
-    frames, first = [], None
+    frames, ids = [], []
     for message in messages:
         header = dict(message)
         payload = to_bytes(header.pop("payload", b""))
         header.setdefault("id", str(uuid.uuid4()))
-        first = first or header["id"]
+        ids.append(header["id"])
         frames += [json.dumps(header, ensure_ascii=False).encode(), payload]
     if not frames:
         raise ValueError("send_many needs at least one message")
-    request = Request("SENDMANY", {}, id=first)
+    request = Request("SENDMANY", {}, id=ids[0])
+    request.ids = list(dict.fromkeys(ids))
     request.frames[2:] = frames
     request.read = lambda header, _: [Accepted.of(one) for one in header["accepted"]]
     return request
@@ -103,16 +125,21 @@ def _read_reply(header, payload):
 
 def gather(payload, timeout, id, header):
     request = _message("GATHER", {"timeout_ms": int(timeout * 1000)}, payload, id, header)
-    request.read = _read_gathered
+    is_configured, aggregate = "gather" in header, header.get("aggregate")
+    request.read = lambda header, payload: _read_gathered(header, payload, is_configured, aggregate)
     return request
 
 
-def _read_gathered(header, payload):
+def _read_gathered(header, payload, is_configured, aggregate):
+    if "recipients" in header:
+        return GatherAccepted.of(header)
     gathered = dict(header)
     queues = gathered.pop("parts", [])
-    if len(payload) == len(queues):
-        return Gathered.of({**gathered, "parts": dict(zip(queues, payload))})
-    return Gathered.of({**gathered, "parts": dict.fromkeys(queues, b""), "merged": payload[0]})
+    # What a configured gather does only the broker knows; the number of frames tells it, unless one queue has replied.
+    is_unknown = aggregate is None and is_configured
+    if aggregate == "object" or (is_unknown and len(payload) == 1 and len(queues) != 1):
+        return Gathered.of({**gathered, "parts": dict.fromkeys(queues, b""), "merged": payload[0]})
+    return Gathered.of({**gathered, "parts": dict(zip(queues, payload))})
 
 
 def status(id, queue, with_reply):
@@ -176,24 +203,28 @@ class Pending:
 
     def add(self, request):
         self._requests[request] = None
-        self._ids.setdefault(request.id, []).append(request)
+        for id in request.ids:
+            self._ids.setdefault(id, []).append(request)
 
     def drop(self, request):
         if self._requests.pop(request, self) is None:
-            same = self._ids[request.id]
-            same.remove(request)
-            if not same:
-                del self._ids[request.id]
+            for id in request.ids:
+                same = self._ids[id]
+                same.remove(request)
+                if not same:
+                    del self._ids[id]
 
     def take(self, frames):
         """Ends the request that this answers. What nobody waits for (any more) is passed over."""
         verb, header, payload = unpack(frames)
-        request = self._find(verb, header)
+        try:
+            request = self._find(verb, header)
+        except (IndexError, KeyError, TypeError) as error:
+            raise MubrokerError(f"the broker's {verb} can't be read: {error!r}") from None
         if request is None:
             return
         if verb == "REPLY" and header.get("status") == "part":
-            if request.on_part:
-                request.on_part(payload[0] if payload else b"")
+            self._part(request, payload[0] if payload else b"")
             return
         self.drop(request)
         try:
@@ -202,25 +233,39 @@ class Pending:
             result = request.read(header, payload)
         except MubrokerError as error:
             request.done(None, error)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             request.done(None, MubrokerError(f"an answer to {request.verb} can't be read: {error!r}"))
         else:
             request.done(result, None)
 
+    def _part(self, request, part):
+        try:
+            if request.on_part:
+                request.on_part(part)
+        except Exception as error:
+            # Its caller's mistake, and nobody else's.
+            self.drop(request)
+            request.done(None, error)
+
     def _find(self, verb, header):
         if verb == "REJECTED":
-            # One that names no message, or a further one of a SENDMANY, is for the oldest that it can be for.
-            return self._oldest(header.get("id"), None) or self._oldest_other(header.get("id"))
-        id = header["accepted"][0]["id"] if "accepted" in header else header.get("id")
-        return self._oldest(id if verb in ("ACCEPTED", "REPLY", "STATUS") else None, _ANSWERS.get(verb, ()))
+            return self._refused(header.get("id"))
+        if "accepted" in header:
+            return self._oldest(header["accepted"][0]["id"], {"SENDMANY"})
+        has_id = verb in ("ACCEPTED", "REPLY", "STATUS")
+        return self._oldest(header.get("id") if has_id else None, _ANSWERS.get(verb, set()) - {"SENDMANY"})
+
+    def _refused(self, id):
+        found = self._oldest(id, None)
+        if found or id is not None:
+            return found
+        # It names nothing: a SENDMANY as a whole, or what couldn't be read, which is known only where there is nothing else.
+        many = next((one for one in self._requests if one.verb == "SENDMANY"), None)
+        return many or (next(iter(self._requests)) if len(self._requests) == 1 else None)
 
     def _oldest(self, id, verbs):
         found = (one for one in self._ids.get(id, ()) if verbs is None or one.verb in verbs)
         return next(found, None)
-
-    def _oldest_other(self, id):
-        fits = (lambda one: one.verb == "SENDMANY") if id else (lambda one: True)
-        return next((one for one in self._requests if fits(one)), None)
 
 
 class Message:
@@ -232,41 +277,63 @@ class Message:
         self.queue, self.seq, self.attempt = header["queue"], header["seq"], header["attempt"]
         #: The broker has given it to somebody else or ended it: what the handler returns is not counted any more.
         self.is_stale = False
+        #: The broker doesn't know us as who was given it: nothing is said of it any more.
+        self.is_forgotten = False
 
     def json(self):
         return json.loads(self.payload)
 
     def progress(self, note, extend=None):
         """Tells operators how far it is; `extend`: the lease lasts so many seconds from now."""
-        extend = {} if extend is None else {"extend_ms": int(extend * 1000)}
-        self._say(pack("PROGRESS", {"delivery": self.delivery, "note": note, **extend}))
+        extend = {} if extend is None else {"extend_ms": _ms(extend)}
+        self._say(self, pack("PROGRESS", {"delivery": self.delivery, "note": cut(note, MAX_NOTE), **extend}))
 
     def part(self, payload):
         """A part of the reply, for callers that asked for parts."""
-        self._say(pack("PARTIAL", {"delivery": self.delivery}, to_bytes(payload)))
+        self._say(self, pack("PARTIAL", {"delivery": self.delivery}, to_bytes(payload)))
 
     def alert(self, kind, message):
         """Tells operators that something is wrong."""
-        self._say(pack("ALERT", {"kind": kind, "message": message, "delivery": self.delivery}))
+        said = {"kind": cut(kind, MAX_NOTE), "message": cut(message, MAX_NOTE)}
+        self._say(self, pack("ALERT", {**said, "delivery": self.delivery}))
+
+
+def _ms(seconds):
+    """Whole ms, as the broker takes them."""
+    return max(0, round(seconds * 1000))
 
 
 def ack(message, reply):
-    return pack("ACK", {"delivery": message.delivery}, b"" if reply is None else to_bytes(reply))
+    reply = b"" if reply is None else to_bytes(reply)
+    if len(reply) > MAX_PAYLOAD:
+        # Refused it would never be counted, and the message would be held.
+        raise ValueError(f"the reply has {len(reply)} bytes, {MAX_PAYLOAD} are allowed")
+    return pack("ACK", {"delivery": message.delivery}, reply)
 
 
 def nack(message, error):
-    """`error` is a handler's exception: the operator sees its message, and the end of its traceback."""
+    """`error` is a handler's exception: the operator sees its message, and the end of its traceback. It never raises: what isn't
+    told would be held."""
+    try:
+        said = _refusal(error)
+    except BaseException as why:
+        said = {"error": {"code": cut(type(error).__name__, MAX_NOTE), "message": f"it can't be told ({type(why).__name__})"}}
+        said["action"] = error.action if isinstance(error, Reject) and error.action in ACTIONS else "retry"
+    return pack("NACK", {"delivery": message.delivery, **said})
+
+
+def _refusal(error):
     if not isinstance(error, Reject):
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         code = type(error).__name__
-        error = Reject(str(error) or code, code=code, detail="".join(lines)[-MAX_DETAIL:])
-    said = {"code": error.code, "message": error.message}
+        error = Reject(str(error) or code, code=code, detail=cut("".join(lines), MAX_DETAIL, end=True))
+    said = {"code": cut(error.code, MAX_NOTE), "message": cut(error.message, MAX_NOTE)}
     if error.detail is not None:
-        said["detail"] = error.detail
-    header = {"delivery": message.delivery, "error": said, "action": error.action}
+        said["detail"] = cut(error.detail, MAX_DETAIL)
+    refusal = {"error": said, "action": ACTIONS[ACTIONS.index(error.action)]}
     if error.delay is not None:
-        header["delay_ms"] = int(error.delay * 1000)
-    return pack("NACK", header)
+        refusal["delay_ms"] = _ms(error.delay)
+    return refusal
 
 
 def info(name, max_execution):
@@ -294,19 +361,31 @@ class Duty:
         self.held = {}
         self.heard = 0.0
         self._ready_at = None
+        #: Something else than a refusal was heard since READY: what is refused now is not READY.
+        self._is_taken = False
         #: No more is taken; over when nothing is held.
         self.is_leaving = False
         self.is_over = False
 
     def ready(self, now):
         """What to say on a new connection."""
-        self.heard, self._ready_at = now, None
+        self.heard, self._ready_at, self._is_taken = now, None, False
         return pack("BYE", {}) if self.is_leaving else pack("READY", self._ready)
 
     def take(self, frames, now, say, say_of_message):
-        """What the broker says; a message to be worked on, or None. `say_of_message` is for its handler, in whatever thread."""
+        """What the broker says; a message to be worked on, or None. `say_of_message(message, frames)` is for its handler, in
+        whatever thread. Raises what can't be mended: a READY that is refused, or somebody who isn't the broker."""
         self.heard = now
-        verb, header, payload = unpack(frames)
+        try:
+            return self._take(*unpack(frames), now, say, say_of_message)
+        except (MubrokerError, KeyError, TypeError, ValueError) as error:
+            if not self._is_taken:
+                raise
+            log.warning("the broker refused something, or can't be understood: %r", error)
+            return None
+
+    def _take(self, verb, header, payload, now, say, say_of_message):
+        self._is_taken = self._is_taken or verb != "REJECTED"
         if verb == "DELIVER":
             message = Message(header, payload[0] if payload else b"", say_of_message)
             lease = header["deadline_ms"] / 1000
@@ -323,7 +402,7 @@ class Duty:
         elif verb == "BYE":
             # It has forgotten us: its store was opened again, or it took us for dead.
             for held in self.held.values():
-                held[0].is_stale = True
+                held[0].is_stale = held[0].is_forgotten = True
             self._ready_at = now + self.PAUSE
         elif verb == "REJECTED":
             raise rejected(header)
@@ -338,7 +417,8 @@ class Duty:
     def end(self, message):
         """The handler is done with it; whether to say how."""
         self.held.pop(message.delivery, None)
-        return not message.is_stale
+        # A stale one too: the broker keeps its place in our credit until it is told.
+        return not message.is_forgotten
 
     def tick(self, now, say):
         """Keeps leases of what runs, and comes back where the broker has forgotten us."""

@@ -39,11 +39,16 @@ class Worker:
         """Works until `stop()`, SIGTERM or SIGINT (in the main thread), or until the broker asks it to leave: what runs is
         finished and told, nothing more is taken."""
         link = BlockingLink(self._address)
-        with _stopped_by_signals(self.stop), ThreadPoolExecutor(self._credit, "mubroker") as threads:
-            try:
-                self._serve(link, threads)
-            finally:
-                link.close()
+        try:
+            with _stopped_by_signals(self.stop), ThreadPoolExecutor(self._credit, "mubroker") as threads:
+                try:
+                    self._serve(link, threads)
+                finally:
+                    link.close()
+        finally:
+            # No handler rings any more.
+            self._bell.close()
+            self._rung.close()
 
     def stop(self):
         """From any thread, or a signal's handler: take nothing more, finish what runs."""
@@ -59,7 +64,7 @@ class Worker:
             if link.is_new():
                 link.offer(duty.ready(now))
             for frames in link.received():
-                message = duty.take(frames, now, link.offer, lambda frames: self._say(None, frames))
+                message = duty.take(frames, now, link.offer, self._say)
                 if message:
                     threads.submit(self._work, message)
             if self._leave.is_set():
@@ -82,25 +87,26 @@ class Worker:
     def _work(self, message):
         try:
             said = wire.ack(message, self._handler(message))
-        except Exception as error:
+        except BaseException as error:
+            # SystemExit too: what isn't told would be held, and its lease extended.
             said = wire.nack(message, error)
-        self._say(message, said)
+        self._say(message, said, True)
 
-    def _say(self, ended, frames):
-        self._said.put((ended, frames))
+    def _say(self, message, frames, is_end=False):
+        self._said.put((message, frames, is_end))
         self._ring()
 
     def _tell(self, link):
         """Passes on what handlers have said."""
         with contextlib.suppress(Empty):
             while True:
-                ended, frames = self._said.get_nowait()
-                if ended is None or self._duty.end(ended):
+                message, frames, is_end = self._said.get_nowait()
+                if self._duty.end(message) if is_end else not message.is_forgotten:
                     link.offer(frames)
 
     def _ring(self):
-        # A full one has been rung often enough.
-        with contextlib.suppress(BlockingIOError):
+        # A full one has been rung often enough; a closed one is after the end.
+        with contextlib.suppress(OSError):
             self._bell.send(b"!")
 
 
