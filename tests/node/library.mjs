@@ -6,6 +6,8 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 
 import * as mubroker from "mubroker";
+// What it doesn't export.
+import * as wire from "./node_modules/mubroker/wire.js";
 
 const [part, clients, workers] = process.argv.slice(2);
 const { Client, Worker, Reject } = mubroker;
@@ -97,6 +99,11 @@ const parts = {
       const some = await client.gather({}, { recipients: ["a", "c"], timeout: 300 });
       assert.deepEqual([some.status, some.missing.map((one) => one.queue)], ["partial", ["c"]]);
       assert.equal((await client.gather({}, { recipients: ["a", "b"], aggregate: "object" })).merged.toString(), '{"a":1,"b":1}');
+      const one = await client.gather({}, { recipients: ["a"], aggregate: "object" });
+      assert.deepEqual([one.merged.toString(), one.parts, one.queues], ['{"a":1}', undefined, ["a"]]);
+      assert.equal((await client.gather({}, { recipients: ["a"] })).parts.a.toString(), '{"a":1}');
+      const accepted = await client.gather({}, { recipients: ["a", "b"], reply_to: "answers", id: "g" });
+      assert.deepEqual(accepted, { id: "g", recipients: 2, duplicate: false });
     });
   },
 
@@ -135,6 +142,88 @@ const parts = {
     });
     assert.equal(stopped.length, 1);
     assert.equal((await client.status(stopped[0].id)).state, "done");
+  },
+
+  async late() {
+    await client.send("q", "a", { max_execution_ms: 500, max_attempts: 1 });
+    await client.send("other", "b");
+    const work = async (message) => {
+      // Nothing tells a handler that it is late.
+      while (message.payload.toString() === "a" && !message.isStale) await new Promise((resolve) => setTimeout(resolve, 10));
+    };
+    await working(["q", "other"], work, {}, async ({ given, until }) => {
+      await until(2);
+      assert.deepEqual(given.map((message) => [message.payload.toString(), message.isStale]), [["a", true], ["b", false]]);
+    });
+  },
+
+  async odd() {
+    const odd = {
+      bare: () => Object.create(null),
+      nothing: () => undefined,
+      surrogate: () => new Error("\udc80".repeat(5000)),
+      bytes: () => new Reject("never", { detail: Buffer.from([255]), action: "block" }),
+      action: () => new Reject("never", { action: "forget" }),
+      long: () => new Reject("é".repeat(100_000), { delay: 1.5, action: "block" }),
+    };
+    // A queue for each, since it is blocked by it, and a last one.
+    const queues = [...Object.keys(odd), "good"];
+    const warned = [];
+    process.on("warning", (warning) => warned.push(warning));
+    const work = (message) => {
+      if (message.queue in odd) throw odd[message.queue]();
+      message.progress("é".repeat(2000), 500.4);
+      message.alert("slow", "é".repeat(2000));
+      message.part("half");
+      return "fine";
+    };
+    const good = async () => assert.equal((await client.call("good", 1, { timeout })).payload.toString(), "fine");
+    await working(queues, work, {}, async () => {
+      for (const queue of Object.keys(odd)) {
+        await assert.rejects(client.call(queue, 1, { timeout }), (error) => error.status === "blocked" && !!error.error.code, queue);
+        await good();
+      }
+      assert.deepEqual(warned, []);
+      const fail = () => {
+        throw new RangeError("the caller's own");
+      };
+      await assert.rejects(client.call("good", 1, { timeout, onPart: fail }), RangeError);
+      await assert.rejects(client.call("good", 1, { timeout, onPart: async () => fail() }), RangeError);
+      await good();
+    });
+    // A part that is too large is refused, and the worker goes on.
+    await working("good", (message) => message.part(Buffer.alloc(17 * 1024 * 1024)), {}, async () => {
+      await client.call("good", 1, { timeout });
+      await client.call("good", 2, { timeout });
+    });
+    assert.match(warned[0].message, /refused/);
+    await assert.rejects(new Worker("not a name", () => {}, { address: workers }).run(), mubroker.Malformed);
+    const stopped = new Worker("good", () => {}, { address: workers });
+    stopped.stop();
+    await stopped.run();
+  },
+
+  async refusals() {
+    const ended = [];
+    const pending = new wire.Pending();
+    const under = {
+      send: wire.send("q", "", { id: "c" }),
+      first: wire.sendMany([{ queue: "q", id: "a0" }, { queue: "q", id: "a1" }]),
+      second: wire.sendMany([{ queue: "q", id: "b0" }, { queue: "q", id: "b1" }]),
+      ping: wire.ping(),
+    };
+    for (const [name, request] of Object.entries(under)) {
+      request.reject = () => ended.push(name);
+      pending.add(request);
+    }
+    const refuse = (id) => pending.take(wire.pack("REJECTED", { code: "full", reason: "no", id }).map((frame) => Buffer.from(frame)));
+    ["gone", "b1", undefined, undefined, undefined].forEach(refuse);
+    assert.deepEqual(ended, ["second", "ping", "first", "send"]);
+    assert.equal(pending.size, 0);
+    const bytes = Buffer.from("before");
+    const { frames } = wire.send("q", bytes, {});
+    bytes.fill("x");
+    assert.equal(frames.at(-1).toString(), "before");
   },
 };
 

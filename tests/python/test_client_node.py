@@ -15,6 +15,9 @@ PARTS = {
     "calls": "",
     "restart": "",
     "leases": "[queues.q]\nlease_ms = 1000\n",
+    "late": "[queues.q]\nlease_ms = 1000\n[queues.other]\n",
+    "odd": "",
+    "refusals": "",
 }
 
 

@@ -1,6 +1,7 @@
 """The Python library in assets/clients/python, against the real broker."""
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 
 import pytest
+import zmq
 
 from mub1 import PATIENCE, REPOSITORY, stay
 
@@ -16,7 +18,7 @@ LIBRARY = REPOSITORY / "assets/clients/python"
 sys.path.insert(0, str(LIBRARY))
 
 import mubroker  # noqa: E402
-from mubroker import aio  # noqa: E402
+from mubroker import aio, wire  # noqa: E402
 
 
 @pytest.fixture
@@ -173,6 +175,12 @@ def test_events_and_gathers(broker, client):
         assert (some.status, [one["queue"] for one in some.missing]) == ("partial", ["c"])
         merged = client.gather({}, recipients=["a", "b"], aggregate="object")
         assert merged.merged == b'{"a":1,"b":1}'
+        one = client.gather({}, recipients=["a"], aggregate="object")
+        assert (one.merged, list(one.parts)) == (b'{"a":1}', ["a"])
+        assert client.gather({}, recipients=["a"]).parts == {"a": b'{"a": 1}'}
+        accepted = client.gather({}, recipients=["a", "b"], reply_to="answers", id="g")
+        assert accepted == mubroker.GatherAccepted("g", 2, False)
+        broker.until("it is answered", lambda: client.send("answers", "b").seq > 1)
 
 
 def test_a_lease_lasts_as_long_as_its_handler(make_broker):
@@ -184,6 +192,232 @@ def test_a_lease_lasts_as_long_as_its_handler(make_broker):
         with Running(broker, "q", lambda message: slow.wait(2.5)) as running:
             broker.until("it is done", lambda: broker.queue("q")["depth"] == 0)
         assert len(running.given) == 1
+
+
+def test_a_handler_over_its_time_gives_its_place_back(make_broker):
+    broker = make_broker("[queues.q]\nlease_ms = 1000\n[queues.other]\n").start()
+    with mubroker.Client(broker.clients, timeout=PATIENCE) as client:
+        client.send("q", "a", max_execution_ms=500, max_attempts=1)
+        client.send("other", "b")
+
+        def work(message):
+            if message.payload == b"a":
+                broker.until("it is over time", lambda: message.is_stale)
+
+        with Running(broker, ["q", "other"], work) as running:
+            running.until(lambda given: [one.payload for one in given] == [b"a", b"b"])
+            broker.until("it goes on", lambda: broker.queue("other")["depth"] == 0)
+            assert [one.is_stale for one in running.given] == [True, False]
+
+
+class Odd(BaseException):
+    def __str__(self):
+        raise RuntimeError("no text either")
+
+
+ODD = {
+    "exit": SystemExit,
+    "cancelled": asyncio.CancelledError,
+    "surrogate": lambda: ValueError("\udc80" * 5000),
+    "no text": Odd,
+    "bytes": lambda: mubroker.Reject("never", detail=b"\xff", action="block"),
+    "no action": lambda: mubroker.Reject("never", action="forget"),
+    "long": lambda: mubroker.Reject("é" * 100_000, delay=0.0015, action="block"),
+}
+#: A queue for each, since it is blocked by it, and a last one.
+ODD_QUEUES = [f"q{n}" for n in range(len(ODD))] + ["good"]
+
+
+def raise_odd(message):
+    if message.payload.decode() in ODD:
+        raise ODD[message.payload.decode()]()
+    message.progress("é" * 2000, extend=0.5004)
+    message.alert("slow", "é" * 2000)
+    return "fine"
+
+
+def test_whatever_a_handler_raises_is_a_failed_attempt(broker, client):
+    with Running(broker, ODD_QUEUES, raise_odd):
+        for queue, odd in zip(ODD_QUEUES, ODD):
+            with pytest.raises(mubroker.CallFailed) as failed:
+                client.call(queue, odd, timeout=PATIENCE)
+            assert (failed.value.status, bool(failed.value.error["code"])) == ("blocked", True), odd
+            assert client.call("good", "good", timeout=PATIENCE).payload == b"fine"
+
+
+def test_a_refusal_later_than_ready_is_told_and_the_worker_goes_on(broker, client, caplog):
+    def work(message):
+        message.part(bytes(wire.MAX_PAYLOAD + 1))
+        return "fine"
+
+    with Running(broker, "q", work):
+        assert client.call("q", 1, timeout=PATIENCE).payload == b"fine"
+        assert client.call("q", 2, timeout=PATIENCE).payload == b"fine"
+    assert [one.name for one in caplog.records if one.levelno == logging.WARNING][:1] == ["mubroker"]
+
+
+def test_a_refused_ready_ends_the_worker(broker):
+    with pytest.raises(mubroker.Malformed):
+        mubroker.Worker("not a name", print, address=broker.workers).run()
+    with pytest.raises(mubroker.Malformed):
+        asyncio.run(aio.Worker("not a name", print, address=broker.workers).run())
+
+
+class Ended(list):
+    """What has become of requests, without a broker."""
+
+    def __init__(self, *requests):
+        self.pending = wire.Pending()
+        for request in requests:
+            request.done = lambda result, error, request=request: self.append((request, result, error))
+            self.pending.add(request)
+
+    def refuse(self, **header):
+        self.pending.take(wire.pack("REJECTED", {"code": "full", "reason": "no", **header}))
+        return [request for request, _, _ in self]
+
+
+def test_a_refusal_is_for_who_has_its_id():
+    first, second = (wire.send_many([{"queue": "q", "id": f"{name}{n}"} for n in range(3)]) for name in "ab")
+    send, ping = wire.send("q", b"", "c", {}), wire.ping()
+    ended = Ended(send, first, second, ping)
+    assert ended.refuse(id="gone") == []
+    assert ended.refuse(id="b2") == [second]
+    assert ended.refuse() == [second, ping]
+    assert ended.refuse() == [second, ping, first]
+    assert ended.refuse() == [second, ping, first, send]
+    assert len(ended.pending) == 0 and not ended.pending._ids
+    ended = Ended(wire.send("q", b"", "a", {}), wire.send("q", b"", "b", {}))
+    assert ended.refuse() == []
+
+
+def test_what_a_window_leaves_is_given_up(make_broker):
+    broker = make_broker("[queues.small]\nmax_messages = 1\n").start()
+    with mubroker.Client(broker.clients, timeout=PATIENCE) as client:
+        with pytest.raises(mubroker.Full):
+            with client.window() as window:
+                for n in range(100):
+                    window.send("small", "c")
+        assert len(client._pending) == 0
+        with pytest.raises(KeyError):
+            with client.window() as window:
+                window.send("q", "a")
+                raise KeyError("the caller's own")
+        assert len(client._pending) == 0
+        client.ping()
+
+
+def test_a_client_is_for_one_at_a_time_and_what_on_part_raises_ends_its_call(broker, client):
+    def work(message):
+        message.part("half")
+        return "whole"
+
+    with Running(broker, "q", work):
+        with pytest.raises(RuntimeError, match="one thread at a time"):
+            client.call("q", 1, on_part=lambda part: client.ping(), timeout=PATIENCE)
+        with pytest.raises(ZeroDivisionError):
+            client.call("q", 1, on_part=lambda part: 1 / 0, timeout=PATIENCE)
+        assert client.call("q", 1, timeout=PATIENCE).payload == b"whole"
+
+        async def main():
+            async with aio.Client(broker.clients, timeout=PATIENCE) as other:
+                with pytest.raises(ZeroDivisionError):
+                    await other.call("q", 1, on_part=lambda part: 1 / 0, timeout=PATIENCE)
+                assert (await other.call("q", 1, timeout=PATIENCE)).payload == b"whole"
+
+        asyncio.run(main())
+    with client.window() as window, client._alone():
+        for use in (client.ping, client.close, window.wait, lambda: window.send("q", "a")):
+            with pytest.raises(RuntimeError):
+                use()
+        assert len(client._pending) == 0
+
+
+def test_an_asyncio_client_passes_over_what_it_cant_read_and_ends_all_when_it_is_deaf():
+    async def main():
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+            port = router.bind_to_random_port("tcp://127.0.0.1")
+            async with aio.Client(f"tcp://127.0.0.1:{port}", timeout=PATIENCE) as client:
+                asked = asyncio.ensure_future(client.ping())
+                who, *_ = await asyncio.to_thread(router.recv_multipart)
+                for odd in ([b"HTTP"], [b"MUB1", b"PONG", b"{"], [b"MUB1", b"ACCEPTED", b'{"accepted": 1}'], [b"MUB1", b"\xff", b"[]"]):
+                    router.send_multipart([who, *odd])
+                router.send_multipart([who, b"MUB1", b"PONG"])
+                await asked
+                asked = asyncio.ensure_future(client.send("q", "a"))
+                await asyncio.to_thread(router.recv_multipart)
+                client._ear_ended(deaf())
+                with pytest.raises(mubroker.Closed, match="deaf"):
+                    await asked
+                with pytest.raises(mubroker.Closed, match="deaf"):
+                    await client.ping()
+
+    def deaf():
+        ear = asyncio.get_running_loop().create_future()
+        ear.set_exception(OSError("deaf"))
+        return ear
+
+    asyncio.run(main())
+
+
+def test_a_closed_asyncio_client_fails_those_too_that_wait_for_their_turn():
+    async def main():
+        client = aio.Client("tcp://127.0.0.1:1", timeout=PATIENCE, window=2)
+        async with client:
+            asked = [asyncio.ensure_future(client.ping()) for _ in range(10)]
+            await asyncio.sleep(0)
+        ended = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+        assert {type(one) for one in ended} == {mubroker.Closed}
+        assert not client._link.is_connected and len(client._pending) == 0
+
+    asyncio.run(main())
+
+
+def test_an_asyncio_worker_goes_on_after_odd_handlers_and_ends_them_when_it_is_cancelled(broker):
+    async def main():
+        last = []
+        begun = asyncio.Event()
+
+        async def handle(message):
+            if message.payload == b"last":
+                begun.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    last.append("ended")
+            return raise_odd(message)
+
+        running = asyncio.ensure_future(aio.Worker(ODD_QUEUES, handle, address=broker.workers).run())
+        async with aio.Client(broker.clients, timeout=PATIENCE) as client:
+            for queue, odd in zip(ODD_QUEUES, ODD):
+                with pytest.raises(mubroker.CallFailed) as failed:
+                    await client.call(queue, odd, timeout=PATIENCE)
+                assert (failed.value.status, bool(failed.value.error["code"])) == ("blocked", True), odd
+                assert (await client.call("good", "good", timeout=PATIENCE)).payload == b"fine"
+            await client.send("good", "last", id="last")
+            await begun.wait()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert last == ["ended"]
+
+            async def lost():
+                while not (status := await client.status("last")).error:
+                    pass
+                return status.error["code"]
+
+            # Nothing was said of it: it is no failed attempt, but a worker that went away.
+            assert await asyncio.wait_for(lost(), PATIENCE) == "worker-lost"
+
+    asyncio.run(main())
+
+
+def test_a_worker_leaves_no_sockets_behind(broker):
+    worker = mubroker.Worker("q", print, address=broker.workers)
+    worker.stop()
+    worker.run()
+    assert worker._bell.fileno() == worker._rung.fileno() == -1
+    worker.stop()
 
 
 WORKER = """
