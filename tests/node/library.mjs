@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
+import { Router } from "zeromq";
+
 import * as mubroker from "mubroker";
 // What it doesn't export.
 import * as wire from "./node_modules/mubroker/wire.js";
@@ -224,6 +226,27 @@ const parts = {
     const { frames } = wire.send("q", bytes, {});
     bytes.fill("x");
     assert.equal(frames.at(-1).toString(), "before");
+
+    // Frames that can't be read are passed over, and a client that is closed fails all.
+    const warned = [];
+    process.on("warning", (warning) => warned.push(warning));
+    const router = new Router({ linger: 0 });
+    await router.bind("tcp://127.0.0.1:*");
+    const odd = new Client(router.lastEndpoint, { timeout, window: 1 });
+    const asked = odd.ping();
+    const [who] = await router.receive();
+    for (const said of [["HTTP"], ["MUB1", "PONG", "{"], ["MUB1", "PONG", "3"], ["MUB1", "ACCEPTED", '{"accepted": [null]}']]) {
+      await router.send([who, ...said]);
+    }
+    await router.send([who, "MUB1", "PONG"]);
+    await asked;
+    // Warnings come with the next turn.
+    await new Promise(setImmediate);
+    assert.equal(warned.length, 4);
+    const waiting = [odd.ping(), odd.ping(), odd.ping()].map((one) => assert.rejects(one, mubroker.Closed));
+    odd.close();
+    await Promise.all(waiting);
+    router.close();
   },
 };
 

@@ -46,7 +46,7 @@ def test_the_library_does(make_broker, part):
                     broker.start()
                 ran.stdin.write("done\n")
                 ran.stdin.flush()
-        assert ran.wait(PATIENCE) == 0, said
+        assert ran.wait(PATIENCE) == 0, "\n".join(said)
     assert said[-1] == "ok", said
 
 

@@ -6,7 +6,9 @@ import * as wire from "./wire.js";
 import { rejected } from "./errors.js";
 import { Link } from "./link.js";
 
-/** How often leases are looked at, in ms. */
+/** A lease is extended so many times while it lasts: one may be late or lost. */
+const EXTENSIONS = 3;
+/** How often it is looked at what nothing tells of, in ms. */
 const TICK = 500;
 /** Without a frame for so long, in ms, the broker is gone. It says something every 2.5 s. */
 const SILENCE = 7_500;
@@ -22,7 +24,7 @@ export class Worker {
   #address;
   #ready;
   #maxExecution;
-  /** By delivery: the message, when it began, when its lease must be extended, how long it lasts. */
+  /** By delivery: the message, when it began, how long its lease lasts. */
   #held = new Map();
   #link;
   #heard = 0;
@@ -112,14 +114,16 @@ export class Worker {
   }
 
   async #work(message, lease) {
-    const began = performance.now();
-    this.#held.set(message.delivery, { message, began, extendAt: began + lease / 2, lease });
+    const held = { message, began: performance.now(), lease };
+    this.#held.set(message.delivery, held);
+    const clock = setInterval(() => this.#extend(held), lease / EXTENSIONS);
     let said;
     try {
       said = wire.ack(message, await this.#handler(message));
     } catch (error) {
       said = wire.nack(message, error);
     }
+    clearInterval(clock);
     this.#held.delete(message.delivery);
     // A stale one too: the broker keeps its place in our credit until it is told.
     if (!message.isForgotten) this.#link.offer(said);
@@ -131,15 +135,14 @@ export class Worker {
     if (this.#isLeaving && !this.#held.size && (this.#isOver || !this.#link?.isConnected)) this.#end();
   }
 
+  #extend({ message, began, lease }) {
+    const left = this.#maxExecution === undefined ? Infinity : began + this.#maxExecution - performance.now();
+    if (message.isStale || left <= 0) return;
+    this.#link.offer(wire.pack("PROGRESS", { delivery: message.delivery, extend_ms: wire.ms(Math.min(lease, left)), note: "" }));
+  }
+
   #tick() {
     const now = performance.now();
-    for (const held of this.#held.values()) {
-      const left = this.#maxExecution === undefined ? Infinity : held.began + this.#maxExecution - now;
-      if (now < held.extendAt || held.message.isStale || left <= 0) continue;
-      held.extendAt = now + held.lease / 2;
-      const extend = Math.round(Math.min(held.lease, left));
-      this.#link.offer(wire.pack("PROGRESS", { delivery: held.message.delivery, extend_ms: extend, note: "" }));
-    }
     if (now - this.#heard > SILENCE) {
       this.#heard = now;
       this.#link.renew();

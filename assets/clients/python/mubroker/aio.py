@@ -199,9 +199,9 @@ class Worker:
         self._wake()
 
     async def _change(self):
-        """Waits until something has changed, or for a tick."""
+        """Waits until something has changed or must be looked at."""
         loop = asyncio.get_running_loop()
-        clock = loop.call_later(TICK, self._wake)
+        clock = loop.call_later(self._duty.rest(time.monotonic(), TICK), self._wake)
         try:
             await self._changed
         finally:

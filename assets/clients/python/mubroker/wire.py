@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import socket
 import sys
@@ -352,6 +353,8 @@ class Duty:
     SILENCE = 7.5
     #: Before READY is said again where the broker has forgotten us, in seconds.
     PAUSE = 0.5
+    #: A lease is extended each time that this part of it is over: once may be late or lost.
+    PART = 1 / 3
 
     def __init__(self, queues, credit, name, max_execution):
         queues = [queues] if isinstance(queues, str) else list(queues)
@@ -389,7 +392,7 @@ class Duty:
         if verb == "DELIVER":
             message = Message(header, payload[0] if payload else b"", say_of_message)
             lease = header["deadline_ms"] / 1000
-            self.held[message.delivery] = (message, now, now + lease / 2, lease)
+            self.held[message.delivery] = (message, now, now + lease * self.PART, lease)
             return message
         if verb == "HEARTBEAT":
             say(pack("HEARTBEAT", {}))
@@ -427,11 +430,15 @@ class Duty:
         for delivery, (message, began, extend_at, lease) in list(self.held.items()):
             if now < extend_at or message.is_stale:
                 continue
-            left = None if self._max_execution is None else began + self._max_execution - now
-            if left is None or left > 0:
-                extend = lease if left is None else min(lease, left)
-                say(pack("PROGRESS", {"delivery": delivery, "extend_ms": int(extend * 1000), "note": ""}))
-                self.held[delivery] = (message, began, now + lease / 2, lease)
+            left = math.inf if self._max_execution is None else began + self._max_execution - now
+            if left > 0:
+                say(pack("PROGRESS", {"delivery": delivery, "extend_ms": _ms(min(lease, left)), "note": ""}))
+            self.held[delivery] = (message, began, now + lease * self.PART if left > 0 else math.inf, lease)
+
+    def rest(self, now, most):
+        """How long nothing need be looked at, in seconds: until the next lease must be extended."""
+        due = (extend_at for message, _, extend_at, _ in self.held.values() if not message.is_stale)
+        return max(0.0, min(most, min(due, default=math.inf) - now))
 
     def is_silent(self, now):
         return now - self.heard > self.SILENCE

@@ -1,6 +1,7 @@
 """The worker: calls a function for each message."""
 
 import contextlib
+import math
 import signal
 import socket
 import threading
@@ -13,7 +14,7 @@ import zmq
 from . import wire
 from .link import BlockingLink
 
-#: How often leases are looked at, in seconds.
+#: How often it is looked at what nothing tells of, in seconds.
 TICK = 0.5
 
 
@@ -80,7 +81,7 @@ class Worker:
         poller = zmq.Poller()
         for one in (link.socket, link.monitor, self._rung.fileno()):
             poller.register(one, zmq.POLLIN)
-        poller.poll(int(TICK * 1000))
+        poller.poll(math.ceil(self._duty.rest(time.monotonic(), TICK) * 1000))
         with contextlib.suppress(BlockingIOError):
             self._rung.recv(4096)
 
