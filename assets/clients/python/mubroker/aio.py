@@ -24,7 +24,13 @@ class _AsyncLink(Link):
 
     async def hear(self, on_frames, on_connection):
         """Passes on what comes, and new connections, until it is cancelled."""
-        await asyncio.gather(self._hear(self.socket, on_frames), self._hear(self.monitor, self._event(on_connection)))
+        hear = [self._hear(self.socket, on_frames), self._hear(self.monitor, self._event(on_connection))]
+        ears = [asyncio.ensure_future(one) for one in hear]
+        try:
+            await asyncio.gather(*ears)
+        finally:
+            # Of two the other one too: its socket is closed next.
+            await _cancel(ears)
 
     def _event(self, on_connection):
         return lambda frames: on_connection() if self.heard(frames) else None
