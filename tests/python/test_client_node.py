@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -38,6 +39,10 @@ def test_the_library_does(make_broker, part):
     broker = stay(make_broker(PARTS[part]).start())
     with node(str(NODE / "library.mjs"), part, broker.clients, broker.workers) as ran:
         said = []
+        # One that hangs says nothing more; its pipe ends with it.
+        end = threading.Timer(3 * PATIENCE, ran.kill)
+        end.daemon = True
+        end.start()
         for line in ran.stdout:
             said.append(line.strip())
             if said[-1] in ("kill", "restart"):
@@ -46,6 +51,7 @@ def test_the_library_does(make_broker, part):
                     broker.start()
                 ran.stdin.write("done\n")
                 ran.stdin.flush()
+        end.cancel()
         assert ran.wait(PATIENCE) == 0, "\n".join(said)
     assert said[-1] == "ok", said
 

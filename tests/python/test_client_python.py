@@ -307,6 +307,25 @@ def test_what_a_window_leaves_is_given_up(make_broker):
         client.ping()
 
 
+def test_what_is_under_way_is_not_looked_through_at_each_send():
+    class Counted(wire.Pending):
+        walks = 0
+
+        def __iter__(self):
+            self.walks += 1
+            return super().__iter__()
+
+    # Nobody is there: what is sent stays under way.
+    with mubroker.Client("tcp://127.0.0.1:1") as client:
+        client._pending = Counted()
+        with pytest.raises(KeyError):
+            with client.window() as window:
+                for n in range(100):
+                    window.send("q", "a")
+                raise KeyError("enough")
+        assert client._pending.walks < 10 and len(client._pending) == 0
+
+
 def test_a_client_is_for_one_at_a_time_and_what_on_part_raises_ends_its_call(broker, client):
     def work(message):
         message.part("half")
