@@ -161,9 +161,9 @@ impl Teller {
         }
         let count = self.dead_letters.entry(to.clone()).or_default();
         *count += 1;
-        if *count == most {
+        if *count >= most {
             let seconds = self.since.elapsed().as_secs();
-            let text = format!("{to}: {most} dead letters came within {seconds} s");
+            let text = format!("{to}: {count} dead letters came within {seconds} s");
             self.tell(Alert::of_queue("dead-letters", Level::Warning, to, text)).await;
         }
     }
@@ -179,7 +179,8 @@ impl Teller {
         tracing::warn!(rule, subject, kept_back, text, "alert");
         if let Some(datadog) = &self.datadog {
             let tags = [("rule", rule), ("subject", subject.as_str())];
-            datadog.count("alert", &tags);
+            // A subject may be any queue or saga: each would be a series of its own.
+            datadog.count("alert", &[("rule", rule)]);
             datadog.event(level, rule, &format!("mubroker: {rule} {subject}"), &text, &tags);
         }
         if let Some(webhook) = &self.webhook {

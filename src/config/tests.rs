@@ -377,6 +377,9 @@ fn supervised_workers_are_read_and_what_makes_no_sense_is_refused() {
         ("queue = 'a'\nexec = ['x']\ncount = 1000", "count is too large"),
         ("queue = 'a'\nexec = ['x']\ncredit = 0", "at least 1"),
         ("queue = 'a'\nexec = ['x']\nenv = { 'A=B' = '1' }", "can't name a variable"),
+        ("queue = 'a'\nexec = ['x']\nenv = { MUBROKER_ID = '1' }", "is the broker's to set"),
+        ("queue = 'a'\nexec = ['x']\nmax_execution_ms = 86400001", "at most 86400000"),
+        ("queue = 'a'\nhttp = 'localhost:80'", "http is a URL"),
         (
             "queue = 'a'\nexec = ['x']\nrestart = { max = 1 }",
             "unknown key `workers.\"w\".restart.max`",

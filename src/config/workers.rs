@@ -8,8 +8,11 @@ use serde::Deserialize;
 use super::error::{ConfigError, Place};
 use super::file::Source;
 use super::{Queues, bad, known_queue};
-use crate::model::limits::{MAX_CREDIT, MAX_POOL_COUNT, MAX_WORKER_QUEUES};
+use crate::model::limits::{MAX_CREDIT, MAX_EXECUTION_MS, MAX_POOL_COUNT, MAX_WORKER_QUEUES};
 use crate::model::{RestartPolicy, WorkedBy, WorkerPool};
+
+/// The broker sets variables of this prefix: by one of them a worker's processes are found when it has ended.
+const OWN_VARIABLES: &str = "MUBROKER_";
 
 pub(super) const KEYS: &[&str] = &[
     "queue",
@@ -128,9 +131,19 @@ fn pool(
     if table.credit == 0 || table.max_execution_ms == 0 {
         return Err(wrong("credit and max_execution_ms are at least 1".to_owned()));
     }
+    for (key, value) in
+        [("max_execution_ms", table.max_execution_ms), ("overrun_grace_ms", table.overrun_grace_ms)]
+    {
+        if value > MAX_EXECUTION_MS {
+            return Err(wrong(format!("{key} is at most {MAX_EXECUTION_MS}, a day")));
+        }
+    }
     let bad_name = |key: &&String| key.is_empty() || key.contains(['=', '\0']);
     if let Some(key) = table.env.keys().find(bad_name) {
         return Err(wrong(format!("env: {key:?} can't name a variable")));
+    }
+    if let Some(key) = table.env.keys().find(|key| key.starts_with(OWN_VARIABLES)) {
+        return Err(wrong(format!("env: {key} is the broker's to set")));
     }
     let Table { count, credit, max_execution_ms, overrun_grace_ms, stop_grace_ms, .. } = table;
     Ok(WorkerPool {
@@ -149,6 +162,15 @@ fn pool(
     })
 }
 
+/// What `mubroker worker --http` would refuse at each start.
+fn url(url: String) -> Result<String, String> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(' ') => Ok(url),
+        Some(_) | None => Err("http is a URL: http://HOST:PORT/PATH or https://…".to_owned()),
+    }
+}
+
 /// Exactly one of the four ways.
 fn by(table: &Table, source: &Source<'_>) -> Result<WorkedBy, String> {
     let framing = table.framing.as_ref().map(|framing| framing.get_ref().as_str());
@@ -165,7 +187,7 @@ fn by(table: &Table, source: &Source<'_>) -> Result<WorkedBy, String> {
     let ways = [
         command(&table.exec).map(WorkedBy::Exec),
         command(&table.stdio).map(|words| WorkedBy::Stdio(words, by_length)),
-        table.http.clone().map(WorkedBy::Http),
+        table.http.clone().map(url).transpose()?.map(WorkedBy::Http),
         command(&table.command).map(WorkedBy::Command),
     ];
     let mut ways = ways.into_iter().flatten();

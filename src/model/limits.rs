@@ -127,3 +127,6 @@ pub const MAX_SUBSCRIPTIONS: usize = 100_000;
 pub const MAX_FILTERS_BYTES: usize = 8 * 1024 * 1024;
 /// How much of a payload a list row shows, in bytes.
 pub const PREVIEW_BYTES: usize = 160;
+
+/// The longest execution that can be asked for, in milliseconds: one day.
+pub const MAX_EXECUTION_MS: u64 = 86_400_000;

@@ -75,7 +75,9 @@ impl Alert {
                 Self::of("worker-silent", Warning, name, text)
             }
             Notice::WorkerAlert { name, alert, message } => {
-                Self::of("worker-alert", Error, name, format!("{name}: {alert}: {message}"))
+                // Another kind of alert is another thing.
+                let subject = format!("{name} {alert}");
+                Self::of("worker-alert", Error, &subject, format!("{name}: {alert}: {message}"))
             }
             Notice::RestartLimit { name, restarts, within_ms, how } => {
                 let text = format!("{name} ended {restarts} times within {within_ms} ms: {how}");

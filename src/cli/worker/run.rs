@@ -15,16 +15,13 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{json, note};
 use crate::cli::target::Target;
 use crate::console::text::clean::clean;
-use crate::model::limits::MAX_CREDIT;
+use crate::model::limits::{MAX_CREDIT, MAX_EXECUTION_MS};
 use crate::model::{WorkerInfo, with_causes};
 use crate::worker::health::HealthServer;
 use crate::worker::process::Mark;
 use crate::worker::seen::{Idempotent, Seen};
 use crate::worker::status::Status;
 use crate::worker::{self, Pace, WorkerEvent, WorkerOptions};
-
-/// The longest execution that can be asked for, in milliseconds: one day.
-const MAX_EXECUTION_MS: u64 = 86_400_000;
 
 /// How a worker is run.
 #[derive(Debug, Args)]
