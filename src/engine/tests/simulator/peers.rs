@@ -154,17 +154,16 @@ impl Sim {
                 self.next_worker
             }
         };
+        let is_sink = self.workers.get(&id).is_some_and(|conn| conn.is_sink);
         let names = self.ahead.lines.values().take(usize::from(QUEUES)).enumerate();
-        let names = names.filter(|(at, _)| mask & (1 << at) > 0);
-        let queues = names.map(|(_, line)| line.name.clone()).collect();
-        self.connect(id, queues, credit, false);
+        let names = names.filter(|(at, _)| mask & (1 << at) > 0).map(|(_, line)| line.name.clone());
+        let queues = names.filter(|name| !is_sink || may_sink(name)).collect();
+        self.connect(id, queues, credit, is_sink);
     }
 
-    /// A sink takes what there is of a queue, but for a saga's: there it counts whether a step was done.
     pub(super) fn sink(&mut self, at: u8, credit: u8) {
         let name = self.line(at).1.name.clone();
-        let is_sagas = ["step.a", "step.b", "undo"].contains(&name.as_str());
-        if self.workers.len() < 6 && !is_sagas {
+        if self.workers.len() < 6 && may_sink(&name) {
             self.next_worker += 1;
             let queues = vec![name];
             self.connect(self.next_worker, queues, credit, true);
@@ -186,6 +185,11 @@ impl Sim {
         self.unanswered.extend(conn.hands);
         self.leases.retain(|_, lease| lease.0 != id);
     }
+}
+
+/// Whether a sink may take from a queue. Not from a saga's: there it counts whether a step was done.
+fn may_sink(name: &QueueName) -> bool {
+    !["step.a", "step.b", "undo"].contains(&name.as_str())
 }
 
 fn nack(worker: WorkerId, delivery: DeliveryId, action: NackAction) -> Event {
