@@ -210,7 +210,7 @@ async fn announce(
     facts: Arc<Facts>,
     ready: &SyncSender<Result<Ready, StartError>>,
 ) {
-    let actor = Actor { name: "broker".to_owned(), via: "broker".to_owned() };
+    let actor = Actor::broker();
     for (queue, settings) in queues {
         if let Err(source) = handle.put_queue(actor.clone(), queue.clone(), settings).await {
             let _ = ready.send(Err(StartError::Queue { queue, source }));

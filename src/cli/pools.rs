@@ -97,7 +97,7 @@ async fn tell(mut events: mpsc::Receiver<SupervisorEvent>, broker: BrokerHandle)
                     "supervised worker {pool} ended {restarts} times within {within_ms} ms: {how}"
                 );
                 for queue in queues {
-                    let actor = Actor { name: "broker".to_owned(), via: "broker".to_owned() };
+                    let actor = Actor::broker();
                     match broker.set_paused(actor, queue.clone(), true, reason.clone()).await {
                         Ok(()) => {}
                         // It has never had a message.

@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
-use crate::model::{Content, Header, Origin, QueueName, Rejection};
+use crate::model::{Content, Header, Origin, QueueName, Rejection, limits};
 
 use super::dead_letter::{ERROR_BYTES, marked};
-use super::retry::clip;
 use super::{Effects, Engine};
 
 /// Why a message that nobody could be told of is a dead letter.
@@ -23,7 +22,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let mut text = rejection.reason.clone();
-        clip(&mut text, ERROR_BYTES);
+        limits::clip(&mut text, ERROR_BYTES);
         let mut came_from = json!({
             "queue": queue,
             "reason": REFUSED,

@@ -11,7 +11,6 @@ use crate::model::{
 
 use super::journal::Entry;
 use super::queues::QueueIndex;
-use super::retry::clip;
 use super::{Effect, Effects, Engine};
 
 /// Dead-letter queues of dead-letter queues that are followed: beyond, names only grow (`a.dead.dead`).
@@ -76,7 +75,7 @@ impl Engine {
             record.overrides = overrides;
             self.put_settings(at, settings, out);
             let mut reason = told(changes, &reason);
-            clip(&mut reason, limits::MAX_REASON_BYTES);
+            limits::clip(&mut reason, limits::MAX_REASON_BYTES);
             let entry = Entry { reason, ..Entry::new(JournalKind::SettingsChanged, actor) };
             self.write_journal(at, entry, out);
         }
@@ -205,7 +204,7 @@ impl Engine {
         let Some(at) = self.queues.by_name(&name) else {
             return out.effects.push(refused(origin, RepairRefusal::NoSuchQueue { queue: name }));
         };
-        clip(&mut reason, limits::MAX_REASON_BYTES);
+        limits::clip(&mut reason, limits::MAX_REASON_BYTES);
         let now = self.now;
         let queue = self.queue_mut(at);
         if queue.record.paused.is_some() != paused {

@@ -13,14 +13,13 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{
     Content, Finish, Header, MessageId, MessageRecord, MessageState, MovedTo, Notice, Overflow,
-    QueueName, QueueSettings, RejectCode, Rejection, Seq, StoredMessage, WorkError,
+    QueueName, QueueSettings, RejectCode, Rejection, Seq, StoredMessage, WorkError, limits,
 };
 
 use super::queue::Queue;
 use super::queues::QueueIndex;
 use super::reply::Ended;
 use super::request::CallEnd;
-use super::retry::clip;
 use super::window::Entry;
 use super::{Effect, Effects, Engine};
 
@@ -365,7 +364,7 @@ impl Engine {
 /// An error as it stands in a header.
 fn text(error: &WorkError) -> String {
     let mut text = format!("{}: {}", error.code, error.message);
-    clip(&mut text, ERROR_BYTES);
+    limits::clip(&mut text, ERROR_BYTES);
     text
 }
 

@@ -258,11 +258,10 @@ impl Engine {
         };
         let mut record = record.unwrap_or_default();
         self.queue(at).note_order(&mut record, &header.header);
-        record.last_error = Some(WorkError {
-            code: EXPIRED.to_owned(),
-            message: format!("it expired at {expiry}, and can't be dead-lettered: {why}"),
-            detail: String::new(),
-        });
+        record.last_error = Some(WorkError::new(
+            EXPIRED,
+            format!("it expired at {expiry}, and can't be dead-lettered: {why}"),
+        ));
         self.block(at, (seq, id), record, None, out);
         true
     }

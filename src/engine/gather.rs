@@ -245,9 +245,5 @@ impl Gather {
 }
 
 fn too_large(bytes: usize) -> WorkError {
-    WorkError {
-        code: "too-large".to_owned(),
-        message: format!("its reply of {bytes} bytes was more than may be kept"),
-        detail: String::new(),
-    }
+    WorkError::new("too-large", format!("its reply of {bytes} bytes was more than may be kept"))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{
-    Attempt, AttemptEnd, CallStatus, Content, DeliveryId, Finish, InFlightView, JournalKind,
+    Actor, Attempt, AttemptEnd, CallStatus, Content, DeliveryId, Finish, InFlightView, JournalKind,
     MessageId, MessageRecord, MessageState, NackAction, Notice, Op, Seq, Timestamp, WorkError,
     WorkerId, limits,
 };
@@ -15,10 +15,9 @@ use super::journal;
 use super::queues::QueueIndex;
 use super::reply::Ended;
 use super::request::CallEnd;
-use super::retry::{self, Failure, Verdict, clip};
+use super::retry::{self, Failure, Verdict};
 use super::timer::Timer;
 use super::window::Entry;
-use super::worker::broker;
 use super::{Effect, Effects, Engine};
 
 /// A worker's hold on a message. It lasts `lease_ms` of the queue from the delivery or the last PROGRESS,
@@ -106,7 +105,7 @@ impl Engine {
             worker.info.name.clone()
         });
         let failure = Failure { end: AttemptEnd::Nack, action, delay_ms };
-        self.fail(lease, &name, failure, retry::bounded(error), out);
+        self.fail(lease, &name, failure, error.clipped(), out);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.leases.remove(&number);
         }
@@ -179,17 +178,16 @@ impl Engine {
             worker.info.name.clone()
         });
         let held_ms = self.now.since_ms(lease.since);
-        let error = WorkError {
-            code: "lease-over".to_owned(),
-            message: format!("worker {name} had the message for {held_ms} ms without an answer"),
-            detail: String::new(),
-        };
+        let error = WorkError::new(
+            "lease-over",
+            format!("worker {name} had the message for {held_ms} ms without an answer"),
+        );
         let failure =
             Failure { end: AttemptEnd::LeaseOver, action: NackAction::Retry, delay_ms: None };
         let entry = journal::Entry {
             message: Some((lease.seq, lease.content.id().clone())),
             reason: format!("{}; it gets nothing more until it answers", error.message),
-            ..journal::Entry::new(JournalKind::WorkerFenced, broker())
+            ..journal::Entry::new(JournalKind::WorkerFenced, Actor::broker())
         };
         self.write_journal(lease.queue, entry, out);
         self.pass_over(id, lease.queue, out);
@@ -303,13 +301,13 @@ impl Engine {
         let Lease { queue: at, seq, .. } = lease;
         let error = record.last_error.clone().unwrap_or_default();
         let mut reason = format!("attempt {}: {}: {}", record.attempts, error.code, error.message);
-        clip(&mut reason, limits::MAX_REASON_BYTES);
+        limits::clip(&mut reason, limits::MAX_REASON_BYTES);
         self.retire_entry(at, lease.entry(), Finish::Dropped, out);
         let entry = journal::Entry {
             message: Some((seq, lease.content.id().clone())),
             revision: Some(record.revision),
             reason,
-            ..journal::Entry::new(JournalKind::Dropped, broker())
+            ..journal::Entry::new(JournalKind::Dropped, Actor::broker())
         };
         self.write_journal(at, entry, out);
         let Lease { accepted_at, content, .. } = &lease;
@@ -340,11 +338,11 @@ impl Engine {
         let mut error = record.last_error.clone().unwrap_or_default();
         if let Some(why) = why {
             error.message = format!("{why}; the last error: {}", error.message);
-            clip(&mut error.message, limits::MAX_REASON_BYTES);
+            limits::clip(&mut error.message, limits::MAX_REASON_BYTES);
             record.last_error = Some(error.clone());
         }
         let mut reason = format!("{}: {}", error.code, error.message);
-        clip(&mut reason, limits::MAX_REASON_BYTES);
+        limits::clip(&mut reason, limits::MAX_REASON_BYTES);
         let revision = record.revision;
         self.put_record(at, seq, record, out);
         self.write_journal(
@@ -353,7 +351,7 @@ impl Engine {
                 message: Some((seq, id)),
                 revision: Some(revision),
                 reason,
-                ..journal::Entry::new(JournalKind::Blocked, broker())
+                ..journal::Entry::new(JournalKind::Blocked, Actor::broker())
             },
             out,
         );

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use crate::model::{CallPart, DeliveryId, RejectCode, Rejection, WorkerId, limits};
 
 use super::lease::Lease;
-use super::retry::clip;
 use super::timer::Timer;
 use super::{Effect, Effects, Engine};
 
@@ -32,7 +31,7 @@ impl Engine {
         self.timers.set(deadline, Timer::LeaseOver(number));
         lease.deadline = deadline;
         self.put_off_resend(number);
-        clip(&mut note, limits::MAX_REASON_BYTES);
+        limits::clip(&mut note, limits::MAX_REASON_BYTES);
         if let Some(worker) = self.workers.get_mut(&id)
             && !note.is_empty()
         {

@@ -116,11 +116,8 @@ impl Engine {
         // Its id may be known there, from before it was dead-lettered; it comes all the same.
         let place = self.append(target, content, None, out);
         self.retire_entry(at, entry, Finish::Moved, out);
-        let error = WorkError {
-            code: "moved".to_owned(),
-            message: format!("an operator moved the message; it is {to} {place}"),
-            detail: String::new(),
-        };
+        let error =
+            WorkError::new("moved", format!("an operator moved the message; it is {to} {place}"));
         self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Failed, error), out);
         self.touch(at);
         self.shed(target, out);

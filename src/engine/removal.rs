@@ -13,9 +13,7 @@ use super::control::refused;
 use super::journal::Entry;
 use super::queues::QueueIndex;
 use super::repair::invalid;
-use super::retry::clip;
 use super::timer::Timer;
-use super::worker::broker;
 use super::{Effect, Effects, Engine};
 
 /// Idle queues that go in one turn, and the pause before the next ones do, in milliseconds: each is a record and a line of
@@ -72,7 +70,7 @@ impl Engine {
             self.check_purge(at, &actor)?;
             reason = format!("with {depth} messages: {reason}");
         }
-        clip(&mut reason, limits::MAX_REASON_BYTES);
+        limits::clip(&mut reason, limits::MAX_REASON_BYTES);
         self.remove_queue(at, actor, reason, out);
         Ok(())
     }
@@ -216,7 +214,7 @@ impl Engine {
             return self.timers.set(again, Timer::Idle(at));
         }
         self.removed_in_turn = self.removed_in_turn.saturating_add(1);
-        self.remove_queue(at, broker(), format!("idle for {limit} ms"), out);
+        self.remove_queue(at, Actor::broker(), format!("idle for {limit} ms"), out);
     }
 
     /// Whether nothing is lost with a queue, and nobody uses it or wants it kept.

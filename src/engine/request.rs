@@ -212,11 +212,7 @@ impl Engine {
     pub(super) fn call_over(&mut self, number: u64, out: &mut Effects) {
         let Some(call) = self.calls.remove(number) else { return };
         self.calls.abandon(call.place);
-        let error = WorkError {
-            code: "timeout".to_owned(),
-            message: "no reply in time; the message stays in its queue".to_owned(),
-            detail: String::new(),
-        };
+        let error = WorkError::new("timeout", "no reply in time; the message stays in its queue");
         let end = CallEnd::without_reply(CallStatus::Timeout, error);
         out.effects.push(ended(call.origin, call.id, end));
     }
@@ -255,21 +251,15 @@ pub(super) fn draining(reason: &str) -> Rejection {
 
 /// How a call for a cancelled message ends.
 pub(super) fn cancelled(by: &str) -> CallEnd {
-    let error = WorkError {
-        code: "cancelled".to_owned(),
-        message: format!("the message was cancelled ({by})"),
-        detail: String::new(),
-    };
+    let error = WorkError::new("cancelled", format!("the message was cancelled ({by})"));
     CallEnd::without_reply(CallStatus::Failed, error)
 }
 
 fn already_done() -> CallEnd {
-    let error = WorkError {
-        code: "already-done".to_owned(),
-        message: "a message with this id was accepted before and is done; its reply is gone"
-            .to_owned(),
-        detail: String::new(),
-    };
+    let error = WorkError::new(
+        "already-done",
+        "a message with this id was accepted before and is done; its reply is gone".to_owned(),
+    );
     CallEnd::without_reply(CallStatus::Failed, error)
 }
 

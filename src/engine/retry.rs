@@ -2,7 +2,7 @@
 
 use crate::model::{
     Attempt, AttemptEnd, Backoff, MessageRecord, NackAction, OnFailure, QueueSettings, Retry,
-    WorkError, limits,
+    limits,
 };
 
 use super::dead_letter::Reason;
@@ -16,8 +16,6 @@ const MAX_RETRY_DELAY_MS: u64 = 86_400_000;
 /// How much of an error's detail is kept once a newer one is there, in bytes: the newest is what an
 /// operator reads; sixteen full ones for each blocked queue would be too much RAM.
 const OLD_DETAIL_BYTES: usize = 512;
-/// An error's code in bytes: a word.
-const MAX_CODE_BYTES: usize = 64;
 
 /// What comes next for a message whose attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +91,7 @@ pub(super) fn count_failure(record: &mut MessageRecord, attempt: Attempt) {
     }
     record.last_error = Some(attempt.error.clone());
     if let Some(newest) = record.failures.back_mut() {
-        clip(&mut newest.error.detail, OLD_DETAIL_BYTES);
+        limits::clip(&mut newest.error.detail, OLD_DETAIL_BYTES);
     }
     if record.failures.len() >= limits::MAX_ATTEMPTS_KEPT {
         record.failures.remove(1);
@@ -116,26 +114,10 @@ fn pause_ms(policy: &Retry, round: u32, rng: &mut fastrand::Rng) -> u64 {
     jittered.min(MAX_RETRY_DELAY_MS)
 }
 
-/// A worker's error within its bounds.
-pub(super) fn bounded(mut error: WorkError) -> WorkError {
-    clip(&mut error.code, MAX_CODE_BYTES);
-    clip(&mut error.message, limits::MAX_REASON_BYTES);
-    clip(&mut error.detail, limits::MAX_ERROR_BYTES);
-    error
-}
-
-/// Cuts `text` to at most `max` bytes at a character's boundary.
-pub(super) fn clip(text: &mut String, max: usize) {
-    if text.len() > max {
-        text.truncate(text.floor_char_boundary(max));
-        text.shrink_to_fit();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DeliveryId, Generation, Revision, Timestamp};
+    use crate::model::{DeliveryId, Generation, Revision, Timestamp, WorkError};
 
     const NACK: Failure =
         Failure { end: AttemptEnd::Nack, action: NackAction::Retry, delay_ms: None };
@@ -243,7 +225,7 @@ mod tests {
     #[test]
     fn texts_are_cut_between_characters() {
         let mut text = "żółw".to_owned();
-        clip(&mut text, 3);
+        limits::clip(&mut text, 3);
         assert_eq!(text, "ż");
     }
 }

@@ -15,7 +15,6 @@ use super::queue::Queue;
 use super::queues::QueueIndex;
 use super::request::draining;
 use super::window;
-use super::worker::broker;
 use super::{Effect, Effects, Engine};
 
 /// When a producer that met a full queue may try again, in milliseconds: about what an operator or a
@@ -65,7 +64,7 @@ impl Engine {
     pub(super) fn make_if_absent(&mut self, name: &QueueName, out: &mut Effects) -> QueueIndex {
         self.queues.by_name(name).unwrap_or_else(|| {
             let settings = self.settings_of_new(name).cloned().unwrap_or_default();
-            self.make_queue(name.clone(), settings, broker(), out)
+            self.make_queue(name.clone(), settings, Actor::broker(), out)
         })
     }
 

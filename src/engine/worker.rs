@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Actor, AttemptEnd, NackAction, Notice, QueueName, Timestamp, WorkError, WorkerId, WorkerInfo,
+    AttemptEnd, NackAction, Notice, QueueName, Timestamp, WorkError, WorkerId, WorkerInfo,
     WorkerState, limits,
 };
 
 use super::lane::Ticket;
 use super::progress::MAX_EXTENSION_MS;
 use super::queues::QueueIndex;
-use super::retry::{Failure, clip};
+use super::retry::Failure;
 use super::timer::Timer;
 use super::{Effect, Effects, Engine};
 
@@ -208,8 +208,8 @@ impl Engine {
         out: &mut Effects,
     ) {
         self.heard(id);
-        clip(&mut alert, MAX_INFO_BYTES);
-        clip(&mut message, limits::MAX_REASON_BYTES);
+        limits::clip(&mut alert, MAX_INFO_BYTES);
+        limits::clip(&mut message, limits::MAX_REASON_BYTES);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.note = Some(format!("{alert}: {message}"));
         self.workers_changed = true;
@@ -335,11 +335,7 @@ impl Engine {
     /// A worker is not waited for any more: what it held is delivered again.
     fn lose(&mut self, held: &BTreeSet<u64>, name: &str, how: &str, out: &mut Effects) {
         for &number in held {
-            let error = WorkError {
-                code: "worker-lost".to_owned(),
-                message: format!("worker {name} {how}"),
-                detail: String::new(),
-            };
+            let error = WorkError::new("worker-lost", format!("worker {name} {how}"));
             let failure =
                 Failure { end: AttemptEnd::WorkerLost, action: NackAction::Retry, delay_ms: None };
             if let Some(lease) = self.end_lease(number) {
@@ -381,18 +377,13 @@ const BYE: &str = "bye";
 /// Why workers get BYE when the broker stops.
 const SHUTDOWN: &str = "shutdown";
 
-/// The broker itself, as an actor.
-pub(super) fn broker() -> Actor {
-    Actor { name: "broker".to_owned(), via: "broker".to_owned() }
-}
-
 fn bounded(mut info: WorkerInfo) -> WorkerInfo {
-    clip(&mut info.name, MAX_INFO_BYTES);
+    limits::clip(&mut info.name, MAX_INFO_BYTES);
     for text in [&mut info.host, &mut info.version, &mut info.health_url, &mut info.spawn_id]
         .into_iter()
         .flatten()
     {
-        clip(text, MAX_INFO_BYTES);
+        limits::clip(text, MAX_INFO_BYTES);
     }
     info.ending_ms = info.ending_ms.map(|ms| ms.min(MAX_EXTENSION_MS));
     info

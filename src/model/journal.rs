@@ -14,6 +14,13 @@ pub struct Actor {
     pub via: String,
 }
 
+impl Actor {
+    /// The broker itself.
+    pub fn broker() -> Self {
+        Self { name: "broker".to_owned(), via: "broker".to_owned() }
+    }
+}
+
 /// One line of the journal; append-only, in the same commit as what it tells of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {

@@ -65,6 +65,8 @@ pub const MAX_CREDIT: u32 = 1024;
 pub const MAX_WORKER_QUEUES: usize = 1024;
 /// Attempts kept in full for one message: the first and the newest of them.
 pub const MAX_ATTEMPTS_KEPT: usize = 16;
+/// An error's code: a short, stable word, in bytes.
+pub const MAX_ERROR_CODE_BYTES: usize = 64;
 /// An error's text kept with a message, in bytes; the tail of stderr fits.
 pub const MAX_ERROR_BYTES: usize = 8 * 1024;
 /// A reason or note by an operator or a worker, in bytes.
@@ -130,3 +132,11 @@ pub const PREVIEW_BYTES: usize = 160;
 
 /// The longest execution that can be asked for, in milliseconds: one day.
 pub const MAX_EXECUTION_MS: u64 = 86_400_000;
+
+/// Cuts `text` to at most `max_bytes` at a character's boundary.
+pub fn clip(text: &mut String, max_bytes: usize) {
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes));
+        text.shrink_to_fit();
+    }
+}

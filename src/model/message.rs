@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use super::ids::MessageId;
+use super::limits;
 
 /// Header and payload of a message, as of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,23 @@ pub struct WorkError {
     /// More, e.g. the tail of stderr.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
+}
+
+impl WorkError {
+    /// An error without more to say than one line.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), detail: String::new() }
+    }
+
+    /// As much of it as the broker keeps. It fits a header, even if JSON makes six bytes of each: a NACK that is refused
+    /// would leave the lease to run out, and its reason unknown.
+    #[must_use]
+    pub fn clipped(mut self) -> Self {
+        limits::clip(&mut self.code, limits::MAX_ERROR_CODE_BYTES);
+        limits::clip(&mut self.message, limits::MAX_REASON_BYTES);
+        limits::clip(&mut self.detail, limits::MAX_ERROR_BYTES);
+        self
+    }
 }
 
 /// What a NACK asks for.

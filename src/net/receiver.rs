@@ -41,9 +41,7 @@ impl Receiver {
             }
             let delivered = match ClientRequest::decode(frames, self.new_message_id) {
                 Ok(request) => {
-                    let request = detach(request);
-                    let event = Inbound::Client { peer: peer.id, reply_form, request };
-                    self.intake.send(event, bytes).await
+                    self.pass(Inbound::Client { peer: peer.id, reply_form, request }, bytes).await
                 }
                 Err(rejection) => {
                     let reply = ClientReply::Rejected(rejection);
@@ -70,10 +68,7 @@ impl Receiver {
                 continue;
             }
             let delivered = match WorkerMessage::decode(frames) {
-                Ok(message) => {
-                    let message = detach_reply(message);
-                    self.intake.send(Inbound::Worker { peer: peer.id, message }, bytes).await
-                }
+                Ok(message) => self.pass(Inbound::Worker { peer: peer.id, message }, bytes).await,
                 Err(rejection) => {
                     let message = rejected(rejection);
                     self.answer(Outbound::Worker { peer: peer.id, message }).await;
@@ -86,6 +81,20 @@ impl Receiver {
         }
     }
 
+    /// Hands on what a peer says, in memory of its own.
+    async fn pass(&mut self, inbound: Inbound, bytes: usize) -> Result<(), LoopEnded> {
+        let inbound = match inbound {
+            Inbound::Client { peer, reply_form, request } => {
+                Inbound::Client { peer, reply_form, request: detach(request) }
+            }
+            Inbound::Worker { peer, message } => {
+                Inbound::Worker { peer, message: detach_reply(message) }
+            }
+            other => other,
+        };
+        self.intake.send(inbound, bytes).await
+    }
+
     /// Does what a Majordomo peer's message asks for. What can't be read is dropped and counted.
     async fn majordomo(
         &mut self,
@@ -94,15 +103,7 @@ impl Receiver {
         bytes: usize,
     ) -> Result<(), LoopEnded> {
         match step {
-            Ok(Step::In(Inbound::Client { peer, reply_form, request })) => {
-                let request = detach(request);
-                self.intake.send(Inbound::Client { peer, reply_form, request }, bytes).await
-            }
-            Ok(Step::In(Inbound::Worker { peer, message })) => {
-                let message = detach_reply(message);
-                self.intake.send(Inbound::Worker { peer, message }, bytes).await
-            }
-            Ok(Step::In(inbound)) => self.intake.send(inbound, bytes).await,
+            Ok(Step::In(inbound)) => self.pass(inbound, bytes).await,
             Ok(Step::Out(outbound)) => {
                 // Closed only while the broker stops.
                 let _ = self.outbound.send(outbound).await;

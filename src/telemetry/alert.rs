@@ -115,14 +115,12 @@ impl Alert {
 }
 
 /// What ends what a rule speaks of.
-const OPPOSITES: [(&str, &str); 1] = [("blocked", "unblocked")];
-
 fn opposite(rule: &str) -> Option<&'static str> {
-    OPPOSITES.iter().find_map(|&(one, other)| match rule {
-        rule if rule == one => Some(other),
-        rule if rule == other => Some(one),
+    match rule {
+        "blocked" => Some("unblocked"),
+        "unblocked" => Some("blocked"),
         _ => None,
-    })
+    }
 }
 
 /// Lets the same rule speak of the same thing once in an interval. What it kept back is told when that is over, unless it

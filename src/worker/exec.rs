@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use self::output::{Reply, Tail};
 use super::handler::{Failure, Handler, Work};
-use super::process::{Group, KILL_GRACE, Program, STDERR_TAIL_BYTES, exit_error};
+use super::process::{Group, KILL_GRACE, Program, exit_error};
 use crate::model::WorkError;
 use crate::model::limits::MAX_PAYLOAD_BYTES;
 use crate::wire::Delivery;
@@ -73,7 +73,7 @@ impl Handler for Exec {
         let (mut child, group) = self.spawn(&delivery).map_err(|e| self.not_started(&e))?;
         let stdin = child.stdin.take().expect("stdin is piped");
         let mut reply = Reply::new(child.stdout.take().expect("stdout is piped"));
-        let mut tail = Tail::new(child.stderr.take().expect("stderr is piped"), STDERR_TAIL_BYTES);
+        let mut tail = Tail::new(child.stderr.take().expect("stderr is piped"));
         if self.shows_stderr {
             tail = tail.passed_on();
         }

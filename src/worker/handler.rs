@@ -127,4 +127,9 @@ impl Failure {
     pub fn new(error: WorkError) -> Self {
         Self { error, action: NackAction::Retry, delay_ms: None }
     }
+
+    /// The same, of an error that one line says.
+    pub fn of(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(WorkError::new(code, message))
+    }
 }

@@ -42,17 +42,17 @@ impl Http {
 impl Handler for Http {
     async fn handle(&self, delivery: Delivery, work: Work) -> Result<Bytes, Failure> {
         let request = request::post(&self.uri, &delivery, work.limit())
-            .map_err(|error| failure("request", error.to_string()))?;
+            .map_err(|error| Failure::of("request", error.to_string()))?;
         let answered = async {
             let response = self.client.request(request).await.map_err(|error| {
                 let code = if error.is_connect() { "connect" } else { "connection" };
-                failure(code, format!("{}: {}", self.uri, with_causes(&error)))
+                Failure::of(code, format!("{}: {}", self.uri, with_causes(&error)))
             })?;
             read(response).await
         };
         timeout(work.limit() + work.grace(), answered).await.unwrap_or_else(|_elapsed| {
             let ms = work.limit().as_millis();
-            Err(failure("timeout", format!("{} did not answer within {ms} ms", self.uri)))
+            Err(Failure::of("timeout", format!("{} did not answer within {ms} ms", self.uri)))
         })
     }
 }
@@ -63,11 +63,11 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
     if status.is_success() {
         let read = beginning(&mut body, MAX_PAYLOAD_BYTES).await;
         let (bytes, is_all) = read.map_err(|error| {
-            failure("connection", format!("the answer broke off: {}", with_causes(&error)))
+            Failure::of("connection", format!("the answer broke off: {}", with_causes(&error)))
         })?;
         if !is_all {
             let message = format!("more than {MAX_PAYLOAD_BYTES} bytes of answer");
-            return Err(failure("reply-too-large", message));
+            return Err(Failure::of("reply-too-large", message));
         }
         return Ok(bytes);
     }
@@ -114,10 +114,6 @@ fn line(status: StatusCode, body: &str) -> String {
         Some(line) => format!("{status}: {line}").chars().take(MAX_LINE_CHARS).collect(),
         None => status.to_string(),
     }
-}
-
-fn failure(code: &str, message: String) -> Failure {
-    Failure::new(WorkError { code: code.to_owned(), message, detail: String::new() })
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ impl Leases {
         self.running.values_mut().for_each(|running| running.lease = None);
     }
 
-    /// Nothing runs any more; gives what did.
+    /// Nothing waits any more; gives what still runs, of which each ends with `finish`.
     pub(super) fn end_all(&mut self) -> Vec<DeliveryId> {
         self.waiting.clear();
         self.running.keys().copied().collect()

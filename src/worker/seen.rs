@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::handler::{Failure, Handler, Work};
-use crate::model::WorkError;
 use crate::wire::Delivery;
 
 /// The file that ids are written to, and the one before it.
@@ -119,11 +118,9 @@ impl<H: Handler> Handler for Idempotent<H> {
         let keep = move || seen.lock().expect("nobody panics with it").insert(&key);
         match tokio::task::spawn_blocking(keep).await.expect("it doesn't panic") {
             Ok(()) => Ok(reply),
-            Err(error) => Err(Failure::new(WorkError {
-                code: "seen".to_owned(),
-                message: format!("it was done, but its id can't be kept: {error}"),
-                detail: String::new(),
-            })),
+            Err(error) => {
+                Err(Failure::of("seen", format!("it was done, but its id can't be kept: {error}")))
+            }
         }
     }
 
@@ -146,7 +143,7 @@ mod tests {
         async fn handle(&self, delivery: Delivery, _work: Work) -> Result<Bytes, Failure> {
             self.0.fetch_add(1, Ordering::Relaxed);
             match delivery.content.payload.is_empty() {
-                true => Err(Failure::new(WorkError::default())),
+                true => Err(Failure::of("empty", "no payload")),
                 false => Ok(delivery.content.payload),
             }
         }

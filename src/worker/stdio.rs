@@ -53,7 +53,7 @@ impl Stdio {
         }
         StdioChild::start(&self.program, self.framing).map_err(|error| {
             let program = self.program.path().display();
-            failure("spawn", format!("{program} can't be started: {error}"))
+            Failure::of("spawn", format!("{program} can't be started: {error}"))
         })
     }
 
@@ -76,7 +76,7 @@ impl Handler for Stdio {
                 let ms = work.limit().as_millis();
                 let message =
                     format!("ran longer than {ms} ms and was ended with its process group");
-                WorkError { detail: child.stderr(), ..failure("timeout", message).error }
+                WorkError { detail: child.stderr(), ..WorkError::new("timeout", message) }
             }
         };
         let mut failure = Failure::new(result);
@@ -125,10 +125,6 @@ enum Broken {
     Closed,
     /// What it said can't be understood; why.
     Answer(String),
-}
-
-fn failure(code: &str, message: String) -> Failure {
-    Failure::new(WorkError { code: code.to_owned(), message, detail: String::new() })
 }
 
 #[cfg(test)]

@@ -130,11 +130,7 @@ impl Engine {
         if state != SagaState::Running {
             return self.end_saga(number, SagaState::Aborted, out);
         }
-        let error = WorkError {
-            code: "aborted".to_owned(),
-            message: "an operator has aborted the saga".to_owned(),
-            detail: String::new(),
-        };
+        let error = WorkError::new("aborted", "an operator has aborted the saga");
         self.give_step_up(number, at, error, out);
     }
 

@@ -9,11 +9,10 @@ use crate::engine::queues::QueueIndex;
 use crate::engine::request::{CallEnd, Place};
 use crate::engine::send::FULL_RETRY_MS;
 use crate::engine::window::Entry;
-use crate::engine::worker::broker;
 use crate::engine::{Effects, Engine};
 use crate::model::limits::MAX_SAGA_CONTEXT_BYTES;
 use crate::model::{
-    CallStatus, Finish, IdempotencyKey, JournalKind, Notice, RejectCode, Rejection, Repair,
+    Actor, CallStatus, Finish, IdempotencyKey, JournalKind, Notice, RejectCode, Rejection, Repair,
     RepairAction, SagaState, Seq, StepState, WorkError,
 };
 
@@ -123,10 +122,8 @@ impl Engine {
         let Some(place) = place else { return self.send_step(number, at, out) };
         self.leave_message(number, at, place, out);
         let Some((_, step)) = self.step_of(number, at) else { return };
-        let error = step.error.take().unwrap_or_else(|| WorkError {
-            code: "timeout".to_owned(),
-            message: format!("no reply within {timeout_ms} ms"),
-            detail: String::new(),
+        let error = step.error.take().unwrap_or_else(|| {
+            WorkError::new("timeout", format!("no reply within {timeout_ms} ms"))
         });
         self.step_failed(number, at, error, out);
     }
@@ -171,7 +168,7 @@ impl Engine {
         let id = self.queue(queue).record.id;
         let repair = Repair {
             key: IdempotencyKey::new(&format!("saga-{id}-{seq}")).expect("numbers and dashes"),
-            actor: broker(),
+            actor: Actor::broker(),
             queue: self.queue(queue).record.name.clone(),
             seq,
             expect_revision: self.queue(queue).revision_of(seq),
@@ -203,8 +200,11 @@ impl Engine {
         let id = entry.content.id().clone();
         let reason = "its saga has given this step up while a worker had it".to_owned();
         let message = Some((seq, id));
-        let line =
-            JournalLine { message, reason, ..JournalLine::new(JournalKind::Cancelled, broker()) };
+        let line = JournalLine {
+            message,
+            reason,
+            ..JournalLine::new(JournalKind::Cancelled, Actor::broker())
+        };
         self.write_journal(at, line, out);
         self.retire_entry(at, entry, Finish::Cancelled, out);
         self.touch(at);
@@ -329,21 +329,16 @@ pub(super) const fn is_passing(code: RejectCode) -> bool {
 
 /// What its queue says of a message that it doesn't take.
 pub(super) fn refused(rejection: &Rejection) -> WorkError {
-    WorkError {
-        code: "refused".to_owned(),
-        message: rejection.reason.clone(),
-        detail: String::new(),
-    }
+    WorkError::new("refused", rejection.reason.clone())
 }
 
 fn too_large(len: usize) -> WorkError {
-    WorkError {
-        code: "too-large".to_owned(),
-        message: format!(
+    WorkError::new(
+        "too-large",
+        format!(
             "its result has {len} bytes; a saga's input and results have {MAX_SAGA_CONTEXT_BYTES} at most"
         ),
-        detail: String::new(),
-    }
+    )
 }
 
 fn key_text(engine: &Engine, number: ProcessNumber) -> String {

@@ -148,11 +148,7 @@ impl Rig {
         action: NackAction,
         delay_ms: Option<u64>,
     ) -> Vec<Effect> {
-        let error = WorkError {
-            code: "exit-1".to_owned(),
-            message: "it failed".to_owned(),
-            detail: String::new(),
-        };
+        let error = WorkError::new("exit-1", "it failed");
         let (worker, delivery) = (WorkerId(of.worker), of.delivery);
         self.run(Event::Nack { worker, delivery, error, action, delay_ms })
     }

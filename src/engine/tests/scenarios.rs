@@ -209,11 +209,7 @@ impl Stage {
         let nack = |action| Event::Nack {
             worker,
             delivery,
-            error: WorkError {
-                code: "no".to_owned(),
-                message: "it failed".to_owned(),
-                detail: String::new(),
-            },
+            error: WorkError::new("no", "it failed"),
             action,
             delay_ms: None,
         };

@@ -200,11 +200,7 @@ impl FakeStore {
                     accepted_at: message.at,
                     content,
                     record: message.record.clone(),
-                    unreadable: lost.then(|| WorkError {
-                        code: "damaged".to_owned(),
-                        message: "the bytes are gone".to_owned(),
-                        detail: String::new(),
-                    }),
+                    unreadable: lost.then(|| WorkError::new("damaged", "the bytes are gone")),
                 }
             })
             .collect()

@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::model::limits::MAX_PUBLISH_COST;
 use crate::model::{
     Content, FilterBudget, FilterSubject, Match, Notice, OnError, Origin, Published, QueueName,
-    RejectCode, Rejection, TopicName, Unroutable,
+    RejectCode, Rejection, TopicName, Unroutable, limits,
 };
 
 use super::{Place, Topic, may_dead_letter};
 use crate::engine::dead_letter::marked;
 use crate::engine::request::draining;
-use crate::engine::retry::clip;
 use crate::engine::send::no_such_queue;
 use crate::engine::{Effect, Effects, Engine};
 
@@ -331,7 +329,7 @@ impl Topic {
     /// Which subscriptions take the event. Filters are asked in their order, within one budget for all.
     fn route(&self, name: &TopicName, content: &Content) -> Route {
         let subject = FilterSubject::new(name.as_str(), content);
-        let mut budget = FilterBudget::new(MAX_PUBLISH_COST);
+        let mut budget = FilterBudget::new(limits::MAX_PUBLISH_COST);
         let mut route = Route::default();
         for (&place, subscribed) in &self.subscribed {
             let passes = match &subscribed.filter {
@@ -343,7 +341,7 @@ impl Topic {
                 Ok(true) => Some(Way::Queue),
                 Ok(false) => None,
                 Err(mut error) => {
-                    clip(&mut error, ERROR_BYTES);
+                    limits::clip(&mut error, ERROR_BYTES);
                     route.failed.push((place, error.clone()));
                     match subscribed.on_error {
                         OnError::Deliver => Some(Way::Queue),

@@ -145,7 +145,7 @@ impl Engine {
         mut reason: String,
         out: &mut Effects,
     ) {
-        crate::engine::retry::clip(&mut reason, limits::MAX_REASON_BYTES);
+        limits::clip(&mut reason, limits::MAX_REASON_BYTES);
         self.write_journal(at, Entry { reason, ..Entry::new(kind, actor) }, out);
     }
 }

@@ -151,7 +151,7 @@ fn text_field(name: &[u8], value: &[u8]) -> (String, Value) {
 }
 
 fn refusal(code: &str, message: String) -> WorkError {
-    WorkError { code: code.to_owned(), message, detail: String::new() }
+    WorkError::new(code, message)
 }
 
 #[cfg(test)]

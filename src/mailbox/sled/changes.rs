@@ -225,22 +225,13 @@ impl Changes {
         Ok(())
     }
 
-    /// Gaps of the queues that are only here from now on, or were already: what is not here was elsewhere.
+    /// Gaps of the queues that are only here from now on: what is not here was elsewhere.
     fn allow_gaps(&mut self, index: &Index) {
         let is_file = |record: &QueueRecord| record.settings.mailbox == MailboxKind::File;
         let appended = |queue| self.appended.get(&queue).cloned().unwrap_or_default();
         for (&id, known) in self.queues.keys().filter_map(|id| index.queues.get_key_value(id)) {
             if is_file(&self.queues[&id]) && !is_file(&known.record) {
                 self.gaps_before.insert(id, known.end().max(appended(id).end));
-            }
-        }
-        for (&id, places) in &self.appended {
-            let known = index.queues.get(&id).map(Box::as_ref);
-            let record = self.queues.get(&id).or(known.map(|known| &known.record));
-            let start = record.map_or(1, |record| record.first.0);
-            if record.is_some_and(is_file) && places.start > known.map_or(start, Queue::end) {
-                let gaps_before = self.gaps_before.entry(id).or_default();
-                *gaps_before = places.start.max(*gaps_before);
             }
         }
     }

@@ -105,13 +105,13 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the active generation anew, unless somebody reads it; `true` if it did. Nothing is in sled's cache then: it
+    /// Opens the active generation anew, unless somebody reads it. Nothing is in sled's cache then: it
     /// keeps nearly all of what was written and of what a scan of the whole `state` reads, in pieces of all sizes.
-    pub(super) fn open_anew(&self) -> Result<bool, MailboxError> {
+    pub(super) fn open_anew(&self) -> Result<(), MailboxError> {
         self.sync()?;
         let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
         if active.as_ref().is_some_and(|active| Arc::strong_count(&active.generation) > 1) {
-            return Ok(false);
+            return Ok(());
         }
         if let Some(Active { first_id, generation, bytes_before }) = active.take() {
             let bytes_before = bytes_before + generation.written();
@@ -122,7 +122,7 @@ impl Store {
             })?;
             *active = Some(Active { first_id, generation: Arc::new(generation), bytes_before });
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Puts an active generation that sled can't open or read aside, and what is sound of it in its place.

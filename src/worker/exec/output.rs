@@ -1,12 +1,12 @@
 //! A child's output, bounded.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Stderr};
 
 use crate::model::limits::MAX_PAYLOAD_BYTES;
+use crate::worker::process::{LastWords, STDERR_TAIL_BYTES};
 
 /// Read at once: a pipe holds 64 KiB.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -53,14 +53,13 @@ impl<R: AsyncRead + Unpin> Reply<R> {
 pub(super) struct Tail<R> {
     pipe: R,
     pass_on: Option<Stderr>,
-    kept: VecDeque<u8>,
-    bound: usize,
+    kept: LastWords,
     piece: BytesMut,
 }
 
 impl<R: AsyncRead + Unpin> Tail<R> {
-    pub(super) fn new(pipe: R, bound: usize) -> Self {
-        Self { pipe, pass_on: None, kept: VecDeque::new(), bound, piece: BytesMut::new() }
+    pub(super) fn new(pipe: R) -> Self {
+        Self { pipe, pass_on: None, kept: LastWords::default(), piece: BytesMut::new() }
     }
 
     /// The same, which is written to our own standard error, too.
@@ -78,13 +77,11 @@ impl<R: AsyncRead + Unpin> Tail<R> {
     pub(super) async fn rest(&mut self) {
         loop {
             self.piece.clear();
-            self.piece.reserve(self.bound);
+            self.piece.reserve(STDERR_TAIL_BYTES);
             match self.pipe.read_buf(&mut self.piece).await {
                 Ok(0) | Err(_) => return,
-                Ok(_) => self.kept.extend(&self.piece),
+                Ok(_) => self.kept.push(&self.piece),
             }
-            let over = self.kept.len().saturating_sub(self.bound);
-            self.kept.drain(..over);
             if let Some(own) = &mut self.pass_on {
                 // When nobody reads ours any more, the end is kept all the same.
                 let _nobody = own.write_all(&self.piece).await;
@@ -92,8 +89,8 @@ impl<R: AsyncRead + Unpin> Tail<R> {
         }
     }
 
-    /// What is kept, as text; bytes that aren't UTF-8 become U+FFFD.
-    pub(super) fn text(&mut self) -> String {
-        String::from_utf8_lossy(self.kept.make_contiguous()).into_owned()
+    /// What is kept.
+    pub(super) fn text(&self) -> String {
+        self.kept.text()
     }
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::worker::process::STDERR_TAIL_BYTES;
 use crate::worker::sample::delivery;
 
 /// Longer than any of these commands takes; a limit that is not meant to be reached.

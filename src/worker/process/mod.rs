@@ -11,6 +11,7 @@
 mod exit;
 mod group;
 mod keeper;
+mod last_words;
 mod launcher;
 mod mark;
 mod program;
@@ -18,6 +19,7 @@ mod program;
 pub(crate) use exit::exit_error;
 pub(crate) use group::Group;
 pub use keeper::keep;
+pub(crate) use last_words::{LastWords, STDERR_TAIL_BYTES};
 pub use launcher::{Launcher, become_command};
 pub use mark::Mark;
 pub use program::{Program, ProgramError};
@@ -25,5 +27,3 @@ pub use program::{Program, ProgramError};
 /// How long a group may take to end after SIGTERM before it gets SIGKILL: time to write a line and close
 /// a file, short beside a lease.
 pub(crate) const KILL_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
-/// How much of standard error is kept: the end, where the reason stands.
-pub(crate) const STDERR_TAIL_BYTES: usize = 4 * 1024;

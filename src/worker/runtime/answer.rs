@@ -8,40 +8,22 @@ use crate::model::{DeliveryId, NackAction, WorkError};
 use crate::wire::WorkerMessage;
 use crate::worker::Failure;
 
-/// What of an error is sent, in bytes. As much as the broker keeps; and if JSON makes six bytes of each, it still fits
-/// a header: a NACK that is refused would leave the lease to run out, and its reason unknown.
-const MAX_CODE: usize = 64;
-const MAX_MESSAGE: usize = 1_024;
-const MAX_DETAIL: usize = 8 * 1_024;
-
 pub(super) fn answer_to(delivery: DeliveryId, result: Result<Bytes, Failure>) -> WorkerMessage {
     match result {
         Ok(reply) => WorkerMessage::Ack { delivery, reply },
-        Err(Failure { mut error, action, delay_ms }) => {
-            let WorkError { code, message, detail } = &mut error;
-            for (text, max) in [(code, MAX_CODE), (message, MAX_MESSAGE), (detail, MAX_DETAIL)] {
-                text.truncate(text.floor_char_boundary(max));
-            }
-            WorkerMessage::Nack { delivery, error, action, delay_ms }
+        Err(Failure { error, action, delay_ms }) => {
+            WorkerMessage::Nack { delivery, error: error.clipped(), action, delay_ms }
         }
     }
 }
 
 /// The worker stops, and the work took longer than its grace.
 pub(super) fn ended() -> Failure {
-    Failure::new(WorkError {
-        code: "stopped".to_owned(),
-        message: "the worker stopped before it was done".to_owned(),
-        detail: String::new(),
-    })
+    Failure::of("stopped", "the worker stopped before it was done")
 }
 
 pub(super) fn over_credit() -> Failure {
-    Failure::new(WorkError {
-        code: "over-credit".to_owned(),
-        message: "the worker was given more than its credit".to_owned(),
-        detail: String::new(),
-    })
+    Failure::of("over-credit", "the worker was given more than its credit")
 }
 
 /// A handler's panic blocks at once: the same message would only panic again.
@@ -51,11 +33,7 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Failure {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no text".to_owned());
-    let error = WorkError {
-        code: "panic".to_owned(),
-        message: format!("the handler panicked: {text}"),
-        detail: String::new(),
-    };
+    let error = WorkError::new("panic", format!("the handler panicked: {text}"));
     Failure { error, action: NackAction::Block, delay_ms: None }
 }
 

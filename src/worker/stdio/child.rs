@@ -1,6 +1,5 @@
 //! One child that stays.
 
-use std::collections::VecDeque;
 use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -11,16 +10,14 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
+use super::Broken;
 use super::frames::{Answer, Framing};
-use super::{Broken, failure};
 use crate::model::{DeliveryId, WorkError};
 use crate::wire::Delivery;
-use crate::worker::process::{Group, Program, STDERR_TAIL_BYTES, exit_error};
+use crate::worker::process::{Group, LastWords, Program, STDERR_TAIL_BYTES, exit_error};
 
 /// How long a child that has closed its output may take to exit: it mostly has done so.
 const EXIT_LIMIT: Duration = Duration::from_millis(500);
-
-type Tail = Arc<Mutex<VecDeque<u8>>>;
 
 /// A child; dropped, its process group is killed.
 #[derive(Debug)]
@@ -29,7 +26,7 @@ pub(super) struct StdioChild {
     group: Group,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
-    tail: Tail,
+    last_words: Arc<Mutex<LastWords>>,
     framing: Framing,
 }
 
@@ -41,9 +38,10 @@ impl StdioChild {
         let group = Group::led_by(&child)?;
         let stdin = child.stdin.take().expect("stdin is piped");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let tail = Tail::default();
-        tokio::spawn(keep_tail(child.stderr.take().expect("stderr is piped"), Arc::clone(&tail)));
-        Ok(Self { child, group, stdin, stdout, tail, framing })
+        let last_words = Arc::<Mutex<LastWords>>::default();
+        let stderr = child.stderr.take().expect("stderr is piped");
+        tokio::spawn(listen(stderr, Arc::clone(&last_words)));
+        Ok(Self { child, group, stdin, stdout, last_words, framing })
     }
 
     /// Whether it may be given something.
@@ -76,21 +74,20 @@ impl StdioChild {
 
     /// The end of what it wrote to its standard error.
     pub(super) fn stderr(&self) -> String {
-        let mut tail = self.tail.lock().expect("nobody panics with it");
-        String::from_utf8_lossy(tail.make_contiguous()).into_owned()
+        self.last_words.lock().expect("nobody panics with it").text()
     }
 
     pub(super) async fn failure_of(&mut self, broken: Broken) -> WorkError {
         match broken {
             Broken::Answer(why) => WorkError {
                 detail: self.stderr(),
-                ..failure("answer", format!("its answer can't be read: {why}")).error
+                ..WorkError::new("answer", format!("its answer can't be read: {why}"))
             },
             Broken::Closed => match timeout(EXIT_LIMIT, self.child.wait()).await {
                 Ok(Ok(status)) => exit_error(status, &self.stderr()),
                 Ok(Err(_)) | Err(_) => WorkError {
                     detail: self.stderr(),
-                    ..failure("closed", "it closed its output without an answer".to_owned()).error
+                    ..WorkError::new("closed", "it closed its output without an answer".to_owned())
                 },
             },
         }
@@ -110,17 +107,12 @@ impl StdioChild {
 }
 
 /// Reads standard error to its end, so that the child never waits for that; passes it on to our own, and keeps the end.
-async fn keep_tail(mut stderr: ChildStderr, tail: Tail) {
+async fn listen(mut stderr: ChildStderr, last_words: Arc<Mutex<LastWords>>) {
     let mut piece = [0; STDERR_TAIL_BYTES];
     let mut own = tokio::io::stderr();
     while let Ok(read @ 1..) = stderr.read(&mut piece).await {
         let new = piece.get(..read).unwrap_or_default();
-        {
-            let mut tail = tail.lock().expect("nobody panics with it");
-            tail.extend(new);
-            let over = tail.len().saturating_sub(STDERR_TAIL_BYTES);
-            tail.drain(..over);
-        }
+        last_words.lock().expect("nobody panics with it").push(new);
         // When nobody reads ours any more, the end is kept all the same.
         let _nobody = own.write_all(new).await;
     }

@@ -107,7 +107,7 @@ async fn bytes_that_are_no_text_are_base64_on_a_line() {
 async fn a_nack_says_what_is_asked_for() {
     let stdio = python(ECHO, Framing::Lines);
     let failure = stdio.handle(delivery("bad"), Work::unheard(LONG)).await.expect_err("no");
-    let error = WorkError { code: "bad".into(), message: "no".into(), detail: String::new() };
+    let error = WorkError::new("bad", "no");
     assert_eq!(failure, Failure { error, action: NackAction::Block, delay_ms: Some(7) });
 }
 

@@ -73,11 +73,8 @@ impl Mender<'_> {
         self.note(format!("a {what} of message {seq} of queue {queue} is lost"));
         let mut value = match letter {
             b'r' => {
-                let error = WorkError {
-                    code: CODE.to_owned(),
-                    message: "what was known of its state was damaged in the store".to_owned(),
-                    detail: String::new(),
-                };
+                let error =
+                    WorkError::new(CODE, "what was known of its state was damaged in the store");
                 let state = MessageState::Blocked;
                 let record =
                     MessageRecord { state, last_error: Some(error), ..MessageRecord::default() };
