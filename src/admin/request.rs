@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 use crate::model::limits::{MAX_PAGE, MAX_PAYLOAD_BYTES};
-use crate::model::{IdempotencyKey, MessageId, QueueName, Seq, TopicName};
+use crate::model::{IdempotencyKey, MessageId, QueueName, Seq, TopicName, in_plain_words};
 
 /// A body in bytes: JSON may make six bytes of one of the payload, and the rest is small.
 pub(super) const MAX_BODY_BYTES: usize = 6 * MAX_PAYLOAD_BYTES + 1024 * 1024;
@@ -98,9 +98,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         })?;
         let json: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         // serde_json's text ends with line and column.
-        serde_json::from_slice(json)
-            .map(Self)
-            .map_err(|e| Failure::invalid(format!("the body can't be read: {e}")))
+        serde_json::from_slice(json).map(Self).map_err(|e| {
+            let why = in_plain_words(&e, "an object");
+            Failure::invalid(format!("the body can't be read: {why}"))
+        })
     }
 }
 

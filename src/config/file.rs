@@ -10,8 +10,8 @@ use serde::de::IntoDeserializer as _;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{alerts, doors, gathers, proxies, redis, sagas, store, topics, workers};
-use crate::model::QueueSettings;
+use super::{alerts, doors, gathers, proxies, redis, sagas, store, topics, workers, wrong_value};
+use crate::model::{QueueSettings, in_plain_words};
 
 /// What a file may set; all of it optional.
 #[derive(Debug, Default, Deserialize)]
@@ -161,8 +161,14 @@ impl Source<'_> {
     }
 
     fn value(&self, error: &toml::de::Error) -> ConfigError {
-        let place = self.place(error.span().unwrap_or(0..0));
-        ConfigError::Value { place, reason: error.message().trim().replace('\n', "; ") }
+        let span = error.span().unwrap_or(0..0);
+        let message = error.message().trim().replace('\n', "; ");
+        let message = in_plain_words(&message, "a table");
+        let reason = match wrong_value::key_at(self.text, &span) {
+            Some(key) => format!("{key}: {message}"),
+            None => message,
+        };
+        ConfigError::Value { place: self.place(span), reason }
     }
 
     fn check_root(&self, root: &DeTable<'_>) -> Result<(), ConfigError> {

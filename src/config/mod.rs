@@ -1,34 +1,34 @@
 //! Settings: the file, then the environment, then flags (design.md 7).
 
 mod alerts;
-mod dead_letters;
 mod doors;
 mod error;
 mod file;
 mod gathers;
 mod proxies;
+mod queues;
 mod redis;
 mod sagas;
 mod store;
 mod topics;
 mod workers;
+mod wrong_value;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 
 pub use alerts::Alerts;
 pub use doors::Doors;
 pub use error::{ConfigError, Place};
-use file::{File, Source};
+use file::Source;
+use queues::{Queues, known_queue};
 pub use redis::Redis;
 pub use store::Store;
 
 use crate::model::{
-    ConfiguredGather, ConfiguredTopic, MailboxKind, Proxy, QueueName, QueueSettings, QueueTemplate,
+    ConfiguredGather, ConfiguredTopic, Proxy, QueueName, QueueSettings, QueueTemplate,
     SagaDefinition, WorkerPool,
 };
 
@@ -159,7 +159,7 @@ impl Config {
         let sagas = std::mem::take(&mut file.sagas);
         let gathers = std::mem::take(&mut file.gathers);
         let workers_kept = std::mem::take(&mut file.workers);
-        let queues = queues(&source, file, !redis.url.is_empty())?;
+        let queues = queues::check(&source, file, !redis.url.is_empty())?;
         let topics = topics::check(topics, &source, &queues)?;
         let gathers = gathers::check(gathers, &source, &queues)?;
         let sagas = sagas::check(sagas, &source, &queues)?;
@@ -274,120 +274,6 @@ fn admin_socket((text, place): &Setting, data_dir: &Path) -> Result<PathBuf, Con
         Some(rest) => Ok(data_dir.join(rest)),
         None => Ok(PathBuf::from(path)),
     }
-}
-
-type Queues = (Vec<(QueueName, QueueSettings)>, Vec<QueueTemplate>);
-
-/// A queue that is there, or that a template makes.
-fn known_queue((queues, templates): &Queues, text: &str) -> Result<QueueName, String> {
-    let name = QueueName::new(text).map_err(|error| error.to_string())?;
-    let is_known = queues.iter().any(|(known, _)| *known == name)
-        || templates.iter().any(|template| name.as_str().starts_with(&template.prefix));
-    if is_known {
-        return Ok(name);
-    }
-    Err(format!("there is no queue {name}; write [queues.\"{name}\"], or a template that makes it"))
-}
-
-/// A file without any queue gets the example's.
-fn queues(source: &Source<'_>, file: File, has_redis: bool) -> Result<Queues, ConfigError> {
-    let Some(found) = file.queues else {
-        let settings = QueueSettings::default();
-        return Ok((
-            Vec::new(),
-            vec![QueueTemplate {
-                prefix: String::new(),
-                settings: Arc::new(settings),
-                max_queues: 0,
-            }],
-        ));
-    };
-    let mut max_queues = file.max_queues;
-    let (mut queues, mut templates) = (Vec::new(), Vec::new());
-    let mut places = BTreeMap::new();
-    for (name, settings) in found {
-        let place = source.place(name.span());
-        let settings_place = source.place(settings.span());
-        let name = name.into_inner();
-        let settings = settings.into_inner();
-        check(&settings, has_redis)
-            .map_err(|reason| bad(&settings_place, format!("queues.{name:?}: {reason}")))?;
-        match name.strip_suffix('*') {
-            Some(prefix) => {
-                if !prefix.is_empty() {
-                    QueueName::new(prefix).map_err(|e| bad(&place, e.to_string()))?;
-                }
-                // Any name that the template may give.
-                let like = QueueName::new(&format!("{prefix}x"));
-                like.map_err(|e| e.to_string())
-                    .and_then(|like| settings.dead_letter_of(&like))
-                    .map_err(|reason| bad(&settings_place, format!("queues.{name:?}: {reason}")))?;
-                templates.push(QueueTemplate {
-                    prefix: prefix.to_owned(),
-                    settings: Arc::new(settings),
-                    max_queues: max_queues.remove(&name).map_or(0, |(max, _)| max),
-                });
-            }
-            None => {
-                check_named(&name, &settings, max_queues.get(&name), &settings_place)?;
-                let name = QueueName::new(&name).map_err(|e| bad(&place, e.to_string()))?;
-                settings
-                    .dead_letter_of(&name)
-                    .map_err(|reason| bad(&settings_place, format!("queues.{name:?}: {reason}")))?;
-                places.insert(name.clone(), settings_place);
-                queues.push((name, settings));
-            }
-        }
-    }
-    if let Some(circle) = dead_letters::circle(&queues) {
-        let names: Vec<&str> = circle.iter().map(QueueName::as_str).collect();
-        let place = circle.first().and_then(|name| places.get(name));
-        let reason = format!(
-            "dead_letter goes in a circle: {}; the last of them needs another one, or none of its own",
-            names.join(" → ")
-        );
-        return Err(bad(place.unwrap_or(&Place::Default("queues")), reason));
-    }
-    Ok((queues, templates))
-}
-
-/// What only a template can say.
-fn check_named(
-    name: &str,
-    settings: &QueueSettings,
-    max_queues: Option<&(u64, Place)>,
-    place: &Place,
-) -> Result<(), ConfigError> {
-    if let Some((_, place)) = max_queues {
-        let reason = format!(
-            "queues.{name:?}.max_queues: this is one queue; a template, like [queues.\"{name}.*\"], says how many it makes"
-        );
-        return Err(bad(place, reason));
-    }
-    if settings.delete_on_idle_ms > 0 {
-        let reason = format!(
-            "queues.{name:?}.delete_on_idle_ms: this queue is made at each start, so it stays; only a template's queues, \
-             like those of [queues.\"{name}.*\"], go when they are idle"
-        );
-        return Err(bad(place, reason));
-    }
-    Ok(())
-}
-
-/// A Redis must be known to queues that keep payloads in one.
-fn check(settings: &QueueSettings, has_redis: bool) -> Result<(), String> {
-    settings.check()?;
-    if settings.needs_redis() && !has_redis {
-        return Err(format!(
-            "{} keeps payloads in a Redis, and none is configured: [redis] url is missing",
-            if settings.mailbox == MailboxKind::Redis {
-                "mailbox = \"redis\""
-            } else {
-                "spill = \"redis\""
-            }
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

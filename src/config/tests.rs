@@ -122,6 +122,18 @@ fn topics_have_subscriptions_in_their_order() {
 }
 
 #[test]
+fn dead_letter_queues_that_all_of_a_template_share_are_no_circle() {
+    for text in [
+        "[queues.'*']\ndead_letter = 'dead'",
+        "[queues.'a.*']\ndead_letter = 'a.x'",
+        "[queues.'a.*']\ndead_letter = 'b.{queue}'\n[queues.'b.*']\ndead_letter = 'a.{queue}'",
+        "[queues.a]\ndead_letter = 'dead'\n[queues.b]\ndead_letter = 'dead'",
+    ] {
+        assert_eq!(load(text).map(|_| ()).map_err(|error| error.to_string()), Ok(()), "{text}");
+    }
+}
+
+#[test]
 fn ten_thousand_subscriptions_are_taken_and_more_are_refused_with_the_place() {
     let rows =
         |n: usize| (0..n).map(|n| format!("{{ queue = 'q{n}' }}")).collect::<Vec<_>>().join(", ");
@@ -130,7 +142,7 @@ fn ten_thousand_subscriptions_are_taken_and_more_are_refused_with_the_place() {
     assert_eq!(topics(10_000).unwrap()[0].subscriptions.len(), 10_000);
     assert_eq!(
         topics(10_001).unwrap_err().to_string(),
-        "mubroker.toml:1:9: topics.\"t\": 10001 subscriptions; at most 10000 are allowed"
+        "mubroker.toml:1:9: topics.\"t\": 10001 subscriptions; a topic has at most 10000; make two topics of it"
     );
 }
 
@@ -185,7 +197,31 @@ fn errors_say_where_and_what_to_do() {
             "[sagas.trip]\nsteps = [{ name = 'x', queue = 'a', attempts = 0 }]",
             "mubroker.toml:2:48: sagas.\"trip\": steps.attempts: it must be at least 1",
         ),
-        ("[sagas.trip]\nsteps = [{ queue = 'a' }]", "mubroker.toml:2:10: missing field `name`"),
+        (
+            "[sagas.trip]\nsteps = [{ queue = 'a' }]",
+            "mubroker.toml:2:10: sagas.\"trip\".steps: missing field `name`",
+        ),
+        (
+            "[sagas.trip]\nsteps = [{ name = 'x' }]",
+            "mubroker.toml:2:10: sagas.\"trip\".steps: missing field `queue`",
+        ),
+        (
+            "[[sagas.trip.steps]]\nname = 'x'\nqueue = 7",
+            "mubroker.toml:3:9: sagas.\"trip\".steps.queue: invalid type: integer `7`, expected a string",
+        ),
+        (
+            "[sagas]\ntrip = 7",
+            "mubroker.toml:2:8: sagas.\"trip\": invalid type: integer `7`, expected a table",
+        ),
+        (
+            "[sagas.trip]\nsteps = ['x']",
+            "mubroker.toml:2:10: sagas.\"trip\".steps: invalid type: string \"x\", expected a table",
+        ),
+        (
+            "[gathers.g]\nrecipients = { queue = 'a' }",
+            "mubroker.toml:2:14: gathers.\"g\".recipients: invalid type: a table, expected a list",
+        ),
+        ("[topics.t]\nmatch = 1", "mubroker.toml:2:9: topics.\"t\".match: expected a string"),
         (
             "[store]\njournal_entry = 1",
             "mubroker.toml:2:1: unknown key `store.journal_entry`; did you mean \
@@ -215,7 +251,7 @@ fn errors_say_where_and_what_to_do() {
         ),
         (
             "[queues.a]\nordering = 'no'",
-            "mubroker.toml:2:12: unknown variant `no`, expected one of `queue`, `key`, `none`",
+            "mubroker.toml:2:12: queues.\"a\".ordering: unknown variant `no`, expected one of `queue`, `key`, `none`",
         ),
         (
             "[queues.a]\npriority = true",
@@ -233,11 +269,12 @@ fn errors_say_where_and_what_to_do() {
         ),
         (
             "[queues.a]\nlease_ms = 'x'",
-            "mubroker.toml:2:12: invalid type: string \"x\", expected u64",
+            "mubroker.toml:2:12: queues.\"a\".lease_ms: invalid type: string \"x\", expected a whole number of at \
+             least 0",
         ),
         (
             "[queues.a]\nmailbox = 'disk'",
-            "mubroker.toml:2:11: unknown variant `disk`, expected one of `memory`, `file`, `mixed`, `redis`",
+            "mubroker.toml:2:11: queues.\"a\".mailbox: unknown variant `disk`, expected one of `memory`, `file`, `mixed`, `redis`",
         ),
         (
             "[queues.a]\nmailbox = 'redis'",
@@ -281,6 +318,34 @@ fn errors_say_where_and_what_to_do() {
              or none of its own",
         ),
         (
+            "[queues.a]\nretry = 5",
+            "mubroker.toml:2:9: queues.\"a\".retry: invalid type: integer `5`, expected a table",
+        ),
+        (
+            "[queues.a]\nmax_messages = 99999999999999999999",
+            "mubroker.toml:2:16: queues.\"a\".max_messages: invalid type: integer `99999999999999999999` (too \
+             large), expected a whole number of at least 0",
+        ),
+        (
+            "[queues.a]\ndead_letter = 'a'",
+            "mubroker.toml:1:1: queues.\"a\": dead_letter is a, the queue itself; name another",
+        ),
+        (
+            "[queues.a]\ndead_letter = 'b.x'\n[queues.'b.*']\ndead_letter = 'a'",
+            "mubroker.toml:1:1: dead_letter goes in a circle: a → b.x → a; the last of them needs another one, or \
+             none of its own",
+        ),
+        (
+            "[queues.'a.*']\ndead_letter = 'b.all'\n[queues.'b.*']\ndead_letter = 'a.all'",
+            "mubroker.toml:1:1: dead_letter goes in a circle: b.all → a.all → b.all; the last of them needs another \
+             one, or none of its own",
+        ),
+        (
+            "[topics.t]\nsubscriptions = [{ queue = 'a', filter = 'size(body.list)' }]",
+            "mubroker.toml:2:42: topics.\"t\": the filter gives a number, whatever the message is; compare it, so \
+             that it is true or false",
+        ),
+        (
             "[topics.t]\nsubscription = []",
             "mubroker.toml:2:1: unknown key `topics.\"t\".subscription`; did you mean \
              `topics.\"t\".subscriptions`?",
@@ -292,11 +357,11 @@ fn errors_say_where_and_what_to_do() {
         ),
         (
             "[topics.t]\nsubscriptions = [{ filter = 'true' }]",
-            "mubroker.toml:2:18: missing field `queue`",
+            "mubroker.toml:2:18: topics.\"t\".subscriptions: missing field `queue`",
         ),
         (
             "[topics.t]\nmatch = 'some'",
-            "mubroker.toml:2:9: unknown variant `some`, expected `all` or `first`",
+            "mubroker.toml:2:9: topics.\"t\".match: unknown variant `some`, expected `all` or `first`",
         ),
         (
             "[topics.'a b']",

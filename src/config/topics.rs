@@ -82,7 +82,7 @@ impl Checker<'_> {
         let Table { subscriptions: rows, matching, otherwise, unroutable } = table;
         if rows.len() > MAX_TOPIC_SUBSCRIPTIONS {
             let reason = format!(
-                "{} subscriptions; at most {MAX_TOPIC_SUBSCRIPTIONS} are allowed",
+                "{} subscriptions; a topic has at most {MAX_TOPIC_SUBSCRIPTIONS}; make two topics of it",
                 rows.len()
             );
             return Err(self.wrong(place, &reason));

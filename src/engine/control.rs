@@ -6,15 +6,12 @@ use serde_json::Value;
 
 use crate::model::{
     Actor, JournalKind, Op, Origin, PauseRecord, QueueName, QueueRecord, QueueSettings,
-    RepairRefusal, SettingChange, limits,
+    RepairRefusal, SettingChange, dead_letter_circle, limits,
 };
 
 use super::journal::Entry;
 use super::queues::QueueIndex;
 use super::{Effect, Effects, Engine};
-
-/// Dead-letter queues of dead-letter queues that are followed: beyond, names only grow (`a.dead.dead`).
-const MAX_WAY: usize = 32;
 
 impl Engine {
     pub(super) fn handle_put_queue(
@@ -134,21 +131,24 @@ impl Engine {
         if old.dead_letter == settings.dead_letter {
             return Ok(());
         }
-        let mut way = vec![name.clone()];
-        let mut next = settings.dead_letter_of(name)?;
-        while way.len() <= MAX_WAY && !way.contains(&next) {
-            let known = self.queue_named(&next).map(|queue| &queue.record.settings);
-            let Some(of_next) = known.or_else(|| self.template(&next)) else { return Ok(()) };
-            let target = of_next.dead_letter_of(&next);
-            way.push(next);
-            let Ok(target) = target else { return Ok(()) };
-            next = target;
+        settings.dead_letter_of(name)?;
+        let settings_of = |queue: &QueueName| {
+            if queue == name {
+                return Some(settings);
+            }
+            let known = self.queue_named(queue).map(|queue| &queue.record.settings);
+            known.or_else(|| self.template(queue)).map(|it| &**it)
+        };
+        // One that this queue is no part of was there before.
+        match dead_letter_circle(name, settings_of).filter(|circle| circle.contains(name)) {
+            None => Ok(()),
+            Some(circle) => {
+                let circle = circle.iter().map(QueueName::as_str).collect::<Vec<_>>().join(" -> ");
+                Err(format!(
+                    "dead_letter: dead letters would go in a circle: {circle}; name another queue"
+                ))
+            }
         }
-        if next != *name {
-            return Ok(());
-        }
-        let way = way.iter().map(QueueName::as_str).collect::<Vec<_>>().join(" -> ");
-        Err(format!("dead_letter: dead letters would go in a circle: {way} -> {name}"))
     }
 
     /// What workers have was handed out by the order that was; so it must be done before there is another.

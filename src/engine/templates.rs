@@ -21,12 +21,8 @@ impl Templates {
         Self { all, made: HashMap::new() }
     }
 
-    /// The longest prefix wins.
     fn find(&self, name: &QueueName) -> Option<(usize, &QueueTemplate)> {
-        let matching =
-            |(_, template): &(usize, &QueueTemplate)| name.as_str().starts_with(&template.prefix);
-        let all = self.all.iter().enumerate().filter(matching);
-        all.max_by_key(|(_, template)| template.prefix.len())
+        QueueTemplate::find(&self.all, name)
     }
 
     pub(super) fn settings(&self, name: &QueueName) -> Option<&Arc<QueueSettings>> {

@@ -3,6 +3,7 @@
 mod answer;
 mod broker_event;
 mod causes;
+mod dead_letter_way;
 mod filter;
 mod gather;
 mod header;
@@ -12,6 +13,7 @@ mod journal;
 pub mod limits;
 mod message;
 mod notice;
+mod plain_words;
 mod pool;
 mod process;
 mod proxy;
@@ -30,6 +32,7 @@ mod view;
 pub use answer::{Accepted, CallPart, CallReply, CallStatus, RejectCode, Rejection, StatusReport};
 pub use broker_event::{BrokerEvent, EVENT_TYPES, EventId};
 pub use causes::with_causes;
+pub use dead_letter_way::dead_letter_circle;
 pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterSubject};
 pub use gather::{
     Aggregate, Completion, CompletionError, ConfiguredGather, GatherAccepted, GatherReply,
@@ -44,6 +47,7 @@ pub use ids::{
 pub use journal::{Actor, JournalEntry, JournalKind};
 pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
 pub use notice::Notice;
+pub(crate) use plain_words::in_plain_words;
 pub use pool::{
     PoolAct, PoolError, PoolProcess, PoolState, PoolView, ProcessState, RestartPolicy, WorkedBy,
     WorkerPool,

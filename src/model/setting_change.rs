@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::plain_words::in_plain_words;
 use super::settings::QueueSettings;
 
 /// A new value of one setting.
@@ -45,7 +46,7 @@ impl QueueSettings {
             };
         }
         let settings: Self = serde_json::from_value(Value::Object(map))
-            .map_err(|error| told(&error.to_string(), changes))?;
+            .map_err(|error| told(&in_plain_words(&error, "a table"), changes))?;
         settings.check()?;
         Ok(settings)
     }
@@ -135,7 +136,11 @@ mod tests {
             ("retry.tries", json!(1), "there is no setting `retry.tries`; there are attempts,"),
             ("lease_ms.x", json!(1), "`lease_ms` has no `x`"),
             ("mailbox", json!("disk"), "mailbox: unknown variant `disk`, expected one of"),
-            ("lease_ms", json!("x"), "lease_ms: invalid type: string \"x\", expected u64"),
+            (
+                "lease_ms",
+                json!("x"),
+                "lease_ms: invalid type: string \"x\", expected a whole number",
+            ),
             ("lease_ms", json!(1), "lease_ms is 1; at least 100"),
             ("memory_messages", json!(0), "memory_messages is 0; it must be from 1"),
         ] {

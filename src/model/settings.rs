@@ -401,6 +401,14 @@ pub struct QueueTemplate {
     pub max_queues: u64,
 }
 
+impl QueueTemplate {
+    /// The one of `all` that makes a queue of this name, and its place among them: the longest prefix wins.
+    pub fn find<'a>(all: &'a [Self], name: &QueueName) -> Option<(usize, &'a Self)> {
+        let matching = |(_, template): &(usize, &Self)| name.as_str().starts_with(&template.prefix);
+        all.iter().enumerate().filter(matching).max_by_key(|(_, template)| template.prefix.len())
+    }
+}
+
 /// As many different settings as are looked through for equal ones: those of templates, and some queues of
 /// their own.
 const MAX_SHARED: usize = 64;
@@ -502,7 +510,7 @@ impl TryFrom<DedupForm> for Dedup {
                 Ok(Self::Time { window_ms, last: last.unwrap_or(TIME_LAST) })
             }
             DedupForm::Word(_) | DedupForm::Window { .. } => Err(format!(
-                r#"dedup is {{ by = "count", last = N }} with N of at least 1, {{ by = "time", window_ms = N }} with N of at least {MIN_WINDOW_MS}, or "off""#
+                r#"give {{ by = "count", last = N }} with N of at least 1, {{ by = "time", window_ms = N }} with N of at least {MIN_WINDOW_MS}, or "off""#
             )),
         }
     }

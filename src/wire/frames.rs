@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::MAGIC;
 use crate::model::limits::{MAX_PAYLOAD_BYTES, MAX_REASON_BYTES};
-use crate::model::{HeaderError, RejectCode, Rejection, parse_object};
+use crate::model::{HeaderError, RejectCode, Rejection, in_plain_words, parse_object};
 
 /// The header of a verb that has nothing to say. Written always, so that a peer can take three frames
 /// apart without looking; read leniently, as an empty or a missing frame too.
@@ -135,9 +135,14 @@ impl Fields {
     ) -> Result<T, Rejection> {
         match self.0.get_mut(field).map(Value::take) {
             None | Some(Value::Null) => Ok(T::default()),
-            Some(value) => serde_json::from_value(value).map_err(|e| bad_field(field, e)),
+            Some(value) => value_of(field, value),
         }
     }
+}
+
+/// A field's value in a form of its own.
+pub(super) fn value_of<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, Rejection> {
+    serde_json::from_value(value).map_err(|e| bad_field(field, in_plain_words(&e, "an object")))
 }
 
 /// A verb's own field that is true or false; false if left out.
@@ -151,7 +156,8 @@ pub(super) fn flag(field: &str, value: Option<Value>) -> Result<bool, Rejection>
 
 /// Reads a whole header into a type of its own.
 pub(super) fn typed<T: DeserializeOwned>(header: &[u8]) -> Result<T, Rejection> {
-    serde_json::from_slice(header).map_err(|e| malformed(format!("header: {e}")))
+    serde_json::from_slice(header)
+        .map_err(|e| malformed(format!("header: {}", in_plain_words(&e, "an object"))))
 }
 
 /// What is wrong with a header, as an answer.

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::client::{ClientReply, ClientRequest};
 use super::client_codec::{content_of, timeout_of};
-use super::frames::{bad_field, envelope_with, json, magic, typed};
+use super::frames::{bad_field, envelope_with, json, magic, typed, value_of};
 use crate::model::{
-    Aggregate, Completion, Content, GatherName, GatherReply, GatherRequest, GatherStatus,
-    MessageId, MissingPart, QueueName, Rejection,
+    Completion, Content, GatherName, GatherReply, GatherRequest, GatherStatus, MessageId,
+    MissingPart, QueueName, Rejection,
 };
 
 /// GATHER's own fields, taken out of the message's header. `gather` stays in it, so that a worker knows.
@@ -55,15 +55,13 @@ fn request_of(content: Content, own: [Option<Value>; 4]) -> Result<ClientRequest
     let complete = complete.as_ref().map(Completion::of_json).transpose();
     let complete = complete.map_err(|error| bad_field("complete", error))?;
     let timeout_ms = timeout.map(|timeout| timeout_of(&timeout)).transpose()?;
-    let aggregate = aggregate.map(serde_json::from_value::<Aggregate>).transpose();
-    let aggregate = aggregate.map_err(|error| bad_field("aggregate", error))?;
+    let aggregate = aggregate.map(|value| value_of("aggregate", value)).transpose()?;
     let request = GatherRequest { gather, content, recipients, complete, timeout_ms, aggregate };
     Ok(ClientRequest::Gather(Box::new(request)))
 }
 
 fn queues_of(value: Value) -> Result<Vec<QueueName>, Rejection> {
-    let queues: Vec<QueueName> =
-        serde_json::from_value(value).map_err(|error| bad_field("recipients", error))?;
+    let queues: Vec<QueueName> = value_of("recipients", value)?;
     let mut known = std::collections::BTreeSet::new();
     match queues.iter().find(|queue| !known.insert(*queue)) {
         Some(twice) => Err(bad_field("recipients", format!("{twice} is asked twice"))),

@@ -83,7 +83,7 @@ fn dead_letters_cant_be_sent_in_a_circle() {
     let refused = set(&mut rig, &[("dead_letter", json!("a"))]).unwrap_err();
     assert_eq!(
         refused,
-        "dead_letter: dead letters would go in a circle: q -> a -> b -> b.dead -> q"
+        "dead_letter: dead letters would go in a circle: q -> a -> b -> b.dead -> q; name another queue"
     );
     set(&mut rig, &[("dead_letter", json!("c"))]).expect("it ends there");
 }

@@ -93,11 +93,15 @@ impl Engine {
         let of_topic = self.topics.by_name.get(topic).map_or(0, |topic| topic.subscribed.len());
         let full = |what: String| Err(Rejection::new(RejectCode::Full, what));
         if known.is_none() && of_topic >= limits::MAX_TOPIC_SUBSCRIPTIONS {
-            return full(format!("{topic} has {of_topic} subscriptions, no more are allowed"));
+            return full(format!(
+                "{topic} has {of_topic} subscriptions, as many as a topic may have; unsubscribe one that isn't needed \
+                 (mubroker topic unsubscribe {topic} QUEUE), or make two topics of it"
+            ));
         }
         if known.is_none() && self.topics.run_time >= limits::MAX_SUBSCRIPTIONS {
             return full(format!(
-                "there are {} subscriptions, no more are allowed",
+                "there are {} subscriptions that were made at run time, as many as there may be; unsubscribe some that \
+                 aren't needed, or write them into the configuration, where they don't count",
                 self.topics.run_time
             ));
         }
@@ -106,7 +110,8 @@ impl Engine {
         if bytes.saturating_add(filter_bytes(record)) > limits::MAX_FILTERS_BYTES {
             let max = limits::MAX_FILTERS_BYTES;
             return full(format!(
-                "the filters of all subscriptions have {bytes} bytes; at most {max} are allowed"
+                "the filters of all subscriptions that were made at run time have {bytes} bytes, and at most {max} are \
+                 allowed; shorten some, or write them into the configuration, where they don't count"
             ));
         }
         Ok(())

@@ -43,6 +43,43 @@ pub(super) enum Node {
     Fold(Box<Fold>),
 }
 
+impl Node {
+    /// What it gives, if that is plain to see and neither true nor false.
+    pub(super) fn never_bool(&self) -> Option<&'static str> {
+        match self {
+            Self::Null => Some("null"),
+            Self::Int(_) | Self::Double(_) | Self::Negate(_) => Some("a number"),
+            Self::Arithmetic(Arithmetic::Add, _) => Some("a sum"),
+            Self::Arithmetic(..) => Some("a number"),
+            Self::Text(_) | Self::Topic => Some("a string"),
+            Self::List(_) | Self::Parts => Some("a list"),
+            Self::Header => Some("an object"),
+            Self::Call(function, _) => match function {
+                Function::Size | Function::Int | Function::Double => Some("a number"),
+                Function::LowerAscii | Function::Text => Some("a string"),
+                Function::Contains | Function::StartsWith | Function::EndsWith => None,
+            },
+            Self::If(three) => {
+                let [_, then, otherwise] = &**three;
+                then.never_bool().and(otherwise.never_bool())
+            }
+            Self::Bool(_)
+            | Self::Body
+            | Self::Local(_)
+            | Self::Field(..)
+            | Self::Has(..)
+            | Self::Index(_)
+            | Self::And(_)
+            | Self::Or(_)
+            | Self::Not(_)
+            | Self::Compare(..)
+            | Self::In(_)
+            | Self::NotFalse(_)
+            | Self::Fold(_) => None,
+        }
+    }
+}
+
 /// What a macro (`all`, `exists`, `map` …) stands for.
 #[derive(Debug)]
 pub(super) struct Fold {

@@ -42,7 +42,7 @@ pub(super) fn evaluate<'a>(
         return Err(if left < limit {
             "the filters of this event cost more than they may together".to_owned()
         } else {
-            format!("it costs more than the {limit} steps that it may take")
+            format!("it costs more than the {limit} steps that it may take; let it look at less")
         });
     }
     outcome

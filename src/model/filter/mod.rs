@@ -71,6 +71,14 @@ pub enum FilterError {
         /// What there is.
         instead: &'static str,
     },
+    /// Whatever the message, it gives neither true nor false.
+    #[error(
+        "the filter gives {found}, whatever the message is; compare it, so that it is true or false"
+    )]
+    NotBool {
+        /// What.
+        found: &'static str,
+    },
 }
 
 impl Filter {
@@ -86,6 +94,9 @@ impl Filter {
 
     fn over(text: &str, names: Names) -> Result<Self, FilterError> {
         let node = compile::compile(text, names)?;
+        if let Some(found) = node.never_bool() {
+            return Err(FilterError::NotBool { found });
+        }
         Ok(Self { text: Arc::from(text), node: Arc::new(node) })
     }
 
