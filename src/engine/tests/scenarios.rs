@@ -1,6 +1,8 @@
 //! Scenario scripts: `tests/scenarios/*.txt`, which a person can read. A line is something that happens; the lines that
 //! begin with `>` say what came of it. `MUBROKER_SCENARIOS=write` writes these anew, to be read before they are kept.
 
+mod processes;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::rig::{Delivered, Rig, content_with, deliveries, operator, queue};
-use crate::engine::{CallSpec, Effect, Event};
+use crate::engine::{CallSpec, Effect, EngineOptions, Event};
 use crate::model::{
     Content, Edit, NackAction, OnError, Origin, QueueSettings, Repair, RepairAction, RepairRefusal,
     Revision, Seq, SettingChange, Subscription, TopicName, WorkError, WorkerId, WorkerInfo,
@@ -18,6 +20,7 @@ use crate::model::{
 #[derive(Default)]
 struct Stage {
     rig: Option<Rig>,
+    options: EngineOptions,
     workers: BTreeMap<String, u64>,
     hands: Vec<Delivered>,
     /// What was handed out and is over, for late answers.
@@ -29,13 +32,13 @@ struct Stage {
 fn each_scenario_goes_as_it_is_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let is_writing = std::env::var("MUBROKER_SCENARIOS").is_ok_and(|word| word == "write");
-    let mut names = 0;
+    let mut names = Vec::new();
     for file in fs::read_dir(&folder).expect("the folder is there") {
         let path = file.expect("readable").path();
         if path.extension().is_none_or(|extension| extension != "txt") {
             continue;
         }
-        names += 1;
+        names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
         let written = fs::read_to_string(&path).expect("readable");
         let played = play(&written);
         if is_writing {
@@ -44,12 +47,17 @@ fn each_scenario_goes_as_it_is_written() {
         }
         assert_eq!(written, played, "{} goes otherwise", path.display());
     }
-    assert!(names >= 10, "one for each rule: {names}");
+    for rule in 1..=12 {
+        let of_rule = format!("rule-{rule:02}-");
+        assert!(names.iter().any(|name| name.starts_with(&of_rule)), "rule {rule} has none");
+    }
 }
 
 /// The scenario with what comes of each line below it.
 fn play(text: &str) -> String {
-    let mut stage = Stage::default();
+    // Its workers are waited for until they are gone, however silent.
+    let options = EngineOptions { suspect_ms: u64::MAX, ..EngineOptions::default() };
+    let mut stage = Stage { options, ..Stage::default() };
     let mut played = String::new();
     for line in text.lines().filter(|line| !line.starts_with('>')) {
         played += line;
@@ -73,16 +81,18 @@ impl Stage {
         let told = match words.as_slice() {
             ["queue", name, settings @ ..] => {
                 let settings = read_settings(settings)?;
-                let rig = self.rig.get_or_insert_with(|| Rig::new(QueueSettings::default()));
-                rig.put_queue(name, settings)
+                self.rig_made().put_queue(name, settings)
             }
+            ["saga", ..] | ["start", ..] | ["gather", ..] => self.process(&words)?,
+            ["show", "saga", id] => return Some(vec![self.show_saga(id)?]),
+            ["operator", verb, "saga", id] => self.act_on_saga(verb, id)?,
             ["topic", topic, "goes", "to", queues @ ..] => queues
                 .iter()
                 .flat_map(|name| self.subscribe(topic, name.trim_end_matches(',')))
                 .collect(),
             ["send", id, "to", name, fields @ ..] => self.send(name, id, fields, None)?,
-            ["call", id, "to", name, "for", ms, "ms"] => {
-                self.send(name, id, &[], Some(ms.parse().ok()?))?
+            ["call", id, "to", name, "for", ms, "ms", fields @ ..] => {
+                self.send(name, id, fields, Some(ms.parse().ok()?))?
             }
             ["publish", id, "to", topic] => {
                 let content = content_with(id, Value::Object(Map::new()));
@@ -125,12 +135,17 @@ impl Stage {
             }
             _ => return None,
         };
-        self.hands.extend(deliveries(&told));
+        self.hands.extend(told.iter().filter_map(in_hand));
         Some(told.iter().filter_map(|effect| self.words(effect)).collect())
     }
 
     fn rig(&mut self) -> Option<&mut Rig> {
         self.rig.as_mut()
+    }
+
+    fn rig_made(&mut self) -> &mut Rig {
+        let options = &self.options;
+        self.rig.get_or_insert_with(|| Rig::with_options(options.clone(), QueueSettings::default()))
     }
 
     fn run(&mut self, event: Event) -> Vec<Effect> {
@@ -277,8 +292,7 @@ impl Stage {
                 let from = it["queue"].as_str().unwrap_or_default();
                 format!(" ({reason}, from {from})")
             });
-            let payload = String::from_utf8_lossy(&content.payload);
-            Some(format!("{payload} {}{}", overlay.state, why.unwrap_or_default()))
+            Some(format!("{} {}{}", called(content), overlay.state, why.unwrap_or_default()))
         });
         let messages: Vec<String> = messages.collect();
         let messages = if messages.is_empty() { "empty".to_owned() } else { messages.join(", ") };
@@ -294,8 +308,7 @@ impl Stage {
         Some(match effect {
             Effect::Deliver { worker, queue, attempt, content, .. } => {
                 let again = if *attempt > 1 { format!(", try {attempt}") } else { String::new() };
-                let payload = String::from_utf8_lossy(&content.payload);
-                format!("{} gets {payload} of {queue}{again}", who(worker))
+                format!("{} gets {} of {queue}{again}", who(worker), called(content))
             }
             Effect::Accepted { accepted, .. } => {
                 let one = accepted.first()?;
@@ -325,9 +338,28 @@ impl Stage {
                 format!("{id} is {state} in {queue}")
             }
             Effect::Refused { refusal, .. } => format!("refused: {}", refused(refusal)),
+            Effect::Started { started, .. } if started.duplicate => {
+                format!("the starter hears: {} had begun before", started.id)
+            }
+            Effect::Gathered { reply, .. } => processes::gathered(reply),
             _ => return None,
         })
     }
+}
+
+/// What a message is called: by its payload, which is its id, and says so if it was edited. What the broker sends itself has other
+/// payloads, and is called by its id.
+fn called(content: &Content) -> String {
+    let payload = String::from_utf8_lossy(&content.payload);
+    let id = content.id().as_str();
+    if payload.starts_with(id) { payload.into_owned() } else { id.to_owned() }
+}
+
+/// What a delivery puts into a worker's hands.
+fn in_hand(effect: &Effect) -> Option<Delivered> {
+    let Effect::Deliver { content, .. } = effect else { return None };
+    let delivered = deliveries(std::slice::from_ref(effect)).pop()?;
+    Some(Delivered { payload: called(content), ..delivered })
 }
 
 /// The word on the wire.
