@@ -259,13 +259,13 @@ impl<'a> Planner<'a> {
 
     fn touched(&mut self, queue: QueueId) -> &mut Touched {
         self.touched.entry(queue).or_insert_with(|| {
-            let unused = Home {
+            let unused = || Home {
                 keeping: Keeping::Durable,
                 next: Seq(1),
                 reserved: Seq(0),
                 durable: self.durable.waiting(queue),
             };
-            let home = self.homes.get(&queue).copied().unwrap_or(unused);
+            let home = self.homes.get(&queue).copied().unwrap_or_else(unused);
             let ram =
                 if home.keeping.uses_memory() { self.memory.load(queue) } else { Load::default() };
             Touched::new(home, ram)

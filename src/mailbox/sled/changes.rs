@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use super::codec::{put_bytes, put_number, seal};
 use super::floor::Floor;
-use super::index::{Advance, Extra, Index, Progress, Queue, Run, chunk_bytes};
+use super::index::{Extra, Index, Queue, Run};
 use super::layout::{
     PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
     process_key, queue_key, record_key, repair_key, revision_key, subscription_key,
 };
+use super::progress::{Advance, Progress, chunk_bytes};
 use super::queue_record::stored;
 use super::removed::Removed;
 use super::segment::{Change, Directory, Entry};

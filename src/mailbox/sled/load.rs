@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::codec::{Corrupt, Decoded, Reader, be, unseal};
 use super::floor::Floor;
-use super::index::{Extra, Index, Owner, Queue, chunk_from};
+use super::index::{Extra, Index, Owner, Queue};
 use super::layout::{ids_key, process_of};
+use super::progress::chunk_from;
 use super::replay::read_segment;
 use super::segment::{Directory, DirectoryRun, IdEntry, decode_directory, decode_ids};
 use super::store::Store;

@@ -29,6 +29,7 @@ mod load;
 mod maintain;
 mod manifest;
 mod mend;
+mod progress;
 mod queue_record;
 mod raw;
 mod read;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::codec::{Corrupt, Decoded, Reader, be, put_number, seal, unseal};
-use super::index::{Chunk, bit, chunk_bytes, chunk_from, no_places, set_bit};
 use super::layout::{CHUNK_PLACES, NEXT_PLACE, removed_key};
+use super::progress::{Chunk, bit, chunk_bytes, chunk_from, no_places, set_bit};
 use crate::model::{QueueId, RemovedQueues, Seq};
 
 /// What removed queues have used.
