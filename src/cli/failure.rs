@@ -82,12 +82,12 @@ impl From<ClientError> for Failure {
             ClientError::Endpoint { .. } | ClientError::Header(_) => failure.exit(Exit::Usage),
             ClientError::Timeout { .. }
             | ClientError::Lost { .. }
+            | ClientError::Unclear { .. }
             | ClientError::Protocol { .. } => failure.advice(
                 "the message may have been accepted: send it again with the same --id to be sure",
             ),
-            ClientError::Busy { .. }
-            | ClientError::TooLarge { .. }
-            | ClientError::Closed { .. } => failure,
+            ClientError::Away { .. } => failure.exit(Exit::Unreachable),
+            ClientError::Busy { .. } | ClientError::TooLarge { .. } => failure,
         }
     }
 }

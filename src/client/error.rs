@@ -40,11 +40,13 @@ pub enum ClientError {
     /// A header can't be made of what was given; nothing was sent.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// The connection had ended before; nothing was sent.
-    #[error("the connection to the broker at {endpoint} is over; connect again")]
-    Closed {
+    /// There is no connection, and what waits for one fills the window; nothing was sent.
+    #[error("there is no connection to the broker at {endpoint}: {reason}")]
+    Away {
         /// Where.
         endpoint: String,
+        /// Why.
+        reason: String,
     },
     /// No answer in time.
     #[error("the broker at {endpoint} did not answer in time")]
@@ -52,12 +54,22 @@ pub enum ClientError {
         /// Where.
         endpoint: String,
     },
-    /// The connection ended before the answer came.
-    #[error("the connection to the broker at {endpoint} was lost before its answer came: {reason}")]
+    /// The connection was lost before the answer came, and did not come back in time: given up.
+    #[error(
+        "the connection to the broker at {endpoint} was lost and did not come back in time: {reason}"
+    )]
     Lost {
         /// Where.
         endpoint: String,
         /// Why.
+        reason: String,
+    },
+    /// The broker said something of one of the requests under way, and it can't be known of which.
+    #[error("the broker at {endpoint} did not say of which request: {reason}")]
+    Unclear {
+        /// Where.
+        endpoint: String,
+        /// What it said.
         reason: String,
     },
     /// The broker says no.
@@ -76,13 +88,16 @@ impl ClientError {
     /// Send it again with the same id to know: if it had been accepted, the answer is a `duplicate`.
     pub fn outcome_unknown(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::Lost { .. } | Self::Protocol { .. } => true,
+            Self::Timeout { .. }
+            | Self::Lost { .. }
+            | Self::Unclear { .. }
+            | Self::Protocol { .. } => true,
             Self::Endpoint { .. }
             | Self::Unreachable { .. }
             | Self::Busy { .. }
             | Self::TooLarge { .. }
             | Self::Header(_)
-            | Self::Closed { .. }
+            | Self::Away { .. }
             | Self::Rejected(_) => false,
         }
     }

@@ -13,9 +13,32 @@
 //! # }
 //! ```
 //!
-//! A [`Client`] is one connection. It doesn't connect again by itself, because only the caller knows what
-//! a lost answer means: connect again and send the same messages with the same ids. Those that had been
-//! accepted are answered with `duplicate`, inside the queue's de-duplication window.
+//! A [`Client`] is one connection that is made again when it is lost. What had no answer then is sent again, in the order of
+//! the first time and with the same ids: what had been accepted is answered with `duplicate`, so nothing is there twice, as far
+//! as the queue's de-duplication window reaches (with `dedup = "off"` a lost answer may mean two messages). How long that may
+//! take is [`ClientOptions::answer_limit`]; after it the request is given up, and [`ClientError::outcome_unknown`] says
+//! whether it may have been done.
+//!
+//! Many messages without a wait for each, all durable at the end:
+//!
+//! ```no_run
+//! # use mubroker::model::QueueName;
+//! # use mubroker::client::{Client, ClientOptions, NewMessage};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = ClientOptions { window: 500, ..ClientOptions::default() };
+//! let client = Client::connect_with("tcp://127.0.0.1:5555", options).await?;
+//! let numbers = QueueName::new("numbers")?;
+//! let mut confirms = Vec::new();
+//! for n in 0..10_000 {
+//!     // Waits while 500 have no answer.
+//!     confirms.push(client.submit(&numbers, NewMessage::new(n.to_string()).build()?).await?);
+//! }
+//! for confirm in confirms {
+//!     confirm.accepted().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod connection;
 mod error;
@@ -38,7 +61,7 @@ use crate::wire::{ClientReply, ClientRequest, SendRequest, Welcome};
 pub use error::ClientError;
 pub use message::NewMessage;
 
-use connection::Asked;
+use connection::{Asked, Link};
 use pending::Waiter;
 
 /// How long connecting may take, the handshake included.
@@ -49,6 +72,12 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const WINDOW: usize = 1024;
 /// Bytes under way at once, in KiB: the socket would queue 100,000 messages of any size.
 const WINDOW_KIB: usize = 64 * 1024;
+/// The first pause before connecting again, so that a broker's restart is hardly noticed.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// The longest: what waits is sent soon after the broker is back, well within `ANSWER_LIMIT`.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// A connection through which nothing is heard for so long, though it is asked, leads nowhere any more.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Parts of a reply that wait for their caller; then the connection waits.
 const PARTS: usize = 64;
@@ -56,35 +85,51 @@ const PARTS: usize = 64;
 /// How a client behaves.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// How long connecting may take, the handshake included.
+    /// How long connecting may take, the handshake included; the first time it fails then.
     pub connect_limit: Duration,
-    /// How long an answer may take; a call's own time comes on top.
+    /// How long an answer may take, new connections included; a call's own time comes on top.
     pub answer_limit: Duration,
     /// Requests under way at once, at least 1.
     pub window: usize,
+    /// The first pause before connecting again; doubles up to `max_pause`, half of it at random.
+    pub min_pause: Duration,
+    /// The longest pause.
+    pub max_pause: Duration,
+    /// How long nothing may be heard of the broker, asked for a sign of life, while an answer is awaited: then the connection is
+    /// made anew.
+    pub silence: Duration,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { connect_limit: CONNECT_LIMIT, answer_limit: ANSWER_LIMIT, window: WINDOW }
+        Self {
+            connect_limit: CONNECT_LIMIT,
+            answer_limit: ANSWER_LIMIT,
+            window: WINDOW,
+            min_pause: MIN_PAUSE,
+            max_pause: MAX_PAUSE,
+            silence: SILENCE,
+        }
     }
 }
 
-/// One connection to a broker. Clones share it; it ends with the last of them.
+/// One connection to a broker, made again when it is lost. Clones share it; it ends with the last of them, once what is
+/// under way is answered.
 ///
 /// All methods may be called at once from many tasks. Dropping a future gives up the answer, not the
-/// request. See [`ClientError::outcome_unknown`] for what an error means for a message.
+/// request, which only isn't sent again after a lost connection. See [`ClientError::outcome_unknown`] for what an error means for a message.
 #[derive(Debug, Clone)]
 pub struct Client {
     asked: mpsc::Sender<Asked>,
+    link: Link,
     window: Arc<Semaphore>,
     kib: Arc<Semaphore>,
-    endpoint: Arc<str>,
     answer_limit: Duration,
 }
 
 impl Client {
-    /// Connects to a broker's clients' door, e.g. `tcp://127.0.0.1:5555`, with the default options.
+    /// Connects to a broker's clients' door, e.g. `tcp://127.0.0.1:5555`, with the default options. Fails if no broker answers
+    /// there now.
     pub async fn connect(endpoint: &str) -> Result<Self, ClientError> {
         Self::connect_with(endpoint, ClientOptions::default()).await
     }
@@ -92,12 +137,12 @@ impl Client {
     /// Connects with these options.
     pub async fn connect_with(endpoint: &str, options: ClientOptions) -> Result<Self, ClientError> {
         let window = options.window.clamp(1, Semaphore::MAX_PERMITS);
-        let asked = connection::open(endpoint, options.connect_limit).await?;
+        let (asked, link) = connection::open(endpoint, &options).await?;
         Ok(Self {
             asked,
+            link,
             window: Arc::new(Semaphore::new(window)),
             kib: Arc::new(Semaphore::new(WINDOW_KIB)),
-            endpoint: Arc::from(endpoint),
             answer_limit: options.answer_limit,
         })
     }
@@ -130,8 +175,7 @@ impl Client {
         let size = content.size_bytes();
         let send = SendRequest { queue: queue.clone(), content };
         let answer = self.start(ClientRequest::Send(send), size).await?;
-        let endpoint = Arc::clone(&self.endpoint);
-        Ok(Confirm { answer, endpoint, limit: self.answer_limit })
+        Ok(Confirm { answer, link: self.link.clone(), limit: self.answer_limit })
     }
 
     /// `SENDMANY`: all or none, up to `limits::MAX_SENDMANY_MESSAGES`; answers in the same order.
@@ -178,7 +222,7 @@ impl Client {
         let (to_caller, mut parts) = mpsc::channel(PARTS);
         let answer = self.start_with(request, size, Some(to_caller)).await?;
         let limit = self.answer_limit.saturating_add(wait);
-        let mut answer = std::pin::pin!(wait_for(answer, limit, &self.endpoint));
+        let mut answer = std::pin::pin!(wait_for(answer, limit, &self.link));
         let answer = loop {
             tokio::select! {
                 biased;
@@ -238,7 +282,7 @@ impl Client {
         extra: Duration,
     ) -> Result<ClientReply, ClientError> {
         let answer = self.start(request, size).await?;
-        wait_for(answer, self.answer_limit.saturating_add(extra), &self.endpoint).await
+        wait_for(answer, self.answer_limit.saturating_add(extra), &self.link).await
     }
 
     async fn start(&self, request: ClientRequest, size: u64) -> Result<Answer, ClientError> {
@@ -257,12 +301,10 @@ impl Client {
             return Err(ClientError::TooLarge { what });
         }
         let room = timeout(self.answer_limit, self.room(size)).await;
-        let room = room.map_err(|_| ClientError::Busy { endpoint: self.endpoint.to_string() })?;
+        let room = room.map_err(|_| self.link.no_room())?;
         let (to_caller, answer) = oneshot::channel();
-        self.asked
-            .send(Asked { request, waiter: Waiter { to_caller, parts, room } })
-            .await
-            .map_err(|_| ClientError::Closed { endpoint: self.endpoint.to_string() })?;
+        let asked = Asked { request, waiter: Waiter { to_caller, parts, room } };
+        self.asked.send(asked).await.map_err(|_| self.link.ended())?;
         Ok(answer)
     }
 
@@ -282,14 +324,14 @@ impl Client {
 #[must_use = "a message without its confirm may not be durable"]
 pub struct Confirm {
     answer: Answer,
-    endpoint: Arc<str>,
+    link: Link,
     limit: Duration,
 }
 
 impl Confirm {
     /// Waits until the message is durable or refused; the time limit starts here.
     pub async fn accepted(self) -> Result<Accepted, ClientError> {
-        match wait_for(self.answer, self.limit, &self.endpoint).await? {
+        match wait_for(self.answer, self.limit, &self.link).await? {
             ClientReply::Accepted(accepted) => Ok(accepted),
             other => Err(unexpected(other)),
         }
@@ -308,14 +350,11 @@ type Answer = oneshot::Receiver<Result<ClientReply, ClientError>>;
 async fn wait_for(
     answer: Answer,
     limit: Duration,
-    endpoint: &str,
+    link: &Link,
 ) -> Result<ClientReply, ClientError> {
     match timeout(limit, answer).await {
-        Err(_) => Err(ClientError::Timeout { endpoint: endpoint.to_owned() }),
-        Ok(Err(_)) => {
-            let reason = "it ended".to_owned();
-            Err(ClientError::Lost { endpoint: endpoint.to_owned(), reason })
-        }
+        Err(_) => Err(link.unanswered()),
+        Ok(Err(_)) => Err(link.ended()),
         Ok(Ok(Ok(ClientReply::Rejected(rejection)))) => {
             Err(ClientError::Rejected(Box::new(rejection)))
         }

@@ -3,8 +3,9 @@
 //! Answers don't come in the order of the requests: a CALL's comes when its worker is done. They carry
 //! the message's id; two requests of one kind and id are answered in their order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ClientError, Room};
@@ -52,21 +53,32 @@ impl Key {
     }
 }
 
+/// A request under way.
+#[derive(Debug)]
+struct Request {
+    key: Key,
+    /// For a further connection, if it isn't answered on this one.
+    frames: Vec<Bytes>,
+    waiter: Waiter,
+}
+
 /// All requests under way; their number is the window's.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    waiters: HashMap<Key, VecDeque<Waiter>>,
+    /// In the order in which they were asked.
+    requests: BTreeMap<u64, Request>,
+    asked: u64,
+    of_key: HashMap<Key, VecDeque<u64>>,
     /// The first message's id of each SENDMANY under way, by each further one's.
     first_of: HashMap<MessageId, MessageId>,
-    count: usize,
 }
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.requests.is_empty()
     }
 
-    pub(super) fn add(&mut self, request: &ClientRequest, waiter: Waiter) {
+    pub(super) fn add(&mut self, request: &ClientRequest, frames: Vec<Bytes>, waiter: Waiter) {
         let key = match request {
             ClientRequest::Hello { .. } => Key::Hello,
             ClientRequest::Send(send) => Key::Send(send.content.id().clone()),
@@ -90,8 +102,34 @@ impl Pending {
             ClientRequest::Status { id, .. } => Key::Status(id.clone()),
             ClientRequest::Ping => Key::Ping,
         };
-        self.waiters.entry(key).or_default().push_back(waiter);
-        self.count += 1;
+        self.asked += 1;
+        self.of_key.entry(key.clone()).or_default().push_back(self.asked);
+        self.requests.insert(self.asked, Request { key, frames, waiter });
+    }
+
+    /// What is to be said again on a new connection, in the order of the first time.
+    pub(super) fn frames(&self) -> impl Iterator<Item = &Vec<Bytes>> {
+        self.requests.values().map(|request| &request.frames)
+    }
+
+    /// Forgets those for whose answer nobody waits any more: they are not sent again.
+    pub(super) fn forget_unheard(&mut self) {
+        let Self { requests, of_key, first_of, .. } = self;
+        requests.retain(|number, Request { key, waiter, .. }| {
+            if !waiter.to_caller.is_closed() {
+                return true;
+            }
+            if let Some(same) = of_key.get_mut(key) {
+                same.retain(|other| other != number);
+                if same.is_empty() {
+                    of_key.remove(key);
+                    if let Key::SendMany(gone) = key {
+                        first_of.retain(|_, first| first != gone);
+                    }
+                }
+            }
+            false
+        });
     }
 
     /// Takes out who waits for this answer; `None` if nobody does.
@@ -132,8 +170,8 @@ impl Pending {
 
     /// Where parts of a call's reply go.
     pub(super) fn parts(&self, id: &MessageId) -> Option<mpsc::Sender<CallPart>> {
-        let waiters = self.waiters.get(&Key::Call(id.clone()))?;
-        waiters.iter().find_map(|waiter| waiter.parts.clone())
+        let mut calls = self.of_key.get(&Key::Call(id.clone()))?.iter();
+        calls.find_map(|number| self.requests.get(number)?.waiter.parts.clone())
     }
 
     /// A refusal names a message, not a kind of request.
@@ -157,38 +195,38 @@ impl Pending {
 
     /// A refusal without an id can only be for the only request there is, or the only one without an id.
     fn only(&mut self) -> Option<Waiter> {
-        let mut without_id = self.waiters.iter().filter(|(key, _)| !key.has_id());
+        let is_only = self.requests.len() == 1;
+        let mut without_id = self.of_key.iter().filter(|(key, _)| !key.has_id());
         let key = match (without_id.next(), without_id.next()) {
-            (Some((key, waiters)), None) if waiters.len() == 1 => key.clone(),
-            _ if self.count == 1 => self.waiters.keys().next()?.clone(),
+            (Some((key, same)), None) if same.len() == 1 => key.clone(),
+            _ if is_only => self.of_key.keys().next()?.clone(),
             _ => return None,
         };
-        if self.count == 1 {
+        if is_only {
             self.first_of.clear();
         }
         self.pop(&key)
     }
 
     fn pop(&mut self, key: &Key) -> Option<Waiter> {
-        let waiters = self.waiters.get_mut(key)?;
-        let waiter = waiters.pop_front();
-        if waiters.is_empty() {
-            self.waiters.remove(key);
+        let same = self.of_key.get_mut(key)?;
+        let oldest = same.pop_front()?;
+        if same.is_empty() {
+            self.of_key.remove(key);
         }
-        self.count -= usize::from(waiter.is_some());
-        waiter
+        self.requests.remove(&oldest).map(|request| request.waiter)
     }
 
     /// Ends them all.
     pub(super) fn fail(&mut self, error: impl Fn() -> ClientError) {
-        for Waiter { to_caller, parts: _, room } in
-            self.waiters.drain().flat_map(|(_, waiters)| waiters)
+        for Request { waiter: Waiter { to_caller, parts: _, room }, .. } in
+            std::mem::take(&mut self.requests).into_values()
         {
             // Who no longer waits doesn't need to know.
             let _gone = to_caller.send(Err(error()));
             drop(room);
         }
+        self.of_key.clear();
         self.first_of.clear();
-        self.count = 0;
     }
 }

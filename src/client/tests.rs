@@ -13,12 +13,13 @@ use crate::model::{
     CallStatus, GatherAccepted, GatherReply, GatherRequest, GatherStatus, MessageState, RejectCode,
     Rejection, Seq,
 };
+use crate::wire::Limits;
 
 /// Nothing here takes long; a test that waits this long has failed.
 const LIMIT: Duration = Duration::from_secs(20);
 
 struct Broker {
-    router: RouterSocket,
+    router: Option<RouterSocket>,
     peer: Bytes,
     endpoint: String,
     _folder: TempDir,
@@ -28,9 +29,24 @@ impl Broker {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let endpoint = format!("ipc://{}/clients", folder.path().display());
+        let mut broker = Self { router: None, peer: Bytes::new(), endpoint, _folder: folder };
+        broker.begin().await;
+        broker
+    }
+
+    async fn begin(&mut self) {
         let mut router = RouterSocket::new();
-        router.bind(&endpoint).await.expect("the folder is ours");
-        Self { router, peer: Bytes::new(), endpoint, _folder: folder }
+        router.bind(&self.endpoint).await.expect("the folder is ours");
+        self.router = Some(router);
+    }
+
+    /// As a kill would: connections end, and nothing is told.
+    async fn end(&mut self) {
+        self.router.take().expect("it runs").close().await;
+    }
+
+    fn router(&mut self) -> &mut RouterSocket {
+        self.router.as_mut().expect("it runs")
     }
 
     async fn client(&self, options: ClientOptions) -> Client {
@@ -38,7 +54,7 @@ impl Broker {
     }
 
     async fn recv(&mut self) -> ClientRequest {
-        let message = timeout(LIMIT, self.router.recv()).await.expect("in time");
+        let message = timeout(LIMIT, self.router().recv()).await.expect("in time");
         let mut frames: VecDeque<Bytes> = message.expect("a message").into_vecdeque();
         self.peer = frames.pop_front().expect("the identity");
         ClientRequest::decode(frames.into(), || id("made")).expect("readable")
@@ -47,7 +63,7 @@ impl Broker {
     async fn send(&mut self, reply: ClientReply) {
         let mut out = ZmqMessage::from(self.peer.clone());
         reply.encode().into_iter().for_each(|frame| out.push_back(frame));
-        self.router.send(out).await.expect("the client is there");
+        self.router().send(out).await.expect("the client is there");
     }
 }
 
@@ -65,6 +81,36 @@ fn message(id: &str) -> Content {
 
 fn accepted(name: &str, seq: u64) -> Accepted {
     Accepted { id: id(name), queue: queue(), seq: Seq(seq), duplicate: false }
+}
+
+/// SEND of `message(id)`.
+fn sent(id: &str) -> ClientRequest {
+    ClientRequest::Send(SendRequest { queue: queue(), content: message(id) })
+}
+
+/// Connects again soon.
+fn quick() -> ClientOptions {
+    let [min_pause, max_pause] = [5, 20].map(Duration::from_millis);
+    ClientOptions { min_pause, max_pause, ..ClientOptions::default() }
+}
+
+async fn client_says_hello(broker: &mut Broker, client: &Client) {
+    let client = client.clone();
+    let hello = tokio::spawn(async move { client.hello("tests", None).await });
+    assert!(matches!(broker.recv().await, ClientRequest::Hello { .. }));
+    broker.send(ClientReply::Welcome(welcome())).await;
+    assert_eq!(hello.await.expect("no panic").expect("welcome"), welcome());
+}
+
+fn welcome() -> Welcome {
+    let limits = Limits {
+        max_header_bytes: 1,
+        max_payload_bytes: 1,
+        max_message_bytes: 1,
+        max_sendmany: 1,
+        heartbeat_ms: 1,
+    };
+    Welcome { server: "mubroker".to_owned(), version: String::new(), limits, may: Vec::new() }
 }
 
 fn rejected(rejection: &ClientError) -> &Rejection {
@@ -126,18 +172,79 @@ async fn many_messages_are_accepted_or_refused_as_one() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_leaves_what_was_sent_unknown_and_sends_nothing_more() {
+async fn what_has_no_answer_is_sent_again_in_order_over_a_new_connection() {
     let mut broker = Broker::new().await;
-    let client = broker.client(ClientOptions::default()).await;
-    let confirm = client.submit(&queue(), message("1")).await.expect("sent");
+    let client = broker.client(quick()).await;
+    client_says_hello(&mut broker, &client).await;
+    let mut confirms = Vec::new();
+    for id in ["1", "2", "3"] {
+        confirms.push(client.submit(&queue(), message(id)).await.expect("sent"));
+        broker.recv().await;
+    }
+    broker.send(ClientReply::Accepted(accepted("2", 2))).await;
+    assert_eq!(confirms.remove(1).accepted().await.expect("accepted"), accepted("2", 2));
+    broker.end().await;
+    // Asked while there is no connection: it waits for one.
+    confirms.push(client.submit(&queue(), message("4")).await.expect("there is room"));
+    broker.begin().await;
+    assert!(matches!(broker.recv().await, ClientRequest::Hello { .. }), "who it is comes first");
+    for (id, confirm) in ["1", "3", "4"].into_iter().zip(confirms) {
+        assert_eq!(broker.recv().await, sent(id));
+        broker.send(ClientReply::Accepted(accepted(id, 7))).await;
+        assert_eq!(confirm.accepted().await.expect("accepted"), accepted(id, 7));
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_up_while_the_broker_is_away_is_lost_and_never_sent_again() {
+    let mut broker = Broker::new().await;
+    let options = ClientOptions { window: 1, answer_limit: Duration::from_millis(300), ..quick() };
+    let client = broker.client(options).await;
+    let first = client.submit(&queue(), message("1")).await.expect("sent");
     broker.recv().await;
-    broker.router.close().await;
-    let error = confirm.accepted().await.expect_err("lost");
+    broker.end().await;
+    let error = client.send(&queue(), message("2")).await.expect_err("the window is full");
+    assert!(matches!(error, ClientError::Away { .. }), "{error:?}");
+    assert!(!error.outcome_unknown());
+    let error = first.accepted().await.expect_err("the broker is away");
     assert!(matches!(error, ClientError::Lost { .. }), "{error:?}");
     assert!(error.outcome_unknown());
-    let error = client.ping().await.expect_err("over");
-    assert!(matches!(error, ClientError::Closed { .. }), "{error:?}");
-    assert!(!error.outcome_unknown());
+    broker.begin().await;
+    let third = tokio::spawn(async move { client.send(&queue(), message("3")).await });
+    assert_eq!(broker.recv().await, sent("3"), "and not what was given up");
+    broker.send(ClientReply::Accepted(accepted("3", 3))).await;
+    third.await.expect("no panic").expect("accepted");
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_asked_and_then_made_anew() {
+    let mut broker = Broker::new().await;
+    let options = ClientOptions { silence: Duration::from_millis(300), ..quick() };
+    let client = broker.client(options).await;
+    let confirm = client.submit(&queue(), message("1")).await.expect("sent");
+    assert_eq!(broker.recv().await, sent("1"));
+    let first = broker.peer.clone();
+    assert_eq!(broker.recv().await, ClientRequest::Ping);
+    while broker.peer == first {
+        let said = broker.recv().await;
+        assert!(said == sent("1") || said == ClientRequest::Ping, "{said:?}");
+    }
+    broker.send(ClientReply::Accepted(accepted("1", 1))).await;
+    assert_eq!(confirm.accepted().await.expect("accepted"), accepted("1", 1));
+}
+
+#[tokio::test]
+async fn a_client_that_is_dropped_while_the_broker_is_away_gives_its_confirms_up_in_the_end() {
+    let mut broker = Broker::new().await;
+    let options = ClientOptions { answer_limit: Duration::from_millis(200), ..quick() };
+    let client = broker.client(options).await;
+    let confirm = client.submit(&queue(), message("1")).await.expect("sent");
+    broker.recv().await;
+    broker.end().await;
+    drop(client);
+    let told = timeout(LIMIT, confirm.answer).await.expect("the task ends by itself");
+    let told = told.expect("it says why");
+    assert!(matches!(told, Err(ClientError::Lost { .. })), "{told:?}");
 }
 
 #[tokio::test]

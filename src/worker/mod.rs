@@ -3,17 +3,12 @@
 //! ```no_run
 //! # use std::time::Duration;
 //! # use mubroker::model::{QueueName, WorkerInfo};
-//! # use mubroker::worker::{self, Pace, WorkerOptions, exec::Exec, process::Program};
+//! # use mubroker::worker::{self, WorkerOptions, exec::Exec, process::Program};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let options = WorkerOptions {
-//!     endpoint: "tcp://127.0.0.1:5556".to_owned(),
-//!     queues: vec![QueueName::new("invoices")?],
-//!     credit: 1,
 //!     info: WorkerInfo { name: "printer".to_owned(), ..WorkerInfo::default() },
-//!     max_execution: Duration::from_secs(60),
-//!     overrun_grace: Duration::from_secs(2),
-//!     stop_grace: Duration::from_secs(10),
-//!     pace: Pace::new(fastrand::u64(..)),
+//!     max_execution: Duration::from_secs(300),
+//!     ..WorkerOptions::new("tcp://127.0.0.1:5556", vec![QueueName::new("invoices")?])
 //! };
 //! let print = Exec::new(Program::new(["lp".into(), "-".into()])?);
 //! worker::run(options, print, std::future::pending(), |event| eprintln!("{event:?}")).await?;

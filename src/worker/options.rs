@@ -26,6 +26,28 @@ pub struct WorkerOptions {
     pub pace: Pace,
 }
 
+impl WorkerOptions {
+    /// One message at a time, each for a minute at most; all else can be changed.
+    pub fn new(endpoint: &str, queues: Vec<QueueName>) -> Self {
+        let info = WorkerInfo {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            pid: Some(std::process::id()),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            ..WorkerInfo::default()
+        };
+        Self {
+            endpoint: endpoint.to_owned(),
+            queues,
+            credit: 1,
+            info,
+            max_execution: Duration::from_secs(60),
+            overrun_grace: Duration::from_secs(2),
+            stop_grace: Duration::from_secs(10),
+            pace: Pace::new(fastrand::u64(..)),
+        }
+    }
+}
+
 /// The rhythm of a worker's connection.
 #[derive(Debug, Clone)]
 pub struct Pace {

@@ -16,10 +16,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use zeromq::ZmqError;
 
 use self::answer::{answer_to, over_credit, panicked};
-use super::connection::{Connection, Gone};
+use super::connection::Connection;
 use super::handler::{Failure, Handler, Said, Work};
 use super::leases::{ENDING, Leases};
 use super::options::{Overrun, WorkerEvent, WorkerOptions};
+use crate::dealer::{Gone, Pauses};
 use crate::model::DeliveryId;
 use crate::wire::{BrokerMessage, Delivery, WorkerMessage};
 
@@ -55,7 +56,6 @@ pub async fn run<H: Handler>(
     observe: impl FnMut(WorkerEvent) + Send,
 ) -> Result<(), WorkerError> {
     let mut stop = std::pin::pin!(stop);
-    let mut rng = fastrand::Rng::with_seed(options.pace.seed);
     let (say, said) = mpsc::channel(MAX_SAID);
     let places = usize::try_from(options.credit.max(1)).unwrap_or(usize::MAX);
     let mut worker = Worker {
@@ -69,7 +69,8 @@ pub async fn run<H: Handler>(
         options,
     };
     let pace = worker.options.pace.clone();
-    let mut pause = pace.min_pause;
+    let rng = fastrand::Rng::with_seed(pace.seed);
+    let mut pauses = Pauses::new(pace.min_pause, pace.max_pause, rng);
     loop {
         let began = Instant::now();
         let reason = match worker.connect(stop.as_mut()).await? {
@@ -83,15 +84,14 @@ pub async fn run<H: Handler>(
         };
         worker.leases.lose_all();
         if began.elapsed() > pace.silence() + pace.connect_limit {
-            pause = pace.min_pause;
+            pauses.reset();
         }
-        let jittered = pause.mul_f64(0.5 + 0.5 * rng.f64());
-        (worker.observe)(WorkerEvent::Away { reason, pause: jittered });
-        let waited = worker.work_until(sleep(jittered), stop.as_mut()).await;
+        let pause = pauses.next();
+        (worker.observe)(WorkerEvent::Away { reason, pause });
+        let waited = worker.work_until(sleep(pause), stop.as_mut()).await;
         if waited.is_none() {
             break;
         }
-        pause = (pause * 2).min(pace.max_pause);
     }
     worker.stop(None).await;
     Ok(())

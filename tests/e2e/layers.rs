@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A layer and the layers that it may name besides itself. Who isn't here may not exist.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("wire", &["model"]),
     ("mailbox", &["model"]),
     ("net", &["wire", "model"]),
     ("broker", &["engine", "wire", "mailbox", "net", "model"]),
-    ("worker", &["wire", "model", "https"]),
-    ("client", &["wire", "model"]),
+    ("worker", &["wire", "model", "https", "dealer"]),
+    ("client", &["wire", "model", "dealer"]),
+    ("dealer", &[]),
     ("admin", &["broker", "model"]),
     ("console", &["admin"]),
     ("telemetry", &["model", "https"]),
@@ -38,6 +39,7 @@ const ANYTHING: &[&str] = &[
     "console",
     "telemetry",
     "https",
+    "dealer",
     "config",
 ];
 

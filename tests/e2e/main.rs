@@ -14,6 +14,7 @@ mod ordering;
 mod picture;
 mod power;
 mod readme;
+mod reconnecting;
 mod serve;
 mod store;
 mod supervised;

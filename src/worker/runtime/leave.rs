@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::answer::ended;
 use super::{Finished, Heard, Worker};
+use crate::dealer::Gone;
 use crate::wire::WorkerMessage;
-use crate::worker::connection::{Connection, Gone};
+use crate::worker::connection::Connection;
 use crate::worker::{Handler, WorkerEvent};
 
 /// How long a worker that is leaving and holds nothing waits for the broker's BYE: its last answer is

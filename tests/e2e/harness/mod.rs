@@ -37,11 +37,20 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts one with these settings besides its folder and ports, and waits until it answers.
     pub(crate) fn start(settings: &str) -> Self {
+        Self::listening(settings, |_door, _folder| "tcp://127.0.0.1:0".to_owned())
+    }
+
+    /// The same on unix sockets, whose addresses stay the same when it is restarted.
+    pub(crate) fn start_on_sockets(settings: &str) -> Self {
+        Self::listening(settings, |door, folder| format!("ipc://{}/{door}", folder.display()))
+    }
+
+    fn listening(settings: &str, at: impl Fn(&str, &Path) -> String) -> Self {
         let folder = tempfile::Builder::new().prefix("mub").tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
+        let [clients, workers] = ["clients", "workers"].map(|door| at(door, folder.path()));
         let config = format!(
-            "data_dir = {data:?}\n[listen]\nclients = \"tcp://127.0.0.1:0\"\n\
-             workers = \"tcp://127.0.0.1:0\"\n{settings}"
+            "data_dir = {data:?}\n[listen]\nclients = {clients:?}\nworkers = {workers:?}\n{settings}"
         );
         std::fs::write(folder.path().join("mubroker.toml"), config).expect("the configuration");
         let child = serve(folder.path());
