@@ -20,24 +20,54 @@ pub type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// It is none, or not of HTTP.
-    #[error("{url:?} is not a URL; give http://HOST:PORT/PATH or https://…")]
+    #[error("{shown:?} is not a URL; give http://HOST:PORT/PATH or https://…")]
     Url {
-        /// As it was given.
-        url: String,
+        /// As it was given, without what may be secret.
+        shown: String,
     },
     /// The system's certificates can't be read.
     #[error("no certificates to check an https server by")]
     Certificates(#[source] std::io::Error),
 }
 
+/// The URL, if it is one of `http` or `https` with a host.
+pub fn uri(url: &str) -> Result<Uri, HttpError> {
+    read(url).ok_or_else(|| HttpError::Url { shown: shown(url) })
+}
+
+fn read(url: &str) -> Option<Uri> {
+    let uri: Uri = url.parse().ok()?;
+    let (host, authority) = (uri.host()?, uri.authority()?.as_str());
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    // A port that is no number is taken for none.
+    let is_place = match uri.port_u16() {
+        Some(port) => place == format!("{host}:{port}"),
+        None => place == host,
+    };
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    (is_http && is_place && !host.is_empty()).then_some(uri)
+}
+
+/// A URL for people, without what may be secret: user and password, query and fragment.
+pub fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = match rest.find('/') {
+        // What can't be read may have its password anywhere before an @.
+        Some(at) if read(url).is_some() => rest.split_at(at),
+        Some(_) | None => (rest, ""),
+    };
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match scheme {
+        "" => format!("{host}{path}"),
+        scheme => format!("{scheme}://{host}{path}"),
+    }
+}
+
 /// The URL, and a client for it: servers of `https` are checked by the system's certificates. Connects to nothing yet.
 pub fn client(url: &str) -> Result<(Uri, HttpClient), HttpError> {
-    let uri: Uri = url.parse().map_err(|_| HttpError::Url { url: url.to_owned() })?;
-    let is_tls = match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(_)) => false,
-        (Some("https"), Some(_)) => true,
-        (Some(_) | None, Some(_) | None) => return Err(HttpError::Url { url: url.to_owned() }),
-    };
+    let uri = uri(url)?;
+    let is_tls = uri.scheme_str() == Some("https");
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -56,6 +86,36 @@ pub fn client(url: &str) -> Result<(Uri, HttpClient), HttpError> {
     };
     let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
     Ok((uri, Client::builder(TokioExecutor::new()).build(connector)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_user_password_query_and_fragment() {
+        for (url, expected) in [
+            ("http://host:81/a/b", "http://host:81/a/b"),
+            ("https://me:secret@host/a?token=secret", "https://host/a"),
+            ("https://host/@scope/a#secret", "https://host/@scope/a"),
+            ("https://me:sec/ret@host/a?b@c", "https://host/a"),
+            ("me:secret@host?secret", "host"),
+            ("ht tp://me:secret@host", "ht tp://host"),
+        ] {
+            assert_eq!(shown(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_http_is_refused_without_its_secrets() {
+        for url in
+            ["", "host/path", "ftp://host", "http://", "http:///path", "http://:80/", "http://a b/"]
+        {
+            assert!(uri(url).is_err(), "{url}");
+        }
+        let error = uri("https//me:secret@host?secret").expect_err("no URL").to_string();
+        assert!(error.contains("host") && !error.contains("secret"), "{error}");
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use super::file::Source;
 use super::{bad, expand};
+use crate::https;
 
 pub(super) const KEYS: &[&str] =
     &["datadog", "webhook", "webhook_secret_file", "dedup_ms", "oldest_age_ms", "dead_letters"];
@@ -72,19 +73,17 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn check(self, source: &Source<'_>) -> Result<Alerts, ConfigError> {
         let defaults = Alerts::default();
-        let text = |value: Option<toml::Spanned<String>>, schemes: &[&str], key: &str| {
+        let address = |value: Option<toml::Spanned<String>>, check: Check, key: &str| {
             let Some(value) = value else { return Ok(String::new()) };
-            let known = value.get_ref().is_empty()
-                || schemes.iter().any(|scheme| value.get_ref().starts_with(scheme));
-            if known {
-                return Ok(value.into_inner());
+            match check(value.get_ref()) {
+                Err(reason) if !value.get_ref().is_empty() => {
+                    Err(bad(&source.place(value.span()), format!("alerts.{key}: {reason}")))
+                }
+                Ok(()) | Err(_) => Ok(value.into_inner()),
             }
-            let place = source.place(value.span());
-            let reason = format!("alerts.{key} begins with one of {}", schemes.join(", "));
-            Err(bad(&place, reason))
         };
-        let datadog = text(self.datadog, &["udp://", "unix:/"], "datadog")?;
-        let webhook = text(self.webhook, &["http://", "https://"], "webhook")?;
+        let datadog = address(self.datadog, datadog, "datadog")?;
+        let webhook = address(self.webhook, webhook, "webhook")?;
         let webhook_secret_file = match self.webhook_secret_file {
             Some(file) if !file.get_ref().is_empty() => {
                 Some(expand(file.get_ref(), &source.place(file.span()))?)
@@ -104,4 +103,18 @@ impl Table {
             dead_letters: self.dead_letters.unwrap_or(defaults.dead_letters),
         })
     }
+}
+
+type Check = fn(&str) -> Result<(), String>;
+
+fn datadog(address: &str) -> Result<(), String> {
+    match ["udp://", "unix:/"].iter().any(|scheme| address.starts_with(scheme)) {
+        true => Ok(()),
+        false => Err("it begins with udp:// or unix:/".to_owned()),
+    }
+}
+
+/// Its path is a secret of many services.
+fn webhook(url: &str) -> Result<(), String> {
+    https::uri(url).map(drop).map_err(|_| "give http://HOST:PORT/PATH or https://…".to_owned())
 }

@@ -444,7 +444,9 @@ fn supervised_workers_are_read_and_what_makes_no_sense_is_refused() {
         ("queue = 'a'\nexec = ['x']\nenv = { 'A=B' = '1' }", "can't name a variable"),
         ("queue = 'a'\nexec = ['x']\nenv = { MUBROKER_ID = '1' }", "is the broker's to set"),
         ("queue = 'a'\nexec = ['x']\nmax_execution_ms = 86400001", "at most 86400000"),
-        ("queue = 'a'\nhttp = 'localhost:80'", "http is a URL"),
+        ("queue = 'a'\nhttp = 'localhost:80'", "http: \"localhost:80\" is not a URL"),
+        ("queue = 'a'\nhttp = 'http://me:secret@x y/'", "http: \"http://x y/\" is not a URL"),
+        ("queue = 'a'\nhttp = 'http://:80/'", "is not a URL"),
         (
             "queue = 'a'\nexec = ['x']\nrestart = { max = 1 }",
             "unknown key `workers.\"w\".restart.max`",
@@ -463,8 +465,9 @@ fn alerts_name_addresses_that_can_be_used() {
     assert_eq!((alerts.webhook.as_str(), alerts.oldest_age_ms), ("https://x/y", 5));
     assert!(!format!("{alerts:?}").contains("x/y"), "it may be a secret");
     for (file, why) in [
-        ("datadog = '127.0.0.1:8125'", "mubroker.toml:2:11: alerts.datadog begins with"),
-        ("webhook = 'ftp://x'", "alerts.webhook begins with"),
+        ("datadog = '127.0.0.1:8125'", "mubroker.toml:2:11: alerts.datadog: it begins with"),
+        ("webhook = 'ftp://x'", "alerts.webhook: give http://"),
+        ("webhook = 'https:///x'", "alerts.webhook: give http://"),
         ("dedup_ms = 0", "at least 1"),
     ] {
         let error = load(&format!("[alerts]\n{file}")).unwrap_err().to_string();

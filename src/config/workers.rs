@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::error::{ConfigError, Place};
 use super::file::Source;
 use super::{Queues, bad, known_queue};
+use crate::https;
 use crate::model::limits::{MAX_CREDIT, MAX_EXECUTION_MS, MAX_POOL_COUNT, MAX_WORKER_QUEUES};
 use crate::model::{RestartPolicy, WorkedBy, WorkerPool};
 
@@ -162,15 +163,6 @@ fn pool(
     })
 }
 
-/// What `mubroker worker --http` would refuse at each start.
-fn url(url: String) -> Result<String, String> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(' ') => Ok(url),
-        Some(_) | None => Err("http is a URL: http://HOST:PORT/PATH or https://…".to_owned()),
-    }
-}
-
 /// Exactly one of the four ways.
 fn by(table: &Table, source: &Source<'_>) -> Result<WorkedBy, String> {
     let framing = table.framing.as_ref().map(|framing| framing.get_ref().as_str());
@@ -183,11 +175,14 @@ fn by(table: &Table, source: &Source<'_>) -> Result<WorkedBy, String> {
             return Err(format!("{place}framing is \"lines\" or \"length\""));
         }
     };
+    if let Some(url) = &table.http {
+        https::uri(url).map_err(|error| format!("http: {error}"))?;
+    }
     let command = |words: &Vec<String>| Some(words.clone()).filter(|words| !words.is_empty());
     let ways = [
         command(&table.exec).map(WorkedBy::Exec),
         command(&table.stdio).map(|words| WorkedBy::Stdio(words, by_length)),
-        table.http.clone().map(url).transpose()?.map(WorkedBy::Http),
+        table.http.clone().map(WorkedBy::Http),
         command(&table.command).map(WorkedBy::Command),
     ];
     let mut ways = ways.into_iter().flatten();

@@ -28,6 +28,8 @@ const ACTION: &str = "mubroker-action";
 #[derive(Debug)]
 pub struct Http {
     uri: Uri,
+    /// The URL in failures, which operators and logs see.
+    shown: String,
     client: HttpClient,
 }
 
@@ -35,7 +37,7 @@ impl Http {
     /// A handler that posts to `url`. Connects to nothing yet; connections are kept between messages.
     pub fn new(url: &str) -> Result<Self, HttpError> {
         let (uri, client) = https::client(url)?;
-        Ok(Self { uri, client })
+        Ok(Self { uri, shown: https::shown(url), client })
     }
 }
 
@@ -46,13 +48,13 @@ impl Handler for Http {
         let answered = async {
             let response = self.client.request(request).await.map_err(|error| {
                 let code = if error.is_connect() { "connect" } else { "connection" };
-                Failure::of(code, format!("{}: {}", self.uri, with_causes(&error)))
+                Failure::of(code, format!("{}: {}", self.shown, with_causes(&error)))
             })?;
             read(response).await
         };
         timeout(work.limit() + work.grace(), answered).await.unwrap_or_else(|_elapsed| {
             let ms = work.limit().as_millis();
-            Err(Failure::of("timeout", format!("{} did not answer within {ms} ms", self.uri)))
+            Err(Failure::of("timeout", format!("{} did not answer within {ms} ms", self.shown)))
         })
     }
 }

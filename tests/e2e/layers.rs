@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("console", &["admin"]),
     ("telemetry", &["model", "https"]),
     ("https", &[]),
-    ("config", &["model"]),
+    ("config", &["model", "https"]),
     ("cli", ANYTHING),
     ("main", &["cli"]),
 ];

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::processes::launcher;
+use crate::https;
 use crate::model::with_causes;
 use crate::wire::Delivery;
 use crate::worker::exec::Exec;
@@ -61,7 +62,7 @@ impl ByArgs {
         let program = command.map(Path::new).and_then(Path::file_name);
         match (program, &self.http) {
             (Some(name), _) => name.to_string_lossy().into_owned(),
-            (None, Some(url)) => url.clone(),
+            (None, Some(url)) => https::shown(url),
             (None, None) => "worker".to_owned(),
         }
     }

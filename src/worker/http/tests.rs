@@ -97,6 +97,10 @@ async fn an_answer_that_is_too_large_or_too_late_and_a_server_that_is_away_are_f
     let address = free.local_addr().expect("an address");
     drop(free);
     assert_eq!(code(post_to(&format!("http://{address}/"), b"", LONG).await), "connect");
+    let url = format!("http://me:secret@{address}/path?token=secret");
+    let told = post_to(&url, b"", LONG).await.expect_err("nobody listens").error;
+    assert!(told.message.contains(&format!("http://{address}/path: ")), "{told:?}");
+    assert!(!format!("{told:?}").contains("secret"), "{told:?}");
 }
 
 #[test]
