@@ -2,7 +2,9 @@
 
 mod answer;
 mod leave;
+mod limits;
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,15 +21,13 @@ use self::answer::{answer_to, over_credit, panicked};
 use super::connection::Connection;
 use super::handler::{Failure, Handler, Said, Work};
 use super::leases::{ENDING, Leases};
-use super::options::{Overrun, WorkerEvent, WorkerOptions};
+use super::options::{WorkerEvent, WorkerOptions};
 use crate::dealer::{Gone, Pauses};
 use crate::model::DeliveryId;
 use crate::wire::{BrokerMessage, Delivery, WorkerMessage};
 
 /// What handlers have said and the connection has not taken yet; beyond, they wait.
 const MAX_SAID: usize = 64;
-/// The word for it in ALERT.
-const OVERRUN: &str = "overrun";
 
 /// Why a worker can't run at all.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,7 @@ pub async fn run<H: Handler>(
         handler: Arc::new(handler),
         tasks: JoinSet::new(),
         late: Vec::new(),
+        alerts: VecDeque::new(),
         observe,
         options,
     };
@@ -138,6 +139,8 @@ struct Worker<H, O> {
     said: mpsc::Receiver<Said>,
     /// Answers to leases of lost connections; as many as ran when the connection was lost.
     late: Vec<WorkerMessage>,
+    /// What is to be raised: while the broker is away, at most one for each message that ran when it went.
+    alerts: VecDeque<WorkerMessage>,
 }
 
 impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
@@ -198,6 +201,7 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
             for answer in std::mem::take(&mut self.late) {
                 connection.send(&answer).await?;
             }
+            self.raise(&mut connection).await?;
             self.serve(&mut connection, stop).await
         };
         match serve.await {
@@ -349,33 +353,6 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
             Some(message) => connection.send(&message).await,
             None => Ok(()),
         }
-    }
-
-    /// Tells here that work is over its limit, and gives what the broker is to be told.
-    fn overruns(&mut self) -> Vec<WorkerMessage> {
-        let overruns = self.leases.overruns(Instant::now());
-        let alert = |overrun: Overrun| {
-            let Overrun { delivery, queue, seq, limit, .. } = &overrun;
-            let message =
-                format!("{queue} {seq} runs longer than {} ms and is ended", limit.as_millis());
-            let delivery = Some(*delivery);
-            (self.observe)(WorkerEvent::Overrun(overrun));
-            WorkerMessage::Alert { kind: OVERRUN.to_owned(), message, delivery }
-        };
-        overruns.into_iter().map(alert).collect()
-    }
-
-    /// Raises alerts and extends leases.
-    async fn on_time(&mut self, connection: &mut Connection) -> Result<(), Gone> {
-        for alert in self.overruns() {
-            connection.send(&alert).await?;
-        }
-        for (delivery, length) in self.leases.due(Instant::now()) {
-            let extend_ms = u64::try_from(length.as_millis()).ok();
-            let note = String::new();
-            connection.send(&WorkerMessage::Progress { delivery, extend_ms, note }).await?;
-        }
-        Ok(())
     }
 
     fn ready(&self) -> WorkerMessage {

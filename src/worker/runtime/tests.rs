@@ -394,7 +394,8 @@ async fn work_over_its_limit_raises_an_alert_once_and_is_waited_for() {
 }
 
 #[tokio::test]
-async fn work_over_its_limit_is_told_here_while_the_broker_is_away() {
+async fn work_over_its_limit_while_the_broker_is_away_is_told_here_and_to_the_broker_that_is_back()
+{
     let mut setting = Setting::new(1, NEVER);
     let (mut broker, _) = setting.broker().await;
     broker.deliver(1, 1, json!({"id": "a", "max_execution_ms": 300})).await;
@@ -402,6 +403,10 @@ async fn work_over_its_limit_is_told_here_while_the_broker_is_away() {
     broker.close().await;
     setting.event(|event| matches!(event, WorkerEvent::Away { .. })).await;
     setting.event(|event| matches!(event, WorkerEvent::Overrun(_))).await;
+    let (mut broker, _) = setting.broker().await;
+    let message = "q 1 runs longer than 300 ms and is ended".to_owned();
+    let (kind, delivery) = ("overrun".to_owned(), Some(lease(1)));
+    assert_eq!(broker.recv().await, WorkerMessage::Alert { kind, message, delivery });
 }
 
 #[tokio::test]
