@@ -42,7 +42,9 @@ impl From<OperatorError> for Failure {
             | OperatorError::Pool(PoolError::NoSuchPool { .. }) => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", detail)
             }
-            OperatorError::Pool(PoolError::TooMany { .. }) => Self::invalid(detail),
+            OperatorError::Pool(PoolError::TooMany { .. } | PoolError::NoPool { .. }) => {
+                Self::invalid(detail)
+            }
             OperatorError::NoSuchTopic { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "no_such_topic", detail)
             }

@@ -10,7 +10,7 @@ use crate::model::{Notice, PoolAct, PoolError, PoolView};
 /// What a supervisor is asked through the broker's handle.
 #[derive(Debug)]
 pub struct PoolRequest {
-    /// Which pool; all if absent.
+    /// Which pool, or the name of one of its processes' workers; all if absent.
     pub name: Option<String>,
     /// What to do to it.
     pub act: Option<PoolAct>,
@@ -26,7 +26,7 @@ impl BrokerHandle {
         self
     }
 
-    /// How pools are, by name; after an act, if one is given.
+    /// How pools are, by the name of one or of one of its processes' workers; after an act, if one is given.
     pub async fn pools(
         &self,
         name: Option<String>,
@@ -45,12 +45,23 @@ impl BrokerHandle {
     }
 
     /// Tells all workers of a name to end what they hold, say BYE, and end or begin anew, as far as they know these words (DRAIN,
-    /// RESTART); how many were told.
+    /// RESTART); how many were told. A supervised one is its supervisor's to end: it would start anew what ends by itself.
     pub async fn drain_workers(
         &self,
         name: &str,
         order: DrainOrder,
     ) -> Result<usize, OperatorError> {
+        let act = if order.anew { PoolAct::Restart } else { PoolAct::Drain };
+        match self.pools(Some(name.to_owned()), Some(act)).await {
+            Ok(pools) => {
+                let whole = pools.iter().find(|pool| pool.name == name);
+                let running =
+                    |pool: &PoolView| pool.processes.iter().filter(|it| it.pid.is_some()).count();
+                return Ok(whole.map_or(1, running));
+            }
+            Err(OperatorError::Pool(PoolError::NoSuchPool { .. })) => {}
+            Err(error) => return Err(error),
+        }
         let (answer, told) = oneshot::channel();
         self.send(Command::Drain(name.to_owned(), order, answer)).await?;
         match told.await.map_err(|_| OperatorError::Stopped)? {

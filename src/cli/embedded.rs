@@ -120,15 +120,22 @@ impl Embedded {
         self.running.ended().await
     }
 
-    /// Stops: supervised workers end, nothing new is accepted, leases are given back, the store is flushed and closed. Within
+    /// Stops: supervised workers end what they hold, nothing new is accepted, leases are given back, the store is flushed and closed. Within
     /// five seconds, unless the disk hangs.
     pub async fn shut_down(self) -> Ended {
         let Self { admin, pools, running } = self;
-        if let Some(pools) = pools {
-            pools.stop().await;
+        let mut stopping = match pools {
+            Some(pools) => Some(pools.stop().await),
+            None => None,
+        };
+        if let Some(stopping) = &mut stopping {
+            stopping.drained().await;
         }
         running.handle().shut_down();
         let ended = running.ended().await;
+        if let Some(stopping) = stopping {
+            stopping.ended().await;
+        }
         drop(admin);
         ended
     }

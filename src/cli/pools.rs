@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{BrokerHandle, OperatorError, PoolRequest};
 use crate::model::{Actor, Notice, WorkerPool, WorkerState};
@@ -13,10 +15,12 @@ use crate::worker::supervisor::{SupervisorEvent, SupervisorOptions, SupervisorRe
 const MAX_WAITING: usize = 256;
 /// Between two looks at workers that are stuck or silent.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long processes may take to end by themselves when the broker stops; it has five seconds in all.
-const STOP_LIMIT: Duration = Duration::from_secs(2);
-/// How long all of them may take, after which the kernel and the keeper end them.
-const STOPPED_LIMIT: Duration = Duration::from_secs(4);
+/// How long workers may go on with what they hold when the broker stops; it has five seconds in all.
+const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+/// After this they are ended. In between the broker gives back what they still hold, so that nothing is lost with them.
+const STOP_LIMIT: Duration = Duration::from_millis(3_500);
+/// How long all of it may take, after which the kernel and the keeper end them.
+const STOPPED_LIMIT: Duration = Duration::from_millis(4_500);
 
 /// The supervisor's thread. Dropped, it ends its processes and isn't waited for.
 #[derive(Debug)]
@@ -50,9 +54,8 @@ impl Pools {
                 tokio::spawn(tell(events, broker.clone()));
                 tokio::spawn(pass_on(asked, to_supervisor.clone()));
                 tokio::spawn(look(broker, to_supervisor));
-                // Nobody waits for an event; one that finds no room is in the log all the same.
-                let observe = move |event| drop(observed.try_send(event));
-                if let Err(error) = supervise(options, pools, requested, observe).await {
+                if let Err(error) = supervise(options, pools, requested, passes_on(observed)).await
+                {
                     tracing::error!(%error, "supervised workers can't be started");
                 }
             });
@@ -60,13 +63,47 @@ impl Pools {
         Ok(Self { requests })
     }
 
-    /// Ends all processes, and waits for that.
-    pub(super) async fn stop(self) {
+    /// Tells all processes to end.
+    pub(super) async fn stop(self) -> Stopping {
+        let began = Instant::now();
         let (done, ended) = oneshot::channel();
-        if self.requests.send(SupervisorRequest::Stop { done }).await.is_ok() {
-            // It went away: so have the processes.
-            let _ended = tokio::time::timeout(STOPPED_LIMIT, ended).await;
+        // Where it went away, so have the processes: nobody tells the end, which is as good.
+        let _ended = self.requests.send(SupervisorRequest::Stop { done }).await;
+        Stopping { began, ended }
+    }
+}
+
+/// Processes that were told to end.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    began: Instant,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Stopping {
+    /// Waits until they have done what they held, or may not go on with it.
+    pub(super) async fn drained(&mut self) {
+        let _elapsed = timeout_at(self.began + DRAIN_LIMIT, &mut self.ended).await;
+    }
+
+    /// Waits until none runs any more.
+    pub(super) async fn ended(self) {
+        if !self.ended.is_terminated() {
+            let _elapsed = timeout_at(self.began + STOPPED_LIMIT, self.ended).await;
         }
+    }
+}
+
+/// Nobody waits for an event that is only told, but one that has queues paused waits for room.
+fn passes_on(observed: mpsc::Sender<SupervisorEvent>) -> impl FnMut(SupervisorEvent) {
+    move |event| match observed.try_send(event) {
+        Err(TrySendError::Full(event @ SupervisorEvent::GivenUp { .. })) => {
+            let observed = observed.clone();
+            // The broker has stopped: nothing is delivered any more.
+            tokio::spawn(async move { drop(observed.send(event).await) });
+        }
+        Err(TrySendError::Full(event)) => tracing::warn!(?event, "it isn't told: too many wait"),
+        Ok(()) | Err(TrySendError::Closed(_)) => {}
     }
 }
 
@@ -133,5 +170,31 @@ async fn look(broker: BrokerHandle, supervisor: mpsc::WeakSender<SupervisorReque
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pool_that_is_given_up_is_told_however_many_events_wait() {
+        let (observed, mut events) = mpsc::channel(1);
+        let mut observe = passes_on(observed);
+        let started = |pid| SupervisorEvent::Started { worker: "w".to_owned(), pid };
+        let given_up = SupervisorEvent::GivenUp {
+            pool: "w".to_owned(),
+            queues: Vec::new(),
+            restarts: 6,
+            within_ms: 1,
+            how: "exit status 1".to_owned(),
+        };
+        for event in [started(1), started(2), given_up.clone()] {
+            observe(event);
+        }
+        drop(observe);
+        assert_eq!(events.recv().await, Some(started(1)));
+        assert_eq!(events.recv().await, Some(given_up));
+        assert_eq!(events.recv().await, None);
     }
 }

@@ -141,10 +141,12 @@ pub enum ProcessState {
     Waiting,
     /// It was told to end.
     Stopping,
+    /// An operator has drained it: it has ended, and isn't started again until he restarts it.
+    Drained,
 }
 
 as_str!(PoolState { Running => "running", Drained => "drained", GivenUp => "given-up" });
-as_str!(ProcessState { Running => "running", Waiting => "waiting", Stopping => "stopping" });
+as_str!(ProcessState { Running => "running", Waiting => "waiting", Stopping => "stopping", Drained => "drained" });
 
 /// Why an operator's act on a pool is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -156,6 +158,14 @@ pub enum PoolError {
         name: String,
         /// Those that there are.
         known: Vec<String>,
+    },
+    /// It is one process of a pool, and only a pool has a number of them.
+    #[error("{name} is one process of {pool}; give the number of {pool}")]
+    NoPool {
+        /// As it was asked for.
+        name: String,
+        /// Whose process it is.
+        pool: String,
     },
     /// More processes than a pool may have.
     #[error(

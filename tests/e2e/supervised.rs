@@ -179,6 +179,71 @@ fn an_operator_scales_drains_and_restarts_a_pool() {
 }
 
 #[test]
+fn a_stop_lets_supervised_workers_end_what_they_hold_and_what_is_too_long_is_no_loss() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = folder.path().join("told");
+    let pool = |name: &str, seconds: &str| {
+        format!(
+            "[workers.{name}]\nqueue = \"{name}\"\nenv = {{ TOLD = {told:?} }}\n\
+             exec = [\"sh\", \"-c\", \"echo $MUBROKER_QUEUE $MUBROKER_ATTEMPT >> $TOLD; sleep {seconds}\"]\n"
+        )
+    };
+    let settings =
+        format!("[queues.soon]\n[queues.late]\n{}{}", pool("soon", "2.5"), pool("late", "1000"));
+    let mut broker = Broker::start(&settings);
+    for queue in ["soon", "late"] {
+        broker.run(&["send", "-q", queue, "work"], b"");
+    }
+    let lines = |_: &mut Broker, count: usize| {
+        let text = std::fs::read_to_string(&told).unwrap_or_default();
+        Some(text).filter(|text| text.lines().count() == count)
+    };
+    broker.until("both are at work", |broker| lines(broker, 2));
+    broker.restart(Signal::SIGTERM);
+    let text = broker.until("what was not done is done again", |broker| lines(broker, 3));
+    assert!(text.ends_with("late 1\n"), "its first attempt was no failure: {text}");
+    assert_eq!(broker.queue("soon").expect("there")["depth"], 0, "it was done in time");
+    assert!(!broker.log().contains("worker-lost"), "{}", broker.log());
+}
+
+#[test]
+fn one_process_of_a_pool_is_drained_and_stays_so_until_it_is_restarted() {
+    let mut broker = Broker::start(
+        "[queues.jobs]\nordering = \"none\"\n[workers.jobs]\nqueue = \"jobs\"\ncount = 2\nexec = [\"cat\"]\n",
+    );
+    let idle = |broker: &mut Broker, names: &[&str]| {
+        broker.until("the others are there", |broker| {
+            workers(broker, "idle").filter(|found| found == names)
+        })
+    };
+    let states = |broker: &mut Broker, expected: [&str; 2]| {
+        broker.until("the processes are so", |broker| {
+            let pool = pool(broker)?;
+            (0..2).all(|at| pool["processes"][at]["state"] == expected[at]).then_some(pool)
+        })
+    };
+    idle(&mut broker, &["jobs-0", "jobs-1"]);
+    broker.run(&["worker", "drain", "jobs-0"], b"");
+    let drained = states(&mut broker, ["drained", "running"]);
+    assert_eq!((&drained["restarts"], &drained["state"]), (&0.into(), &"running".into()));
+    idle(&mut broker, &["jobs-1"]);
+    // The other one ends by itself and is started again; the drained one isn't.
+    let other = drained["processes"][1]["pid"].as_u64().expect("a pid");
+    signal(u32::try_from(other).expect("a pid"), Signal::SIGKILL);
+    broker.until("it is started again", |broker| {
+        let pool = pool(broker)?;
+        let pid = pool["processes"][1]["pid"].as_u64()?;
+        (pid != other && pool["restarts"] == 1).then_some(())
+    });
+    states(&mut broker, ["drained", "running"]);
+    let refused = broker.try_run(&["worker", "scale", "jobs-0", "2"], b"");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && text.contains("one process of jobs"), "{text}");
+    broker.run(&["worker", "restart", "jobs-0"], b"");
+    idle(&mut broker, &["jobs-0", "jobs-1"]);
+}
+
+#[test]
 fn what_needs_somebody_is_told_to_datadog_a_webhook_and_the_events() {
     let agent = UdpSocket::bind("127.0.0.1:0").expect("a port");
     agent.set_read_timeout(Some(PATIENCE)).expect("a time limit");

@@ -12,7 +12,7 @@ use crate::console::text::clean::clean;
 /// Which pool.
 #[derive(Debug, Args)]
 pub(super) struct PoolArgs {
-    /// Its name in the configuration ([workers."NAME"]), or that of connected workers
+    /// Its name in the configuration ([workers."NAME"]), that of one of its processes (NAME-0), or of connected workers
     name: String,
     /// Why; connected workers are told
     #[arg(long, default_value = "")]
@@ -26,7 +26,9 @@ impl PoolArgs {
     /// Does it, and shows what there is then.
     pub(super) async fn act(&self, act: PoolAct, target: &Target) -> Result<Exit, Failure> {
         let client = target.admin()?;
-        let is_pool = client.pools().await?.iter().any(|pool| pool.name == self.name);
+        let is_pool = client.pools().await?.iter().any(|pool| {
+            pool.name == self.name || pool.processes.iter().any(|it| it.worker == self.name)
+        });
         let anew = match act {
             PoolAct::Restart => Some(true),
             PoolAct::Drain => Some(false),

@@ -46,7 +46,7 @@ pub struct SupervisorOptions {
 pub enum SupervisorRequest {
     /// How pools are, all of them if none is named; after an act, if one is given.
     Pools {
-        /// Which.
+        /// Which; the name of one of its processes' workers stands for that process alone.
         name: Option<String>,
         /// What to do to it.
         act: Option<PoolAct>,
@@ -161,6 +161,10 @@ impl<O: FnMut(SupervisorEvent)> Supervisor<O> {
         let now = Instant::now();
         for pool in self.pools.values_mut() {
             for place in pool.due(now) {
+                if !pool.is_due(place, now) {
+                    // One before it couldn't be started, and the pool was given up.
+                    continue;
+                }
                 let launcher = self.launcher.below(&pool.mark_of(place));
                 let worker = pool.worker_of(place);
                 let command = pool.command(&worker, &launcher, &self.options);
@@ -199,18 +203,31 @@ impl<O: FnMut(SupervisorEvent)> Supervisor<O> {
         let Some(name) = name else {
             return Ok(self.pools.values().map(|pool| pool.view(now)).collect());
         };
-        let Some(pool) = self.pools.get_mut(name) else {
-            let known = self.pools.keys().cloned().collect();
-            return Err(PoolError::NoSuchPool { name: name.to_owned(), known });
-        };
-        match act {
-            Some(PoolAct::Scale(count)) if count > MAX_POOL_COUNT => {
-                return Err(PoolError::TooMany { count });
+        if let Some(pool) = self.pools.get_mut(name) {
+            match act {
+                Some(PoolAct::Scale(count)) if count > MAX_POOL_COUNT => {
+                    return Err(PoolError::TooMany { count });
+                }
+                Some(act) => pool.act(act, now),
+                None => {}
             }
-            Some(act) => pool.act(act, now),
-            None => {}
+            return Ok(vec![pool.view(now)]);
         }
-        Ok(vec![pool.view(now)])
+        let place = |pool: &Pool| pool.place_of(name);
+        let found = self.pools.values_mut().find_map(|pool| Some((place(pool)?, pool)));
+        match (found, act) {
+            (Some((_, pool)), Some(PoolAct::Scale(_))) => {
+                Err(PoolError::NoPool { name: name.to_owned(), pool: pool.name().to_owned() })
+            }
+            (Some((place, pool)), act) => {
+                pool.act_on(place, act, now);
+                Ok(vec![pool.view(now)])
+            }
+            (None, _) => {
+                let known = self.pools.keys().cloned().collect();
+                Err(PoolError::NoSuchPool { name: name.to_owned(), known })
+            }
+        }
     }
 
     fn end(&mut self, spawn_id: &str, why: &str) {

@@ -14,32 +14,61 @@ const WINDOW: Duration = Duration::from_secs(5);
 
 /// Reads to the end, so that the process never waits for its reader; gives the last line that says something.
 pub(super) async fn log(
-    mut from: impl AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     worker: String,
     stream: &'static str,
 ) -> String {
-    let mut lines = Lines::default();
     let mut last = String::new();
-    let mut budget = Budget::new(Instant::now());
-    let mut piece = [0; 4_096];
-    loop {
-        let read = from.read(&mut piece).await.unwrap_or(0);
-        let is_over = read == 0;
-        let bytes = if is_over { b"\n" } else { piece.get(..read).unwrap_or_default() };
-        if is_over && lines.begun.is_empty() {
-            return last;
-        }
-        for line in lines.take(bytes) {
-            let (fits, left_out) = budget.spend(Instant::now());
-            if left_out > 0 {
-                tracing::warn!(target: "mubroker::workers", worker, stream, left_out, "it wrote too many lines");
-            }
+    read(from, |said| match said {
+        Said::Line { line, fits } => {
             if fits {
                 tracing::info!(target: "mubroker::workers", worker, stream, "{line}");
             }
             if !line.trim().is_empty() {
                 last = line;
             }
+        }
+        Said::LeftOut(left_out) => {
+            tracing::warn!(target: "mubroker::workers", worker, stream, left_out, "it wrote too many lines");
+        }
+    })
+    .await;
+    last
+}
+
+/// What a stream says.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    /// A line, and whether there is room for it in the log.
+    Line { line: String, fits: bool },
+    /// So many lines had no room.
+    LeftOut(u64),
+}
+
+async fn read(mut from: impl AsyncRead + Unpin, mut say: impl FnMut(Said)) {
+    let mut lines = Lines::default();
+    let mut budget = Budget::new(Instant::now());
+    let mut piece = [0; 4_096];
+    loop {
+        let read = from.read(&mut piece).await.unwrap_or(0);
+        let is_over = read == 0;
+        let bytes = match is_over {
+            // What has no line end is a line, too.
+            true if !lines.begun.is_empty() => b"\n",
+            true | false => piece.get(..read).unwrap_or_default(),
+        };
+        for line in lines.take(bytes) {
+            let (fits, left_out) = budget.spend(Instant::now());
+            if left_out > 0 {
+                say(Said::LeftOut(left_out));
+            }
+            say(Said::Line { line, fits });
+        }
+        if is_over {
+            if budget.left_out > 0 {
+                say(Said::LeftOut(budget.left_out));
+            }
+            return;
         }
     }
 }
@@ -113,6 +142,17 @@ mod tests {
         assert_eq!(lines.take(b"c\xff\n\n"), ["b␦[1mc\u{fffd}", ""]);
         lines.take(&[b'x'; 10_000]);
         assert_eq!(lines.take(b"\n")[0].len(), MAX_LINE_BYTES);
+    }
+
+    #[tokio::test]
+    async fn what_was_left_out_is_told_at_the_end_too() {
+        let count = usize::try_from(MAX_LINES).expect("few") + 7;
+        let text = "x\n".repeat(count) + "last";
+        let mut said = Vec::new();
+        read(text.as_bytes(), |it| said.push(it)).await;
+        assert_eq!(said.pop(), Some(Said::LeftOut(8)));
+        let last = Said::Line { line: "last".to_owned(), fits: false };
+        assert_eq!((said.len(), said.pop()), (count + 1, Some(last)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A pool's places, and when a process is started in which.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(super) struct Pool {
     /// How many places are to be filled.
     count: u32,
     places: BTreeMap<u32, Place>,
+    /// Places that an operator has drained: they stay empty until he says otherwise.
+    drained: BTreeSet<u32>,
     /// When processes ended by themselves, those of the last `within_ms`.
     ends: VecDeque<Instant>,
     restarts: u64,
@@ -44,6 +46,7 @@ enum Phase {
     Waiting { until: Instant },
     Running(Process),
     Stopping(Process),
+    Drained,
 }
 
 impl Pool {
@@ -52,6 +55,7 @@ impl Pool {
             count: spec.count,
             state: PoolState::Running,
             places: BTreeMap::new(),
+            drained: BTreeSet::new(),
             ends: VecDeque::new(),
             restarts: 0,
             last_exit: None,
@@ -155,8 +159,11 @@ impl Pool {
             PoolState::Drained | PoolState::GivenUp => 0,
         };
         for place in 0..wanted {
-            let waiting = Phase::Waiting { until: now };
-            let new = Place { phase: waiting, since: now, failures: 0 };
+            let phase = match self.drained.contains(&place) {
+                true => Phase::Drained,
+                false => Phase::Waiting { until: now },
+            };
+            let new = Place { phase, since: now, failures: 0 };
             self.places.entry(place).or_insert(new);
         }
         let too_many: Vec<u32> = self.places.range(wanted..).map(|(&place, _)| place).collect();
@@ -170,7 +177,7 @@ impl Pool {
         let grace = self.grace();
         let Some(place) = self.places.remove(&at) else { return };
         match place.phase {
-            Phase::Waiting { .. } => {}
+            Phase::Waiting { .. } | Phase::Drained => {}
             Phase::Running(mut process) => {
                 process.stop(why, grace);
                 let phase = Phase::Stopping(process);
@@ -188,14 +195,18 @@ impl Pool {
 
     /// Places in which a process is to be started now.
     pub(super) fn due(&self, now: Instant) -> Vec<u32> {
-        let due = |place: &Place| matches!(place.phase, Phase::Waiting { until } if until <= now);
-        self.places.iter().filter(|(_, place)| due(place)).map(|(&at, _)| at).collect()
+        self.places.keys().copied().filter(|&at| self.is_due(at, now)).collect()
+    }
+
+    pub(super) fn is_due(&self, at: u32, now: Instant) -> bool {
+        let phase = self.places.get(&at).map(|place| &place.phase);
+        matches!(phase, Some(Phase::Waiting { until }) if *until <= now)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
         let until = |place: &Place| match place.phase {
             Phase::Waiting { until } => Some(until),
-            Phase::Running(_) | Phase::Stopping(_) => None,
+            Phase::Running(_) | Phase::Stopping(_) | Phase::Drained => None,
         };
         self.places.values().filter_map(until).min()
     }
@@ -280,6 +291,30 @@ impl Pool {
     fn begin_anew(&mut self) {
         self.state = PoolState::Running;
         self.ends.clear();
+        self.drained.clear();
+        self.places.retain(|_, place| !matches!(place.phase, Phase::Drained));
+    }
+
+    /// The place whose worker has this name.
+    pub(super) fn place_of(&self, worker: &str) -> Option<u32> {
+        self.places.keys().copied().find(|&at| self.worker_of(at) == worker)
+    }
+
+    /// Drains one place, or fills it anew. What its worker had is ended in the usual way, and no loss.
+    pub(super) fn act_on(&mut self, at: u32, act: Option<PoolAct>, now: Instant) {
+        let why = match act {
+            Some(PoolAct::Drain) => {
+                self.drained.insert(at);
+                "it is drained"
+            }
+            Some(PoolAct::Restart) => {
+                self.drained.remove(&at);
+                "it is restarted"
+            }
+            Some(PoolAct::Scale(_)) | None => return,
+        };
+        self.stop_place(at, now, why);
+        self.fill(now);
     }
 
     /// Ends a process that doesn't do its work. What becomes of its place is as if it had ended by itself.
@@ -289,7 +324,8 @@ impl Pool {
                 Phase::Running(process) if process.spawn_id == spawn_id => {
                     process.stop(why, KILL_GRACE);
                 }
-                Phase::Running(_) | Phase::Waiting { .. } | Phase::Stopping(_) => {}
+                Phase::Running(_) | Phase::Waiting { .. } | Phase::Stopping(_) | Phase::Drained => {
+                }
             }
         }
     }
@@ -303,7 +339,7 @@ impl Pool {
                 Phase::Running(mut process) | Phase::Stopping(mut process) => {
                     process.stop("the broker stops", grace);
                 }
-                Phase::Waiting { .. } => {}
+                Phase::Waiting { .. } | Phase::Drained => {}
             }
         }
     }
@@ -314,6 +350,7 @@ impl Pool {
                 Phase::Waiting { .. } => (ProcessState::Waiting, None),
                 Phase::Running(process) => (ProcessState::Running, Some(process)),
                 Phase::Stopping(process) => (ProcessState::Stopping, Some(process)),
+                Phase::Drained => (ProcessState::Drained, None),
             };
             let for_ms = now.duration_since(place.since).as_millis();
             PoolProcess {

@@ -84,3 +84,32 @@ fn a_pool_is_drained_and_scaled() {
     pool.act(PoolAct::Scale(1), now);
     assert_eq!(pool.due(now), [0]);
 }
+
+#[test]
+fn a_drained_place_stays_empty_until_it_or_its_pool_is_restarted() {
+    let mut pool = pool(2, RestartPolicy::default());
+    let now = Instant::now();
+    assert_eq!((pool.place_of("p-1"), pool.place_of("p-2")), (Some(1), None));
+    pool.act_on(1, Some(PoolAct::Drain), now);
+    assert_eq!(pool.due(now), [0]);
+    assert_eq!(pool.view(now).processes[1].state, ProcessState::Drained);
+    pool.act_on(1, Some(PoolAct::Restart), now);
+    assert_eq!(pool.due(now), [0, 1]);
+    pool.act_on(0, Some(PoolAct::Drain), now);
+    pool.act(PoolAct::Restart, now);
+    assert_eq!(pool.due(now), [0, 1]);
+    pool.act_on(0, Some(PoolAct::Drain), now);
+    pool.act(PoolAct::Scale(1), now);
+    assert_eq!(pool.due(now), [0]);
+    assert_eq!(pool.view(now).restarts, 0);
+}
+
+#[test]
+fn what_was_due_is_not_once_the_pool_is_given_up() {
+    let mut pool = pool(3, RestartPolicy { max_restarts: 0, ..RestartPolicy::default() });
+    let now = Instant::now();
+    let due = pool.due(now);
+    assert_eq!(due, [0, 1, 2]);
+    pool.ended(0, "it can't be started", Duration::ZERO, now);
+    assert!(!due.iter().any(|&place| pool.is_due(place, now)));
+}
