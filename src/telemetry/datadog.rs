@@ -2,12 +2,15 @@
 //!
 //! Nothing here waits: what the agent doesn't take is lost, and counted by nobody, as of any StatsD.
 
+mod udp;
+
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
-use cadence::{MetricSink, UdpMetricSink, UnixMetricSink};
+use cadence::{MetricSink, UnixMetricSink};
+
+use self::udp::Udp;
 
 /// What all names begin with.
 const PREFIX: &str = "mubroker.";
@@ -23,7 +26,7 @@ pub enum DatadogError {
         /// As it was given.
         address: String,
     },
-    /// A socket can't be had, or the host's name isn't known.
+    /// A socket can't be had.
     #[error("DogStatsD at {address} can't be used")]
     Socket {
         /// As it was given.
@@ -70,7 +73,7 @@ impl std::fmt::Debug for Datadog {
 }
 
 impl Datadog {
-    /// An agent at `udp://HOST:PORT` or `unix:///PATH`. It needs not be there.
+    /// An agent at `udp://HOST:PORT` or `unix:///PATH`. It needs not be there, nor its host's name be known yet.
     pub fn new(address: &str) -> Result<Self, DatadogError> {
         let wrong = || DatadogError::Address { address: address.to_owned() };
         let failed = |source| DatadogError::Socket { address: address.to_owned(), source };
@@ -87,17 +90,7 @@ impl Datadog {
         if host.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
             return Err(wrong());
         }
-        let found = host.to_socket_addrs().map_err(failed)?.next();
-        let to = found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let from: SocketAddr = match to {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let socket = UdpSocket::bind(from).map_err(failed)?;
-        socket.set_nonblocking(true).map_err(failed)?;
-        let sink = UdpMetricSink::from(to, socket);
-        let sink = sink.map_err(|error| failed(io::Error::other(error)))?;
-        Ok(Self { sink: Box::new(sink) })
+        Ok(Self { sink: Box::new(Udp::new(host).map_err(failed)?) })
     }
 
     /// Counts one more.
@@ -152,6 +145,7 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
     use std::time::Duration;
 
     use super::*;
@@ -192,6 +186,12 @@ mod tests {
         let mut bytes = [0; 100];
         let read = agent.recv(&mut bytes).expect("a datagram");
         assert_eq!(&bytes[..read], b"mubroker.heard:1|c");
+    }
+
+    #[test]
+    fn a_host_that_nobody_knows_stops_no_start() {
+        let datadog = Datadog::new("udp://no-such-host.invalid:8125").expect("an address");
+        datadog.count("lost", &[]);
     }
 
     #[test]
