@@ -9,14 +9,17 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::broker::{BrokerHandle, Clock, QUEUES_PAGE};
+use crate::broker::{BrokerHandle, Clock, Events, QUEUES_PAGE};
 use crate::config::Alerts;
-use crate::model::{Notice, QueueId, QueueName};
+use crate::model::limits::MAX_PAGE;
+use crate::model::{Notice, QueueId, QueueName, QueueView, SagaState};
 use crate::telemetry::alert::{Alert, Dedup};
 use crate::telemetry::datadog::{Datadog, DatadogError, Level};
+use crate::telemetry::standing;
 use crate::telemetry::webhook::{Webhook, WebhookOptions};
 
-/// Between two looks at how old the queues' oldest messages are, and at what was kept back.
+/// Between two looks at how old the queues' oldest messages are, at what was kept back, and at what events that were missed
+/// would have told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why there are no alerts.
@@ -73,16 +76,14 @@ pub(super) fn start(config: &Alerts, broker: BrokerHandle) -> Result<(), AlertsE
         let now = || Clock::start().now().0 / 1_000;
         url.map(|url| Webhook::start(WebhookOptions::new(url, secret, now))).transpose()?
     };
-    let teller = Teller {
-        dedup: Dedup::new(Duration::from_millis(config.dedup_ms)),
-        dead_letters: BTreeMap::new(),
-        since: Instant::now(),
-        config: config.clone(),
-        datadog,
-        webhook,
-        broker,
+    let teller = Teller { datadog, webhook, ..Teller::new(config, broker) };
+    let run = move || {
+        runtime.block_on(async {
+            if let Ok(events) = teller.broker.events(None).await {
+                teller.run(events, LOOK_EVERY).await;
+            }
+        });
     };
-    let run = move || runtime.block_on(teller.run());
     thread::Builder::new().name("alerts".to_owned()).spawn(run)?;
     Ok(())
 }
@@ -96,12 +97,26 @@ struct Teller {
     /// By dead-letter queue, since `since`.
     dead_letters: BTreeMap<QueueName, u64>,
     since: Instant,
+    /// Events since the last look that came too fast.
+    missed: Option<u64>,
 }
 
 impl Teller {
-    async fn run(mut self) {
-        let Ok(mut events) = self.broker.events(None).await else { return };
-        let mut look = interval(LOOK_EVERY);
+    fn new(config: &Alerts, broker: BrokerHandle) -> Self {
+        Self {
+            config: config.clone(),
+            broker,
+            datadog: None,
+            webhook: None,
+            dedup: Dedup::new(Duration::from_millis(config.dedup_ms)),
+            dead_letters: BTreeMap::new(),
+            since: Instant::now(),
+            missed: None,
+        }
+    }
+
+    async fn run(mut self, mut events: Events, look_every: Duration) {
+        let mut look = interval(look_every);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -109,6 +124,10 @@ impl Teller {
                     let Some(event) = event else { return };
                     if let Notice::DeadLettered { to, .. } = &event.what {
                         self.dead_lettered(to).await;
+                    }
+                    if let Notice::Missed { events } = &event.what {
+                        let missed = self.missed.unwrap_or_default();
+                        self.missed = Some(missed.saturating_add(events.unwrap_or_default()));
                     }
                     if let Some(alert) = Alert::of_event(&event.what) {
                         self.tell(alert).await;
@@ -118,7 +137,7 @@ impl Teller {
                     for (alert, kept_back) in self.dedup.due(Instant::now()) {
                         self.say(alert, kept_back).await;
                     }
-                    if self.config.oldest_age_ms > 0 && self.look().await.is_none() {
+                    if self.look().await.is_none() {
                         return;
                     }
                 }
@@ -126,22 +145,54 @@ impl Teller {
         }
     }
 
-    /// Tells of queues whose oldest message has waited for too long; `None` once the broker has stopped.
+    /// Tells what no event tells; `None` once the broker has stopped.
     async fn look(&mut self) -> Option<()> {
+        if let Some(missed) = self.missed.take() {
+            self.catch_up(missed).await?;
+        }
+        let most = self.config.oldest_age_ms;
+        if most == 0 {
+            return Some(());
+        }
         let now = self.broker.overview().await.ok()?.now;
+        let is_old = |queue: &QueueView, _: &Dedup| {
+            let age = queue.oldest_at.map_or(0, |at| now.since_ms(at));
+            let (name, depth) = (&queue.name, queue.depth);
+            let text =
+                format!("{name}: the oldest of {depth} messages waits for {} s", age / 1_000);
+            (age > most).then(|| Alert::of_queue("oldest-age", Level::Warning, name, text))
+        };
+        self.each_queue(is_old).await
+    }
+
+    /// Tells what stands, since events that would have told it were missed; `None` once the broker has stopped.
+    async fn catch_up(&mut self, missed: u64) -> Option<()> {
+        let store = self.broker.overview().await.ok()?.store;
+        let workers = self.broker.workers().await.ok()?;
+        let sagas = self.broker.sagas(0, MAX_PAGE, Some(SagaState::Parked)).await.ok()?.sagas;
+        // The supervisor may have ended before the broker.
+        let pools = self.broker.pools(None, None).await.unwrap_or_default();
+        let standing = (workers.iter().filter_map(standing::of_worker))
+            .chain(pools.iter().filter_map(standing::of_pool))
+            .chain(sagas.iter().filter_map(standing::of_saga))
+            .chain(standing::of_store(&store));
+        for alert in [standing::of_missed(missed)].into_iter().chain(standing) {
+            self.tell(alert).await;
+        }
+        self.each_queue(standing::of_queue).await
+    }
+
+    async fn each_queue(
+        &mut self,
+        alert: impl Fn(&QueueView, &Dedup) -> Option<Alert>,
+    ) -> Option<()> {
         let mut after = QueueId(0);
         loop {
             let (page, last) = self.broker.queues(after).await.ok()?;
-            for queue in &page {
-                let age = queue.oldest_at.map_or(0, |at| now.since_ms(at));
-                if age > self.config.oldest_age_ms {
-                    let (name, depth) = (&queue.name, queue.depth);
-                    let text = format!(
-                        "{name}: the oldest of {depth} messages waits for {} s",
-                        age / 1_000
-                    );
-                    self.tell(Alert::of_queue("oldest-age", Level::Warning, name, text)).await;
-                }
+            let alerts: Vec<Alert> =
+                page.iter().filter_map(|queue| alert(queue, &self.dedup)).collect();
+            for alert in alerts {
+                self.tell(alert).await;
             }
             after = last;
             if page.len() < QUEUES_PAGE {
@@ -203,3 +254,6 @@ impl Teller {
         let _stopped = self.broker.tell(notice).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

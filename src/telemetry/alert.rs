@@ -32,7 +32,8 @@ impl Alert {
         Self { rule, level, subject: queue.to_string(), queue: Some(queue.clone()), text }
     }
 
-    fn of(rule: &'static str, level: Level, subject: &str, text: String) -> Self {
+    /// One about something else.
+    pub(super) fn of(rule: &'static str, level: Level, subject: &str, text: String) -> Self {
         Self { rule, level, subject: subject.to_owned(), queue: None, text }
     }
 
@@ -178,6 +179,12 @@ impl Dedup {
         }
     }
 
+    /// Whether it was told, and not that it is over since.
+    pub fn stands(&self, rule: &'static str, subject: &str) -> bool {
+        let at = |rule| self.told.get(&(rule, subject.to_owned())).map(|told| told.at);
+        at(rule) > opposite(rule).and_then(at)
+    }
+
     /// What was kept back and is to be told now, with how often it was kept back beside.
     pub fn due(&mut self, now: Instant) -> Vec<(Alert, u64)> {
         let mut due = Vec::new();
@@ -222,8 +229,11 @@ mod tests {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
         let (blocked, unblocked) = (alert("blocked", "a"), alert("unblocked", "a"));
+        assert!(!dedup.stands("blocked", "a"));
         assert_eq!(dedup.pass(&blocked, now), Some(0));
+        assert!(dedup.stands("blocked", "a"));
         assert_eq!(dedup.pass(&unblocked, after(1)), Some(0));
+        assert!(!dedup.stands("blocked", "a"));
         assert_eq!(dedup.pass(&blocked, after(2)), None);
         assert_eq!(dedup.due(after(9)), []);
         assert_eq!(dedup.due(after(10)), [(blocked.clone(), 0)], "it is blocked still");

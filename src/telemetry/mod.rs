@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod datadog;
+pub mod standing;
 pub mod webhook;
 
 use std::io;
