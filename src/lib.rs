@@ -5,7 +5,7 @@
 //! ```no_run
 //! use bytes::Bytes;
 //! use mubroker::client::{Client, NewMessage};
-//! use mubroker::model::{QueueName, WorkError};
+//! use mubroker::model::QueueName;
 //! use mubroker::wire::Delivery;
 //! use mubroker::worker::{self, Failure, Handler, Work, WorkerOptions};
 //!
@@ -13,10 +13,8 @@
 //!
 //! impl Handler for Print {
 //!     async fn handle(&self, delivery: Delivery, _: Work) -> Result<Bytes, Failure> {
-//!         let text = std::str::from_utf8(&delivery.content.payload).map_err(|error| {
-//!             let message = error.to_string();
-//!             Failure::new(WorkError { code: "not-text".to_owned(), message, ..WorkError::default() })
-//!         })?;
+//!         let text = std::str::from_utf8(&delivery.content.payload)
+//!             .map_err(|error| Failure::of("not-text", error.to_string()))?;
 //!         println!("{} {text}", delivery.content.id());
 //!         Ok(Bytes::new())
 //!     }

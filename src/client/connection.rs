@@ -188,7 +188,10 @@ impl Connection {
                         dealer.send(ClientRequest::Ping.encode()).await?;
                     }
                 }
-                () = given_up(self.until) => return Ok(()),
+                () = given_up(self.until) => {
+                    let endpoint = self.endpoint.to_string();
+                    self.pending.fail(|| ClientError::Timeout { endpoint: endpoint.clone() });
+                }
             }
         }
         Ok(())

@@ -6,7 +6,6 @@ use super::*;
 use crate::cli::embedded::Embedded;
 use crate::client::{Client, NewMessage};
 use crate::config::{Config, Sources};
-use crate::model::WorkError;
 use crate::wire::Delivery;
 use crate::worker::{self, Handler, Work, WorkerOptions};
 
@@ -19,8 +18,7 @@ struct Fails;
 
 impl Handler for Fails {
     async fn handle(&self, _: Delivery, _: Work) -> Result<Bytes, worker::Failure> {
-        let error = WorkError { code: "no".to_owned(), ..WorkError::default() };
-        Err(worker::Failure::new(error))
+        Err(worker::Failure::of("no", "not today"))
     }
 }
 
@@ -78,7 +76,7 @@ async fn what_stands_is_told_although_its_events_were_missed() {
         told.push(next(&mut events, alert).await);
     }
     assert_eq!(told[0].0, "missed");
-    assert_eq!(told[1], ("blocked".to_owned(), "jobs 1: no: ".to_owned()));
+    assert_eq!(told[1], ("blocked".to_owned(), "jobs 1: no: not today".to_owned()));
     telling.abort();
     working.abort();
     embedded.shut_down().await;
