@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::clock::Clock;
+use super::closing::Closing;
 use super::events::Events;
 use super::failure::{Health, StoreState};
 use super::handle::{Facts, View};
@@ -55,6 +56,7 @@ pub(super) enum Request {
     Subscribe { actor: Actor, topic: TopicName, subscription: Subscription },
     Unsubscribe { actor: Actor, topic: TopicName, queue: QueueName },
     SagaAct { actor: Actor, id: MessageId, act: SagaAct, reason: String },
+    ForgetReply { queue: QueueName, seq: Seq },
 }
 
 /// Tells who asked.
@@ -76,6 +78,8 @@ pub(super) enum Command {
     Tell(Box<Notice>),
     /// Tells all workers of a name to end, and perhaps to begin anew; how many were told.
     Drain(String, DrainOrder, oneshot::Sender<usize>),
+    /// Tells a client whether its request was closed.
+    Closed(Closing, bool),
 }
 
 /// Where inputs come from.
@@ -138,6 +142,8 @@ pub(super) struct EventLoop {
     pub(super) outbox: VecDeque<Outbound>,
     pub(super) sockets: mpsc::Sender<Outbound>,
     pub(super) doors: Doors,
+    /// Where what clients close goes, if it goes anywhere.
+    pub(super) closings: Option<mpsc::Sender<Closing>>,
     pub(super) pushed: Pushes,
     pub(super) heartbeat_due: Timestamp,
     pub(super) draining_since: Option<Timestamp>,
@@ -179,6 +185,7 @@ impl EventLoop {
             outbox: VecDeque::new(),
             sockets,
             doors,
+            closings: None,
             pushed: Pushes::default(),
             heartbeat_due: now.plus_ms(HEARTBEAT_MS),
             draining_since: None,
@@ -328,6 +335,9 @@ impl EventLoop {
                 // Whoever asked may have gone away.
                 let _gone = answer.send(told);
             }
+            Command::Closed(Closing { peer, form, .. }, is_done) => {
+                self.outbox.push_back(form.closed(peer, is_done));
+            }
         }
     }
 
@@ -363,6 +373,7 @@ impl EventLoop {
                 Event::SagaAct { origin, actor, id, act, reason }
             }
             Request::Repair(repair) => Event::Repair { origin, repair },
+            Request::ForgetReply { queue, seq } => Event::ForgetReply { origin, queue, seq },
             Request::Hold { actor, queue, seq, for_ms } => {
                 Event::Hold { origin, actor, queue, seq, for_ms }
             }

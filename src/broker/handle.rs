@@ -130,7 +130,28 @@ pub struct BrokerHandle {
     pub(super) pools: Option<mpsc::Sender<PoolRequest>>,
 }
 
+/// A handle that doesn't keep the broker running.
+#[derive(Debug)]
+pub(super) struct WeakHandle {
+    commands: mpsc::WeakSender<Command>,
+    reads: Reads,
+    stop: Arc<Notify>,
+}
+
+impl WeakHandle {
+    /// `None` once the broker has stopped, or nobody else has a handle.
+    pub(super) fn upgrade(&self) -> Option<BrokerHandle> {
+        let commands = self.commands.upgrade()?;
+        Some(BrokerHandle::new(commands, self.reads.clone(), Arc::clone(&self.stop)))
+    }
+}
+
 impl BrokerHandle {
+    pub(super) fn downgrade(&self) -> WeakHandle {
+        let (reads, stop) = (self.reads.clone(), Arc::clone(&self.stop));
+        WeakHandle { commands: self.commands.downgrade(), reads, stop }
+    }
+
     pub(super) fn new(commands: mpsc::Sender<Command>, reads: Reads, stop: Arc<Notify>) -> Self {
         Self { commands, reads, stop, pools: None }
     }

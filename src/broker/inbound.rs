@@ -1,5 +1,6 @@
 //! What comes from the sockets, as events for the engine.
 
+use super::closing::Closing;
 use super::event_loop::EventLoop;
 use super::failure::Health;
 use super::peers::{DrainOrder, Verb, Waiting, Workers};
@@ -40,6 +41,7 @@ impl EventLoop {
                 let is_served = self.engine.is_served(&queue);
                 self.outbox.push_back(Outbound::Served { peer, form, is_served });
             }
+            Inbound::Close { peer, form, id } => self.begin_closing(Closing { peer, form, id }),
             Inbound::Worker { peer, message } => match self.store_state.health() {
                 Health::Up => self.on_worker(peer, message),
                 Health::Down => self.on_worker_while_down(peer, message),

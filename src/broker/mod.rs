@@ -6,6 +6,7 @@
 //! rests upon.
 
 mod clock;
+mod closing;
 mod committer;
 mod event_loop;
 mod events;

@@ -7,6 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::clock::Clock;
+use super::closing;
 use super::event_loop::{Command, Ended, EventLoop, Inputs};
 use super::handle::{BrokerHandle, Facts, OperatorError};
 use super::outside;
@@ -177,6 +178,8 @@ async fn serve(
     let stop = Arc::new(Notify::new());
     let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
     let engine = Engine::new(options.engine.clone(), recovered, clock.now());
+    let (closings, closed) = mpsc::channel(closing::MAX_CLOSING);
+    tokio::spawn(closing::run(closed, handle.downgrade()));
     let event_loop = EventLoop::new(
         clock,
         engine,
@@ -186,6 +189,7 @@ async fn serve(
         net.outbound(),
         net.doors(),
     );
+    let event_loop = EventLoop { closings: Some(closings), ..event_loop };
     let inputs = Inputs { inbound, commands, store: replies, redis, stop: Arc::clone(&stop) };
     let announce = announce(handle, options.queues, facts, ready);
     let run = async { tokio::join!(event_loop.run(inputs), announce).0 };

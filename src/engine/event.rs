@@ -289,6 +289,15 @@ pub enum Event {
         /// What to do.
         repair: Repair,
     },
+    /// The reply to a message is no more wanted, whether it is kept or still to come. Answered by [`super::Effect::Done`].
+    ForgetReply {
+        /// Who waits.
+        origin: Origin,
+        /// The queue.
+        queue: QueueName,
+        /// The message's place.
+        seq: Seq,
+    },
     /// Somebody edits, or stops editing (`for_ms` 0): no automatic retry meanwhile. Kept in RAM only.
     /// Answered by [`super::Effect::Held`] or `Refused`.
     Hold {

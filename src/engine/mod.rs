@@ -306,6 +306,9 @@ impl Engine {
                 self.handle_set_paused(origin, actor, queue, paused, reason, out);
             }
             Event::Repair { origin, repair } => self.handle_repair(origin, repair, out),
+            Event::ForgetReply { origin, queue, seq } => {
+                self.handle_forget_reply(origin, &queue, seq, out);
+            }
             Event::Hold { origin, actor, queue, seq, for_ms } => {
                 self.handle_hold(origin, actor, queue, seq, for_ms, out);
             }

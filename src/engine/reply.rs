@@ -9,7 +9,7 @@
 //! or asks STATUS for it, gets it. Who called before a restart is not known; so of a message that was accepted before
 //! this run what a worker replied is kept anyhow; and so is that to a message whose header says `keep_reply`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use crate::model::limits::{
     KEPT_REPLY_MS, MAX_KEPT_REPLIES, MAX_KEPT_REPLIES_BYTES, MAX_KEPT_REPLY_BYTES,
 };
 use crate::model::{
-    CallReply, CallStatus, Content, Header, MailboxKind, MessageId, ProcessId, ProcessKey,
+    CallReply, CallStatus, Content, Header, MailboxKind, MessageId, Origin, ProcessId, ProcessKey,
     ProcessKind, ProcessParts, QueueId, QueueName, RejectCode, Rejection, Seq, Timestamp,
     WorkError,
 };
@@ -31,7 +31,7 @@ use super::queues::QueueIndex;
 use super::request::{CallEnd, Called, Place};
 use super::send::{FULL_RETRY_MS, no_such_queue};
 use super::timer::{Timer, shifted_back};
-use super::{Effects, Engine};
+use super::{Effect, Effects, Engine};
 
 /// A message that is at its end now.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +63,8 @@ pub(super) struct KeptReplies {
     /// The oldest first.
     places: VecDeque<Place>,
     bytes: u64,
+    /// Of messages that are not at their end: their replies will not be kept. In RAM only.
+    unwanted: BTreeSet<Place>,
     /// The timer for the oldest is set.
     armed: bool,
 }
@@ -109,7 +111,8 @@ impl Engine {
         let Called { told, late } = self.end_calls(of.at, of.seq, end.clone(), out);
         let may_have_been_called = of.accepted_at < self.made_at && !end.reply.is_empty();
         let is_wanted = of.content.header.keeps_reply();
-        if told || late || may_have_been_called || is_wanted {
+        let is_unwanted = self.replies.unwanted.remove(&(of.at, of.seq));
+        if !is_unwanted && (told || late || may_have_been_called || is_wanted) {
             self.keep_reply(&of, &end, out);
         }
         if !told && of.content.header.has_reply_to() {
@@ -120,6 +123,25 @@ impl Engine {
     /// What was kept of a message's end.
     pub(super) fn kept_reply(&self, place: Place) -> Option<&CallReply> {
         self.replies.by_place.get(&place).map(|kept| &kept.reply)
+    }
+
+    /// Nobody will ask for a reply any more.
+    pub(super) fn handle_forget_reply(
+        &mut self,
+        origin: Origin,
+        queue: &QueueName,
+        seq: Seq,
+        out: &mut Effects,
+    ) {
+        if let Some(at) = self.queues.by_name(queue) {
+            let is_to_come = self.queue(at).is_unfinished(seq);
+            // Beyond the bound the reply is kept for its time, as if nobody had said so.
+            if is_to_come && self.replies.unwanted.len() < MAX_KEPT_REPLIES {
+                self.replies.unwanted.insert((at, seq));
+            }
+            self.drop_reply((at, seq), out);
+        }
+        out.effects.push(Effect::Done { origin });
     }
 
     /// Replies that are kept are over.
@@ -260,6 +282,7 @@ impl Engine {
     }
 
     pub(super) fn drop_replies_of(&mut self, at: QueueIndex, out: &mut Effects) {
+        self.replies.unwanted.retain(|place| place.0 != at);
         for place in self.replies.of_queue(at).collect::<Vec<_>>() {
             self.drop_reply(place, out);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::guard::Peer;
-use super::{Inbound, Outbound, ReplyForm};
+use super::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::model::{MessageId, Rejection};
 use crate::wire::majordomo::{Asked, Asks, Says, Version};
 pub(super) use crate::wire::majordomo::{is_clients, is_workers};
@@ -29,6 +29,12 @@ impl MajordomoForm {
     /// The same, for who asked whether a service is there.
     pub(super) fn encode_served(&self, is_served: bool) -> Vec<Bytes> {
         self.asked.served(is_served)
+    }
+
+    /// The answer to who wants a request no more.
+    pub fn closed(&self, peer: PeerId, is_done: bool) -> Outbound {
+        let (delimited, frames) = (self.delimited, self.asked.closed(is_done));
+        Outbound::Frames { peer, delimited, frames }
     }
 
     /// Whether the answer has an empty delimiter.
@@ -65,6 +71,7 @@ pub(super) fn client(
             Step::In(Inbound::Client { peer, reply_form, request })
         }
         Asks::Served(queue) => Step::In(Inbound::Service { peer, form, queue }),
+        Asks::Close(id) => Step::In(Inbound::Close { peer, form, id }),
         Asks::Code(code) => {
             let frames = form.asked.code(code);
             Step::Out(Outbound::Frames { peer, delimited, frames })

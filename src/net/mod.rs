@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{Content, QueueName, Rejection, TopicName};
+use crate::model::{Content, MessageId, QueueName, Rejection, TopicName};
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, SendRequest, WorkerMessage};
 
 /// One connection of a peer. Minted by the guard, so that no peer can choose or steal it; never reused.
@@ -59,6 +59,15 @@ pub enum Inbound {
         form: Arc<MajordomoForm>,
         /// The queue.
         queue: QueueName,
+    },
+    /// A Majordomo client wants a request and its reply no more. Answered by [`MajordomoForm::closed`].
+    Close {
+        /// Who.
+        peer: PeerId,
+        /// How its answer must be framed.
+        form: Arc<MajordomoForm>,
+        /// Which request.
+        id: MessageId,
     },
     /// A worker says something.
     Worker {

@@ -188,8 +188,41 @@ def test_titanic_keeps_request_and_reply_through_kill_9(broker, mdp):
         assert mdp.call(client, b"titanic.reply", ticket) == [b"200", b"first", b"second"]
         assert mdp.call(client, b"titanic.reply", other) == [b"200", b"third"]
         assert mdp.call(client, b"titanic.close", ticket) == [b"200"]
+        assert mdp.call(client, b"titanic.close", ticket) == [b"200"]
+        assert mdp.call(client, b"titanic.reply", ticket) == [b"400"]
+        assert mdp.call(client, b"titanic.reply", other) == [b"200", b"third"]
         assert mdp.call(client, b"titanic.reply", str(uuid.uuid4()).encode()) == [b"400"]
         assert mdp.call(client, b"titanic.request") == [b"400"]
+
+
+def test_titanic_close_takes_a_request_out_of_its_queue_and_keeps_no_reply(broker, mdp):
+    def request(client, body):
+        code, ticket = mdp.call(client, b"titanic.request", b"echo", body)
+        assert code == b"200" and len(ticket) == 32
+        return ticket
+
+    with mdp.client(broker) as client, plain(zmq.DEALER, broker.workers) as worker:
+        held, waits, last = request(client, b"one"), request(client, b"two"), request(client, b"three")
+        mdp.say(worker, b"\x01", b"echo")
+        address, body = mdp.take(worker)
+        assert body == [b"one"]
+        # One that waits, and one that a worker has.
+        for ticket in waits, held, uuid.uuid4().hex.encode():
+            assert mdp.call(client, b"titanic.close", ticket) == [b"200"]
+        assert broker.queue("echo")["depth"] == 2
+        mdp.say(worker, mdp.reply, address, b"", b"first")
+        address, body = mdp.take(worker)
+        assert body == [b"three"], "what was closed is not handed out"
+        mdp.say(worker, mdp.reply, address, b"", b"third")
+        broker.until("all is done", lambda: broker.queue("echo")["depth"] == 0)
+        for ticket, answer in (held, [b"400"]), (waits, [b"400"]), (last, [b"200", b"third"]):
+            assert mdp.call(client, b"titanic.reply", ticket) == answer
+        # Others' messages are out of reach.
+        id = uuid.uuid4().hex
+        with Client(broker) as other:
+            other.send("echo", b"x", id=id)
+        assert mdp.call(client, b"titanic.close", id.encode()) == [b"200"]
+    assert broker.queue("echo")["depth"] == 1
 
 
 def test_peers_of_both_protocols_understand_each_other(broker, mdp):

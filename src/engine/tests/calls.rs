@@ -4,7 +4,7 @@ use super::rig::{Rig, delivered, queue};
 use crate::engine::{CallSpec, Effect, Event};
 use crate::model::{
     CallReply, CallStatus, Content, Dedup, Header, MailboxKind, MessageId, NackAction, Origin,
-    QueueSettings, RejectCode, RepairAction, WorkError, WorkerId, limits,
+    QueueSettings, RejectCode, RepairAction, Seq, WorkError, WorkerId, limits,
 };
 
 fn ends(effects: &[Effect]) -> Vec<(u64, CallStatus, String)> {
@@ -262,6 +262,30 @@ fn what_nobody_called_for_is_not_kept() {
     let a = delivered(&rig.send("q", "a"));
     rig.ack(&a);
     assert!(rig.store.processes.is_empty());
+}
+
+#[test]
+fn a_reply_that_nobody_wants_any_more_is_forgotten_also_if_it_is_still_to_come() {
+    let mut rig = Rig::new(QueueSettings::default());
+    rig.ready(1, &["q"], 1);
+    let forget = |rig: &mut Rig, seq| {
+        let effects =
+            rig.run(Event::ForgetReply { origin: Origin(9), queue: queue("q"), seq: Seq(seq) });
+        assert!(matches!(effects.as_slice(), [Effect::Done { origin: Origin(9) }]), "{effects:?}");
+    };
+    let a = delivered(&rig.call(7, "a", 1_000));
+    rig.ack(&a);
+    assert_eq!(rig.store.processes.len(), 1);
+    forget(&mut rig, 1);
+    forget(&mut rig, 1);
+    assert!(rig.store.processes.is_empty());
+    let b = delivered(&rig.call(7, "b", 1_000));
+    forget(&mut rig, 2);
+    assert_eq!(ends(&rig.ack(&b)), end(7, CallStatus::Ok, "reply"), "who waits is told");
+    assert!(rig.store.processes.is_empty());
+    let c = delivered(&rig.call(7, "c", 1_000));
+    rig.ack(&c);
+    assert_eq!(rig.store.processes.len(), 1, "others' are kept");
 }
 
 #[test]

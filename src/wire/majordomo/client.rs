@@ -43,6 +43,8 @@ pub enum Asks {
     Request(ClientRequest),
     /// `mmi.service`: whether a worker serves this queue.
     Served(QueueName),
+    /// `titanic.close`: the request with this id and its reply are no more wanted.
+    Close(MessageId),
     /// Nothing: it is answered with this code.
     Code(&'static str),
 }
@@ -102,6 +104,11 @@ impl Asked {
     /// The frames of the answer to [`Asks::Served`].
     pub fn served(&self, is_served: bool) -> Vec<Bytes> {
         self.code(if is_served { OK } else { NOT_FOUND })
+    }
+
+    /// The frames of the answer to [`Asks::Close`].
+    pub fn closed(&self, is_done: bool) -> Vec<Bytes> {
+        self.code(if is_done { OK } else { FAILED })
     }
 
     fn replied(&self, reply: &ClientReply) -> Option<Vec<Bytes>> {
@@ -197,13 +204,18 @@ fn served(frames: &[Bytes]) -> Asks {
     queue.map_or(Asks::Code(NOT_FOUND), Asks::Served)
 }
 
-/// A message that waits for nobody, and whose reply is kept. Its id is the UUID that is answered.
+/// A message that waits for nobody, and whose reply is kept. Its id is the UUID that is answered: 32 hexadecimal digits
+/// (RFC 9, "The titanic.request Service").
 fn titanic_request(mut frames: Vec<Bytes>, new_id: impl FnOnce() -> MessageId) -> Asks {
     if frames.is_empty() {
         return Asks::Code(UNKNOWN);
     }
     let name = frames.remove(0);
     let fields = Map::from_iter([("keep_reply".to_owned(), json!(true))]);
+    let new_id = || {
+        let id = new_id().as_str().replace('-', "");
+        MessageId::new(&id).expect("an id without its dashes is one")
+    };
     let send = request(&name, frames, fields, new_id);
     send.map_or(Asks::Code(UNKNOWN), |send| Asks::Request(ClientRequest::Send(send)))
 }
@@ -215,9 +227,18 @@ fn titanic_reply(frames: &[Bytes]) -> Asks {
     }
 }
 
-/// The reply stays until its time is over: to ask for it, and to close it, may be repeated.
+/// What isn't known is closed (RFC 9, "The titanic.close Service"): so is what can't have been answered to a request, and
+/// other messages are out of reach.
 fn titanic_close(frames: &[Bytes]) -> Asks {
-    Asks::Code(if uuid(frames).is_some() { OK } else { UNKNOWN })
+    match uuid(frames) {
+        Some(id) if is_ticket(&id) => Asks::Close(id),
+        Some(_) => Asks::Code(OK),
+        None => Asks::Code(UNKNOWN),
+    }
+}
+
+fn is_ticket(id: &MessageId) -> bool {
+    id.as_str().len() == 32 && id.as_str().bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn uuid(frames: &[Bytes]) -> Option<MessageId> {

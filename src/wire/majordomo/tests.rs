@@ -115,7 +115,13 @@ fn titanic_gives_a_ticket_and_the_reply_for_it() {
     };
     let told = about.encode(&ClientReply::StatusReply { report, reply });
     assert_eq!(told, Some(frames(&[b"MDPC01", b"titanic.reply", b"200", b"z"])));
-    assert_eq!(asked(&[b"MDPC01", b"titanic.close", b"0190-made"]).1, Asks::Code("200"));
+    let ticket = b"0190f5a2c0de7000800000000000000a";
+    let (about, asks) = asked(&[b"MDPC01", b"titanic.close", ticket]);
+    assert_eq!(asks, Asks::Close(MessageId::new(std::str::from_utf8(ticket).unwrap()).unwrap()));
+    assert_eq!(about.closed(true), frames(&[b"MDPC01", b"titanic.close", b"200"]));
+    assert_eq!(about.closed(false), frames(&[b"MDPC01", b"titanic.close", b"500"]));
+    assert_eq!(asked(&[b"MDPC01", b"titanic.close", b"another-id"]).1, Asks::Code("200"));
+    assert_eq!(asked(&[b"MDPC01", b"titanic.close"]).1, Asks::Code("400"));
     assert_eq!(asked(&[b"MDPC01", b"titanic.reply"]).1, Asks::Code("400"));
 }
 
