@@ -5,6 +5,7 @@
 
 mod error;
 mod events;
+mod gathers;
 mod keys;
 mod pools;
 mod redrive;

@@ -6,14 +6,15 @@ use serde_json::{Map, Value};
 pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
     Actor, Attempt, AttemptEnd, BrokerEvent, DeliveryId, DoorView, EVENT_TYPES, EventId,
-    Generation, HeadView, HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind,
-    JournalPage, KeyPage, KeyView, MessageId, MessagePage, MessageState, MessageSummary,
-    MessageView, MovedTo, Notice, OnError, Overview, PauseRecord, Payload, PoolAct, PoolProcess,
-    PoolState, PoolView, ProcessState, QueueName, QueueSettings, QueueState, QueueView,
-    RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView, SagaAct,
-    SagaDetail, SagaPage, SagaState, SagaView, Seq, StepState, StepView, StoreHealth,
-    SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicView,
-    WorkError, WorkerState, WorkerView,
+    GatherDetail, GatherName, GatherPage, GatherState, GatherView, Generation, HeadView, HoldView,
+    IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, KeyView,
+    MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo, Notice, OnError,
+    Overview, PauseRecord, Payload, PoolAct, PoolProcess, PoolState, PoolView, ProcessState,
+    QueueName, QueueSettings, QueueState, QueueView, RecipientState, RecipientView, RedrivePage,
+    Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView, SagaAct, SagaDetail, SagaPage,
+    SagaState, SagaView, Seq, StepState, StepView, StoreHealth, SubscriptionChange,
+    SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicView, WorkError,
+    WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`

@@ -35,7 +35,9 @@ impl From<OperatorError> for Failure {
         let detail = with_causes(&error);
         match error {
             OperatorError::Refused(refusal) => Self::from(refusal),
-            OperatorError::NotFound { .. } | OperatorError::NoSuchSaga { .. } => {
+            OperatorError::NotFound { .. }
+            | OperatorError::NoSuchSaga { .. }
+            | OperatorError::NoSuchGather { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", detail)
             }
             OperatorError::NoSuchWorker { .. }

@@ -4,6 +4,7 @@ pub mod client;
 pub mod dto;
 mod events;
 mod failure;
+mod gathers;
 mod listing;
 mod peer;
 mod pools;

@@ -113,6 +113,15 @@ pub(super) struct PageAsked {
     pub(super) limit: Option<usize>,
 }
 
+/// A page of what is listed in the order in which it began, in one state or all.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BegunAsked<S> {
+    pub(super) after: Option<u64>,
+    pub(super) limit: Option<usize>,
+    pub(super) state: Option<S>,
+}
+
 /// How many rows a page has.
 pub(super) fn page(limit: Option<usize>) -> Result<usize, Failure> {
     match limit {

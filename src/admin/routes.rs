@@ -45,6 +45,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .route("/v1/repairs/{key}", get(repair_outcome))
         .route("/v1/messages/{id}", get(locate))
         .merge(super::sagas::routes())
+        .merge(super::gathers::routes())
         .merge(super::topics::routes())
         .merge(super::pools::routes())
         .route("/v1/workers", get(workers))

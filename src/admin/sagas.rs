@@ -3,12 +3,11 @@
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
 
 use super::dto::{SagaActRequest, SagaDetail, SagaPage, SagaState};
 use super::failure::Failure;
 use super::peer::Acting;
-use super::request::{Asked, Body, Path, page};
+use super::request::{Asked, BegunAsked, Body, Path, page};
 use crate::broker::BrokerHandle;
 
 type Answer<T> = Result<Json<T>, Failure>;
@@ -20,17 +19,9 @@ pub(super) fn routes() -> Router<BrokerHandle> {
         .route("/v1/sagas/{id}/act", post(act))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SagasAsked {
-    after: Option<u64>,
-    limit: Option<usize>,
-    state: Option<SagaState>,
-}
-
 async fn sagas(
     State(broker): State<BrokerHandle>,
-    Asked(asked): Asked<SagasAsked>,
+    Asked(asked): Asked<BegunAsked<SagaState>>,
 ) -> Answer<SagaPage> {
     let after = asked.after.unwrap_or(0);
     Ok(Json(broker.sagas(after, page(asked.limit)?, asked.state).await?))

@@ -91,6 +91,12 @@ pub enum OperatorError {
         /// The id asked for.
         id: MessageId,
     },
+    /// No gather has this id, or it has ended a while ago.
+    #[error("there is no gather {id}; its answer was kept for a while, or it never began")]
+    NoSuchGather {
+        /// The id asked for.
+        id: MessageId,
+    },
     /// No worker of this name is connected.
     #[error("no worker {name:?} is connected, and the configuration has none of this name")]
     NoSuchWorker {

@@ -11,6 +11,7 @@ mod committer;
 mod event_loop;
 mod events;
 mod failure;
+mod gathers;
 mod handle;
 mod inbound;
 mod loads;

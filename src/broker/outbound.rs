@@ -226,6 +226,12 @@ fn log(notice: &Notice) {
         Notice::SagaEnded { id, saga, state } => {
             tracing::debug!(%saga, %id, state = state.as_str(), "a saga has ended");
         }
+        Notice::GatherStarted { id, gather: _, recipients } => {
+            tracing::debug!(%id, recipients, "a gather has begun");
+        }
+        Notice::GatherEnded { id, gather: _, status, replied, missing } => {
+            tracing::debug!(%id, status = status.as_str(), replied, missing, "a gather has ended");
+        }
         // Whoever raised it has logged it.
         Notice::Alert { .. } => {}
         Notice::Stale { name } => tracing::debug!(worker = name, "a late answer"),

@@ -16,6 +16,7 @@ mod failure;
 mod gather;
 mod input;
 mod journal;
+mod listing;
 mod message;
 mod output;
 mod pools;

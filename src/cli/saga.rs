@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::failure::Failure;
+use super::listing::{all, one_of};
 use super::output::{Column, age, json, print, table};
 use super::target::Target;
 use crate::admin::client::AdminClient;
@@ -65,7 +66,11 @@ pub(super) async fn run(args: SagaArgs) -> Result<Exit, Failure> {
     let client = args.target.admin()?;
     match args.command {
         SagaCommand::Ls { state, json: as_json } => {
-            let sagas = all(&client, state).await?;
+            let page = async |after| {
+                let page = client.sagas(after, state).await?;
+                Ok((page.sagas, page.next))
+            };
+            let sagas = all(page).await?;
             if as_json {
                 json(&sagas)?;
             } else {
@@ -98,19 +103,6 @@ async fn do_it(client: &AdminClient, args: ActArgs, act: SagaAct) -> Result<(), 
     print("\n")
 }
 
-async fn all(client: &AdminClient, state: Option<SagaState>) -> Result<Vec<SagaView>, Failure> {
-    let mut sagas = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.sagas(after, state).await?;
-        sagas.extend(page.sagas);
-        after = page.next;
-        if after.is_none() {
-            return Ok(sagas);
-        }
-    }
-}
-
 fn state(text: &str) -> Result<SagaState, String> {
     let all = [
         SagaState::Running,
@@ -120,10 +112,7 @@ fn state(text: &str) -> Result<SagaState, String> {
         SagaState::Compensated,
         SagaState::Aborted,
     ];
-    all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
-        let words = all.map(SagaState::as_str).join(", ");
-        format!("one of {words} is needed")
-    })
+    one_of(&all, SagaState::as_str, text)
 }
 
 fn list(sagas: &[SagaView], now: Timestamp) -> String {

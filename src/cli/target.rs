@@ -89,6 +89,11 @@ pub(super) struct ClientsDoor {
 }
 
 impl ClientsDoor {
+    /// Whose clients.
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// The given endpoint, or where the running broker is.
     pub(super) async fn endpoint(&self) -> Result<String, Failure> {
         self.target.clients(self.broker.as_ref()).await

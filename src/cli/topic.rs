@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::failure::Failure;
+use super::listing::all;
 use super::output::{Column, json, print, table};
 use super::target::Target;
 use crate::admin::client::AdminClient;
@@ -79,7 +80,11 @@ pub(super) async fn run(args: TopicArgs) -> Result<Exit, Failure> {
     let client = args.target.admin()?;
     match args.command {
         TopicCommand::Ls { json: as_json } => {
-            let topics = all_topics(&client).await?;
+            let page = async |after: Option<TopicName>| {
+                let page = client.topics(after.as_ref()).await?;
+                Ok((page.topics, page.next_after))
+            };
+            let topics = all(page).await?;
             if as_json { json(&topics)? } else { print(&list(&topics))? }
         }
         TopicCommand::Show { topic, json: as_json } => {
@@ -103,19 +108,6 @@ fn on_error(text: &str) -> Result<OnError, String> {
     let words = [OnError::DeadLetter, OnError::Deliver, OnError::Skip, OnError::Reject];
     let found = words.into_iter().find(|word| word.as_str() == text);
     found.ok_or_else(|| "give dead-letter, deliver, skip or reject".to_owned())
-}
-
-async fn all_topics(client: &AdminClient) -> Result<Vec<TopicView>, Failure> {
-    let mut topics: Vec<TopicView> = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.topics(after.as_ref()).await?;
-        topics.extend(page.topics);
-        after = page.next_after;
-        if after.is_none() {
-            return Ok(topics);
-        }
-    }
 }
 
 async fn whole_topic(client: &AdminClient, name: &TopicName) -> Result<TopicDetail, Failure> {

@@ -9,6 +9,7 @@
 mod answer;
 mod begin;
 mod record;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -19,7 +20,8 @@ use crate::model::limits::{
 };
 use crate::model::{
     Aggregate, CallStatus, Completion, ConfiguredGather, Content, FilterBudget, FilterSubject,
-    GatherName, GatherSettings, GatherStatus, Origin, QueueId, QueueName, Seq, WorkError, limits,
+    GatherName, GatherSettings, GatherStatus, Origin, QueueId, QueueName, Seq, Timestamp,
+    WorkError, limits,
 };
 
 use super::process::ProcessNumber;
@@ -45,11 +47,15 @@ struct Recipient {
 
 #[derive(Debug)]
 struct Gather {
+    /// As the configuration has it.
+    name: Option<GatherName>,
     /// The request's header; no payload.
     request: Content,
     complete: Completion,
     aggregate: Aggregate,
     recipients: Vec<Recipient>,
+    /// Not known of one that an earlier version began.
+    began_at: Option<Timestamp>,
     ended: Option<GatherStatus>,
     condition_error: Option<String>,
     /// Who waits.
@@ -168,6 +174,7 @@ impl Engine {
         gather.ended = Some(status);
         let origins = std::mem::take(&mut gather.origins);
         let (record, bytes) = (gather.record(until), gather.bytes() as u64);
+        out.effects.push(Effect::Notice(gather.ended_notice(status)));
         let has_reply_to = gather.request.header.has_reply_to();
         if has_reply_to {
             self.queue_gathered(number, out);

@@ -76,6 +76,11 @@ impl Processes {
         self.by_key.get(key).copied()
     }
 
+    /// What a process that runs is found by.
+    pub(super) fn key(&self, number: ProcessNumber) -> Option<&ProcessKey> {
+        self.processes.get(&number).map(|process| &process.key)
+    }
+
     /// A message of a queue that one waits for.
     pub(super) fn first_of(&self, queue: QueueIndex) -> Option<Seq> {
         self.by_place.keys().filter(|(at, _)| *at == queue).map(|&(_, seq)| seq).min()
@@ -347,6 +352,27 @@ impl Engine {
         self.order_sagas();
         self.order_gathers();
     }
+}
+
+/// A page of the processes of a kind, each as `view` shows it: those after `after` that are `wanted`, at most `limit`, and
+/// where the next page begins.
+pub(super) fn page<T, V>(
+    all: &BTreeMap<ProcessNumber, T>,
+    (after, limit): (u64, usize),
+    wanted: impl Fn(&T) -> bool,
+    view: impl Fn(ProcessNumber, &T) -> V,
+) -> (Vec<V>, Option<u64>) {
+    let mut views = Vec::new();
+    for (&number, process) in all.range(ProcessNumber(after.saturating_add(1))..) {
+        if !wanted(process) {
+            continue;
+        }
+        if views.len() == limit {
+            return (views, Some(number.0.saturating_sub(1)));
+        }
+        views.push(view(number, process));
+    }
+    (views, None)
 }
 
 #[cfg(test)]

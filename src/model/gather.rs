@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::filter::{Filter, FilterError};
 use super::ids::{GatherName, MessageId, QueueName, Seq, TopicName};
 use super::limits::{DEFAULT_GATHER_TIMEOUT_MS, MAX_GATHER_RECIPIENTS};
-use super::message::Content;
+use super::message::{Content, WorkError};
+use super::time::Timestamp;
 use super::topic::Subscription;
 
 /// A gather, as `[gathers."name"]` in the configuration has it.
@@ -240,4 +241,147 @@ pub struct MissingPart {
     pub code: String,
     /// For people.
     pub message: String,
+}
+
+/// How far a gather is, as operators see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatherState {
+    /// Replies are waited for.
+    Running,
+    /// All have replied.
+    Complete,
+    /// As many as it takes, or those that it takes.
+    Quorum,
+    /// Its time was over, or no reply could come any more.
+    Partial,
+}
+
+impl GatherState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Running, Self::Complete, Self::Quorum, Self::Partial];
+
+    /// The word used in JSON and on screens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Complete => GatherStatus::Complete.as_str(),
+            Self::Quorum => GatherStatus::Quorum.as_str(),
+            Self::Partial => GatherStatus::Partial.as_str(),
+        }
+    }
+}
+
+impl From<Option<GatherStatus>> for GatherState {
+    fn from(ended: Option<GatherStatus>) -> Self {
+        match ended {
+            None => Self::Running,
+            Some(GatherStatus::Complete) => Self::Complete,
+            Some(GatherStatus::Quorum) => Self::Quorum,
+            Some(GatherStatus::Partial) => Self::Partial,
+        }
+    }
+}
+
+/// What has become of a gather's recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecipientState {
+    /// There is none yet; at the gather's end, there was none.
+    NoReply,
+    /// Its message is blocked; once that is repaired it may reply.
+    Blocked,
+    /// Its reply is there.
+    Replied,
+    /// Its message has ended without a reply.
+    Failed,
+}
+
+impl RecipientState {
+    /// The word used in JSON and on screens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoReply => "no-reply",
+            Self::Blocked => "blocked",
+            Self::Replied => "replied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A gather as operators see it. After its end it can be seen as long as its answer is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GatherView {
+    /// The message's id.
+    pub id: MessageId,
+    /// Which one of the configuration, if it named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gather: Option<GatherName>,
+    /// How far it is.
+    pub state: GatherState,
+    /// When it is over: `"all"`, a number of replies, or a condition.
+    pub complete: Value,
+    /// What becomes of the replies.
+    pub aggregate: Aggregate,
+    /// When it began; absent of one that an earlier version began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<Timestamp>,
+    /// Its deadline; at its end, until when its answer is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Callers that wait for it.
+    pub callers: u64,
+    /// The queue that gets its answer, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<QueueName>,
+    /// Why its condition could not be told, the last time that it couldn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition_error: Option<String>,
+    /// Who is asked.
+    pub recipients: Vec<RecipientView>,
+}
+
+/// A gather's recipient as operators see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecipientView {
+    /// Who.
+    pub queue: QueueName,
+    /// Its message's place.
+    pub seq: Seq,
+    /// What has become of it.
+    pub state: RecipientState,
+    /// Why it is blocked, or has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<WorkError>,
+    /// Its reply's length in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// A gather with the replies so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GatherDetail {
+    /// The gather.
+    pub gather: GatherView,
+    /// The replies, in the recipients' order.
+    pub replies: Vec<ReplyView>,
+}
+
+/// A recipient's reply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplyView {
+    /// Whose.
+    pub queue: QueueName,
+    /// What its worker acknowledged with.
+    pub payload: super::view::Payload,
+}
+
+/// A page of gathers, the oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GatherPage {
+    /// The gathers.
+    pub gathers: Vec<GatherView>,
+    /// What to ask for with `after` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }

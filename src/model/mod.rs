@@ -35,8 +35,9 @@ pub use causes::with_causes;
 pub use dead_letter_way::dead_letter_circle;
 pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterSubject};
 pub use gather::{
-    Aggregate, Completion, CompletionError, ConfiguredGather, GatherAccepted, GatherReply,
-    GatherRequest, GatherSettings, GatherStatus, MissingPart, Recipients,
+    Aggregate, Completion, CompletionError, ConfiguredGather, GatherAccepted, GatherDetail,
+    GatherPage, GatherReply, GatherRequest, GatherSettings, GatherState, GatherStatus, GatherView,
+    MissingPart, RecipientState, RecipientView, Recipients, ReplyView,
 };
 pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::answer::RejectCode;
-use super::ids::{MessageId, QueueName, SagaName, Seq, TopicName};
+use super::gather::GatherStatus;
+use super::ids::{GatherName, MessageId, QueueName, SagaName, Seq, TopicName};
 use super::journal::JournalEntry;
 use super::message::WorkError;
 use super::saga::SagaState;
@@ -219,6 +220,30 @@ pub enum Notice {
         /// How.
         state: SagaState,
     },
+    /// A gather has asked its recipients.
+    GatherStarted {
+        /// Its id.
+        id: MessageId,
+        /// Which one, if the configuration names it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        gather: Option<GatherName>,
+        /// How many are asked.
+        recipients: u64,
+    },
+    /// A gather is at its end.
+    GatherEnded {
+        /// Its id.
+        id: MessageId,
+        /// Which one, if the configuration names it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        gather: Option<GatherName>,
+        /// How.
+        status: GatherStatus,
+        /// How many have replied.
+        replied: u64,
+        /// How many have not.
+        missing: u64,
+    },
     /// The store can't be written; publishing is refused.
     StoreDown {
         /// Why.
@@ -265,6 +290,8 @@ impl Notice {
             Self::SagaCompensating { .. } => "saga-compensating",
             Self::SagaParked { .. } => "saga-parked",
             Self::SagaEnded { .. } => "saga-ended",
+            Self::GatherStarted { .. } => "gather-started",
+            Self::GatherEnded { .. } => "gather-ended",
             Self::StoreDown { .. } => "store-down",
             Self::StoreUp => "store-up",
             Self::StoreFull { .. } => "store-full",
@@ -295,6 +322,8 @@ impl Notice {
             | Self::SagaCompensating { .. }
             | Self::SagaParked { .. }
             | Self::SagaEnded { .. }
+            | Self::GatherStarted { .. }
+            | Self::GatherEnded { .. }
             | Self::StoreDown { .. }
             | Self::StoreUp
             | Self::StoreFull { .. }

@@ -107,6 +107,8 @@ impl Alert {
             | Notice::SagaStarted { .. }
             | Notice::SagaCompensating { .. }
             | Notice::SagaEnded { .. }
+            | Notice::GatherStarted { .. }
+            | Notice::GatherEnded { .. }
             | Notice::StoreUp
             | Notice::StoreHasRoom
             | Notice::Alert { .. }

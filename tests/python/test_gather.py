@@ -1,6 +1,7 @@
 """Scatter-gather from the outside: scenarios that can be read, each with the real broker and plain pyzmq."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -184,6 +185,54 @@ def test_the_command_line_shows_parts_and_who_is_missing(broker):
         assert "missing: b 1: no-reply: it had not replied" in said and "partial" in said
         shown = json.loads(broker.cli("gather", "--recipients", "a", "--json", "{}"))
         assert (shown["status"], shown["parts"]) == ("complete", ["a"])
+
+
+def test_operators_see_who_has_answered_and_who_is_missing(broker):
+    with Worker(broker, "a") as a, Worker(broker, "b") as b, Client(broker, zmq.DEALER) as client:
+        assert broker.cli("gather", "ls") == "no such gathers\n"
+        client.say("GATHER", {"gather": "quotes", "id": "g1", "timeout_ms": 5_000}, b"1")
+        a.ack(a.take()[0], b'{"price": 1}')
+        b.nack(b.take()[0], "no idea", action="block")
+        probe = lambda: [one["state"] for one in shown()["recipients"]] == ["replied", "blocked"]
+        shown = lambda: broker.admin("GET", "/v1/gathers/g1")["gather"]
+        broker.until("both were heard", probe)
+        seen = shown()
+        assert (seen["gather"], seen["state"], seen["complete"], seen["callers"]) == ("quotes", "running", "all", 1)
+        assert seen["until"] > seen["began_at"]
+        assert json.loads(broker.cli("gather", "ls", "--json")) == [seen]
+        listed = broker.cli("gather", "ls", "--state", "running")
+        assert "quotes  running  1/2" in listed and listed.rstrip().endswith("g1  b"), listed
+        said = broker.cli("gather", "show", "g1", "--gather", "quotes")
+        assert said.startswith("quotes g1 is running, began ") and "1 of 2 replied, over at: all" in said, said
+        assert "blocked         refused: no idea" in said and '== a\n{"price": 1}\n' in said, said
+        assert client.hear()[1]["status"] == "partial"
+    broker.kill()
+    broker.start()
+    detail = json.loads(broker.cli("gather", "show", "g1", "--json"))
+    assert (detail["gather"]["state"], detail["gather"]["callers"]) == ("partial", 0)
+    assert detail["replies"] == [{"queue": "a", "payload": {"encoding": "utf8", "data": '{"price": 1}'}}]
+    assert "there is no gather g2" in broker.cli("gather", "show", "g2", code=6)
+    assert "one of running, complete, quorum, partial" in broker.cli("gather", "ls", "--state", "done", code=2)
+
+
+def test_a_gather_is_in_the_event_stream_when_it_begins_and_when_it_ends(broker):
+    with WorkerThread(broker, "a", work=price(500)), Client(broker) as client:
+        ask(client, {"gather": "cheap", "id": "g1", "timeout_ms": 200})
+        ask(client, {"recipients": ["a"], "id": "g2"})
+    command = [BINARY, "events", "--json", "--type", "gather-started,gather-ended", "--after", "0-0"]
+    environment = {**os.environ, "MUBROKER_DATA_DIR": str(broker.data)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as following:
+        try:
+            events = [json.loads(following.stdout.readline()) for _ in range(5)]
+        finally:
+            following.kill()
+    told = [(event["type"], event.get("id"), event["details"]) for event in events if event["type"] != "missed"]
+    assert told == [
+        ("gather-started", "g1", {"gather": "cheap", "recipients": 2}),
+        ("gather-ended", "g1", {"gather": "cheap", "status": "partial", "replied": 1, "missing": 1}),
+        ("gather-started", "g2", {"recipients": 1}),
+        ("gather-ended", "g2", {"status": "complete", "replied": 1, "missing": 0}),
+    ]
 
 
 def test_the_example_in_python_finds_the_best_price(broker):

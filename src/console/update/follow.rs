@@ -69,6 +69,8 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | Notice::SagaCompensating { .. }
         | Notice::SagaParked { .. }
         | Notice::SagaEnded { .. }
+        | Notice::GatherStarted { .. }
+        | Notice::GatherEnded { .. }
         | Notice::Stale { .. }
         | Notice::Alert { .. }
         | Notice::StoreDown { .. }

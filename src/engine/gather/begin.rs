@@ -7,7 +7,7 @@ use crate::model::limits::{
     MAX_CALL_TIMEOUT_MS, MAX_GATHER_CALLERS, MAX_GATHER_RECIPIENTS, MAX_PUBLISH_COST,
 };
 use crate::model::{
-    Completion, Content, FilterBudget, FilterSubject, GatherAccepted, GatherRequest,
+    Completion, Content, FilterBudget, FilterSubject, GatherAccepted, GatherName, GatherRequest,
     GatherSettings, Header, OnError, Origin, ProcessId, ProcessKey, ProcessKind, QueueName,
     Recipients, RejectCode, Rejection, Subscription,
 };
@@ -78,10 +78,12 @@ impl Engine {
         self.admit(&messages, false)?;
         let Content { header, payload: _ } = request.content;
         let mut gather = Gather {
+            name: request.gather,
             request: Content { header, payload: Default::default() },
             complete: settings.complete,
             aggregate: settings.aggregate,
             recipients: Vec::with_capacity(messages.len()),
+            began_at: Some(self.now),
             ended: None,
             condition_error: None,
             origins: Default::default(),
@@ -101,6 +103,7 @@ impl Engine {
         self.make_reply_queue(&gather.request, out);
         let record = gather.record(deadline);
         let number = self.start_process(key, record, out);
+        out.effects.push(Effect::Notice(gather.started_notice()));
         if gather.request.header.has_reply_to() {
             let (id, recipients) = (gather.request.id().clone(), places.len() as u64);
             let accepted = GatherAccepted { id, recipients, duplicate: false };
@@ -217,4 +220,9 @@ fn key_of(request: &GatherRequest) -> ProcessKey {
         kind: ProcessKind::Gather,
         id: id.expect("a name and an id fit, and have no control characters"),
     }
+}
+
+/// The name in such a key.
+pub(super) fn name_of(key: &ProcessKey) -> Option<GatherName> {
+    GatherName::new(key.id.as_str().split_once(' ')?.0).ok()
 }

@@ -7,10 +7,11 @@ use serde_json::Value;
 use crate::engine::Engine;
 use crate::engine::process::ProcessNumber;
 use crate::model::{
-    Aggregate, Completion, Content, GatherStatus, Header, ProcessParts, QueueId, QueueName, Seq,
-    Timestamp, WorkError,
+    Aggregate, Completion, Content, GatherName, GatherStatus, Header, ProcessParts, QueueId,
+    QueueName, Seq, Timestamp, WorkError,
 };
 
+use super::begin::name_of;
 use super::{Gather, Outcome, Recipient};
 
 /// The version of a record's form.
@@ -30,6 +31,8 @@ struct Record {
     /// Its deadline; at its end until when it is kept.
     until: Timestamp,
     recipients: Vec<(QueueId, QueueName, Seq)>,
+    #[serde(default)]
+    began_at: Option<Timestamp>,
     ended: Option<GatherStatus>,
     condition_error: Option<String>,
 }
@@ -44,6 +47,7 @@ impl Gather {
             aggregate: self.aggregate,
             until,
             recipients: recipients.map(|one| (one.queue, one.name.clone(), one.seq)).collect(),
+            began_at: self.began_at,
             ended: self.ended,
             condition_error: self.condition_error.clone(),
         };
@@ -51,7 +55,7 @@ impl Gather {
     }
 
     /// A gather out of its records, and its time; `None` if they can't be read.
-    fn read(parts: &ProcessParts) -> Option<(Self, Timestamp)> {
+    fn read(name: Option<GatherName>, parts: &ProcessParts) -> Option<(Self, Timestamp)> {
         let record: Record = serde_json::from_slice(parts.get(&0)?).ok()?;
         if record.version != VERSION {
             return None;
@@ -62,10 +66,12 @@ impl Gather {
             Recipient { queue, name, seq, outcome, blocked: None }
         });
         let gather = Self {
+            name,
             request: Content { header, payload: Bytes::new() },
             complete: Completion::of_json(&record.complete).ok()?,
             aggregate: record.aggregate,
             recipients: recipients.collect(),
+            began_at: record.began_at,
             ended: record.ended,
             condition_error: record.condition_error,
             origins: Default::default(),
@@ -107,7 +113,8 @@ impl Engine {
         number: ProcessNumber,
         parts: &ProcessParts,
     ) -> bool {
-        let Some((gather, until)) = Gather::read(parts) else { return false };
+        let name = self.processes.key(number).and_then(name_of);
+        let Some((gather, until)) = Gather::read(name, parts) else { return false };
         let waits: Vec<_> = gather
             .recipients
             .iter()

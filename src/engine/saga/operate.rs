@@ -3,7 +3,7 @@
 use super::{Saga, Step, key_of};
 use crate::engine::control::refused;
 use crate::engine::journal::Entry;
-use crate::engine::process::ProcessNumber;
+use crate::engine::process::{ProcessNumber, page};
 use crate::engine::{Effect, Effects, Engine};
 use crate::model::{
     Actor, JournalKind, MessageId, Origin, Payload, RepairRefusal, SagaAct, SagaDetail, SagaPage,
@@ -137,20 +137,10 @@ impl Engine {
     /// Sagas in the order in which they began in this run, those from before it first: those after `after`, at most
     /// `limit`, in one state or all.
     pub fn saga_page(&self, after: u64, limit: usize, state: Option<SagaState>) -> SagaPage {
-        let from = ProcessNumber(after.saturating_add(1))..;
-        let mut found = self.sagas.sagas.range(from);
-        let mut page = SagaPage::default();
-        for (number, saga) in found.by_ref() {
-            if state.is_some_and(|state| state != saga.state) {
-                continue;
-            }
-            if page.sagas.len() == limit {
-                page.next = Some(number.0.saturating_sub(1));
-                break;
-            }
-            page.sagas.push(self.saga_view(saga));
-        }
-        page
+        let wanted = |saga: &Saga| state.is_none_or(|state| state == saga.state);
+        let view = |_, saga: &Saga| self.saga_view(saga);
+        let (sagas, next) = page(&self.sagas.sagas, (after, limit), wanted, view);
+        SagaPage { sagas, next }
     }
 
     /// One saga.

@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 /// Queues are made on the fly; gather `g` asks `a`, `b` and `c`.
-fn rig(complete: Completion, aggregate: Aggregate) -> Rig {
+pub(super) fn rig(complete: Completion, aggregate: Aggregate) -> Rig {
     with_recipients(
         Recipients::Fixed(["a", "b", "c"].map(|name| recipient(name, "")).into()),
         complete,
@@ -29,7 +29,7 @@ fn with_recipients(recipients: Recipients, complete: Completion, aggregate: Aggr
     Rig::with_options(options, QueueSettings::default())
 }
 
-fn name() -> GatherName {
+pub(super) fn name() -> GatherName {
     GatherName::new("g").unwrap()
 }
 
@@ -49,12 +49,12 @@ fn ask(rig: &mut Rig, origin: u64, request: GatherRequest) -> Vec<Effect> {
     rig.run(Event::Gather { origin: Origin(origin), request: Box::new(request) })
 }
 
-fn gather(rig: &mut Rig, id: &str) -> Vec<Effect> {
+pub(super) fn gather(rig: &mut Rig, id: &str) -> Vec<Effect> {
     ask(rig, 7, GatherRequest::named(name(), content(id, "{}")))
 }
 
 /// A worker for each queue; what each got.
-fn take(rig: &mut Rig) -> Vec<Delivered> {
+pub(super) fn take(rig: &mut Rig) -> Vec<Delivered> {
     let names = ["a", "b", "c"];
     let mut got = Vec::new();
     for (worker, name) in (1..).zip(names) {
@@ -63,7 +63,7 @@ fn take(rig: &mut Rig) -> Vec<Delivered> {
     got
 }
 
-fn reply(rig: &mut Rig, of: &Delivered, text: &str) -> Vec<Effect> {
+pub(super) fn reply(rig: &mut Rig, of: &Delivered, text: &str) -> Vec<Effect> {
     let (worker, delivery) = (WorkerId(of.worker), of.delivery);
     rig.run(Event::Ack { worker, delivery, reply: Bytes::copy_from_slice(text.as_bytes()) })
 }

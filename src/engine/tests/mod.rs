@@ -17,6 +17,7 @@ mod convoys;
 mod dead_letters;
 mod delivery;
 mod exclusive;
+mod gather_views;
 mod gathers;
 mod keyed;
 mod loading;

@@ -1,14 +1,14 @@
-//! `mubroker gather`
+//! `mubroker gather`: asks.
 
 use clap::Args;
 use serde_json::json;
 
-use super::Exit;
-use super::failure::Failure;
-use super::input::{HeaderArgs, PayloadArgs};
-use super::output::{json, note, print, print_bytes};
-use super::target::ClientsDoor;
 use crate::admin::dto::Payload;
+use crate::cli::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::input::{HeaderArgs, PayloadArgs};
+use crate::cli::output::{json, note, print, print_bytes};
+use crate::cli::target::ClientsDoor;
 use crate::client::Client;
 use crate::console::text::clean::clean;
 use crate::model::limits::MAX_CALL_TIMEOUT_MS;
@@ -16,9 +16,8 @@ use crate::model::{
     Aggregate, Completion, GatherName, GatherReply, GatherRequest, GatherStatus, QueueName,
 };
 
-/// Send a message to several queues and wait for their replies; each is printed with its queue
 #[derive(Debug, Args)]
-pub struct GatherArgs {
+pub(super) struct AskArgs {
     /// A gather of the configuration: [gathers."NAME"]
     #[arg(long, short, value_name = "NAME")]
     gather: Option<GatherName>,
@@ -42,7 +41,7 @@ pub struct GatherArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    door: ClientsDoor,
+    pub(super) door: ClientsDoor,
 }
 
 fn completion(text: &str) -> Result<Completion, String> {
@@ -53,7 +52,7 @@ fn completion(text: &str) -> Result<Completion, String> {
     completion.map_err(|error| error.to_string())
 }
 
-pub(super) async fn run(args: GatherArgs) -> Result<Exit, Failure> {
+pub(super) async fn ask(args: AskArgs) -> Result<Exit, Failure> {
     let content = args.header.message(args.payload.read()?).build();
     let content = content.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
     let is_answered_later = content.header.has_reply_to();
