@@ -69,6 +69,13 @@ impl EventLoop {
             Effect::WorkerRejected { worker, rejection } => {
                 self.tell_worker(Workers::peer(worker), BrokerMessage::Rejected(rejection));
             }
+            Effect::Pause { worker, reason } => {
+                self.tell_worker(Workers::peer(worker), BrokerMessage::Pause { reason });
+            }
+            Effect::Resume { worker, reason } => {
+                let reason = reason.to_owned();
+                self.tell_worker(Workers::peer(worker), BrokerMessage::Resume { reason });
+            }
             Effect::DropWorker { worker, reason } => {
                 let peer = Workers::peer(worker);
                 self.workers.dropped(peer, self.now);

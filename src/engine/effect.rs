@@ -142,6 +142,20 @@ pub enum Effect {
         /// Why.
         rejection: Rejection,
     },
+    /// The worker is given nothing from now on: it is silent, or holds messages whose time is over.
+    Pause {
+        /// The connection.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+    },
+    /// It is given messages again.
+    Resume {
+        /// The connection.
+        worker: WorkerId,
+        /// Why.
+        reason: &'static str,
+    },
     /// The worker is silent or the broker stops: say BYE and forget the connection.
     DropWorker {
         /// The connection.

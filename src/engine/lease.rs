@@ -139,6 +139,7 @@ impl Engine {
             worker.overdue.remove(&number);
         }
         self.stale(id, delivery, out);
+        self.tell_whether_available(id, out);
         self.drain(id, out);
         None
     }
@@ -192,6 +193,7 @@ impl Engine {
         self.write_journal(lease.queue, entry, out);
         self.pass_over(id, lease.queue, out);
         self.fail(lease, &name, failure, error, out);
+        self.tell_whether_available(id, out);
         self.let_go(id, out);
     }
 

@@ -189,6 +189,7 @@ impl Engine {
                 worker.leases.remove(&number);
                 worker.overdue.insert(number);
             }
+            self.tell_whether_available(other.worker, out);
             self.let_go(other.worker, out);
         }
     }

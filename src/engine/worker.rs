@@ -43,6 +43,8 @@ pub(super) struct Worker {
     pub(super) is_suspect: bool,
     /// It should have been heard by now: that is told in this event, and nothing is given to it meanwhile.
     pub(super) is_late: bool,
+    /// It was told PAUSE, and not RESUME since.
+    pub(super) is_paused: bool,
     /// It said BYE: it gets nothing new, and is gone once it has answered what it holds.
     pub(super) is_leaving: bool,
 }
@@ -55,6 +57,17 @@ impl Worker {
         }
         let used = self.leases.len().saturating_add(self.overdue.len());
         usize::try_from(self.credit).unwrap_or(usize::MAX).saturating_sub(used)
+    }
+
+    /// Why it is given nothing, whatever comes; that it has enough to do is no reason.
+    fn unavailable(&self, now: Timestamp) -> Option<String> {
+        let overdue = self.overdue.len();
+        if self.is_suspect {
+            let silent_ms = now.since_ms(self.heard_at);
+            return Some(format!("nothing was heard of it for {silent_ms} ms"));
+        }
+        let is_full = overdue >= usize::try_from(self.credit).unwrap_or(usize::MAX);
+        is_full.then(|| format!("it has not answered {overdue} deliveries that are over"))
     }
 
     /// What it does.
@@ -115,6 +128,7 @@ impl Engine {
             note: None,
             is_suspect: false,
             is_late: false,
+            is_paused: false,
             is_leaving: false,
         });
         worker.info = info;
@@ -197,7 +211,22 @@ impl Engine {
 
     pub(super) fn handle_heard(&mut self, id: WorkerId, out: &mut Effects) {
         self.heard(id);
+        self.tell_whether_available(id, out);
         self.drain(id, out);
+    }
+
+    /// Tells a worker that it has left the list of those that are given messages, or is back on it.
+    pub(super) fn tell_whether_available(&mut self, id: WorkerId, out: &mut Effects) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let why_not = worker.unavailable(self.now);
+        if worker.is_leaving || why_not.is_some() == worker.is_paused {
+            return;
+        }
+        worker.is_paused = why_not.is_some();
+        out.effects.push(match why_not {
+            Some(reason) => Effect::Pause { worker: id, reason },
+            None => Effect::Resume { worker: id, reason: "it was heard, and has answered" },
+        });
     }
 
     pub(super) fn handle_alert(
@@ -329,6 +358,7 @@ impl Engine {
         }
         let lost = held.len();
         out.effects.push(Effect::Notice(Notice::WorkerSilent { name, silent_ms, lost }));
+        self.tell_whether_available(id, out);
         self.let_go(id, out);
     }
 

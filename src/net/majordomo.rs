@@ -104,6 +104,8 @@ pub(super) fn to_worker(
         BrokerMessage::Deliver(_)
         | BrokerMessage::Stale { .. }
         | BrokerMessage::Heartbeat
+        | BrokerMessage::Pause { .. }
+        | BrokerMessage::Resume { .. }
         | BrokerMessage::Drain { .. }
         | BrokerMessage::Restart { .. } => {}
     }

@@ -181,11 +181,6 @@ pub(super) fn malformed(reason: impl Into<String>) -> Rejection {
     Rejection::new(RejectCode::Malformed, reason)
 }
 
-/// The verb is in the protocol, but not in this version.
-pub(super) fn later_verb(verb: &str) -> Rejection {
-    Rejection::new(RejectCode::Unsupported, format!("{verb} is not in this version of the broker"))
-}
-
 /// The verb is in no version; `known` lists those that are.
 pub(super) fn unknown_verb(verb: &[u8], known: &str) -> Rejection {
     Rejection::new(

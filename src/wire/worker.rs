@@ -83,6 +83,16 @@ pub enum BrokerMessage {
         /// Why.
         reason: String,
     },
+    /// `PAUSE`: you are given nothing until RESUME; what you hold you may still answer.
+    Pause {
+        /// Why.
+        reason: String,
+    },
+    /// `RESUME`: you are given messages again.
+    Resume {
+        /// Why.
+        reason: String,
+    },
     /// `DRAIN`: end what you hold, say BYE, and end.
     Drain {
         /// Why.

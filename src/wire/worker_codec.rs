@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::frames::{
     Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly,
-    header_or_none, join, json, later_verb, malformed, open, typed, unknown_verb,
+    header_or_none, join, json, malformed, open, typed, unknown_verb,
 };
 use super::worker::{BrokerMessage, Delivery, WorkerMessage};
 use crate::model::limits::{MAX_CREDIT, MAX_WORKER_QUEUES};
@@ -135,6 +135,8 @@ impl BrokerMessage {
             }
             Self::Heartbeat => bare("HEARTBEAT"),
             Self::Bye { reason } => envelope("BYE", json(&ByeHeader { reason })),
+            Self::Pause { reason } => envelope("PAUSE", json(&ByeHeader { reason })),
+            Self::Resume { reason } => envelope("RESUME", json(&ByeHeader { reason })),
             Self::Drain { reason } => envelope("DRAIN", json(&ByeHeader { reason })),
             Self::Restart { reason } => envelope("RESTART", json(&ByeHeader { reason })),
             Self::Rejected(rejection) => envelope("REJECTED", json(rejection)),
@@ -159,8 +161,8 @@ impl BrokerMessage {
                 let [header] = exactly("REJECTED", "header", frames)?;
                 typed(&header).map(Self::Rejected)
             }
-            b"PAUSE" => Err(later_verb("PAUSE")),
-            b"RESUME" => Err(later_verb("RESUME")),
+            b"PAUSE" => Ok(Self::Pause { reason: reason_of("PAUSE", frames)? }),
+            b"RESUME" => Ok(Self::Resume { reason: reason_of("RESUME", frames)? }),
             b"DRAIN" => Ok(Self::Drain { reason: reason_of("DRAIN", frames)? }),
             b"RESTART" => Ok(Self::Restart { reason: reason_of("RESTART", frames)? }),
             other => Err(unknown_verb(other, KNOWN_TO_WORKERS)),

@@ -94,11 +94,13 @@ fn router(status: Status) -> Router {
 
 async fn readyz(State(status): State<Status>) -> (StatusCode, &'static str) {
     let now = status.snapshot();
-    match (now.is_stopping, now.is_connected) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "not connected to a broker\n"),
-        (false, true) => (StatusCode::OK, "ready\n"),
-    }
+    let why_not = match (now.is_stopping, now.is_connected, now.is_paused) {
+        (true, _, _) => "stopping\n",
+        (false, false, _) => "not connected to a broker\n",
+        (false, true, true) => "given nothing by the broker for now\n",
+        (false, true, false) => return (StatusCode::OK, "ready\n"),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, why_not)
 }
 
 async fn healthz(State(status): State<Status>) -> Response {
@@ -129,7 +131,7 @@ fn seen(now: &Snapshot) -> Value {
         .collect();
     json!({
         "healthy": now.is_healthy(), "ready": now.is_ready(), "connected": now.is_connected,
-        "stopping": now.is_stopping, "up_ms": millis(now.up), "work": work,
+        "paused": now.is_paused, "stopping": now.is_stopping, "up_ms": millis(now.up), "work": work,
     })
 }
 
@@ -210,6 +212,10 @@ mod tests {
         let codes = async || (get(&server, "/livez").await.0, get(&server, "/readyz").await.0);
         assert_eq!(codes().await, ("200".to_owned(), "503".to_owned()));
         status.apply(&WorkerEvent::Ready);
+        assert_eq!(codes().await, ("200".to_owned(), "200".to_owned()));
+        status.apply(&WorkerEvent::Paused { reason: "it is silent".to_owned() });
+        assert_eq!(codes().await, ("200".to_owned(), "503".to_owned()));
+        status.apply(&WorkerEvent::Resumed { reason: "it was heard".to_owned() });
         assert_eq!(codes().await, ("200".to_owned(), "200".to_owned()));
         status.apply(&WorkerEvent::Stopping { running: 0 });
         assert_eq!(codes().await, ("200".to_owned(), "503".to_owned()));

@@ -139,6 +139,16 @@ pub enum WorkerEvent {
         /// The lease.
         delivery: DeliveryId,
     },
+    /// The broker gives nothing more until `Resumed`.
+    Paused {
+        /// Why.
+        reason: String,
+    },
+    /// And gives messages again.
+    Resumed {
+        /// Why.
+        reason: String,
+    },
     /// The broker could not understand or do something.
     Rejected(Rejection),
     /// A stop was asked for.

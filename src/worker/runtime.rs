@@ -275,6 +275,8 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
                 (self.observe)(WorkerEvent::Stale { delivery });
             }
             BrokerMessage::Heartbeat => {}
+            BrokerMessage::Pause { reason } => (self.observe)(WorkerEvent::Paused { reason }),
+            BrokerMessage::Resume { reason } => (self.observe)(WorkerEvent::Resumed { reason }),
             BrokerMessage::Drain { .. } => return Ok(Heard::Drain { anew: false }),
             BrokerMessage::Restart { .. } => return Ok(Heard::Drain { anew: true }),
             BrokerMessage::Bye { reason } => {

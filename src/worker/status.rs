@@ -17,6 +17,7 @@ pub struct Status(Arc<Mutex<State>>);
 struct State {
     since: Instant,
     is_connected: bool,
+    is_paused: bool,
     is_stopping: bool,
     work: BTreeMap<DeliveryId, Current>,
     counts: Counts,
@@ -74,6 +75,8 @@ pub struct Snapshot {
     pub up: Duration,
     /// READY was said and the connection holds.
     pub is_connected: bool,
+    /// The broker has said that it gives nothing for now.
+    pub is_paused: bool,
     /// A stop was asked for.
     pub is_stopping: bool,
     /// Each message that is being worked on, the oldest delivery first.
@@ -90,7 +93,7 @@ impl Snapshot {
 
     /// It takes messages.
     pub fn is_ready(&self) -> bool {
-        self.is_connected && !self.is_stopping
+        self.is_connected && !self.is_paused && !self.is_stopping
     }
 }
 
@@ -99,6 +102,7 @@ impl Default for Status {
         Self(Arc::new(Mutex::new(State {
             since: Instant::now(),
             is_connected: false,
+            is_paused: false,
             is_stopping: false,
             work: BTreeMap::new(),
             counts: Counts::default(),
@@ -114,6 +118,7 @@ impl Status {
         match event {
             WorkerEvent::Ready => {
                 state.is_connected = true;
+                state.is_paused = false;
                 // It was told to begin anew.
                 state.is_stopping = false;
             }
@@ -149,6 +154,8 @@ impl Status {
             }
             WorkerEvent::Stale { .. } => counts.stale += 1,
             WorkerEvent::Rejected(_) => {}
+            WorkerEvent::Paused { .. } => state.is_paused = true,
+            WorkerEvent::Resumed { .. } => state.is_paused = false,
             WorkerEvent::Stopping { .. } => state.is_stopping = true,
         }
     }
@@ -161,6 +168,7 @@ impl Status {
             at,
             up: at.duration_since(state.since),
             is_connected: state.is_connected,
+            is_paused: state.is_paused,
             is_stopping: state.is_stopping,
             work: state.work.iter().map(|(id, current)| (*id, current.clone())).collect(),
             counts: state.counts,

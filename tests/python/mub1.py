@@ -129,6 +129,8 @@ class Worker(Peer):
         super().__init__(zmq.DEALER, broker.workers, identity)
         #: What `silent` saw, for the next `hear`.
         self.unread = None
+        #: PAUSE and RESUME, in their order.
+        self.availability = []
         self.header = {"queues": list(queues), "credit": credit, "worker": {"name": name}}
         self.ready()
 
@@ -143,19 +145,28 @@ class Worker(Peer):
         end = time.monotonic() + seconds
         while True:
             verb, header, payload = super().hear(max(0.0, end - time.monotonic()))
-            if verb != "HEARTBEAT":
+            if not self._is_beside(verb, header):
                 return verb, header, payload
+
+    def _is_beside(self, verb, header):
+        """Whether it comes beside what a test waits for; it is dealt with then."""
+        if verb == "HEARTBEAT":
             self.say("HEARTBEAT")
+        elif verb in ("PAUSE", "RESUME"):
+            self.availability.append((verb, header["reason"]))
+        else:
+            return False
+        return True
 
     def silent(self, seconds):
         """Whether nothing but heartbeats comes for so long."""
         end = time.monotonic() + seconds
         while not super().silent(max(0.0, end - time.monotonic())):
             magic, verb, *rest = self.socket.recv_multipart()
-            if verb != b"HEARTBEAT":
-                self.unread = (verb.decode(), json.loads(rest[0] or b"{}"), rest[1:])
+            verb, header = verb.decode(), json.loads(rest[0] or b"{}")
+            if not self._is_beside(verb, header):
+                self.unread = (verb, header, rest[1:])
                 return False
-            self.say("HEARTBEAT")
         return True
 
     def take(self, seconds=PATIENCE):

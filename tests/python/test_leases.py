@@ -78,6 +78,9 @@ def test_a_late_answer_to_a_lease_that_is_over_is_stale_and_changes_nothing(make
             slow.ack(first)
             verb, header, _ = slow.hear()
             assert (verb, header["delivery"]) == ("STALE", first["delivery"])
+            assert slow.availability == [("PAUSE", "it has not answered 1 deliveries that are over")]
+            slow.silent(0.1)
+            assert [verb for verb, _ in slow.availability] == ["PAUSE", "RESUME"]
             assert broker.queue("q")["depth"] == 1
             quick.ack(second)
         broker.until("the message is done", lambda: broker.queue("q")["depth"] == 0)

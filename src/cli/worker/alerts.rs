@@ -31,6 +31,8 @@ impl Alerts {
             | WorkerEvent::Started { .. }
             | WorkerEvent::Progress { .. }
             | WorkerEvent::Stale { .. }
+            | WorkerEvent::Paused { .. }
+            | WorkerEvent::Resumed { .. }
             | WorkerEvent::Rejected(_)
             | WorkerEvent::Stopping { .. } => {}
         }

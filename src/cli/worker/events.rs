@@ -25,6 +25,8 @@ pub(super) fn event_text(event: &WorkerEvent, endpoint: &str) -> String {
         WorkerEvent::Stale { delivery } => {
             format!("delivery {delivery} was over; its answer changes nothing")
         }
+        WorkerEvent::Paused { reason } => format!("the broker gives nothing for now: {reason}"),
+        WorkerEvent::Resumed { reason } => format!("the broker gives messages again: {reason}"),
         WorkerEvent::Rejected(rejection) => format!("refused: {}", rejection.reason),
         WorkerEvent::Progress { delivery, note } => format!("delivery {delivery}: {note}"),
         WorkerEvent::Overrun(Overrun { queue, seq, id, limit, .. }) => {
@@ -49,6 +51,8 @@ pub(super) fn event_json(event: &WorkerEvent) -> serde_json::Value {
                    "took_ms": millis(*took), "error": error})
         }
         WorkerEvent::Stale { delivery } => json!({"event": "stale", "delivery": delivery}),
+        WorkerEvent::Paused { reason } => json!({"event": "paused", "reason": reason}),
+        WorkerEvent::Resumed { reason } => json!({"event": "resumed", "reason": reason}),
         WorkerEvent::Rejected(rejection) => json!({"event": "rejected", "rejection": rejection}),
         WorkerEvent::Progress { delivery, note } => {
             json!({"event": "progress", "delivery": delivery, "note": note})

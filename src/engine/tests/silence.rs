@@ -3,7 +3,9 @@
 use super::rig::{Rig, delivered, deliveries};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::limits::{HEARTBEAT_MS, SUSPECT_MS};
-use crate::model::{Consumers, JournalKind, Notice, QueueSettings, Seq, WorkerId, WorkerState};
+use crate::model::{
+    Consumers, JournalKind, Notice, Ordering, QueueSettings, Seq, WorkerId, WorkerState,
+};
 
 fn rig(settings: QueueSettings) -> Rig {
     Rig::with_options(EngineOptions::default(), settings)
@@ -15,6 +17,34 @@ fn state(rig: &Rig, at: usize) -> WorkerState {
 
 fn heard(rig: &mut Rig, worker: u64) -> Vec<Effect> {
     rig.run(Event::WorkerHeard { worker: WorkerId(worker) })
+}
+
+/// Who is told that it is available again (`true`), or not any more.
+fn told(effects: &[Effect]) -> Vec<(u64, bool)> {
+    let available = |effect: &Effect| match effect {
+        Effect::Pause { worker, .. } => Some((worker.0, false)),
+        Effect::Resume { worker, .. } => Some((worker.0, true)),
+        _ => None,
+    };
+    effects.iter().filter_map(available).collect()
+}
+
+#[test]
+fn a_worker_that_holds_a_message_for_too_long_is_paused_once_it_has_no_credit_left() {
+    let mut rig = rig(QueueSettings {
+        ordering: Ordering::None,
+        lease_ms: 1_000,
+        ..QueueSettings::default()
+    });
+    rig.ready(1, &["q"], 2);
+    let first = delivered(&rig.send("q", "a"));
+    rig.pass(500);
+    delivered(&rig.send("q", "b"));
+    assert_eq!(told(&rig.pass(500)), [], "the first is over, it has credit for one more");
+    assert_eq!(told(&rig.pass(500)), [(1, false)]);
+    assert_eq!(state(&rig, 0), WorkerState::Stuck);
+    assert_eq!(told(&heard(&mut rig, 1)), []);
+    assert_eq!(told(&rig.ack(&first)), [(1, true)]);
 }
 
 fn is_silence(effect: &Effect, name: &str, held: usize) -> bool {
@@ -34,10 +64,14 @@ fn what_a_silent_worker_holds_is_with_another_one_within_two_heartbeats() {
     let again = delivered(&effects);
     assert_eq!((again.worker, again.payload.as_str()), (2, "a"));
     assert!(effects.iter().any(|effect| is_silence(effect, "w1", 1)));
+    assert_eq!(told(&effects), [(1, false)]);
     assert_eq!((state(&rig, 0), state(&rig, 1)), (WorkerState::Silent, WorkerState::Busy));
+    // It is heard, but still has what isn't its own any more.
+    assert_eq!(told(&heard(&mut rig, 1)), []);
     // It was only slow: its answer is stale, and it is given messages again.
     let late = rig.ack(&first);
     assert!(late.iter().any(|effect| matches!(effect, Effect::Stale { .. })));
+    assert_eq!(told(&late), [(1, true)]);
     assert_eq!(state(&rig, 0), WorkerState::Idle);
     rig.ack(&again);
     assert_eq!(delivered(&rig.send("q", "b")).worker, 1, "it has rested longer");
@@ -47,10 +81,11 @@ fn what_a_silent_worker_holds_is_with_another_one_within_two_heartbeats() {
 fn a_slow_worker_leaves_those_that_are_available_and_comes_back() {
     let mut rig = rig(QueueSettings::default());
     rig.ready(1, &["q"], 1);
-    rig.pass(SUSPECT_MS);
+    assert_eq!(told(&rig.pass(SUSPECT_MS)), [(1, false)]);
     assert_eq!(state(&rig, 0), WorkerState::Silent);
     assert_eq!(deliveries(&rig.send("q", "a")), []);
-    assert_eq!(delivered(&heard(&mut rig, 1)).payload, "a");
+    let again = heard(&mut rig, 1);
+    assert_eq!((told(&again), delivered(&again).payload.as_str()), (vec![(1, true)], "a"));
     assert_eq!(state(&rig, 0), WorkerState::Busy);
     // And again: the clock of its silence runs on.
     rig.pass(SUSPECT_MS);

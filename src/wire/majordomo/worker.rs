@@ -77,6 +77,8 @@ impl Version {
                 Some(self.command(disconnect))
             }
             BrokerMessage::Stale { .. }
+            | BrokerMessage::Pause { .. }
+            | BrokerMessage::Resume { .. }
             | BrokerMessage::Drain { .. }
             | BrokerMessage::Restart { .. } => None,
         }

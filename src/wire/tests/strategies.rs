@@ -287,6 +287,8 @@ pub(super) fn broker_message() -> impl Strategy<Value = BrokerMessage> {
         delivery().prop_map(|delivery| BrokerMessage::Stale { delivery }),
         Just(BrokerMessage::Heartbeat),
         text().prop_map(|reason| BrokerMessage::Bye { reason }),
+        text().prop_map(|reason| BrokerMessage::Pause { reason }),
+        text().prop_map(|reason| BrokerMessage::Resume { reason }),
         text().prop_map(|reason| BrokerMessage::Drain { reason }),
         text().prop_map(|reason| BrokerMessage::Restart { reason }),
         rejection().prop_map(BrokerMessage::Rejected),

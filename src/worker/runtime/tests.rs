@@ -238,6 +238,12 @@ async fn a_broker_that_comes_back_gets_ready_again_and_the_late_answer() {
     assert_eq!(broker.recv().await, ack(1));
     broker.send(BrokerMessage::Stale { delivery: lease(1) }).await;
     setting.event(|event| matches!(event, WorkerEvent::Stale { .. })).await;
+    broker.send(BrokerMessage::Pause { reason: "slow".to_owned() }).await;
+    setting
+        .event(|event| matches!(event, WorkerEvent::Paused { reason } if reason == "slow"))
+        .await;
+    broker.send(BrokerMessage::Resume { reason: "heard".to_owned() }).await;
+    setting.event(|event| matches!(event, WorkerEvent::Resumed { .. })).await;
     let again = setting.work().await;
     assert_eq!(again.delivery.delivery, lease(2));
     again.end.send(ok()).expect("it waits");

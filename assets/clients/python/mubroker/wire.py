@@ -398,6 +398,8 @@ class Duty:
             say(pack("HEARTBEAT", {}))
         elif verb == "STALE" and header["delivery"] in self.held:
             self.held[header["delivery"]][0].is_stale = True
+        elif verb in ("PAUSE", "RESUME"):
+            log.info("%s: %s", "nothing comes for now" if verb == "PAUSE" else "messages come again", header.get("reason"))
         elif verb in ("DRAIN", "RESTART"):
             self.leave(say)
         elif verb == "BYE" and self.is_leaving:
