@@ -211,6 +211,10 @@ impl Engine {
         let queue = self.queues.at_mut(at);
         let failed = &mut queue.uncommon.change().failed;
         *failed = failed.saturating_add(1);
+        match failure.end {
+            AttemptEnd::WorkerLost | AttemptEnd::LeaseOver => self.processes.hear_lost((at, seq)),
+            AttemptEnd::Nack => {}
+        }
         if !lease.others.is_empty() {
             // It was sent to others too, and they go on: the last of them decides.
             return self.offer(at, out);

@@ -50,6 +50,8 @@ struct Process {
 enum News {
     /// A message that it waits for is at its end, or blocked: then it waits on.
     End(Place, CallEnd),
+    /// A worker that had such a message was lost, or had it for too long: it may have done it all the same.
+    Lost(Place),
     /// Its time has come.
     Due,
 }
@@ -111,6 +113,13 @@ impl Processes {
                 process.waits.remove(&place);
             }
             self.news.push_back((number, News::End(place, end.clone())));
+        }
+    }
+
+    /// Who waits for a message is told that nobody knows what a worker has done of it.
+    pub(super) fn hear_lost(&mut self, place: Place) {
+        for &number in self.by_place.get(&place).into_iter().flatten() {
+            self.news.push_back((number, News::Lost(place)));
         }
     }
 
@@ -316,11 +325,14 @@ impl Engine {
                 ProcessKind::Reply => {}
                 ProcessKind::Gather => match news {
                     News::End(place, end) => self.gather_heard(number, place, end, out),
+                    // It may be done again, and its reply comes then.
+                    News::Lost(_) => {}
                     News::Due => self.gather_is_due(number, out),
                 },
                 // Nothing starts these yet.
                 ProcessKind::Saga => match news {
                     News::End(place, end) => self.saga_heard(number, place, end, out),
+                    News::Lost(place) => self.saga_heard_lost(number, place, out),
                     News::Due => self.saga_due(number, out),
                 },
             }
@@ -376,59 +388,4 @@ pub(super) fn page<T, V>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::tests::rig::Rig;
-    use crate::model::{ProcessId, QueueSettings};
-
-    fn key(id: &str) -> ProcessKey {
-        ProcessKey { kind: ProcessKind::Gather, id: ProcessId::new(id).unwrap() }
-    }
-
-    fn start(rig: &mut Rig, id: &str, bytes: usize) -> ProcessNumber {
-        let mut out = Effects::default();
-        let number = rig.engine.start_process(key(id), vec![b'x'; bytes].into(), &mut out);
-        rig.store.commit(out.ops);
-        number
-    }
-
-    #[test]
-    fn a_process_is_there_after_a_restart_until_it_ends() {
-        let mut rig = Rig::new(QueueSettings::default());
-        let number = start(&mut rig, "a", 5);
-        let mut out = Effects::default();
-        rig.engine.put_process(number, 1, Bytes::from_static(b"part"), &mut out);
-        rig.engine.put_process(number, 0, Bytes::from_static(b"new"), &mut out);
-        rig.store.commit(out.ops);
-        assert_eq!(rig.engine.processes.bytes, 7);
-        rig.restart();
-        assert_eq!(rig.engine.processes.bytes, 7);
-        let counts = rig.engine.counts();
-        assert_eq!(counts.unreadable_processes, 1, "these bytes are no gather");
-        let number = rig.engine.processes.find(&key("a")).unwrap();
-        let mut out = Effects::default();
-        rig.engine.end_process(number, &mut out);
-        rig.store.commit(out.ops);
-        assert_eq!((rig.engine.processes.bytes, rig.store.processes.len()), (0, 0));
-    }
-
-    #[test]
-    fn what_would_be_more_than_the_bounds_is_refused_as_busy() {
-        let mut rig = Rig::new(QueueSettings::default());
-        for n in 0..3 {
-            start(&mut rig, &format!("large-{n}"), MAX_PROCESS_PART_BYTES);
-        }
-        let refused = rig.engine.admit_process(1).unwrap_err();
-        assert_eq!(refused.code, RejectCode::Busy, "{refused:?}");
-        assert!(rig.engine.has_process_room(1_000_000), "what runs goes on");
-        let mut rig = Rig::new(QueueSettings::default());
-        for n in 0..MAX_PROCESSES {
-            rig.engine.admit_process(1).unwrap();
-            start(&mut rig, &n.to_string(), 1);
-        }
-        let refused = rig.engine.admit_process(1).unwrap_err();
-        assert_eq!(refused.code, RejectCode::Busy, "{refused:?}");
-        let too_large = rig.engine.admit_process(MAX_PROCESS_PART_BYTES + 1);
-        assert!(too_large.is_err());
-    }
-}
+mod tests;

@@ -101,3 +101,25 @@ def test_a_parked_saga_is_put_right_from_the_command_line(make_broker):
         broker.until("it ends", lambda: saga(broker, "t1")[0] == "compensated")
     assert "saga trip t1: the airline is back" in broker.cli("journal")
     broker.cli("saga", "retry", "t1", code=6)
+
+
+def test_a_step_whose_worker_was_lost_is_unknown_and_taken_back(make_broker):
+    broker = make_broker(CONFIG).start()
+    with Client(broker) as client, Worker(broker, "trip.flight") as flight:
+        start(client, "t1")
+        flight.ack(flight.take()[0], b"1")
+        with Worker(broker, "trip.hotel") as lost:
+            lost.take()
+        with Worker(broker, "trip.hotel") as next_one:
+            header, _ = next_one.take()
+            assert header["attempt"] == 2
+            next_one.nack(header, "no room", action="dead-letter")
+            with Worker(broker, "trip.hotel.cancel") as cancels:
+                header, _ = cancels.take()
+                assert header["saga"]["compensates"]["code"] == "rejected"
+                assert saga(broker, "t1") == ("compensating", ["done", "compensating", "pending"])
+                cancels.ack(header)
+    with Worker(broker, "trip.flight.cancel") as cancels:
+        cancels.ack(cancels.take()[0])
+        broker.until("it has ended", lambda: saga(broker, "t1")[0] == "compensated")
+    assert saga(broker, "t1")[1] == ["compensated", "compensated", "pending"]

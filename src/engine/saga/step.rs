@@ -74,8 +74,8 @@ impl Engine {
         }
         step.place = None;
         let error = end.error.unwrap_or_default();
-        // Its worker in the other queue may do it yet; or the one that is lost has, where a message goes out once.
-        step.may_be_done |= matches!(&*error.code, "moved" | "worker-lost" | "lease-over");
+        // Its worker in the other queue may do it yet.
+        step.may_be_done |= error.code == "moved";
         if error.code == "already-done" {
             // It is gone without a word: it was in RAM only, or its reply was lost with a store that failed.
             step.may_be_done = true;
@@ -86,6 +86,22 @@ impl Engine {
             }
         }
         self.step_failed(number, at, error, out);
+    }
+
+    /// A worker that had a step's message was lost, or had it for too long: it may have done it, whatever becomes of the
+    /// message.
+    pub(in crate::engine) fn saga_heard_lost(
+        &mut self,
+        number: ProcessNumber,
+        place: Place,
+        out: &mut Effects,
+    ) {
+        let Some(saga) = self.sagas.sagas.get_mut(&number) else { return };
+        let waiting = saga.steps.iter_mut().find(|step| step.place == Some(place));
+        if let Some(step) = waiting.filter(|step| !step.may_be_done) {
+            step.may_be_done = true;
+            self.save_saga(number, out);
+        }
     }
 
     fn step_done(&mut self, number: ProcessNumber, at: usize, end: CallEnd, out: &mut Effects) {

@@ -29,6 +29,7 @@ mod repairing;
 mod resending;
 pub(crate) mod rig;
 mod sagas;
+mod sagas_unknown;
 mod scenarios;
 mod settings;
 mod silence;

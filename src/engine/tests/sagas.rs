@@ -12,7 +12,7 @@ use crate::model::{
     SagaName, SagaStarted, SagaState, SagaStep, Seq, StepState,
 };
 
-const TIMEOUT_MS: u64 = 60_000;
+pub(super) const TIMEOUT_MS: u64 = 60_000;
 
 fn step(name: &str, compensates: bool) -> SagaStep {
     SagaStep {
@@ -42,18 +42,18 @@ fn options(definition: SagaDefinition) -> EngineOptions {
     EngineOptions { sagas: vec![definition], templates: vec![template], ..EngineOptions::default() }
 }
 
-fn rig() -> Rig {
+pub(super) fn rig() -> Rig {
     Rig::with_options(options(trip()), QueueSettings::default())
 }
 
-fn input(id: &str, fields: Value) -> Content {
+pub(super) fn input(id: &str, fields: Value) -> Content {
     let mut map = fields.as_object().cloned().unwrap_or_default();
     map.insert("id".to_owned(), id.into());
     let header = Header::from_map(map, || unreachable!("it has one")).unwrap();
     Content { header, ..content(id, r#"{"to": "Rome", "sum": 1.10}"#) }
 }
 
-fn start(rig: &mut Rig, input: Content) -> Result<SagaStarted, Rejection> {
+pub(super) fn start(rig: &mut Rig, input: Content) -> Result<SagaStarted, Rejection> {
     let told = rig.run(Event::Start { origin: Origin(1), saga: name(), input });
     let answer = told.into_iter().find_map(|effect| match effect {
         Effect::Started { started, .. } => Some(Ok(started)),
@@ -75,7 +75,7 @@ fn act(rig: &mut Rig, act: SagaAct) -> Result<(), RepairRefusal> {
     answer.expect("an act is answered")
 }
 
-fn state(rig: &Rig) -> (SagaState, Vec<StepState>) {
+pub(super) fn state(rig: &Rig) -> (SagaState, Vec<StepState>) {
     let detail = rig.engine.saga_detail(&MessageId::new("s").unwrap()).expect("it is there");
     (detail.saga.state, detail.saga.steps.iter().map(|step| step.state).collect())
 }
@@ -90,7 +90,7 @@ fn workers(rig: &mut Rig) -> Vec<Delivered> {
     all
 }
 
-fn ack(rig: &mut Rig, of: &Delivered, reply: &str) -> Vec<Effect> {
+pub(super) fn ack(rig: &mut Rig, of: &Delivered, reply: &str) -> Vec<Effect> {
     rig.run(Event::Ack {
         worker: crate::model::WorkerId(of.worker),
         delivery: of.delivery,
@@ -105,7 +105,7 @@ fn header(rig: &Rig, name: &str) -> Value {
     Value::Object(newest.newest().header.to_map())
 }
 
-fn reject(rig: &mut Rig, of: &Delivered) -> Vec<Effect> {
+pub(super) fn reject(rig: &mut Rig, of: &Delivered) -> Vec<Effect> {
     rig.nack_with(of, NackAction::DeadLetter, None)
 }
 
@@ -428,21 +428,6 @@ fn a_compensation_that_its_queue_never_takes_parks_the_saga_whatever_the_steps_a
 }
 
 #[test]
-fn what_is_done_on_delivery_is_unknown_while_its_worker_has_it() {
-    let mut rig = rig();
-    let ack = crate::model::AckMode::OnDelivery;
-    let settings = QueueSettings { ack, lease_ms: 600_000, ..QueueSettings::default() };
-    rig.put_queue("flight", settings);
-    start(&mut rig, input("s", json!({}))).unwrap();
-    delivered(&rig.ready(1, &["flight"], 1));
-    for _ in 0..TIMEOUT_MS / 1_000 {
-        rig.run(Event::WorkerHeard { worker: crate::model::WorkerId(1) });
-        rig.pass(1_000);
-    }
-    assert_eq!(state(&rig).1[0], StepState::Compensating);
-}
-
-#[test]
 fn a_step_has_its_time_after_nobody_could_be_heard() {
     let mut rig = rig();
     start(&mut rig, input("s", json!({}))).unwrap();
@@ -478,15 +463,4 @@ fn a_step_that_is_done_on_delivery_is_waited_for_all_the_same() {
     assert_eq!(state(&rig).1[0], StepState::Running);
     ack(&mut rig, &delivered(&told), "\"LH 1\"");
     assert_eq!(state(&rig).1[..2], [StepState::Done, StepState::Running]);
-}
-
-#[test]
-fn what_is_done_on_delivery_is_unknown_when_its_worker_is_lost() {
-    let mut rig = rig();
-    let once = QueueSettings { ack: AckMode::OnDelivery, ..QueueSettings::default() };
-    rig.put_queue("flight", once);
-    start(&mut rig, input("s", json!({}))).unwrap();
-    delivered(&rig.ready(1, &["flight"], 1));
-    rig.gone(1);
-    assert_eq!(state(&rig).1[0], StepState::Compensating);
 }
