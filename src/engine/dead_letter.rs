@@ -326,7 +326,8 @@ impl Engine {
             detail: detail.unwrap_or_default(),
         };
         let end = CallEnd::without_reply(crate::model::CallStatus::Failed, error);
-        self.end_message(Ended { at, seq, accepted_at, content: &request }, end, out);
+        let ended = Ended { at, seq, accepted_at, content: &request, cancelled: None };
+        self.end_message(ended, end, out);
         self.touch(at);
         self.offer(target_at, out);
         Ok(MovedTo { queue: target, seq: to_seq })

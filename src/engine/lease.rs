@@ -79,7 +79,7 @@ impl Engine {
                 id: lease.content.id().clone(),
             }));
         }
-        let ended = Ended { at, seq, accepted_at, content: &lease.content };
+        let ended = Ended { at, seq, accepted_at, content: &lease.content, cancelled: None };
         self.end_message(ended, CallEnd { status: CallStatus::Ok, error: None, reply }, out);
         self.drain(id, out);
         self.let_go(id, out);
@@ -222,7 +222,7 @@ impl Engine {
         if lease.finished {
             self.free_line(&lease);
             let Lease { accepted_at, content, .. } = &lease;
-            let ended = Ended { at, seq, accepted_at: *accepted_at, content };
+            let ended = Ended { at, seq, accepted_at: *accepted_at, content, cancelled: None };
             self.end_message(ended, CallEnd::without_reply(CallStatus::Failed, error), out);
             return self.offer(at, out);
         }
@@ -317,7 +317,7 @@ impl Engine {
         };
         self.write_journal(at, entry, out);
         let Lease { accepted_at, content, .. } = &lease;
-        let ended = Ended { at, seq, accepted_at: *accepted_at, content };
+        let ended = Ended { at, seq, accepted_at: *accepted_at, content, cancelled: None };
         self.end_message(ended, CallEnd::without_reply(CallStatus::Failed, error), out);
         self.free_line(&lease);
         self.offer(at, out);

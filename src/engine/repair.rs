@@ -241,7 +241,8 @@ impl Engine {
         };
         self.keep_outcome(&outcome, out);
         if state == MessageState::Cancelled {
-            let ended = Ended { at, seq, accepted_at: now, content: before };
+            let ended =
+                Ended { at, seq, accepted_at: now, content: before, cancelled: Some(journal) };
             self.end_message(ended, cancelled(&by), out);
         }
         self.cool(at);

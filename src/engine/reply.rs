@@ -40,6 +40,8 @@ pub(super) struct Ended<'a> {
     pub(super) seq: Seq,
     pub(super) accepted_at: Timestamp,
     pub(super) content: &'a Content,
+    /// Of one that was cancelled, and may be put back and end again: the journal's entry about it.
+    pub(super) cancelled: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -222,9 +224,15 @@ impl Engine {
                 return;
             }
         };
-        let what = if end.status == CallStatus::Ok { "reply" } else { "failure" };
-        let id =
-            MessageId::new(&format!("{queue}-{}-{what}", of.seq)).expect("a name and a number");
+        // A message may be cancelled several times: each is told under an id of its own.
+        let what = match (end.status, of.cancelled) {
+            (CallStatus::Ok, _) => "reply".to_owned(),
+            (_, Some(journal)) => format!("cancelled-{journal}"),
+            (CallStatus::Failed | CallStatus::Blocked | CallStatus::Timeout, None) => {
+                "failure".to_owned()
+            }
+        };
+        let id = MessageId::new(&format!("{queue}-{}-{what}", of.seq)).expect("a name and numbers");
         let mut fields = Map::new();
         fields.insert("status".to_owned(), json!(end.status));
         if let Some(error) = &end.error {

@@ -33,6 +33,19 @@ def test_a_reply_is_queued_where_the_request_says(broker):
         assert (header["correlation_id"], payload) == ("a", b"done")
 
 
+def test_a_message_that_is_cancelled_twice_is_replied_under_two_ids(broker):
+    with Client(broker) as client:
+        client.send("work", b"1", id="a", reply_to="replies")
+    broker.cli("queue", "pause", "work")
+    broker.cli("message", "cancel", "work", "1", "--reason", "a mistake")
+    broker.cli("message", "restore", "work", "1")
+    broker.cli("message", "cancel", "work", "1", "--reason", "no, it was right")
+    both = [header for header, _ in replies(broker, "replies")]
+    assert [(header["status"], header["error"]["code"]) for header in both] == [("failed", "cancelled")] * 2
+    assert [header["correlation_id"] for header in both] == ["a", "a"]
+    assert both[0]["id"] != both[1]["id"]
+
+
 def test_a_reply_queue_that_is_not_there_is_refused(make_broker):
     broker = make_broker("[queues.work]\n[queues.small]\nmax_messages = 1\n").start()
     with Client(broker) as client:

@@ -162,11 +162,29 @@ fn a_failure_is_replied_with_its_error_and_the_requests_correlation_id() {
         let [id, status, code, correlation] = [id, "failed", code, "c-7"].map(str::to_owned);
         (id, status, code, correlation, String::new())
     };
-    let expected = [expected("q-1-failure", "cancelled"), expected("q-2-failure", "rejected")];
+    let expected = [expected("q-1-cancelled-4", "cancelled"), expected("q-2-failure", "rejected")];
     assert_eq!(replies.iter().map(told).collect::<Vec<_>>(), expected);
     rig.ready(1, &["q.dead"], 1);
     assert_eq!(rig.view("q.dead").leased, 1);
     assert_eq!(waiting(&rig, "replies").len(), 2);
+}
+
+#[test]
+fn each_time_that_a_message_is_cancelled_is_replied_under_an_id_of_its_own() {
+    let mut rig = rig_with_replies();
+    rig.pause(true);
+    send_with(&mut rig, "a", &[("reply_to", "replies")]);
+    for round in 0..3 {
+        rig.repair(&format!("cancel-{round}"), 1, 0, RepairAction::Cancel);
+        rig.repair(&format!("cancel-{round}"), 1, 0, RepairAction::Cancel);
+        rig.repair(&format!("restore-{round}"), 1, 0, RepairAction::Restore);
+    }
+    let dead = rig.repair("dead", 1, 0, RepairAction::DeadLetter);
+    assert!(!dead.iter().any(|effect| matches!(effect, Effect::Refused { .. })), "{dead:?}");
+    let replies = waiting(&rig, "replies");
+    let ids: std::collections::BTreeSet<_> =
+        replies.iter().map(|(header, _)| header["id"].to_string()).collect();
+    assert_eq!((replies.len(), ids.len()), (4, 4), "{ids:?}");
 }
 
 #[test]

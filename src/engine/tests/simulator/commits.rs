@@ -51,9 +51,7 @@ impl Sim {
             {
                 let (id, count) = (content.id().as_str(), line.messages.len());
                 let known = Oracle::duplicate_of(line, id, count, self.now);
-                // Who was told that a message is cancelled may be told so again when it is put back.
-                let may_repeat = is_dead(&line.name) || id.ends_with("-failure");
-                assert!(may_repeat || known.is_none(), "{} took {id} twice", line.name);
+                assert!(is_dead(&line.name) || known.is_none(), "{} took {id} twice", line.name);
             }
         }
     }
