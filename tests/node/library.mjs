@@ -248,6 +248,30 @@ const parts = {
     await Promise.all(waiting);
     router.close();
   },
+
+  async alerts() {
+    // A broker of a few lines: it forgets the worker while that is at work.
+    const router = new Router({ linger: 0 });
+    await router.bind("tcp://127.0.0.1:*");
+    const work = async (message) => {
+      while (!message.isForgotten) await new Promise(setImmediate);
+      for (let n = 0; n < 20; n++) message.alert("odd", String(n));
+    };
+    const worker = new Worker("q", work, { address: router.lastEndpoint });
+    const running = worker.run();
+    const hear = async () => (await router.receive()).map(String);
+    const [who] = await router.receive();
+    await router.send([who, "MUB1", "DELIVER", '{"delivery": "1", "id": "a", "queue": "q", "seq": 1, "attempt": 1, "deadline_ms": 60000}', ""]);
+    await router.send([who, "MUB1", "BYE", "{}"]);
+    assert.equal((await hear())[2], "READY");
+    const said = [];
+    while (said.length < 16) said.push(JSON.parse((await hear())[3]).message);
+    assert.deepEqual(said, Array.from({ length: 16 }, (_, n) => String(n + 4)));
+    worker.stop();
+    await router.send([who, "MUB1", "BYE", "{}"]);
+    await running;
+    router.close();
+  },
 };
 
 await parts[part]();

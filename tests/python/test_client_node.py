@@ -19,6 +19,7 @@ PARTS = {
     "late": "[queues.q]\nlease_ms = 1000\n[queues.other]\n",
     "odd": "",
     "refusals": "",
+    "alerts": "",
 }
 
 

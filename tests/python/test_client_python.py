@@ -1,6 +1,7 @@
 """The Python library in assets/clients/python, against the real broker."""
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 import zmq
@@ -101,6 +103,46 @@ def test_a_worker_comes_back_after_the_broker_and_does_what_it_held(make_broker)
             running.until(lambda given: len(given) == 2)
             broker.until("it is done", lambda: broker.queue("q")["depth"] == 0)
     assert running.given[0].delivery != running.given[1].delivery
+
+
+def test_alerts_wait_for_a_connection_the_newest_few():
+    duty, said = wire.Duty("q", 1, "w", None), []
+    message = types.SimpleNamespace(is_forgotten=True)
+    for n in range(20):
+        duty.pass_on(message, wire.pack("ALERT", {"n": n}), lambda _: False)
+    duty.pass_on(message, wire.pack("PROGRESS", {}), lambda _: False)
+    duty.tick(0.0, lambda frames: said.append(json.loads(frames[2])["n"]) or True)
+    assert said == list(range(20 - wire.MAX_ALERTS, 20))
+
+
+def test_an_alert_without_a_broker_is_raised_when_it_is_back(make_broker):
+    broker = stay(make_broker().start())
+
+    async def run():
+        begun, given = asyncio.Event(), []
+
+        async def work(message):
+            given.append(message)
+            if len(given) > 1:
+                return
+            begun.set()
+            while worker._link.is_connected:
+                await asyncio.sleep(0.01)
+            message.alert("odd", "nobody listens")
+
+        worker = aio.Worker("q", work, address=broker.workers)
+        async with aio.Client(broker.clients, timeout=PATIENCE) as client:
+            running = asyncio.ensure_future(worker.run())
+            await client.send("q", "a")
+            await begun.wait()
+            await asyncio.to_thread(lambda: (broker.kill(), broker.start()))
+            arguments = ["events", "--json", "--after", "1-0", "--type", "worker-alert", "--limit", "2"]
+            told = await asyncio.to_thread(broker.cli, *arguments)
+            worker.stop()
+            await running
+        assert "nobody listens" in told
+
+    asyncio.run(run())
 
 
 def test_calls_have_replies_parts_and_typed_ends(broker, client):

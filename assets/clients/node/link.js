@@ -56,11 +56,12 @@ export class Link {
     }
   }
 
-  /** Sends it, if there is a connection that was told of. */
+  /** Sends it, if there is a connection that was told of; whether there is. */
   offer(frames) {
-    if (!this.isConnected || this.#socket.closed) return;
+    if (!this.isConnected || this.#socket.closed) return false;
     // It has gone, or it fails at once because the connection has just ended: a new one will tell.
     this.#socket.send(frames).catch(() => {});
+    return true;
   }
 
   /** Another connection, since nothing is heard through this one. */

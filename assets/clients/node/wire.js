@@ -187,7 +187,7 @@ export class Pending {
 const withJson = (what) => Object.defineProperty(what, "json", { value: () => JSON.parse(what.payload.toString()) });
 
 /** What a worker is given: the message's header, its bytes, and what may be said while it is worked on. */
-export function delivered(header, payload, say) {
+export function delivered(header, payload, say, raise) {
   const { delivery, id, queue, seq, attempt } = header;
   const told = (...said) => what.isForgotten || say(pack(...said));
   const what = withJson({
@@ -198,7 +198,7 @@ export function delivered(header, payload, say) {
     isForgotten: false,
     progress: (note, extend) => void told("PROGRESS", { delivery, note: cut(note, MAX_NOTE), extend_ms: ms(extend) }),
     part: (bytes) => void told("PARTIAL", { delivery }, toBytes(bytes)),
-    alert: (kind, text) => void told("ALERT", { kind: cut(kind, MAX_NOTE), message: cut(text, MAX_NOTE), delivery }),
+    alert: (kind, text) => void raise(pack("ALERT", { kind: cut(kind, MAX_NOTE), message: cut(text, MAX_NOTE), delivery })),
   });
   return what;
 }

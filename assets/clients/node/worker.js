@@ -12,6 +12,8 @@ const EXTENSIONS = 3;
 const TICK = 500;
 /** Without a frame for so long, in ms, the broker is gone. It says something every 2.5 s. */
 const SILENCE = 7_500;
+/** Alerts that wait for a connection, the newest. */
+const MAX_ALERTS = 16;
 
 /**
  * Takes messages of some queues, and calls `async handler(message)`, up to `credit` at once. What it returns is the reply (bytes, text, what
@@ -34,6 +36,7 @@ export class Worker {
   #isTaken = false;
   #end = () => {};
   #again;
+  #alerts = [];
 
   constructor(queues, handler, { address = wire.WORKERS, credit = 1, name, maxExecution } = {}) {
     const worker = { name: name ?? basename(process.argv[1] ?? "node"), pid: process.pid, host: hostname(), version: wire.VERSION };
@@ -76,7 +79,16 @@ export class Worker {
   #introduce() {
     this.#heard = performance.now();
     this.#isTaken = false;
+    this.#again = undefined;
     this.#link.offer(this.#isLeaving ? wire.pack("BYE", {}) : wire.pack("READY", this.#ready));
+    this.#raise();
+  }
+
+  /** Says an alert, and those that waited; without a broker that knows us they wait. */
+  #raise(alert) {
+    if (alert) this.#alerts.push(alert);
+    if (this.#alerts.length > MAX_ALERTS) this.#alerts.shift();
+    while (this.#alerts.length && this.#again === undefined && this.#link.offer(this.#alerts[0])) this.#alerts.shift();
   }
 
   #hear(frames) {
@@ -94,7 +106,8 @@ export class Worker {
     this.#heard = performance.now();
     this.#isTaken ||= verb !== "REJECTED";
     if (verb === "DELIVER") {
-      this.#work(wire.delivered(header, payload[0] ?? Buffer.alloc(0), (said) => this.#link.offer(said)), header.deadline_ms);
+      const message = wire.delivered(header, payload[0] ?? Buffer.alloc(0), (said) => this.#link.offer(said), (alert) => this.#raise(alert));
+      this.#work(message, header.deadline_ms);
     } else if (verb === "HEARTBEAT") {
       this.#link.offer(wire.pack("HEARTBEAT", {}));
     } else if (verb === "STALE") {

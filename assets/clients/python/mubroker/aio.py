@@ -18,9 +18,12 @@ class _AsyncLink(Link):
         super().__init__(address, zmq.asyncio.Context.instance())
 
     def offer(self, frames):
-        """Sends it, if there is a connection that was told of. Nothing is awaited: the socket has no high-water mark."""
-        if self.is_connected and zmq.Socket.shadow(self.socket).poll(0, zmq.POLLOUT):
+        """Sends it, if there is a connection that was told of; whether there is. Nothing is awaited: the socket has no high-water
+        mark."""
+        is_taken = self.is_connected and bool(zmq.Socket.shadow(self.socket).poll(0, zmq.POLLOUT))
+        if is_taken:
             self.socket.send_multipart(frames)
+        return is_taken
 
     async def hear(self, on_frames, on_connection):
         """Passes on what comes, and new connections, until it is cancelled."""
@@ -235,8 +238,7 @@ class Worker:
         self._wake()
 
     def _say(self, message, frames):
-        if not message.is_forgotten:
-            self._link.offer(frames)
+        self._duty.pass_on(message, frames, self._link.offer)
 
     async def _work(self, message):
         try:

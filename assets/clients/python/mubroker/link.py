@@ -45,9 +45,11 @@ class BlockingLink(Link):
     """For one thread."""
 
     def offer(self, frames):
-        """Sends it, if there is a connection that `is_new` has told of."""
-        if self.is_connected and self.socket.poll(0, zmq.POLLOUT):
+        """Sends it, if there is a connection that `is_new` has told of; whether there is."""
+        is_taken = self.is_connected and bool(self.socket.poll(0, zmq.POLLOUT))
+        if is_taken:
             self.socket.send_multipart(frames)
+        return is_taken
 
     def is_new(self):
         """Whether a connection was made since this was asked last."""

@@ -8,7 +8,7 @@ import socket
 import sys
 import traceback
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 from .errors import ACTIONS, CallFailed, MubrokerError, Reject, rejected
 from .results import Accepted, GatherAccepted, Gathered, Published, Reply, Started, Status
@@ -21,6 +21,8 @@ WORKERS = "tcp://127.0.0.1:5556"
 MAX_DETAIL = 4000
 #: Bytes of a note, an alert, or an error's message: what the broker keeps of them.
 MAX_NOTE = 1024
+#: Alerts that wait for a connection, the newest.
+MAX_ALERTS = 16
 #: Bytes of a payload that the broker takes.
 MAX_PAYLOAD = 16 * 1024 * 1024
 
@@ -363,6 +365,7 @@ class Duty:
         #: By delivery: the message, when it began, when its lease must be extended.
         self.held = {}
         self.heard = 0.0
+        self._alerts = deque(maxlen=MAX_ALERTS)
         self._ready_at = None
         #: Something else than a refusal was heard since READY: what is refused now is not READY.
         self._is_taken = False
@@ -425,10 +428,23 @@ class Duty:
         # A stale one too: the broker keeps its place in our credit until it is told.
         return not message.is_forgotten
 
+    def pass_on(self, message, frames, say):
+        """Says what a handler has said, if the broker still knows us; an alert waits until it does."""
+        if frames[1] == b"ALERT":
+            self._alerts.append(frames)
+            self._say_alerts(say)
+        elif not message.is_forgotten:
+            say(frames)
+
+    def _say_alerts(self, say):
+        while self._alerts and self._ready_at is None and say(self._alerts[0]):
+            self._alerts.popleft()
+
     def tick(self, now, say):
-        """Keeps leases of what runs, and comes back where the broker has forgotten us."""
+        """Keeps leases of what runs, says what has waited, and comes back where the broker has forgotten us."""
         if self._ready_at is not None and now >= self._ready_at:
             say(self.ready(now))
+        self._say_alerts(say)
         for delivery, (message, began, extend_at, lease) in list(self.held.items()):
             if now < extend_at or message.is_stale:
                 continue

@@ -102,7 +102,9 @@ class Worker:
         with contextlib.suppress(Empty):
             while True:
                 message, frames, is_end = self._said.get_nowait()
-                if self._duty.end(message) if is_end else not message.is_forgotten:
+                if not is_end:
+                    self._duty.pass_on(message, frames, link.offer)
+                elif self._duty.end(message):
                     link.offer(frames)
 
     def _ring(self):
