@@ -41,7 +41,7 @@ struct Recipient {
     name: QueueName,
     seq: Seq,
     outcome: Option<Outcome>,
-    /// Its message stands; it may still come.
+    /// Set at the gather's end: its message stood, and might still have come.
     blocked: Option<WorkError>,
 }
 
@@ -123,10 +123,8 @@ impl Engine {
         let mut of_place = recipients.filter(|(_, one)| one.queue == queue && one.seq == seq);
         let Some((part, recipient)) = of_place.next() else { return };
         let outcome = match end.status {
-            CallStatus::Blocked | CallStatus::Timeout => {
-                recipient.blocked = end.error;
-                return;
-            }
+            // It may be repaired in time; where it is not, that is looked at in the end.
+            CallStatus::Blocked | CallStatus::Timeout => return,
             CallStatus::Failed => Outcome::Failed(end.error.unwrap_or_default()),
             CallStatus::Ok
                 if !has_room || bytes.saturating_add(end.reply.len()) > MAX_GATHER_BYTES =>
@@ -170,7 +168,12 @@ impl Engine {
 
     fn gather_ends(&mut self, number: ProcessNumber, status: GatherStatus, out: &mut Effects) {
         let until = self.now.plus_ms(KEPT_REPLY_MS);
+        let Some(gather) = self.gathers.by_number.get(&number) else { return };
+        let blocked: Vec<_> = gather.recipients.iter().map(|one| self.blocked_now(one)).collect();
         let Some(gather) = self.gathers.by_number.get_mut(&number) else { return };
+        for (recipient, blocked) in gather.recipients.iter_mut().zip(blocked) {
+            recipient.blocked = blocked;
+        }
         gather.ended = Some(status);
         let origins = std::mem::take(&mut gather.origins);
         let (record, bytes) = (gather.record(until), gather.bytes() as u64);
@@ -195,6 +198,16 @@ impl Engine {
         {
             self.forget_gather(oldest, out);
         }
+    }
+
+    /// Why the message of a recipient that has not replied stands, if it does.
+    fn blocked_now(&self, recipient: &Recipient) -> Option<WorkError> {
+        if recipient.outcome.is_some() {
+            return None;
+        }
+        let at = self.queues.by_id(recipient.queue)?;
+        let end = self.end_so_far((at, recipient.seq))?;
+        (end.status == CallStatus::Blocked).then(|| end.error.unwrap_or_default())
     }
 
     fn forget_gather(&mut self, number: ProcessNumber, out: &mut Effects) {

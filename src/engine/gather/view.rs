@@ -6,10 +6,9 @@ use super::{Gather, Outcome, Recipient};
 use crate::engine::Engine;
 use crate::engine::process::{ProcessNumber, page};
 use crate::engine::reply::reply_to;
-use crate::engine::request::CallEnd;
 use crate::model::{
-    CallStatus, GatherName, GatherPage, GatherState, GatherStatus, GatherView, MessageId, Notice,
-    QueueName, RecipientState, RecipientView,
+    GatherName, GatherPage, GatherState, GatherStatus, GatherView, MessageId, Notice, QueueName,
+    RecipientState, RecipientView,
 };
 
 impl Gather {
@@ -74,15 +73,10 @@ impl Engine {
         let (state, error, bytes) = match &recipient.outcome {
             Some(Outcome::Part(reply)) => (RecipientState::Replied, None, Some(reply.len() as u64)),
             Some(Outcome::Failed(error)) => (RecipientState::Failed, Some(error.clone()), None),
-            None => {
-                let at = self.queues.by_id(recipient.queue);
-                match at.and_then(|at| self.end_so_far((at, recipient.seq))) {
-                    Some(CallEnd { status: CallStatus::Blocked, error, .. }) => {
-                        (RecipientState::Blocked, error, None)
-                    }
-                    Some(_) | None => (RecipientState::NoReply, None, None),
-                }
-            }
+            None => match self.blocked_now(recipient) {
+                Some(error) => (RecipientState::Blocked, Some(error), None),
+                None => (RecipientState::NoReply, None, None),
+            },
         };
         let (queue, seq) = (recipient.name.clone(), recipient.seq);
         RecipientView { queue, seq, state, error, bytes }

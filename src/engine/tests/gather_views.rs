@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::gathers::{gather, name, reply, rig, take};
-use super::rig::{Rig, content, queue};
+use super::gathers::{answer, gather, missing, name, reply, rig, take};
+use super::rig::{Rig, content, delivered, queue};
 use crate::engine::{Effect, Event};
 use crate::model::{
     Aggregate, Completion, GatherRequest, GatherState, GatherStatus, GatherView, MessageId,
-    NackAction, Notice, Origin, RecipientState,
+    NackAction, Notice, Origin, RecipientState, RepairAction,
 };
 
 fn id(text: &str) -> MessageId {
@@ -109,4 +109,21 @@ fn followers_are_told_that_a_gather_began_and_how_it_ended() {
     assert_eq!(notices(&reply(&mut rig, &got[2], "C")), [], "a late one changes nothing");
     gather(&mut rig, "n");
     assert_eq!(notices(&rig.pass(1_000)), [ended("n", GatherStatus::Partial, 0)]);
+}
+
+#[test]
+fn what_was_blocked_and_is_repaired_is_no_longer_told_as_blocked() {
+    let mut rig = rig(Completion::All, Aggregate::List);
+    rig.put_queue("q", Default::default());
+    let mut request = GatherRequest::over(vec![queue("q"), queue("a")], content("m", "{}"));
+    request.timeout_ms = Some(1_000);
+    let asked = Event::Gather { origin: Origin(7), request: Box::new(request) };
+    rig.run(asked);
+    let got = delivered(&rig.ready(1, &["q"], 1));
+    rig.nack_with(&got, NackAction::Block, None);
+    assert_eq!(states(&view(&rig, "m")), [RecipientState::Blocked, RecipientState::NoReply]);
+    delivered(&rig.repair("k", 1, 0, RepairAction::Retry));
+    assert_eq!(states(&view(&rig, "m")), [RecipientState::NoReply; 2]);
+    let reply = answer(&rig.pass(1_000));
+    assert_eq!(missing(&reply), [("q", "no-reply"), ("a", "no-reply")]);
 }

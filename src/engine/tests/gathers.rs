@@ -77,14 +77,14 @@ fn answers(effects: &[Effect]) -> Vec<(u64, GatherReply)> {
 }
 
 #[track_caller]
-fn answer(effects: &[Effect]) -> GatherReply {
+pub(super) fn answer(effects: &[Effect]) -> GatherReply {
     match answers(effects).as_slice() {
         [(7, reply)] => reply.clone(),
         other => panic!("{other:?} in {effects:?}"),
     }
 }
 
-fn missing(reply: &GatherReply) -> Vec<(&str, &str)> {
+pub(super) fn missing(reply: &GatherReply) -> Vec<(&str, &str)> {
     reply.missing.iter().map(|one| (one.queue.as_str(), one.code.as_str())).collect()
 }
 
