@@ -3,6 +3,7 @@
 //! Only figures of the same run are compared: disks and neighbours differ from one minute to the next.
 
 mod disk;
+mod dispatch;
 mod folder;
 mod host;
 mod keys;
@@ -41,7 +42,7 @@ const PUBLISH_QUEUES: usize = 64;
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
     /// Measure the broker that runs (its admin socket), not one started for it. What needs a fresh store or
-    /// a restart (queues, depth, steady, keys, drain) is left out then.
+    /// a restart (dispatch, queues, depth, steady, keys, drain) is left out then.
     #[arg(long, value_name = "SOCKET")]
     broker: Option<PathBuf>,
     /// Where the temporary folder is made: the disk that is measured.
@@ -84,6 +85,8 @@ enum What {
     EndToEnd,
     /// CALL to REPLY.
     Rpc,
+    /// A backlog to ready workers, next to a bare ROUTER-DEALER loop.
+    Dispatch,
     /// Many queues: making them, their memory, a restart, a list of all.
     Queues,
     /// One long queue: its memory, a restart, the first delivery after it.

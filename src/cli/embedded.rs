@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::alerts::{self, AlertsError};
+use super::descriptors;
 use super::pools::Pools;
 use crate::admin::{AdminServer, ServeError};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
@@ -18,7 +19,7 @@ use crate::mailbox::{
     MailboxError, MemoryMailbox, RedisConfigError, RedisMailbox, RedisOptions, RoutedMailbox,
     SledMailbox, SledOptions, Streams, part_bytes,
 };
-use crate::net::{DoorOptions, NetOptions};
+use crate::net::{DoorOptions, NetLimits, NetOptions};
 
 /// The store's folder in the data folder.
 pub const STORE: &str = "store";
@@ -85,9 +86,10 @@ impl Embedded {
     /// connect: not for an async task.
     pub fn start(config: &Config) -> Result<Self, EmbeddedError> {
         make_data_dir(config)?;
+        let limits = net_limits(config);
         let streams = streams(config)?;
         let open = open_store(config, Arc::clone(&streams));
-        let running = broker::start(options(config, streams), open)
+        let running = broker::start(options(config, limits, streams), open)
             .map_err(|error| start_error(error, config))?;
         alerts::start(&config.alerts, running.handle().clone()).map_err(EmbeddedError::Alerts)?;
         let (pools, handle) = pools(config, &running)?;
@@ -175,7 +177,7 @@ fn streams(config: &Config) -> Result<Arc<Streams>, EmbeddedError> {
     Streams::new(options).map(Arc::new).map_err(EmbeddedError::Redis)
 }
 
-fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
+fn options(config: &Config, limits: NetLimits, streams: Arc<Streams>) -> BrokerOptions {
     BrokerOptions {
         engine: EngineOptions {
             templates: config.templates.clone(),
@@ -197,12 +199,23 @@ fn options(config: &Config, streams: Arc<Streams>) -> BrokerOptions {
                 feed: config.doors.feed.clone(),
                 pulls: config.doors.pulls.clone(),
             },
+            limits,
             ..NetOptions::new(&config.clients, &config.workers)
         },
         data_dir: config.data_dir.display().to_string(),
         store_dir: Some(config.data_dir.join(STORE)),
         queues: config.queues.clone(),
         streams: Some(streams),
+    }
+}
+
+/// The bounds of the sockets; raises this process's limit of open files for them.
+fn net_limits(config: &Config) -> NetLimits {
+    NetLimits {
+        connections: config.connections.most,
+        connections_per_address: config.connections.per_address,
+        together: descriptors::connections(config.connections.most),
+        ..NetLimits::default()
     }
 }
 

@@ -7,9 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config_args::ConfigArgs;
 use super::embedded::{Embedded, EmbeddedError, make_data_dir};
-use super::{Exit, complain, descriptors};
+use super::{Exit, complain};
 use crate::broker::Ended;
-use crate::net::NetLimits;
 use crate::telemetry::{self, LogOptions};
 
 /// Exit code after a second signal, as a shell shows a process that SIGINT ended.
@@ -52,7 +51,6 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
             (Err(error), _) | (_, Err(error)) => return complain(&error, Exit::Failed),
         };
-    descriptors::raise_limit(&NetLimits::default());
     let broker = match Embedded::start(&config) {
         Ok(broker) => broker,
         Err(error @ EmbeddedError::Held { .. }) => return complain(&error, Exit::StoreHeld),

@@ -49,6 +49,8 @@ pub(super) struct Listen {
     pub(super) push: Option<toml::Spanned<String>>,
     pub(super) live: Option<toml::Spanned<String>>,
     pub(super) feed: Option<toml::Spanned<String>>,
+    pub(super) connections: Option<toml::Spanned<i64>>,
+    pub(super) connections_per_address: Option<toml::Spanned<i64>>,
     #[serde(default)]
     pub(super) pull: doors::Pulls,
 }
@@ -66,8 +68,20 @@ const ROOT: Keys = Keys {
     ],
     later: &["auth"],
 };
-const LISTEN: Keys =
-    Keys { known: &["clients", "workers", "admin", "push", "live", "feed", "pull"], later: &[] };
+const LISTEN: Keys = Keys {
+    known: &[
+        "clients",
+        "workers",
+        "admin",
+        "push",
+        "live",
+        "feed",
+        "pull",
+        "connections",
+        "connections_per_address",
+    ],
+    later: &[],
+};
 const PROXY: Keys = Keys { known: proxies::KEYS, later: &[] };
 const STORE: Keys = Keys { known: store::KEYS, later: &[] };
 const ALERTS: Keys = Keys { known: alerts::KEYS, later: &[] };

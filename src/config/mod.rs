@@ -1,6 +1,7 @@
 //! Settings: the file, then the environment, then flags (design.md 7).
 
 mod alerts;
+mod connections;
 mod doors;
 mod error;
 mod file;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 
 pub use alerts::Alerts;
+pub use connections::Connections;
 pub use doors::Doors;
 pub use error::{ConfigError, Place};
 use file::Source;
@@ -55,6 +57,8 @@ pub struct Config {
     pub admin: PathBuf,
     /// The other doors.
     pub doors: Doors,
+    /// How many connections each door takes.
+    pub connections: Connections,
     /// Plain devices.
     pub proxies: Vec<Proxy>,
     /// What the store keeps beside messages.
@@ -150,6 +154,7 @@ impl Config {
         let workers = or_file(workers, &source, &file.listen.workers, WORKERS, default::WORKERS);
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
+        let connections = Connections::check(&file.listen, &source)?;
         let doors = doors::check(std::mem::take(&mut file.listen), &source, sources)?;
         let proxies = proxies::check(std::mem::take(&mut file.proxy), &source)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
@@ -170,6 +175,7 @@ impl Config {
             workers: checked_bind(&workers, WORKERS)?,
             admin: admin_socket(&admin, &data_dir)?,
             doors,
+            connections,
             proxies,
             data_dir,
             store,

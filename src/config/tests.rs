@@ -39,6 +39,17 @@ fn the_journal_keeps_as_many_entries_as_the_file_says() {
 }
 
 #[test]
+fn connections_are_bounded_as_the_file_says() {
+    let of = |text: &str| {
+        let Connections { most, per_address } = load(text).unwrap().connections;
+        (most, per_address)
+    };
+    assert_eq!((of(""), of(EXAMPLE)), ((16_384, 12_288), (16_384, 12_288)));
+    assert_eq!(of("[listen]\nconnections = 10"), (10, 8));
+    assert_eq!(of("[listen]\nconnections = 10\nconnections_per_address = 1"), (10, 1));
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_flags_override_both() {
     let file = "data_dir = '/a'\n[listen]\nclients = 'tcp://127.0.0.1:1'\nworkers = 'ipc:///w'";
     let sources = Sources {
@@ -230,6 +241,14 @@ fn errors_say_where_and_what_to_do() {
         (
             "[store]\njournal_entries = -1",
             "mubroker.toml:2:19: store.journal_entries is negative; 0 keeps all entries",
+        ),
+        (
+            "[listen]\nconnections = 0",
+            "mubroker.toml:2:15: listen.connections must be a number from 1 to 65536",
+        ),
+        (
+            "[listen]\nconnections = 9\nconnections_per_address = 10",
+            "mubroker.toml:3:27: listen.connections_per_address must be a number from 1 to 9",
         ),
         ("[auth]\ntokens = []", "mubroker.toml:1:2: `auth` is not in this version"),
         (

@@ -59,6 +59,11 @@ pub const DEFAULT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// When a producer of a `redis` queue whose Redis is away may try again, in milliseconds: about as often as the
 /// broker itself tries.
 pub const REDIS_RETRY_MS: u64 = 1_000;
+/// Connections that each door takes at once, unless the configuration says something else: an idle one takes some 12 kB
+/// of memory and three descriptors.
+pub const DEFAULT_CONNECTIONS: usize = 16_384;
+/// Connections that it may be told to take.
+pub const MAX_CONNECTIONS: usize = 65_536;
 /// A worker's credit: bounds what is in flight to one connection.
 pub const MAX_CREDIT: u32 = 1024;
 /// Queues that one worker may serve.

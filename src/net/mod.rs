@@ -25,7 +25,7 @@ mod tests;
 pub use doors::{Door, Doors};
 pub use guard::{GuardCounters, GuardSnapshot, Refusal};
 pub use majordomo::MajordomoForm;
-pub use options::{DoorOptions, NetError, NetLimits, NetOptions};
+pub use options::{DoorOptions, NetError, NetLimits, NetOptions, Together};
 pub use sockets::{Net, NetSnapshot, bind};
 
 use std::sync::Arc;

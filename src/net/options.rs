@@ -1,9 +1,12 @@
 //! What the sockets are told, and their bounds.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::limits::{MAX_FRAMES, MAX_WIRE_MESSAGE_BYTES};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::model::limits::{DEFAULT_CONNECTIONS, MAX_FRAMES, MAX_WIRE_MESSAGE_BYTES};
 use crate::model::{MessageId, Proxy, QueueName};
 
 /// Where to listen and with which bounds.
@@ -78,6 +81,8 @@ pub struct NetLimits {
     pub connections: usize,
     /// Of these, from one address.
     pub connections_per_address: usize,
+    /// Connections of all doors together; clones of these limits count together.
+    pub together: Together,
     /// Frames of one message.
     pub frames: usize,
     /// Bytes of one message, and so of one frame.
@@ -100,8 +105,9 @@ impl Default for NetLimits {
             handshake: HANDSHAKE,
             message: MESSAGE,
             stall: STALL,
-            connections: MAX_CONNECTIONS,
-            connections_per_address: MAX_CONNECTIONS_PER_ADDRESS,
+            connections: DEFAULT_CONNECTIONS,
+            connections_per_address: DEFAULT_CONNECTIONS / 4 * 3,
+            together: Together::new(Semaphore::MAX_PERMITS),
             frames: MAX_FRAMES,
             message_bytes: MAX_WIRE_MESSAGE_BYTES,
             incoming_bytes: MAX_INCOMING_BYTES,
@@ -113,16 +119,29 @@ impl Default for NetLimits {
     }
 }
 
+/// How many connections all doors may take together: as many as the process has descriptors for, so that it is
+/// never left without one for its store.
+#[derive(Debug, Clone)]
+pub struct Together(Arc<Semaphore>);
+
+impl Together {
+    /// So many.
+    pub fn new(connections: usize) -> Self {
+        Self(Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// A place, given back when dropped.
+    pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
+    }
+}
+
 /// A handshake is two small packets each way; 3 s allow for one that is sent again.
 const HANDSHAKE: Duration = Duration::from_secs(3);
 /// The largest message in two minutes is 2 Mbit/s: slower peers send smaller ones.
 const MESSAGE: Duration = Duration::from_secs(120);
 /// A peer that is alive takes at least one packet in 10 s.
 const STALL: Duration = Duration::from_secs(10);
-/// Three descriptors each: fits the usual hard limit of 65,536 and more.
-const MAX_CONNECTIONS: usize = 4096;
-/// Half of all, so that no single host can lock all others out.
-const MAX_CONNECTIONS_PER_ADDRESS: usize = 2048;
 /// Eight of the largest messages at once.
 const MAX_INCOMING_BYTES: usize = 8 * MAX_WIRE_MESSAGE_BYTES;
 /// Four of the largest replies: who has more under way must read.

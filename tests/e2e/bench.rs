@@ -37,6 +37,9 @@ fn every_measurement_runs_in_small_and_leaves_nothing() {
     assert_eq!(messages("depth: filled"), 300);
     assert_eq!(messages("steady: append + finish"), 3072, "whole commits");
     assert_eq!(messages("drain: filled"), 977);
+    for from in ["bare loop", "memory", "file"] {
+        assert_eq!(messages(&format!("dispatch: {from}")), 300);
+    }
     for name in ["disk: append + fdatasync", "mailbox: append + sync", "publish", "end to end"] {
         assert!(messages(name) > 0, "{name}");
     }
@@ -56,7 +59,7 @@ fn every_measurement_runs_in_small_and_leaves_nothing() {
         of.count()
     };
     assert_eq!([of("mailbox / disk"), of("memory of a queue"), of("queues")], [2, 3, 3]);
-    assert_eq!([of("depth"), of("steady"), of("drain")], [4, 1, 1]);
+    assert_eq!([of("depth"), of("steady"), of("drain"), of("dispatch")], [4, 1, 1, 1]);
     let left: Vec<_> = folder.path().read_dir().expect("the folder").collect();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -1,13 +1,13 @@
 //! A queue that is ordered by key, with and without blocked keys: how much of its delivery speed is left.
 
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::host::Host;
+use super::load::{connection, heard};
 use super::report::{Bar, Figure, Row};
 use super::samples::Samples;
 use super::zmtp::Dealer;
@@ -18,8 +18,6 @@ use crate::wire::MAGIC;
 const WINDOW: usize = 1024;
 /// One of so many keys is blocked.
 const ONE_BLOCKED_OF: u64 = 100;
-/// How long the broker may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
 const QUEUE: &str = "bench.keys";
 const SETTINGS: &str = "[queues.\"bench.keys\"]\nordering = \"key\"\ndedup = \"off\"\n";
 
@@ -86,7 +84,7 @@ async fn fill(
             sent += 1;
         }
         client.flush().await.map_err(connection)?;
-        heard(client).await?;
+        heard(client.more()).await?;
         while let Some(frames) = client.next() {
             if verb(&frames) != b"ACCEPTED" {
                 return Err(unexpected(&frames));
@@ -110,7 +108,7 @@ async fn ready(address: &str) -> Result<Dealer, BenchError> {
 async fn work(worker: &mut Dealer, count: u64) -> Result<(), BenchError> {
     let mut answered = 0;
     while answered < count {
-        heard(worker).await?;
+        heard(worker.more()).await?;
         while let Some(frames) = worker.next() {
             match verb(&frames) {
                 b"DELIVER" => {
@@ -142,7 +140,7 @@ async fn bye(mut worker: Dealer) -> Result<(), BenchError> {
     worker.put(&[MAGIC, b"BYE", b"{}"]);
     worker.flush().await.map_err(connection)?;
     loop {
-        heard(&mut worker).await?;
+        heard(worker.more()).await?;
         while let Some(frames) = worker.next() {
             if verb(&frames) == b"BYE" {
                 return Ok(());
@@ -153,14 +151,6 @@ async fn bye(mut worker: Dealer) -> Result<(), BenchError> {
 
 fn verb(frames: &[Bytes]) -> &[u8] {
     frames.get(1).map_or(b"", |verb| verb)
-}
-
-async fn heard(dealer: &mut Dealer) -> Result<(), BenchError> {
-    timeout(SILENCE, dealer.more()).await.map_err(|_| BenchError::Silent)?.map_err(connection)
-}
-
-fn connection(source: std::io::Error) -> BenchError {
-    BenchError::io("the connection to the broker", source)
 }
 
 fn unexpected(frames: &[Bytes]) -> BenchError {

@@ -30,7 +30,7 @@ pub(super) struct Load<'a> {
 
 /// The fields of answers and deliveries that a load looks at.
 #[derive(Deserialize)]
-struct Head {
+pub(super) struct Head {
     #[serde(default)]
     id: String,
     #[serde(default)]
@@ -145,7 +145,7 @@ impl<'a> Load<'a> {
     /// The time from a worker's connection to its first delivery. What it was given is not done.
     pub(super) async fn first_delivery(&mut self, workers: &str) -> Result<Duration, BenchError> {
         let began = Instant::now();
-        let mut worker = self.worker(workers).await?;
+        let mut worker = self.worker(workers, self.queues.len()).await?;
         loop {
             heard(worker.more()).await?;
             while let Some(frames) = worker.next() {
@@ -159,7 +159,7 @@ impl<'a> Load<'a> {
     /// CALLs with at most `window` unanswered, and a worker that answers at once; the times are from the
     /// call to its reply.
     pub(super) async fn rpc(&mut self, workers: &str, window: usize) -> Result<Row, BenchError> {
-        let mut worker = self.worker(workers).await?;
+        let mut worker = self.worker(workers, self.queues.len()).await?;
         let mut tally = Tally::new(self.plan.time, self.plan.messages);
         while !(tally.over() && self.sent.is_empty()) {
             while self.sent.len() < window && !tally.over() {
@@ -189,7 +189,7 @@ impl<'a> Load<'a> {
         workers: &str,
         window: usize,
     ) -> Result<Row, BenchError> {
-        let mut worker = self.worker(workers).await?;
+        let mut worker = self.worker(workers, self.queues.len()).await?;
         let mut tally = Tally::new(self.plan.time, self.plan.messages);
         let mut unanswered = 0_u64;
         while !(tally.over() && self.sent.is_empty() && unanswered == 0) {
@@ -219,7 +219,7 @@ impl<'a> Load<'a> {
     /// Works off `count` messages that wait in this load's queues; the times are from one delivery to
     /// the next.
     pub(super) async fn drain(&mut self, workers: &str, count: u64) -> Result<Row, BenchError> {
-        let mut worker = self.worker(workers).await?;
+        let mut worker = self.worker(workers, self.queues.len()).await?;
         let mut tally = Tally::of_all(count);
         let mut last = Instant::now();
         while !tally.over() {
@@ -237,12 +237,12 @@ impl<'a> Load<'a> {
         Ok(tally.row("backlog: drain", self.queues.len(), self.queues.len()))
     }
 
-    /// A worker of all queues that takes one message of each at once.
-    async fn worker(&self, address: &str) -> Result<Dealer, BenchError> {
+    /// A worker of all queues that takes so many messages at once.
+    pub(super) async fn worker(&self, address: &str, credit: usize) -> Result<Dealer, BenchError> {
         let mut worker = Dealer::connect(address).await.map_err(connection)?;
         let ready = serde_json::json!({
             "queues": self.queues,
-            "credit": self.queues.len(),
+            "credit": credit,
             "worker": { "name": "bench", "pid": std::process::id() },
         });
         worker.put(&[MAGIC, b"READY", ready.to_string().as_bytes()]);
@@ -282,7 +282,10 @@ impl<'a> Load<'a> {
 }
 
 /// Acknowledges a delivery and gives its head; answers a heartbeat.
-fn work(worker: &mut Dealer, frames: &[bytes::Bytes]) -> Result<Option<Head>, BenchError> {
+pub(super) fn work(
+    worker: &mut Dealer,
+    frames: &[bytes::Bytes],
+) -> Result<Option<Head>, BenchError> {
     let (verb, head) = open(frames)?;
     match verb {
         b"DELIVER" => {
@@ -310,11 +313,13 @@ fn open(frames: &[bytes::Bytes]) -> Result<(&[u8], Head), BenchError> {
     Ok((verb, head))
 }
 
-async fn heard(more: impl Future<Output = std::io::Result<()>>) -> Result<(), BenchError> {
+pub(super) async fn heard(
+    more: impl Future<Output = std::io::Result<()>>,
+) -> Result<(), BenchError> {
     timeout(SILENCE, more).await.map_err(|_| BenchError::Silent)?.map_err(connection)
 }
 
-fn connection(source: std::io::Error) -> BenchError {
+pub(super) fn connection(source: std::io::Error) -> BenchError {
     BenchError::io("the connection to the broker", source)
 }
 

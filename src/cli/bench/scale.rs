@@ -82,6 +82,9 @@ pub(super) async fn measure(
     rows: &mut Vec<Row>,
     figures: &mut Vec<Figure>,
 ) -> Result<(), BenchError> {
+    if plan.has(What::Dispatch) {
+        super::dispatch::measure(plan, at, rows, figures).await?;
+    }
     if plan.has(What::Queues) {
         queues(plan, at, rows, figures).await?;
     }

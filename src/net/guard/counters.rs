@@ -9,6 +9,8 @@ pub enum Refusal {
     Connections,
     /// Too many connections from one address.
     AddressConnections,
+    /// Too many connections to all doors for the descriptors that the process may have.
+    Descriptors,
     /// The handshake wasn't complete in time.
     HandshakeTimeout,
     /// The first bytes are not ZMTP 3's.
@@ -42,9 +44,10 @@ pub enum Refusal {
 }
 
 /// All reasons with their names for metrics and logs.
-const REASONS: [(Refusal, &str); 17] = [
+const REASONS: [(Refusal, &str); 18] = [
     (Refusal::Connections, "connections"),
     (Refusal::AddressConnections, "address-connections"),
+    (Refusal::Descriptors, "descriptors"),
     (Refusal::HandshakeTimeout, "handshake-timeout"),
     (Refusal::Greeting, "greeting"),
     (Refusal::Mechanism, "mechanism"),

@@ -10,7 +10,7 @@
 //! - PING is answered with PONG; its TTL is kept. Other commands: closed.
 //! - A peer that takes no bytes for 10 s while some wait for it, or for which too much waits: closed. (A plain
 //!   socket's peer may be slow.)
-//! - Too many connections, in all or from its address: closed before the handshake.
+//! - Too many connections, in all, from its address, or for the process's descriptors: closed before the handshake.
 //!
 //! Each of these is counted by its reason ([`Refusal`]) and logged at debug level.
 //!
@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use counters::{GuardCounters, GuardSnapshot, Refusal};
 pub(super) use frames::wire_bytes;
@@ -65,6 +65,8 @@ const LINGER: Duration = Duration::from_secs(30);
 const CLOSE: Duration = Duration::from_millis(200);
 /// After the system refused to accept (most often: no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says that connections are refused.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// The first identity; its first byte is not 0.
 const FIRST_PEER: u64 = 1 << 56;
 
@@ -163,6 +165,7 @@ impl<I: Inside> Guard<I> {
         let room = Room::new(self.limits.incoming_bytes, self.limits.message_bytes);
         let guard = Arc::new(self);
         let mut phase = guard.phase.clone();
+        let mut warned: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -177,7 +180,17 @@ impl<I: Inside> Guard<I> {
                 }
             };
             match slots.take(stream.address()) {
-                Err(refusal) => guard.refused(&stream.address(), refusal),
+                Err(refusal) => {
+                    guard.refused(&stream.address(), refusal);
+                    if warned.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(
+                            reason = refusal.as_str(),
+                            "connections are refused; more are allowed by listen.connections, \
+                             listen.connections_per_address, and open files (ulimit -n, LimitNOFILE)"
+                        );
+                    }
+                }
                 Ok(slot) => drop(tokio::spawn(guard.clone().serve(stream, slot, room.clone()))),
             }
         }
@@ -281,6 +294,7 @@ async fn close(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite +
 }
 
 async fn discard(reader: &mut (impl AsyncRead + Unpin)) {
-    let mut sink = [0; 4096];
+    // Small: it is a part of each connection's task from its beginning.
+    let mut sink = [0; 256];
     while matches!(reader.read(&mut sink).await, Ok(read) if read > 0) {}
 }

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::counters::Refusal;
 use crate::net::PeerId;
-use crate::net::options::{FAIR_UNSENT_BYTES, NetLimits};
+use crate::net::options::{FAIR_UNSENT_BYTES, NetLimits, Together};
 use crate::wire::majordomo::Version;
 
 /// A connection that completed its handshake.
@@ -178,6 +178,7 @@ impl Peers {
 pub(super) struct Slots {
     max: usize,
     max_per_address: usize,
+    together: Together,
     taken: Mutex<Taken>,
 }
 
@@ -192,6 +193,7 @@ struct Taken {
 pub(super) struct Slot {
     slots: Arc<Slots>,
     address: Option<IpAddr>,
+    _together: OwnedSemaphorePermit,
 }
 
 impl Slots {
@@ -199,6 +201,7 @@ impl Slots {
         Arc::new(Self {
             max: limits.connections,
             max_per_address: limits.connections_per_address,
+            together: limits.together.clone(),
             taken: Mutex::default(),
         })
     }
@@ -208,6 +211,7 @@ impl Slots {
         if taken.all >= self.max {
             return Err(Refusal::Connections);
         }
+        let together = self.together.take().ok_or(Refusal::Descriptors)?;
         if let Some(address) = address {
             let of_address = taken.by_address.entry(address).or_default();
             if *of_address >= self.max_per_address {
@@ -216,7 +220,7 @@ impl Slots {
             *of_address += 1;
         }
         taken.all += 1;
-        Ok(Slot { slots: self.clone(), address })
+        Ok(Slot { slots: self.clone(), address, _together: together })
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -285,5 +289,15 @@ mod tests {
         assert_eq!(slots.take(None).unwrap_err(), Refusal::Connections);
         drop(first);
         slots.take(address(1)).unwrap();
+    }
+
+    #[test]
+    fn doors_share_what_there_are_descriptors_for() {
+        let limits = NetLimits { together: Together::new(1), ..NetLimits::default() };
+        let (clients, workers) = (Slots::new(&limits), Slots::new(&limits.clone()));
+        let only = clients.take(None).unwrap();
+        assert_eq!(workers.take(None).unwrap_err(), Refusal::Descriptors);
+        drop(only);
+        workers.take(None).unwrap();
     }
 }

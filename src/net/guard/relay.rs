@@ -13,8 +13,8 @@ use super::frames::{Command, FrameLimits, Scanned, Scanner, pong};
 use super::peers::{Peer, Peers};
 use super::{End, Phase, reached};
 
-/// A read buffer's size for a peer that says little, and for one that says much. 4,096 idle peers must
-/// not hold 64 KiB each.
+/// A read buffer's size for a peer that says little, and for one that says much. Thousands of idle peers
+/// must not hold 64 KiB each.
 const MIN_READ_BYTES: usize = 4 * 1024;
 const MAX_READ_BYTES: usize = 64 * 1024;
 /// Messages up to this size need no room from the common store: one fits the read buffers anyway.

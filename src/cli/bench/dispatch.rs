@@ -1,0 +1,164 @@
+//! Handing waiting messages to ready workers, next to the least that could do it: a ROUTER of the same crate in a loop.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+
+use super::host::Host;
+use super::load::{Load, connection, heard, work};
+use super::report::{Bar, Figure, Row};
+use super::samples::Samples;
+use super::zmtp::Dealer;
+use super::{BenchError, Plan};
+use crate::wire::MAGIC;
+
+/// Workers, each with a connection of its own.
+const WORKERS: usize = 4;
+/// Messages that each may hold.
+const CREDIT: usize = 256;
+/// At most so many messages: a `memory` queue holds them.
+const MAX_MESSAGES: u64 = 100_000;
+const NAMES: [(&str, &str); 2] = [("memory", "dispatch: memory"), ("file", "dispatch: file")];
+
+/// Works a backlog off with a bare loop, from a `memory` queue and from a `file` queue.
+pub(super) async fn measure(
+    plan: &Plan,
+    at: &Path,
+    rows: &mut Vec<Row>,
+    figures: &mut Vec<Figure>,
+) -> Result<(), BenchError> {
+    let count = plan.messages.min(MAX_MESSAGES);
+    let bare = bare(count, plan.payload_bytes).await?;
+    let limit = bare.per_second;
+    rows.push(bare);
+    for (mailbox, name) in NAMES {
+        let row = of_broker(plan, at, count, mailbox, name).await?;
+        if mailbox == "memory" {
+            let ratio = row.per_second / limit;
+            let name = "dispatch from a memory queue / bare ROUTER-DEALER loop";
+            figures.push(Figure::new(name, ratio, "", Bar::AtLeast(0.5)));
+        }
+        rows.push(row);
+    }
+    Ok(())
+}
+
+async fn of_broker(
+    plan: &Plan,
+    at: &Path,
+    count: u64,
+    mailbox: &str,
+    name: &'static str,
+) -> Result<Row, BenchError> {
+    let settings = format!(
+        "[queues.\"bench.dispatch.0\"]\nmailbox = \"{mailbox}\"\nordering = \"none\"\ndedup = \"off\"\n"
+    );
+    let host = Host::start_with(at, &settings).await?;
+    let mut load = Load::new(plan, &host.clients, "bench.dispatch", 1).await?;
+    load.fill("dispatch: filled", WORKERS * CREDIT, count).await?;
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        workers.push(load.worker(&host.workers, CREDIT).await?);
+    }
+    worked_off(name, workers, count).await
+}
+
+/// All workers answer what they get, until there were `count`.
+async fn worked_off(
+    name: &'static str,
+    mut workers: Vec<Dealer>,
+    count: u64,
+) -> Result<Row, BenchError> {
+    let began = Instant::now();
+    let (left, over) = (Cell::new(count), Notify::new());
+    try_join_all(workers.iter_mut().map(|worker| async {
+        while left.get() > 0 {
+            worker.flush().await.map_err(connection)?;
+            tokio::select! {
+                came = heard(worker.more()) => came?,
+                () = over.notified() => break,
+            }
+            while let Some(frames) = worker.next() {
+                if work(worker, &frames)?.is_some() {
+                    left.set(left.get().saturating_sub(1));
+                }
+            }
+        }
+        over.notify_waiters();
+        Ok::<_, BenchError>(())
+    }))
+    .await?;
+    Ok(Row::new(name, WORKERS * CREDIT, 1, count, began.elapsed(), Samples::default()))
+}
+
+async fn bare(count: u64, payload_bytes: usize) -> Result<Row, BenchError> {
+    let (told, address) = oneshot::channel();
+    // Dropped at the end of this, also of a failure, it ends the loop.
+    let (_stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name("bare-router".to_owned())
+        .spawn(move || router(count, payload_bytes, told, stopped));
+    let thread: JoinHandle<std::io::Result<()>> =
+        thread.map_err(|source| BenchError::io("a thread for a bare ROUTER", source))?;
+    let Ok(address) = address.await else {
+        let ended = thread.join().unwrap_or_else(|_| Err(std::io::Error::other("it panicked")));
+        let source = ended.err().unwrap_or_else(|| std::io::Error::other("it ended"));
+        return Err(BenchError::io("a bare ROUTER", source));
+    };
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        let mut worker = Dealer::connect(&address).await.map_err(connection)?;
+        worker.put(&[MAGIC, b"READY", b"{}"]);
+        workers.push(worker);
+    }
+    worked_off("dispatch: bare loop", workers, count).await
+}
+
+/// Gives each that says something its credit, and one message for each answer after that.
+fn router(
+    count: u64,
+    payload_bytes: usize,
+    told: oneshot::Sender<String>,
+    mut stopped: oneshot::Receiver<()>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let failed = |error: zeromq::ZmqError| std::io::Error::other(error);
+    runtime.block_on(async {
+        let mut router = RouterSocket::new();
+        let bound = router.bind("tcp://127.0.0.1:0").await.map_err(failed)?;
+        let _heard = told.send(bound.to_string());
+        let (header, payload) = (head(), Bytes::from(vec![b'x'; payload_bytes]));
+        let mut left = count;
+        loop {
+            let came = tokio::select! {
+                came = router.recv() => came.map_err(failed)?,
+                _ = &mut stopped => return Ok(()),
+            };
+            let is_ready = came.get(2).is_some_and(|verb| verb == "READY");
+            let Some(peer) = came.get(0) else { continue };
+            let due = if is_ready { CREDIT as u64 } else { 1 }.min(left);
+            left -= due;
+            for _ in 0..due {
+                let mut message = ZmqMessage::from(peer.clone());
+                for frame in
+                    [Bytes::from_static(MAGIC), "DELIVER".into(), header.clone(), payload.clone()]
+                {
+                    message.push_back(frame);
+                }
+                router.send(message).await.map_err(failed)?;
+            }
+        }
+    })
+}
+
+/// As long as the broker's.
+fn head() -> Bytes {
+    let head = r#"{"delivery":"1-100000","queue":"bench.dispatch.0","seq":100000,"attempt":1,"id":"b100000","deadline_ms":30000}"#;
+    Bytes::from_static(head.as_bytes())
+}
