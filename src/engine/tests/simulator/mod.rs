@@ -23,6 +23,9 @@ mod setup;
 mod shrink;
 mod sim;
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use script::Script;
@@ -85,17 +88,28 @@ fn whatever_happens_the_guarantees_hold() {
     if let Some(seed) = number("MUBROKER_SEED") {
         return try_seed(seed, &mut tally);
     }
-    let begun = now();
     let Some(seconds) = number("MUBROKER_SIM_SECONDS") else {
         (1..=SCRIPTS).for_each(|seed| try_seed(seed, &mut tally));
         return tally.check_all_was_seen(false);
     };
+    let begun = now();
     let first = fastrand::u64(..) >> 16;
-    let mut seed = first;
-    while begun.elapsed() < Duration::from_secs(seconds) {
-        try_seed(seed, &mut tally);
-        seed += 1;
-    }
+    let next = AtomicU64::new(first);
+    let try_seeds = || {
+        let mut tally = Tally::default();
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            try_seed(next.fetch_add(1, Ordering::Relaxed), &mut tally);
+        }
+        tally
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(try_seeds)).collect();
+        for one in threads {
+            tally.add(&one.join().unwrap_or_else(|failure| resume_unwind(failure)));
+        }
+    });
+    let seed = next.into_inner();
     tally.check_all_was_seen(seed - first > 500);
     let rate = tally.steps as f64 / begun.elapsed().as_secs_f64();
     eprintln!("seeds {first} to {seed}: {} steps, {rate:.0} a second\n{tally:?}", tally.steps);
