@@ -1,20 +1,19 @@
-//! Handing waiting messages to ready workers, next to the least that could do it: a ROUTER of the same crate in a loop.
+//! Handing waiting messages to ready workers, next to the least that could do it: a ROUTER in a loop. The workers are the
+//! same, DEALERs of the same crate.
 
 use std::cell::Cell;
 use std::path::Path;
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
-use zeromq::{RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+use tokio::time::{Instant, timeout};
+use zeromq::{DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqError, ZmqMessage};
 
 use super::host::Host;
-use super::load::{Load, connection, heard, work};
+use super::load::{Load, SILENCE, open, unexpected};
 use super::report::{Bar, Figure, Row};
 use super::samples::Samples;
-use super::zmtp::Dealer;
 use super::{BenchError, Plan};
 use crate::wire::MAGIC;
 
@@ -62,39 +61,57 @@ async fn of_broker(
     let host = Host::start_with(at, &settings).await?;
     let mut load = Load::new(plan, &host.clients, "bench.dispatch", 1).await?;
     load.fill("dispatch: filled", WORKERS * CREDIT, count).await?;
-    let mut workers = Vec::new();
-    for _ in 0..WORKERS {
-        workers.push(load.worker(&host.workers, CREDIT).await?);
-    }
-    worked_off(name, workers, count).await
+    let ready = format!(r#"{{"queues":["bench.dispatch.0"],"credit":{CREDIT}}}"#);
+    worked_off(name, &host.workers, &ready, count).await
 }
 
-/// All workers answer what they get, until there were `count`.
+/// Workers that have said READY; all answer what they get, until there were `count`. The same for loop and broker.
 async fn worked_off(
     name: &'static str,
-    mut workers: Vec<Dealer>,
+    address: &str,
+    ready: &str,
     count: u64,
 ) -> Result<Row, BenchError> {
     let began = Instant::now();
     let (left, over) = (Cell::new(count), Notify::new());
-    try_join_all(workers.iter_mut().map(|worker| async {
+    try_join_all((0..WORKERS).map(|_| async {
+        let mut worker = DealerSocket::new();
+        worker.connect(address).await.map_err(failed)?;
+        worker.send(message(&["READY", ready])).await.map_err(failed)?;
         while left.get() > 0 {
-            worker.flush().await.map_err(connection)?;
-            tokio::select! {
-                came = heard(worker.more()) => came?,
+            let came = tokio::select! {
+                came = timeout(SILENCE, worker.recv()) => came,
                 () = over.notified() => break,
-            }
-            while let Some(frames) = worker.next() {
-                if work(worker, &frames)?.is_some() {
+            };
+            let frames = came.map_err(|_| BenchError::Silent)?.map_err(failed)?.into_vec();
+            let (verb, head) = open(&frames)?;
+            match verb {
+                b"DELIVER" => {
+                    let ack = format!("{{\"delivery\":\"{}\"}}", head.delivery);
+                    worker.send(message(&["ACK", &ack])).await.map_err(failed)?;
                     left.set(left.get().saturating_sub(1));
                 }
+                b"HEARTBEAT" => {
+                    worker.send(message(&["HEARTBEAT", "{}"])).await.map_err(failed)?;
+                }
+                other => return Err(unexpected(other, &head)),
             }
         }
         over.notify_waiters();
-        Ok::<_, BenchError>(())
+        Ok(())
     }))
     .await?;
     Ok(Row::new(name, WORKERS * CREDIT, 1, count, began.elapsed(), Samples::default()))
+}
+
+fn message(frames: &[&str]) -> ZmqMessage {
+    let mut message = ZmqMessage::from(Bytes::from_static(MAGIC));
+    frames.iter().for_each(|frame| message.push_back(Bytes::copy_from_slice(frame.as_bytes())));
+    message
+}
+
+fn failed(error: ZmqError) -> BenchError {
+    BenchError::io("a socket of the zeromq crate", std::io::Error::other(error))
 }
 
 async fn bare(count: u64, payload_bytes: usize) -> Result<Row, BenchError> {
@@ -103,21 +120,14 @@ async fn bare(count: u64, payload_bytes: usize) -> Result<Row, BenchError> {
     let (_stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new()
         .name("bare-router".to_owned())
-        .spawn(move || router(count, payload_bytes, told, stopped));
-    let thread: JoinHandle<std::io::Result<()>> =
-        thread.map_err(|source| BenchError::io("a thread for a bare ROUTER", source))?;
+        .spawn(move || router(count, payload_bytes, told, stopped))
+        .map_err(|source| BenchError::io("a thread for a bare ROUTER", source))?;
     let Ok(address) = address.await else {
         let ended = thread.join().unwrap_or_else(|_| Err(std::io::Error::other("it panicked")));
         let source = ended.err().unwrap_or_else(|| std::io::Error::other("it ended"));
         return Err(BenchError::io("a bare ROUTER", source));
     };
-    let mut workers = Vec::new();
-    for _ in 0..WORKERS {
-        let mut worker = Dealer::connect(&address).await.map_err(connection)?;
-        worker.put(&[MAGIC, b"READY", b"{}"]);
-        workers.push(worker);
-    }
-    worked_off("dispatch: bare loop", workers, count).await
+    worked_off("dispatch: bare loop", &address, "{}", count).await
 }
 
 /// Gives each that says something its credit, and one message for each answer after that.
@@ -128,7 +138,7 @@ fn router(
     mut stopped: oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let failed = |error: zeromq::ZmqError| std::io::Error::other(error);
+    let failed = |error: ZmqError| std::io::Error::other(error);
     runtime.block_on(async {
         let mut router = RouterSocket::new();
         let bound = router.bind("tcp://127.0.0.1:0").await.map_err(failed)?;

@@ -12,7 +12,7 @@ use super::{BenchError, Plan, Row};
 use crate::wire::MAGIC;
 
 /// How long the broker may be silent in the middle of a load.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// The part of a load's time at its start that isn't measured: caches fill, queues are made.
 const WARM_UP: u32 = 10;
 /// A load of a given number of messages is given up after this time.
@@ -34,7 +34,7 @@ pub(super) struct Head {
     #[serde(default)]
     id: String,
     #[serde(default)]
-    delivery: String,
+    pub(super) delivery: String,
     #[serde(default)]
     status: String,
     #[serde(default)]
@@ -145,7 +145,7 @@ impl<'a> Load<'a> {
     /// The time from a worker's connection to its first delivery. What it was given is not done.
     pub(super) async fn first_delivery(&mut self, workers: &str) -> Result<Duration, BenchError> {
         let began = Instant::now();
-        let mut worker = self.worker(workers, self.queues.len()).await?;
+        let mut worker = self.worker(workers).await?;
         loop {
             heard(worker.more()).await?;
             while let Some(frames) = worker.next() {
@@ -159,7 +159,7 @@ impl<'a> Load<'a> {
     /// CALLs with at most `window` unanswered, and a worker that answers at once; the times are from the
     /// call to its reply.
     pub(super) async fn rpc(&mut self, workers: &str, window: usize) -> Result<Row, BenchError> {
-        let mut worker = self.worker(workers, self.queues.len()).await?;
+        let mut worker = self.worker(workers).await?;
         let mut tally = Tally::new(self.plan.time, self.plan.messages);
         while !(tally.over() && self.sent.is_empty()) {
             while self.sent.len() < window && !tally.over() {
@@ -189,7 +189,7 @@ impl<'a> Load<'a> {
         workers: &str,
         window: usize,
     ) -> Result<Row, BenchError> {
-        let mut worker = self.worker(workers, self.queues.len()).await?;
+        let mut worker = self.worker(workers).await?;
         let mut tally = Tally::new(self.plan.time, self.plan.messages);
         let mut unanswered = 0_u64;
         while !(tally.over() && self.sent.is_empty() && unanswered == 0) {
@@ -219,7 +219,7 @@ impl<'a> Load<'a> {
     /// Works off `count` messages that wait in this load's queues; the times are from one delivery to
     /// the next.
     pub(super) async fn drain(&mut self, workers: &str, count: u64) -> Result<Row, BenchError> {
-        let mut worker = self.worker(workers, self.queues.len()).await?;
+        let mut worker = self.worker(workers).await?;
         let mut tally = Tally::of_all(count);
         let mut last = Instant::now();
         while !tally.over() {
@@ -237,12 +237,12 @@ impl<'a> Load<'a> {
         Ok(tally.row("backlog: drain", self.queues.len(), self.queues.len()))
     }
 
-    /// A worker of all queues that takes so many messages at once.
-    pub(super) async fn worker(&self, address: &str, credit: usize) -> Result<Dealer, BenchError> {
+    /// A worker of all queues that takes one message of each at once.
+    async fn worker(&self, address: &str) -> Result<Dealer, BenchError> {
         let mut worker = Dealer::connect(address).await.map_err(connection)?;
         let ready = serde_json::json!({
             "queues": self.queues,
-            "credit": credit,
+            "credit": self.queues.len(),
             "worker": { "name": "bench", "pid": std::process::id() },
         });
         worker.put(&[MAGIC, b"READY", ready.to_string().as_bytes()]);
@@ -301,7 +301,7 @@ pub(super) fn work(
     }
 }
 
-fn open(frames: &[bytes::Bytes]) -> Result<(&[u8], Head), BenchError> {
+pub(super) fn open(frames: &[bytes::Bytes]) -> Result<(&[u8], Head), BenchError> {
     let [magic, verb, header, ..] = frames else {
         return Err(BenchError::Unexpected { what: format!("{} frames", frames.len()) });
     };
@@ -323,7 +323,7 @@ pub(super) fn connection(source: std::io::Error) -> BenchError {
     BenchError::io("the connection to the broker", source)
 }
 
-fn unexpected(verb: &[u8], head: &Head) -> BenchError {
+pub(super) fn unexpected(verb: &[u8], head: &Head) -> BenchError {
     let verb = String::from_utf8_lossy(verb);
     BenchError::Unexpected { what: format!("{verb} {}{}", head.status, head.reason) }
 }
