@@ -131,6 +131,9 @@ impl Engine {
             {
                 Outcome::Failed(too_large(end.reply.len()))
             }
+            CallStatus::Ok if !gather.aggregate.takes(&end.reply) => {
+                Outcome::Failed(WorkError::new("not-an-object", "its reply is no JSON object"))
+            }
             CallStatus::Ok => Outcome::Part(end.reply),
         };
         let record = outcome.record();

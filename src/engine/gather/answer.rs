@@ -33,6 +33,21 @@ impl<'a> Item<'a> {
     }
 }
 
+/// A JSON object's fields.
+fn fields_of(payload: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(payload).ok()
+}
+
+impl Aggregate {
+    /// Whether a reply can be a part of the answer: what can't is missing from it.
+    pub(super) fn takes(self, reply: &[u8]) -> bool {
+        match self {
+            Self::List => true,
+            Self::Object => fields_of(reply).is_some(),
+        }
+    }
+}
+
 impl Gather {
     /// The parts so far, for the condition.
     pub(super) fn as_json(&self) -> Value {
@@ -60,15 +75,8 @@ impl Gather {
             };
             match self.aggregate {
                 Aggregate::List => payloads.push(payload.clone()),
-                Aggregate::Object => match serde_json::from_slice(payload) {
-                    Ok(Value::Object(fields)) => merged.extend(fields),
-                    Ok(_) | Err(_) => {
-                        missing.push(
-                            recipient.because("not-an-object", "its reply is no JSON object"),
-                        );
-                        continue;
-                    }
-                },
+                // Another reply is none of the parts.
+                Aggregate::Object => merged.extend(fields_of(payload).unwrap_or_default()),
             }
             parts.push(recipient.name.clone());
         }

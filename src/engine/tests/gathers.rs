@@ -201,8 +201,20 @@ fn objects_are_merged_digit_by_digit_and_what_is_none_is_missing() {
     reply(&mut rig, &got[0], "{\"a\": 1.10, \"x\": 1}");
     let all = answer(&reply(&mut rig, &got[2], "[1]"));
     assert_eq!(all.payloads, ["{\"a\":1.10,\"x\":2,\"b\":12345678901234567890123}"]);
-    assert_eq!((all.status, names(&all)), (GatherStatus::Complete, vec!["a", "b"]));
+    assert_eq!((all.status, names(&all)), (GatherStatus::Partial, vec!["a", "b"]));
     assert_eq!(missing(&all), [("c", "not-an-object")]);
+}
+
+#[test]
+fn a_reply_that_cannot_be_merged_does_not_count_for_a_quorum() {
+    let mut rig = rig(Completion::Count(2), Aggregate::Object);
+    gather(&mut rig, "m");
+    let got = take(&mut rig);
+    reply(&mut rig, &got[0], "no JSON");
+    reply(&mut rig, &got[1], "{\"b\": 2}");
+    let enough = answer(&reply(&mut rig, &got[2], "{\"c\": 3}"));
+    assert_eq!((enough.status, names(&enough)), (GatherStatus::Quorum, vec!["b", "c"]));
+    assert_eq!(missing(&enough), [("a", "not-an-object")]);
 }
 
 #[test]
