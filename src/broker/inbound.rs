@@ -16,13 +16,14 @@ use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, Wo
 /// When a client whose answers pile up should try again, in milliseconds.
 const BUSY_RETRY_MS: u64 = 250;
 /// What a client may do.
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 11] = [
     "HELLO",
     "SEND",
     "SENDMANY",
     "CALL",
     "PUBLISH",
     "GATHER",
+    "START",
     "SUBSCRIBE",
     "UNSUBSCRIBE",
     "STATUS",
