@@ -6,13 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::broker::{BrokerHandle, Clock, Events, QUEUES_PAGE};
 use crate::config::Alerts;
 use crate::model::limits::MAX_PAGE;
-use crate::model::{Notice, QueueId, QueueName, QueueView, SagaState};
+use crate::model::{BrokerEvent, Notice, QueueId, QueueName, QueueView, SagaState};
 use crate::telemetry::alert::{Alert, Dedup};
 use crate::telemetry::datadog::{Datadog, DatadogError, Level};
 use crate::telemetry::standing;
@@ -122,6 +122,7 @@ impl Teller {
             tokio::select! {
                 event = events.next() => {
                     let Some(event) = event else { return };
+                    self.pass_on(&event);
                     if let Notice::DeadLettered { to, .. } = &event.what {
                         self.dead_lettered(to).await;
                     }
@@ -219,6 +220,22 @@ impl Teller {
         }
     }
 
+    /// Hands an event to the webhook, if the configuration asks for its type.
+    fn pass_on(&self, event: &BrokerEvent) {
+        let kind = event.what.kind();
+        if self.config.webhook_events.iter().any(|asked| asked == kind) {
+            let body = serde_json::to_value(event).expect("an event has JSON");
+            self.post(kind, event.event_id.to_string(), &body);
+        }
+    }
+
+    fn post(&self, what: &str, id: String, body: &Value) {
+        let Some(webhook) = &self.webhook else { return };
+        if !webhook.tell(id, Bytes::from(body.to_string())) {
+            tracing::warn!(what, "too much waits for the webhook; this is left out");
+        }
+    }
+
     async fn tell(&mut self, alert: Alert) {
         if let Some(kept_back) = self.dedup.pass(&alert, Instant::now()) {
             self.say(alert, kept_back).await;
@@ -234,20 +251,11 @@ impl Teller {
             datadog.count("alert", &[("rule", rule)]);
             datadog.event(level, rule, &format!("mubroker: {rule} {subject}"), &text, &tags);
         }
-        if let Some(webhook) = &self.webhook {
-            let body = json!({
-                "rule": rule, "level": level.as_str(), "subject": subject, "queue": queue,
-                "text": text, "kept_back": kept_back,
-            });
-            let id = uuid::Uuid::now_v7().to_string();
-            if !webhook.tell(id, Bytes::from(body.to_string())) {
-                tracing::warn!(
-                    rule,
-                    subject,
-                    "too many alerts wait for the webhook; this one is left out"
-                );
-            }
-        }
+        let body = json!({
+            "rule": rule, "level": level.as_str(), "subject": subject, "queue": queue,
+            "text": text, "kept_back": kept_back,
+        });
+        self.post(rule, uuid::Uuid::now_v7().to_string(), &body);
         let rule = rule.to_owned();
         let notice = Notice::Alert { rule, subject, queue, message: text, kept_back };
         // The broker has stopped: nobody follows any more.

@@ -9,9 +9,17 @@ use super::error::ConfigError;
 use super::file::Source;
 use super::{bad, expand};
 use crate::https;
+use crate::model::EVENT_TYPES;
 
-pub(super) const KEYS: &[&str] =
-    &["datadog", "webhook", "webhook_secret_file", "dedup_ms", "oldest_age_ms", "dead_letters"];
+pub(super) const KEYS: &[&str] = &[
+    "datadog",
+    "webhook",
+    "webhook_secret_file",
+    "webhook_events",
+    "dedup_ms",
+    "oldest_age_ms",
+    "dead_letters",
+];
 
 /// Whom to tell of what.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +30,8 @@ pub struct Alerts {
     pub webhook: String,
     /// A file with the key of the webhook's signatures.
     pub webhook_secret_file: Option<PathBuf>,
+    /// Types of events that go to the webhook, too, each as it is in the stream.
+    pub webhook_events: Vec<String>,
     /// The same rule speaks of the same thing once in so many milliseconds.
     pub dedup_ms: u64,
     /// Older messages are worth an alert, in milliseconds; 0: none is.
@@ -36,6 +46,7 @@ impl Default for Alerts {
             datadog: String::new(),
             webhook: String::new(),
             webhook_secret_file: None,
+            webhook_events: Vec::new(),
             dedup_ms: 300_000,
             oldest_age_ms: 0,
             dead_letters: 0,
@@ -46,12 +57,20 @@ impl Default for Alerts {
 /// Without the webhook's address, which is a secret of many services.
 impl fmt::Debug for Alerts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { datadog, webhook, webhook_secret_file, dedup_ms, oldest_age_ms, dead_letters } =
-            self;
+        let Self {
+            datadog,
+            webhook,
+            webhook_secret_file,
+            webhook_events,
+            dedup_ms,
+            oldest_age_ms,
+            dead_letters,
+        } = self;
         f.debug_struct("Alerts")
             .field("datadog", datadog)
             .field("has_webhook", &!webhook.is_empty())
             .field("key_file", webhook_secret_file)
+            .field("webhook_events", webhook_events)
             .field("dedup_ms", dedup_ms)
             .field("oldest_age_ms", oldest_age_ms)
             .field("dead_letters", dead_letters)
@@ -65,6 +84,7 @@ pub(super) struct Table {
     datadog: Option<toml::Spanned<String>>,
     webhook: Option<toml::Spanned<String>>,
     webhook_secret_file: Option<toml::Spanned<String>>,
+    webhook_events: Option<Vec<toml::Spanned<String>>>,
     dedup_ms: Option<toml::Spanned<u64>>,
     oldest_age_ms: Option<u64>,
     dead_letters: Option<u64>,
@@ -90,6 +110,12 @@ impl Table {
             }
             Some(_) | None => None,
         };
+        let webhook_events = self.webhook_events.unwrap_or_default();
+        for name in &webhook_events {
+            event_type(name.get_ref(), !webhook.is_empty()).map_err(|reason| {
+                bad(&source.place(name.span()), format!("alerts.webhook_events: {reason}"))
+            })?;
+        }
         if let Some(dedup) = self.dedup_ms.as_ref().filter(|dedup| *dedup.get_ref() == 0) {
             let reason = "alerts.dedup_ms is at least 1: each failing message would be an alert";
             return Err(bad(&source.place(dedup.span()), reason));
@@ -98,6 +124,7 @@ impl Table {
             datadog,
             webhook,
             webhook_secret_file,
+            webhook_events: webhook_events.into_iter().map(toml::Spanned::into_inner).collect(),
             dedup_ms: self.dedup_ms.map_or(defaults.dedup_ms, toml::Spanned::into_inner),
             oldest_age_ms: self.oldest_age_ms.unwrap_or(defaults.oldest_age_ms),
             dead_letters: self.dead_letters.unwrap_or(defaults.dead_letters),
@@ -111,6 +138,21 @@ fn datadog(address: &str) -> Result<(), String> {
     match ["udp://", "unix:/"].iter().any(|scheme| address.starts_with(scheme)) {
         true => Ok(()),
         false => Err("it begins with udp:// or unix:/".to_owned()),
+    }
+}
+
+fn event_type(name: &str, has_webhook: bool) -> Result<(), String> {
+    if !has_webhook {
+        return Err("there is no webhook; give its URL, or leave this out".to_owned());
+    }
+    if name == "alert" {
+        return Err("alerts go to the webhook anyway; leave \"alert\" out".to_owned());
+    }
+    match EVENT_TYPES.iter().any(|(known, _)| *known == name) {
+        true => Ok(()),
+        false => {
+            Err(format!("there is no event type {name:?}; `mubroker events --list-types` has all"))
+        }
     }
 }
 

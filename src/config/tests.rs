@@ -488,6 +488,12 @@ fn alerts_name_addresses_that_can_be_used() {
         ("webhook = 'ftp://x'", "alerts.webhook: give http://"),
         ("webhook = 'https:///x'", "alerts.webhook: give http://"),
         ("dedup_ms = 0", "at least 1"),
+        (
+            "webhook = 'https://x/y'\nwebhook_events = ['blocked', 'bloked']",
+            "mubroker.toml:3:30: alerts.webhook_events: there is no event type \"bloked\"",
+        ),
+        ("webhook = 'https://x/y'\nwebhook_events = ['alert']", "alerts go to the webhook anyway"),
+        ("webhook_events = ['blocked']", "alerts.webhook_events: there is no webhook"),
     ] {
         let error = load(&format!("[alerts]\n{file}")).unwrap_err().to_string();
         assert!(error.contains(why), "{file}: {error}");
