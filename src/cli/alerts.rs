@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::broker::{BrokerHandle, Clock, Events, QUEUES_PAGE};
 use crate::config::Alerts;
+use crate::mailbox::Disk;
 use crate::model::limits::MAX_PAGE;
 use crate::model::{BrokerEvent, Notice, QueueId, QueueName, QueueView, SagaState};
 use crate::telemetry::alert::{Alert, Dedup};
@@ -18,8 +20,12 @@ use crate::telemetry::datadog::{Datadog, DatadogError, Level};
 use crate::telemetry::standing;
 use crate::telemetry::webhook::{Webhook, WebhookOptions};
 
-/// Between two looks at how old the queues' oldest messages are, at what was kept back, and at what events that were missed
-/// would have told.
+/// At most this share of the disk is wanted free, twice that below which publishing is refused: `disk_low_mb` is
+/// for a large one.
+const DISK_LOW_SHARE: u64 = 4;
+
+/// Between two looks at how old the queues' oldest messages are, at the disk, at what was kept back, and at what events that
+/// were missed would have told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why there are no alerts.
@@ -48,7 +54,7 @@ pub enum AlertsError {
 }
 
 /// Starts telling, on a thread of its own, until the broker has stopped. Nothing is started if nothing is configured.
-pub(super) fn start(config: &Alerts, broker: BrokerHandle) -> Result<(), AlertsError> {
+pub(super) fn start(config: &Alerts, data: &Path, broker: BrokerHandle) -> Result<(), AlertsError> {
     if *config == Alerts::default() {
         return Ok(());
     }
@@ -76,7 +82,7 @@ pub(super) fn start(config: &Alerts, broker: BrokerHandle) -> Result<(), AlertsE
         let now = || Clock::start().now().0 / 1_000;
         url.map(|url| Webhook::start(WebhookOptions::new(url, secret, now))).transpose()?
     };
-    let teller = Teller { datadog, webhook, ..Teller::new(config, broker) };
+    let teller = Teller { datadog, webhook, ..Teller::new(config, data, broker) };
     let run = move || {
         runtime.block_on(async {
             if let Ok(events) = teller.broker.events(None).await {
@@ -90,6 +96,8 @@ pub(super) fn start(config: &Alerts, broker: BrokerHandle) -> Result<(), AlertsE
 
 struct Teller {
     config: Alerts,
+    /// On the disk that may get full.
+    data: PathBuf,
     broker: BrokerHandle,
     datadog: Option<Datadog>,
     webhook: Option<Webhook>,
@@ -102,9 +110,10 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(config: &Alerts, broker: BrokerHandle) -> Self {
+    fn new(config: &Alerts, data: &Path, broker: BrokerHandle) -> Self {
         Self {
             config: config.clone(),
+            data: data.to_owned(),
             broker,
             datadog: None,
             webhook: None,
@@ -150,6 +159,11 @@ impl Teller {
     async fn look(&mut self) -> Option<()> {
         if let Some(missed) = self.missed.take() {
             self.catch_up(missed).await?;
+        }
+        // One that can't be looked at is in the log already, by the store.
+        let disk = Disk::of(&self.data).ok();
+        if let Some(alert) = disk.and_then(|disk| disk_low(&self.config, &self.data, disk)) {
+            self.tell(alert).await;
         }
         let most = self.config.oldest_age_ms;
         if most == 0 {
@@ -261,6 +275,18 @@ impl Teller {
         // The broker has stopped: nobody follows any more.
         let _stopped = self.broker.tell(notice).await;
     }
+}
+
+/// Of a disk that is nearly full: what waits is safe, but soon nothing new is accepted.
+fn disk_low(config: &Alerts, data: &Path, disk: Disk) -> Option<Alert> {
+    const MIB: u64 = 1024 * 1024;
+    let wanted = config.disk_low_mb.saturating_mul(MIB).min(disk.total / DISK_LOW_SHARE);
+    let (free, wanted_mib) = (disk.free / MIB, wanted / MIB);
+    let text = format!(
+        "{}: {free} MiB are free on its disk, less than {wanted_mib} MiB; publishing is refused once it is full",
+        data.display()
+    );
+    (disk.free < wanted).then(|| Alert::of("disk-low", Level::Warning, "", text))
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ impl Embedded {
         let open = open_store(config, Arc::clone(&streams));
         let running = broker::start(options(config, limits, streams), open)
             .map_err(|error| start_error(error, config))?;
-        alerts::start(&config.alerts, running.handle().clone()).map_err(EmbeddedError::Alerts)?;
+        alerts::start(&config.alerts, &config.data_dir, running.handle().clone())
+            .map_err(EmbeddedError::Alerts)?;
         let (pools, handle) = pools(config, &running)?;
         let admin = AdminServer::start(&config.admin, handle).map_err(EmbeddedError::Admin)?;
         Ok(Self { admin, pools, running })

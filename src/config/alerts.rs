@@ -19,6 +19,7 @@ pub(super) const KEYS: &[&str] = &[
     "dedup_ms",
     "oldest_age_ms",
     "dead_letters",
+    "disk_low_mb",
 ];
 
 /// Whom to tell of what.
@@ -38,6 +39,8 @@ pub struct Alerts {
     pub oldest_age_ms: u64,
     /// So many dead letters of one queue within `dedup_ms` are; 0: none are.
     pub dead_letters: u64,
+    /// Less than so many MiB free on the data folder's disk is; 0: only that it is full.
+    pub disk_low_mb: u64,
 }
 
 impl Default for Alerts {
@@ -50,6 +53,7 @@ impl Default for Alerts {
             dedup_ms: 300_000,
             oldest_age_ms: 0,
             dead_letters: 0,
+            disk_low_mb: 1024,
         }
     }
 }
@@ -65,6 +69,7 @@ impl fmt::Debug for Alerts {
             dedup_ms,
             oldest_age_ms,
             dead_letters,
+            disk_low_mb,
         } = self;
         f.debug_struct("Alerts")
             .field("datadog", datadog)
@@ -74,6 +79,7 @@ impl fmt::Debug for Alerts {
             .field("dedup_ms", dedup_ms)
             .field("oldest_age_ms", oldest_age_ms)
             .field("dead_letters", dead_letters)
+            .field("disk_low_mb", disk_low_mb)
             .finish()
     }
 }
@@ -88,6 +94,7 @@ pub(super) struct Table {
     dedup_ms: Option<toml::Spanned<u64>>,
     oldest_age_ms: Option<u64>,
     dead_letters: Option<u64>,
+    disk_low_mb: Option<u64>,
 }
 
 impl Table {
@@ -128,6 +135,7 @@ impl Table {
             dedup_ms: self.dedup_ms.map_or(defaults.dedup_ms, toml::Spanned::into_inner),
             oldest_age_ms: self.oldest_age_ms.unwrap_or(defaults.oldest_age_ms),
             dead_letters: self.dead_letters.unwrap_or(defaults.dead_letters),
+            disk_low_mb: self.disk_low_mb.unwrap_or(defaults.disk_low_mb),
         })
     }
 }

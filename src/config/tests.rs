@@ -480,8 +480,13 @@ fn supervised_workers_are_read_and_what_makes_no_sense_is_refused() {
 #[test]
 fn alerts_name_addresses_that_can_be_used() {
     assert_eq!(load("").unwrap().alerts, Alerts::default());
-    let alerts = load("[alerts]\nwebhook = 'https://x/y'\noldest_age_ms = 5").unwrap().alerts;
-    assert_eq!((alerts.webhook.as_str(), alerts.oldest_age_ms), ("https://x/y", 5));
+    let alerts = load("[alerts]\nwebhook = 'https://x/y'\noldest_age_ms = 5\ndisk_low_mb = 7")
+        .unwrap()
+        .alerts;
+    assert_eq!(
+        (alerts.webhook.as_str(), alerts.oldest_age_ms, alerts.disk_low_mb),
+        ("https://x/y", 5, 7)
+    );
     assert!(!format!("{alerts:?}").contains("x/y"), "it may be a secret");
     for (file, why) in [
         ("datadog = '127.0.0.1:8125'", "mubroker.toml:2:11: alerts.datadog: it begins with"),

@@ -18,7 +18,7 @@ mod transfer;
 pub use durable::{Durable, Elsewhere};
 pub use memory::MemoryMailbox;
 pub use redis::{RedisConfigError, RedisMailbox, RedisNews, RedisOptions, RedisPoller, Streams};
-pub use reserve::{DiskReserve, Room, part_bytes};
+pub use reserve::{Disk, DiskReserve, Room, part_bytes};
 pub use routed::RoutedMailbox;
 pub use sled::{
     BadBytes, PartCheck, QueueCheck, SledMailbox, SledOptions, StoreCheck, check_store,

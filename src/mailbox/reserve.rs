@@ -50,9 +50,20 @@ pub enum Room {
 
 /// Free and total bytes of a file system, as an ordinary user may use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Disk {
-    free: u64,
-    total: u64,
+pub struct Disk {
+    /// Bytes that can be written.
+    pub free: u64,
+    /// Bytes that there are.
+    pub total: u64,
+}
+
+impl Disk {
+    /// The one that has this folder, now. Blocks as long as the disk does.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let stat = statvfs(folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
+        Ok(Self { free: bytes(stat.blocks_available()), total: bytes(stat.blocks()) })
+    }
 }
 
 /// What is to be done about the ballast.
@@ -81,7 +92,7 @@ pub struct DiskReserve {
 impl DiskReserve {
     /// For the store in this folder, which need not be there yet. Nothing is looked at or written.
     pub fn new(store: &Path) -> Self {
-        Self::measured(store, Box::new(measure))
+        Self::measured(store, Box::new(Disk::of))
     }
 
     fn measured(store: &Path, measure: Measure) -> Self {
@@ -183,13 +194,7 @@ impl std::fmt::Debug for DiskReserve {
 /// How large a part of the store may become on the disk of `folder`, in bytes, and how much of what is not needed any
 /// more it may keep: `most`, or less on a small one.
 pub fn part_bytes(folder: &Path, most: u64) -> u64 {
-    measure(folder).map_or(most, |disk| most.min(disk.total / PART_SHARE))
-}
-
-fn measure(folder: &Path) -> io::Result<Disk> {
-    let stat = statvfs(folder)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
-    Ok(Disk { free: bytes(stat.blocks_available()), total: bytes(stat.blocks()) })
+    Disk::of(folder).map_or(most, |disk| most.min(disk.total / PART_SHARE))
 }
 
 /// Real blocks, not a hole.

@@ -33,7 +33,7 @@ impl Alert {
     }
 
     /// One about something else.
-    pub(super) fn of(rule: &'static str, level: Level, subject: &str, text: String) -> Self {
+    pub fn of(rule: &'static str, level: Level, subject: &str, text: String) -> Self {
         Self { rule, level, subject: subject.to_owned(), queue: None, text }
     }
 
@@ -89,7 +89,7 @@ impl Alert {
                 Self::of("saga-parked", Error, id.as_str(), text)
             }
             Notice::StoreDown { reason } => Self::of("store-down", Error, "", reason.clone()),
-            Notice::StoreFull { reason } => Self::of("disk-low", Error, "", reason.clone()),
+            Notice::StoreFull { reason } => Self::of("disk-full", Error, "", reason.clone()),
             Notice::Unblocked { queue } => {
                 let text = format!("{queue}: nothing is blocked any more");
                 Self::of_queue("unblocked", Level::Success, queue, text)
@@ -126,6 +126,11 @@ fn opposite(rule: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether looks tell it, again and again while it is so: no word of it needs to be kept for later.
+fn is_looked_at(rule: &str) -> bool {
+    matches!(rule, "oldest-age" | "disk-low")
+}
+
 /// Lets the same rule speak of the same thing once in an interval. What it kept back is told when that is over, unless it
 /// has ended meanwhile: nobody is left with a word that isn't true any more.
 #[derive(Debug)]
@@ -160,7 +165,7 @@ impl Dedup {
         match self.told.get_mut(&key) {
             Some(told) if now.duration_since(told.at) < interval => {
                 told.kept_back += 1;
-                told.last = Some(alert.clone());
+                told.last = (!is_looked_at(alert.rule)).then(|| alert.clone());
                 None
             }
             Some(told) => {
@@ -218,7 +223,7 @@ mod tests {
         let a = alert("blocked", "a");
         assert_eq!(dedup.pass(&a, now), Some(0));
         assert_eq!(dedup.pass(&alert("blocked", "b"), now), Some(0));
-        assert_eq!(dedup.pass(&alert("disk-low", "a"), now), Some(0));
+        assert_eq!(dedup.pass(&alert("disk-full", "a"), now), Some(0));
         assert_eq!(dedup.pass(&a, after(5)), None);
         assert_eq!(dedup.pass(&a, after(9)), None);
         assert_eq!(dedup.pass(&a, after(10)), Some(2));
@@ -244,6 +249,18 @@ mod tests {
         assert_eq!(dedup.pass(&blocked, after(32)), None);
         assert_eq!(dedup.pass(&unblocked, after(33)), Some(0));
         assert_eq!(dedup.due(after(60)), [], "it is over");
+    }
+
+    #[test]
+    fn what_looks_tell_is_told_by_the_next_look_only() {
+        let mut dedup = Dedup::new(Duration::from_secs(10));
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let old = alert("oldest-age", "a");
+        assert_eq!(dedup.pass(&old, now), Some(0));
+        assert_eq!(dedup.pass(&old, after(5)), None);
+        assert_eq!(dedup.due(after(10)), [], "it may be over");
+        assert_eq!(dedup.pass(&old, after(10)), Some(1), "it is not");
     }
 
     #[test]

@@ -261,3 +261,17 @@ def test_a_broker_starts_on_a_full_disk_and_works_off_what_is_there(broker, disk
     elses.unlink()
     broker.until("publishing goes on", publisher.one_accepted()[1])
     assert broker.stop() == 0
+
+
+def test_a_disk_that_is_nearly_full_is_told_while_publishing_still_goes_on(broker, disk):
+    # Of a disk of 256 MiB a quarter is wanted free, and publishing is refused below an eighth.
+    broker.config.write_text(broker.config.read_text() + "[alerts]\ndedup_ms = 1000\n")
+    broker.start()
+    disk.fill(leave=48 * MIB)
+    # The first line says that the events before were missed.
+    arguments = ["events", "--json", "--after", "1-0", "--type", "alert", "--limit", "2"]
+    told = broker.cli(*arguments)
+    assert '"rule":"disk-low"' in told and "MiB are free on its disk, less than" in told, told
+    assert store_state(broker) == "ok"
+    with Client(broker) as client:
+        client.send("q", b"still accepted")

@@ -65,7 +65,8 @@ async fn what_stands_is_told_although_its_events_were_missed() {
         broker.tell(Notice::StoreHasRoom).await.expect("it runs");
     }
     let mut events = broker.events(None).await.expect("it runs");
-    let teller = Teller::new(&Alerts::default(), broker);
+    let teller =
+        Teller::new(&Alerts { disk_low_mb: 0, ..Alerts::default() }, folder.path(), broker);
     let telling = tokio::spawn(teller.run(late, Duration::from_millis(10)));
     let mut told = Vec::new();
     for _ in 0..2 {
@@ -80,4 +81,21 @@ async fn what_stands_is_told_although_its_events_were_missed() {
     telling.abort();
     working.abort();
     embedded.shut_down().await;
+}
+
+#[test]
+fn a_disk_is_low_before_it_counts_as_full_and_a_small_one_not_always() {
+    const MIB: u64 = 1024 * 1024;
+    let is_low = |disk_low_mb, free: u64, total: u64| {
+        let config = Alerts { disk_low_mb, ..Alerts::default() };
+        let disk = Disk { free: free * MIB, total: total * MIB };
+        disk_low(&config, Path::new("/data"), disk).map(|alert| alert.text)
+    };
+    assert_eq!(is_low(1024, 1024, 100_000), None);
+    let told = is_low(1024, 1023, 100_000).expect("it is low");
+    assert!(told.starts_with("/data: 1023 MiB are free on its disk, less than 1024 MiB"), "{told}");
+    assert_eq!(is_low(1024, 64, 256), None);
+    assert!(is_low(1024, 63, 256).is_some(), "32 MiB are where publishing ends");
+    assert_eq!(is_low(0, 0, 256), None);
+    assert!(is_low(u64::MAX, 1, 256).is_some());
 }
