@@ -17,10 +17,37 @@ use super::samples::Samples;
 use super::{BenchError, Plan};
 use crate::wire::MAGIC;
 
-/// Workers, each with a connection of its own.
-const WORKERS: usize = 4;
-/// Messages that each may hold.
-const CREDIT: usize = 256;
+/// How the messages under way are spread over connections.
+#[derive(Clone, Copy)]
+struct Shape {
+    workers: usize,
+    /// Messages that each worker may hold.
+    credit: usize,
+    /// What is compared.
+    ratio: &'static str,
+}
+
+impl Shape {
+    fn window(self) -> usize {
+        self.workers * self.credit
+    }
+}
+
+/// Workers that are ready once they have answered; and few that hold many, so that each write carries many.
+const SHAPES: [Shape; 2] = [
+    Shape {
+        workers: 64,
+        credit: 1,
+        ratio: "dispatch, memory queue / bare ROUTER-DEALER loop, 64 workers with a message each",
+    },
+    Shape {
+        workers: 4,
+        credit: 256,
+        ratio: "dispatch, memory queue / bare ROUTER-DEALER loop, 4 workers with 256 each",
+    },
+];
+/// Unanswered messages while a queue is filled.
+const FILL_WINDOW: usize = 1024;
 /// At most so many messages: a `memory` queue holds them.
 const MAX_MESSAGES: u64 = 100_000;
 const NAMES: [(&str, &str); 2] = [("memory", "dispatch: memory"), ("file", "dispatch: file")];
@@ -33,17 +60,18 @@ pub(super) async fn measure(
     figures: &mut Vec<Figure>,
 ) -> Result<(), BenchError> {
     let count = plan.messages.min(MAX_MESSAGES);
-    let bare = bare(count, plan.payload_bytes).await?;
-    let limit = bare.per_second;
-    rows.push(bare);
-    for (mailbox, name) in NAMES {
-        let row = of_broker(plan, at, count, mailbox, name).await?;
-        if mailbox == "memory" {
-            let ratio = row.per_second / limit;
-            let name = "dispatch from a memory queue / bare ROUTER-DEALER loop";
-            figures.push(Figure::new(name, ratio, "", Bar::AtLeast(0.5)));
+    for shape in SHAPES {
+        let bare = bare(shape, count, plan.payload_bytes).await?;
+        let limit = bare.per_second;
+        rows.push(bare);
+        for (mailbox, name) in NAMES {
+            let row = of_broker(plan, at, shape, count, mailbox, name).await?;
+            if mailbox == "memory" {
+                let ratio = row.per_second / limit;
+                figures.push(Figure::new(shape.ratio, ratio, "", Bar::AtLeast(0.5)));
+            }
+            rows.push(row);
         }
-        rows.push(row);
     }
     Ok(())
 }
@@ -51,6 +79,7 @@ pub(super) async fn measure(
 async fn of_broker(
     plan: &Plan,
     at: &Path,
+    shape: Shape,
     count: u64,
     mailbox: &str,
     name: &'static str,
@@ -60,9 +89,9 @@ async fn of_broker(
     );
     let host = Host::start_with(at, &settings).await?;
     let mut load = Load::new(plan, &host.clients, "bench.dispatch", 1).await?;
-    load.fill("dispatch: filled", WORKERS * CREDIT, count).await?;
-    let ready = format!(r#"{{"queues":["bench.dispatch.0"],"credit":{CREDIT}}}"#);
-    worked_off(name, &host.workers, &ready, count).await
+    load.fill("dispatch: filled", FILL_WINDOW, count).await?;
+    let ready = format!(r#"{{"queues":["bench.dispatch.0"],"credit":{}}}"#, shape.credit);
+    worked_off(name, &host.workers, &ready, shape, count).await
 }
 
 /// Workers that have said READY; all answer what they get, until there were `count`. The same for loop and broker.
@@ -70,11 +99,12 @@ async fn worked_off(
     name: &'static str,
     address: &str,
     ready: &str,
+    shape: Shape,
     count: u64,
 ) -> Result<Row, BenchError> {
     let began = Instant::now();
     let (left, over) = (Cell::new(count), Notify::new());
-    try_join_all((0..WORKERS).map(|_| async {
+    try_join_all((0..shape.workers).map(|_| async {
         let mut worker = DealerSocket::new();
         worker.connect(address).await.map_err(failed)?;
         worker.send(message(&["READY", ready])).await.map_err(failed)?;
@@ -101,7 +131,7 @@ async fn worked_off(
         Ok(())
     }))
     .await?;
-    Ok(Row::new(name, WORKERS * CREDIT, 1, count, began.elapsed(), Samples::default()))
+    Ok(Row::new(name, shape.window(), 1, count, began.elapsed(), Samples::default()))
 }
 
 fn message(frames: &[&str]) -> ZmqMessage {
@@ -114,24 +144,25 @@ fn failed(error: ZmqError) -> BenchError {
     BenchError::io("a socket of the zeromq crate", std::io::Error::other(error))
 }
 
-async fn bare(count: u64, payload_bytes: usize) -> Result<Row, BenchError> {
+async fn bare(shape: Shape, count: u64, payload_bytes: usize) -> Result<Row, BenchError> {
     let (told, address) = oneshot::channel();
     // Dropped at the end of this, also of a failure, it ends the loop.
     let (_stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new()
         .name("bare-router".to_owned())
-        .spawn(move || router(count, payload_bytes, told, stopped))
+        .spawn(move || router(shape.credit as u64, count, payload_bytes, told, stopped))
         .map_err(|source| BenchError::io("a thread for a bare ROUTER", source))?;
     let Ok(address) = address.await else {
         let ended = thread.join().unwrap_or_else(|_| Err(std::io::Error::other("it panicked")));
         let source = ended.err().unwrap_or_else(|| std::io::Error::other("it ended"));
         return Err(BenchError::io("a bare ROUTER", source));
     };
-    worked_off("dispatch: bare loop", &address, "{}", count).await
+    worked_off("dispatch: bare loop", &address, "{}", shape, count).await
 }
 
 /// Gives each that says something its credit, and one message for each answer after that.
 fn router(
+    credit: u64,
     count: u64,
     payload_bytes: usize,
     told: oneshot::Sender<String>,
@@ -152,7 +183,7 @@ fn router(
             };
             let is_ready = came.get(2).is_some_and(|verb| verb == "READY");
             let Some(peer) = came.get(0) else { continue };
-            let due = if is_ready { CREDIT as u64 } else { 1 }.min(left);
+            let due = if is_ready { credit } else { 1 }.min(left);
             left -= due;
             for _ in 0..due {
                 let mut message = ZmqMessage::from(peer.clone());
