@@ -51,17 +51,29 @@ fn read(url: &str) -> Option<Uri> {
 /// A URL for people, without what may be secret: user and password, query and fragment.
 pub fn shown(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    // What can't be read may have its password anywhere before an @.
+    let is_read = read(url).is_some();
+    let rest = match before_query(rest) {
+        head if is_read || head.contains('@') => head,
+        _ => before_query(after_last_at(rest)),
+    };
     let (authority, path) = match rest.find('/') {
-        // What can't be read may have its password anywhere before an @.
-        Some(at) if read(url).is_some() => rest.split_at(at),
+        Some(at) if is_read => rest.split_at(at),
         Some(_) | None => (rest, ""),
     };
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = after_last_at(authority);
     match scheme {
         "" => format!("{host}{path}"),
         scheme => format!("{scheme}://{host}{path}"),
     }
+}
+
+fn before_query(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or_default()
+}
+
+fn after_last_at(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, after)| after)
 }
 
 /// The URL, and a client for it: servers of `https` are checked by the system's certificates. Connects to nothing yet.
@@ -100,6 +112,9 @@ mod tests {
             ("https://host/@scope/a#secret", "https://host/@scope/a"),
             ("https://me:sec/ret@host/a?b@c", "https://host/a"),
             ("me:secret@host?secret", "host"),
+            ("https://me:se?cret@host/", "https://host/"),
+            ("https://me:se#cret@host/", "https://host/"),
+            ("https://me:se/cret@host/", "https://host/"),
             ("ht tp://me:secret@host", "ht tp://host"),
         ] {
             assert_eq!(shown(url), expected, "{url}");

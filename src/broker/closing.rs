@@ -16,6 +16,8 @@ use crate::net::{MajordomoForm, PeerId};
 pub(super) const MAX_CLOSING: usize = 64;
 /// In the header of a message whose reply is kept.
 const KEEP_REPLY: &str = "keep_reply";
+/// The header field of a dead letter.
+const DEAD_LETTER: &str = "dead_letter";
 
 /// What a client wants closed.
 #[derive(Debug)]
@@ -61,6 +63,10 @@ async fn close(broker: &BrokerHandle, id: &MessageId) -> Result<(), OperatorErro
         Err(OperatorError::Refused(RepairRefusal::NoSuchMessage { .. })) => return Ok(()),
         found => found?,
     };
+    if message.header.contains_key(DEAD_LETTER) {
+        // It has failed, and is the operators'. What was told of that goes with its time.
+        return Ok(());
+    }
     if message.header.get(KEEP_REPLY).and_then(serde_json::Value::as_bool) != Some(true) {
         // It is nobody's to be asked for by its id.
         return Ok(());

@@ -8,18 +8,24 @@ use crate::net::Together;
 const PER_CONNECTION: u64 = 3;
 /// What the process needs beside connections: store, log, listeners, the admin API's clients.
 const BESIDE: u64 = 512;
+/// A supervised process's: its two outputs, and what watches its end.
+const PER_PROCESS: u64 = 4;
+/// What shells and services start with.
+const USUAL: u64 = 1024;
 /// The public sockets; each takes so many connections as its options say.
 const DOORS: u64 = 2;
 
-/// Raises this process's limit of open files to what the system allows it (root: to what is needed), and gives how many
-/// connections there are descriptors for. Shells and services start with 1,024.
-pub(super) fn connections(of_each_door: usize) -> Together {
-    let needed = needed(u64::try_from(of_each_door).unwrap_or(u64::MAX));
-    let allowed = raise(needed).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the limit of open files can't be raised");
-        needed
+/// Raises this process's limit of open files to what the system allows it, and gives how many connections there are
+/// descriptors for beside `processes` supervised ones. Shells and services start with 1,024.
+pub(super) fn connections(of_each_door: usize, processes: u64) -> Together {
+    let beside = BESIDE.saturating_add(processes.saturating_mul(PER_PROCESS));
+    let of_each_door = u64::try_from(of_each_door).unwrap_or(u64::MAX);
+    let needed = of_each_door.saturating_mul(DOORS * PER_CONNECTION).saturating_add(beside);
+    let allowed = raise().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files is not known");
+        USUAL
     });
-    let connections = connections_in(allowed);
+    let connections = connections_in(allowed, beside);
     if allowed < needed {
         // Not a warning, which `serve` would show at each start: few brokers have thousands of peers.
         tracing::info!(
@@ -33,24 +39,18 @@ pub(super) fn connections(of_each_door: usize) -> Together {
     Together::new(usize::try_from(connections).unwrap_or(usize::MAX))
 }
 
-fn raise(needed: u64) -> nix::Result<u64> {
+/// The limit that there is afterwards.
+fn raise() -> nix::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if hard < needed && setrlimit(Resource::RLIMIT_NOFILE, needed, needed).is_ok() {
-        return Ok(needed);
-    }
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    if soft == hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
+        return Ok(soft);
     }
     Ok(hard)
 }
 
-fn needed(connections: u64) -> u64 {
-    connections.saturating_mul(DOORS * PER_CONNECTION).saturating_add(BESIDE)
-}
-
-/// How many connections, of both doors, so many descriptors are enough for.
-fn connections_in(allowed: u64) -> u64 {
-    allowed.saturating_sub(BESIDE) / PER_CONNECTION
+/// How many connections so many descriptors are enough for.
+fn connections_in(allowed: u64, beside: u64) -> u64 {
+    allowed.saturating_sub(beside) / PER_CONNECTION
 }
 
 #[cfg(test)]
@@ -59,14 +59,15 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_the_hard_one_afterwards() {
-        let allowed = raise(0).unwrap();
+        let allowed = raise().unwrap();
         assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (allowed, allowed));
     }
 
     #[test]
-    fn what_is_needed_is_enough_for_all_connections() {
-        assert_eq!(connections_in(needed(4096)), 2 * 4096);
-        assert!(connections_in(needed(4096) - 1) < 2 * 4096);
-        assert_eq!(connections_in(0), 0);
+    fn supervised_processes_take_their_descriptors_from_connections() {
+        let allowed = raise().unwrap();
+        assert_eq!(connections(1, 0).connections() as u64, (allowed - BESIDE) / 3);
+        assert_eq!(connections(1, 30).connections() as u64, (allowed - BESIDE - 120) / 3);
+        assert_eq!(connections(1, u64::MAX).connections(), 0);
     }
 }

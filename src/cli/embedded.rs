@@ -210,12 +210,17 @@ fn options(config: &Config, limits: NetLimits, streams: Arc<Streams>) -> BrokerO
     }
 }
 
-/// The bounds of the sockets; raises this process's limit of open files for them.
+/// The bounds of the sockets; raises this process's limit of open files for them. What there is for all doors is not for one
+/// of them alone, nor for one address: an eighth stays for other doors, another for other addresses.
 fn net_limits(config: &Config) -> NetLimits {
+    let processes = config.workers_kept.iter().map(|pool| u64::from(pool.count)).sum();
+    let together = descriptors::connections(config.connections.most, processes);
+    let of_all = together.connections();
+    let of_door = of_all - of_all / 8;
     NetLimits {
-        connections: config.connections.most,
-        connections_per_address: config.connections.per_address,
-        together: descriptors::connections(config.connections.most),
+        connections: config.connections.most.min(of_door),
+        connections_per_address: config.connections.per_address.min(of_door - of_all / 8),
+        together,
         ..NetLimits::default()
     }
 }

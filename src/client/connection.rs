@@ -22,6 +22,8 @@ const SIGNS: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: ClientRequest,
+    /// The request on the wire.
+    pub(super) frames: Vec<Bytes>,
     pub(super) waiter: Waiter,
 }
 
@@ -156,6 +158,11 @@ impl Connection {
     /// Returns when nobody asks any more and all is answered, or why the connection is over.
     async fn serve(&mut self, dealer: &mut Dealer) -> Result<(), Gone> {
         self.pending.forget_unheard();
+        let endpoint = self.endpoint.to_string();
+        self.pending.fail_begun(|| ClientError::Lost {
+            endpoint: endpoint.clone(),
+            reason: "the connection was lost amid the reply's parts".to_owned(),
+        });
         for frames in self.greeting.iter().chain(self.pending.frames()) {
             dealer.send(frames.iter().cloned()).await?;
         }
@@ -163,12 +170,13 @@ impl Connection {
         let mut look = interval(sign.max(Duration::from_millis(1)));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
+        let mut asked_for_sign: Option<Instant> = None;
         while self.until.is_none() || !self.pending.is_empty() {
             tokio::select! {
                 biased;
                 frames = dealer.recv() => {
-                    heard = Instant::now();
                     self.hear(frames?).await;
+                    (heard, asked_for_sign) = (Instant::now(), None);
                 }
                 asked = self.requests.recv(), if self.until.is_none() => {
                     if self.pending.is_empty() {
@@ -180,12 +188,15 @@ impl Connection {
                     }
                 }
                 _ = look.tick(), if !self.pending.is_empty() => {
-                    if heard.elapsed() >= self.options.silence {
+                    // Only after a PING that had its time: this task may have been the one that stood still.
+                    let is_asked = asked_for_sign.is_some_and(|at| at.elapsed() >= sign);
+                    if is_asked && heard.elapsed() >= self.options.silence {
                         let silence = self.options.silence;
                         return Err(Gone(format!("no sign of the broker for {silence:?}")));
                     }
                     if heard.elapsed() >= sign {
                         dealer.send(ClientRequest::Ping.encode()).await?;
+                        asked_for_sign.get_or_insert_with(Instant::now);
                     }
                 }
                 () = given_up(self.until) => {
@@ -199,11 +210,10 @@ impl Connection {
 
     /// Takes a request in; what is to be sent for it. `None` from the channel says that nobody can ask any more.
     fn note(&mut self, asked: Option<Asked>) -> Option<Vec<Bytes>> {
-        let Some(Asked { request, waiter }) = asked else {
+        let Some(Asked { request, frames, waiter }) = asked else {
             self.until = Some(Instant::now() + self.options.answer_limit);
             return None;
         };
-        let frames = request.encode();
         if let ClientRequest::Hello { .. } = request {
             self.greeting = Some(frames.clone());
         }
@@ -219,7 +229,7 @@ impl Connection {
             }
         };
         if let ClientReply::Part(part) = reply {
-            if let Some(parts) = self.pending.parts(&part.id) {
+            if let Some(parts) = self.pending.begin_parts(&part.id) {
                 // Who no longer waits doesn't need to know.
                 let _gone = parts.send(part).await;
             }

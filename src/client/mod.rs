@@ -209,7 +209,9 @@ impl Client {
         }
     }
 
-    /// `CALL`, with the parts of the reply that the worker sends before its end, as they come. While `on_part` runs, or the
+    /// `CALL`, with the parts of the reply that the worker sends before its end, as they come. If the connection is lost
+    /// after the first of them it is [`ClientError::Lost`], since no part tells which came before; `Client::reply_of` has the
+    /// reply. While `on_part` runs, or the
     /// future isn't polled, what else comes on this connection waits.
     pub async fn call_in_parts(
         &self,
@@ -296,6 +298,9 @@ impl Client {
         size: u64,
         parts: Option<mpsc::Sender<CallPart>>,
     ) -> Result<Answer, ClientError> {
+        let frames = request.encode();
+        // What the broker counts: beyond, it closes the connection.
+        let size = size.max(frames.iter().map(|frame| frame.len() as u64).sum());
         if size > MAX_WIRE_MESSAGE_BYTES as u64 {
             let what = format!("{size} bytes; at most {MAX_WIRE_MESSAGE_BYTES}");
             return Err(ClientError::TooLarge { what });
@@ -303,7 +308,7 @@ impl Client {
         let room = timeout(self.answer_limit, self.room(size)).await;
         let room = room.map_err(|_| self.link.no_room())?;
         let (to_caller, answer) = oneshot::channel();
-        let asked = Asked { request, waiter: Waiter { to_caller, parts, room } };
+        let asked = Asked { request, frames, waiter: Waiter { to_caller, parts, room } };
         self.asked.send(asked).await.map_err(|_| self.link.ended())?;
         Ok(answer)
     }

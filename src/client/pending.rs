@@ -60,6 +60,8 @@ struct Request {
     /// For a further connection, if it isn't answered on this one.
     frames: Vec<Bytes>,
     waiter: Waiter,
+    /// Whether a part of its reply was passed on.
+    has_begun: bool,
 }
 
 /// All requests under way; their number is the window's.
@@ -104,7 +106,7 @@ impl Pending {
         };
         self.asked += 1;
         self.of_key.entry(key.clone()).or_default().push_back(self.asked);
-        self.requests.insert(self.asked, Request { key, frames, waiter });
+        self.requests.insert(self.asked, Request { key, frames, waiter, has_begun: false });
     }
 
     /// What is to be said again on a new connection, in the order of the first time.
@@ -114,22 +116,34 @@ impl Pending {
 
     /// Forgets those for whose answer nobody waits any more: they are not sent again.
     pub(super) fn forget_unheard(&mut self) {
-        let Self { requests, of_key, first_of, .. } = self;
-        requests.retain(|number, Request { key, waiter, .. }| {
-            if !waiter.to_caller.is_closed() {
-                return true;
-            }
-            if let Some(same) = of_key.get_mut(key) {
-                same.retain(|other| other != number);
-                if same.is_empty() {
-                    of_key.remove(key);
-                    if let Key::SendMany(gone) = key {
-                        first_of.retain(|_, first| first != gone);
-                    }
+        drop(self.take_all(|request| request.waiter.to_caller.is_closed()));
+    }
+
+    /// Ends calls of whose reply some parts were passed on: asked again, it would begin anew, and nobody could tell.
+    pub(super) fn fail_begun(&mut self, error: impl Fn() -> ClientError) {
+        for waiter in self.take_all(|request| request.has_begun) {
+            // Who no longer waits doesn't need to know.
+            let _gone = waiter.to_caller.send(Err(error()));
+        }
+    }
+
+    fn take_all(&mut self, is_wanted: impl Fn(&Request) -> bool) -> Vec<Waiter> {
+        let wanted = self.requests.iter().filter(|(_, request)| is_wanted(request));
+        let numbers: Vec<u64> = wanted.map(|(&number, _)| number).collect();
+        let mut waiters = Vec::new();
+        for number in numbers {
+            let Some(Request { key, waiter, .. }) = self.requests.remove(&number) else { continue };
+            waiters.push(waiter);
+            let Some(same) = self.of_key.get_mut(&key) else { continue };
+            same.retain(|&other| other != number);
+            if same.is_empty() {
+                self.of_key.remove(&key);
+                if let Key::SendMany(gone) = &key {
+                    self.first_of.retain(|_, first| first != gone);
                 }
             }
-            false
-        });
+        }
+        waiters
     }
 
     /// Takes out who waits for this answer; `None` if nobody does.
@@ -168,10 +182,17 @@ impl Pending {
         }
     }
 
-    /// Where parts of a call's reply go.
-    pub(super) fn parts(&self, id: &MessageId) -> Option<mpsc::Sender<CallPart>> {
-        let mut calls = self.of_key.get(&Key::Call(id.clone()))?.iter();
-        calls.find_map(|number| self.requests.get(number)?.waiter.parts.clone())
+    /// Where a part of a call's reply goes, which has begun with it.
+    pub(super) fn begin_parts(&mut self, id: &MessageId) -> Option<mpsc::Sender<CallPart>> {
+        for number in self.of_key.get(&Key::Call(id.clone()))? {
+            if let Some(request) = self.requests.get_mut(number)
+                && let Some(parts) = &request.waiter.parts
+            {
+                request.has_begun = true;
+                return Some(parts.clone());
+            }
+        }
+        None
     }
 
     /// A refusal names a message, not a kind of request.

@@ -198,7 +198,7 @@ async fn what_has_no_answer_is_sent_again_in_order_over_a_new_connection() {
 #[tokio::test]
 async fn what_is_given_up_while_the_broker_is_away_is_lost_and_never_sent_again() {
     let mut broker = Broker::new().await;
-    let options = ClientOptions { window: 1, answer_limit: Duration::from_millis(300), ..quick() };
+    let options = ClientOptions { window: 1, answer_limit: Duration::from_secs(2), ..quick() };
     let client = broker.client(options).await;
     let first = client.submit(&queue(), message("1")).await.expect("sent");
     broker.recv().await;
@@ -217,9 +217,48 @@ async fn what_is_given_up_while_the_broker_is_away_is_lost_and_never_sent_again(
 }
 
 #[tokio::test]
+async fn a_call_whose_reply_has_begun_is_lost_with_its_connection() {
+    let mut broker = Broker::new().await;
+    let client = broker.client(quick()).await;
+    let (calling, (came, mut begun)) = (client.clone(), tokio::sync::mpsc::channel(1));
+    let call = tokio::spawn(async move {
+        let on_part = |part: CallPart| came.try_send(part.part).expect("it is waited for");
+        calling.call_in_parts(&queue(), message("1"), LIMIT, on_part).await
+    });
+    broker.recv().await;
+    let part = CallPart { id: id("1"), attempt: 1, part: 1, payload: Bytes::new() };
+    broker.send(ClientReply::Part(part)).await;
+    assert_eq!(begun.recv().await, Some(1));
+    broker.end().await;
+    broker.begin().await;
+    let error = call.await.expect("no panic").expect_err("asked again, it would begin anew");
+    assert!(matches!(error, ClientError::Lost { .. }), "{error:?}");
+    let next = tokio::spawn(async move { client.send(&queue(), message("2")).await });
+    assert_eq!(broker.recv().await, sent("2"), "and not the call");
+    broker.send(ClientReply::Accepted(accepted("2", 2))).await;
+    next.await.expect("no panic").expect("accepted");
+}
+
+#[tokio::test]
+async fn what_the_broker_would_close_the_connection_for_is_never_sent() {
+    let broker = Broker::new().await;
+    let client = broker.client(quick()).await;
+    let most = crate::model::limits::MAX_PAYLOAD_BYTES;
+    let many: Vec<_> = ["1", "2"]
+        .map(|name| {
+            let payload = vec![b'x'; most];
+            let content = NewMessage::new(payload).id(name).build().expect("valid");
+            SendRequest { queue: queue(), content }
+        })
+        .into();
+    let error = client.send_many(many).await.expect_err("header and verb count too");
+    assert!(matches!(error, ClientError::TooLarge { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_silent_connection_is_asked_and_then_made_anew() {
     let mut broker = Broker::new().await;
-    let options = ClientOptions { silence: Duration::from_millis(300), ..quick() };
+    let options = ClientOptions { silence: Duration::from_secs(2), ..quick() };
     let client = broker.client(options).await;
     let confirm = client.submit(&queue(), message("1")).await.expect("sent");
     assert_eq!(broker.recv().await, sent("1"));

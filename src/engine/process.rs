@@ -329,7 +329,6 @@ impl Engine {
                     News::Lost(_) => {}
                     News::Due => self.gather_is_due(number, out),
                 },
-                // Nothing starts these yet.
                 ProcessKind::Saga => match news {
                     News::End(place, end) => self.saga_heard(number, place, end, out),
                     News::Lost(place) => self.saga_heard_lost(number, place, out),

@@ -116,6 +116,7 @@ impl Engine {
         // Its id may be known there, from before it was dead-lettered; it comes all the same.
         let place = self.append(target, content, None, out);
         self.retire_entry(at, entry, Finish::Moved, out);
+        self.forget_unwanted(at, seq);
         let error =
             WorkError::new("moved", format!("an operator moved the message; it is {to} {place}"));
         self.end_calls(at, seq, CallEnd::without_reply(CallStatus::Failed, error), out);

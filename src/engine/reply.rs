@@ -136,7 +136,9 @@ impl Engine {
         out: &mut Effects,
     ) {
         if let Some(at) = self.queues.by_name(queue) {
-            let is_to_come = self.queue(at).is_unfinished(seq);
+            let queue = self.queue(at);
+            // Also what is done on delivery, while a worker has it.
+            let is_to_come = queue.is_unfinished(seq) || queue.in_flight.has(seq);
             // Beyond the bound the reply is kept for its time, as if nobody had said so.
             if is_to_come && self.replies.unwanted.len() < MAX_KEPT_REPLIES {
                 self.replies.unwanted.insert((at, seq));
@@ -144,6 +146,11 @@ impl Engine {
             self.drop_reply((at, seq), out);
         }
         out.effects.push(Effect::Done { origin });
+    }
+
+    /// A message that has no reply has left.
+    pub(super) fn forget_unwanted(&mut self, at: QueueIndex, seq: Seq) {
+        self.replies.unwanted.remove(&(at, seq));
     }
 
     /// Replies that are kept are over.

@@ -140,6 +140,7 @@ impl Engine {
         self.join_queues(id, queues);
         self.keep_places(id, active, out);
         self.workers_changed = true;
+        self.tell_whether_available(id, out);
         self.drain(id, out);
     }
 
@@ -378,6 +379,8 @@ impl Engine {
     pub(super) fn handle_shutdown(&mut self, out: &mut Effects) {
         self.stopping = true;
         for (&number, lease) in &self.leases {
+            // What a worker has begun may be done, as when it is lost: a saga's step must know.
+            self.processes.hear_lost((lease.queue, lease.seq));
             self.timers.cancel(lease.deadline, Timer::LeaseOver(number));
             if let Some(at) = lease.resend_at {
                 self.timers.cancel(at, Timer::Resend(number));

@@ -122,17 +122,26 @@ impl Default for NetLimits {
 /// How many connections all doors may take together: as many as the process has descriptors for, so that it is
 /// never left without one for its store.
 #[derive(Debug, Clone)]
-pub struct Together(Arc<Semaphore>);
+pub struct Together {
+    places: Arc<Semaphore>,
+    connections: usize,
+}
 
 impl Together {
     /// So many.
     pub fn new(connections: usize) -> Self {
-        Self(Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))))
+        let connections = connections.min(Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(connections)), connections }
+    }
+
+    /// How many.
+    pub fn connections(&self) -> usize {
+        self.connections
     }
 
     /// A place, given back when dropped.
     pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 }
 

@@ -189,7 +189,7 @@ fn a_stop_lets_supervised_workers_end_what_they_hold_and_what_is_too_long_is_no_
         )
     };
     let settings =
-        format!("[queues.soon]\n[queues.late]\n{}{}", pool("soon", "2.5"), pool("late", "1000"));
+        format!("[queues.soon]\n[queues.late]\n{}{}", pool("soon", "1.5"), pool("late", "1000"));
     let mut broker = Broker::start(&settings);
     for queue in ["soon", "late"] {
         broker.run(&["send", "-q", queue, "work"], b"");

@@ -59,7 +59,7 @@ def workers(address, count, name):
     while True:
         for socket, _ in poller.poll():
             if socket is sys.stdin or socket == sys.stdin.fileno():
-                return say(done=done, others=others[:3])
+                return say(done=done, others=others)
             _, verb, header = socket.recv_multipart()[:3]
             if verb == b"DELIVER":
                 header = json.loads(header)

@@ -190,7 +190,7 @@ def test_the_command_line_shows_parts_and_who_is_missing(broker):
 def test_operators_see_who_has_answered_and_who_is_missing(broker):
     with Worker(broker, "a") as a, Worker(broker, "b") as b, Client(broker, zmq.DEALER) as client:
         assert broker.cli("gather", "ls") == "no such gathers\n"
-        client.say("GATHER", {"gather": "quotes", "id": "g1", "timeout_ms": 5_000}, b"1")
+        client.say("GATHER", {"gather": "quotes", "id": "g1", "timeout_ms": 10_000}, b"1")
         a.ack(a.take()[0], b'{"price": 1}')
         b.nack(b.take()[0], "no idea", action="block")
         probe = lambda: [one["state"] for one in shown()["recipients"]] == ["replied", "blocked"]
@@ -208,6 +208,9 @@ def test_operators_see_who_has_answered_and_who_is_missing(broker):
         assert client.hear()[1]["status"] == "partial"
     broker.kill()
     broker.start()
+    with Client(broker) as client:
+        again = ask(client, {"gather": "quotes", "id": "g1"})[0]
+        assert [one["code"] for one in again["missing"]] == ["blocked"], again
     detail = json.loads(broker.cli("gather", "show", "g1", "--json"))
     assert (detail["gather"]["state"], detail["gather"]["callers"]) == ("partial", 0)
     assert detail["replies"] == [{"queue": "a", "payload": {"encoding": "utf8", "data": '{"price": 1}'}}]
@@ -217,7 +220,7 @@ def test_operators_see_who_has_answered_and_who_is_missing(broker):
 
 def test_a_gather_is_in_the_event_stream_when_it_begins_and_when_it_ends(broker):
     with WorkerThread(broker, "a", work=price(500)), Client(broker) as client:
-        ask(client, {"gather": "cheap", "id": "g1", "timeout_ms": 200})
+        ask(client, {"gather": "cheap", "id": "g1", "timeout_ms": 3_000})
         ask(client, {"recipients": ["a"], "id": "g2"})
     command = [BINARY, "events", "--json", "--type", "gather-started,gather-ended", "--after", "0-0"]
     environment = {**os.environ, "MUBROKER_DATA_DIR": str(broker.data)}

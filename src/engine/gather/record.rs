@@ -35,11 +35,16 @@ struct Record {
     began_at: Option<Timestamp>,
     ended: Option<GatherStatus>,
     condition_error: Option<String>,
+    /// At its end, for each recipient why it was blocked; empty if none was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    blocked: Vec<Option<WorkError>>,
 }
 
 impl Gather {
     pub(super) fn record(&self, until: Timestamp) -> Bytes {
         let recipients = self.recipients.iter();
+        let blocked = recipients.clone().map(|one| one.blocked.clone());
+        let is_any = recipients.clone().any(|one| one.blocked.is_some());
         let record = Record {
             version: VERSION,
             header: String::from_utf8_lossy(self.request.header.json()).into_owned(),
@@ -50,6 +55,7 @@ impl Gather {
             began_at: self.began_at,
             ended: self.ended,
             condition_error: self.condition_error.clone(),
+            blocked: if is_any { blocked.collect() } else { Vec::new() },
         };
         serde_json::to_vec(&record).expect("names, numbers and texts have JSON").into()
     }
@@ -61,9 +67,11 @@ impl Gather {
             return None;
         }
         let header = Header::from_json(record.header.as_bytes()).ok()?;
-        let recipients = (1_u16..).zip(record.recipients).map(|(part, (queue, name, seq))| {
+        let blocked = record.blocked.into_iter().chain(std::iter::repeat(None));
+        let recipients = (1_u16..).zip(record.recipients).zip(blocked);
+        let recipients = recipients.map(|((part, (queue, name, seq)), blocked)| {
             let outcome = parts.get(&part).and_then(Outcome::read);
-            Recipient { queue, name, seq, outcome, blocked: None }
+            Recipient { queue, name, seq, outcome, blocked }
         });
         let gather = Self {
             name,

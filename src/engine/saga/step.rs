@@ -223,6 +223,7 @@ impl Engine {
         };
         self.write_journal(at, line, out);
         self.retire_entry(at, entry, Finish::Cancelled, out);
+        self.forget_unwanted(at, seq);
         self.touch(at);
         true
     }

@@ -62,6 +62,13 @@ fn a_step_whose_worker_was_lost_may_be_done_whatever_becomes_of_its_message() {
     let again = delivered(&rig.ready(3, &["car"], 1));
     reject(&mut rig, &again);
     assert_eq!(state(&rig).1, [Done, Done, Compensating]);
+    // The broker stopped in good order while it was at work.
+    let (mut rig, _) = with_car(QueueSettings::default());
+    rig.run(Event::Shutdown);
+    rig.restart();
+    let again = delivered(&rig.ready(3, &["car"], 1));
+    reject(&mut rig, &again);
+    assert_eq!(state(&rig).1, [Done, Done, Compensating]);
     // Dead-lettered, since five were lost in a row.
     let buries = QueueSettings { on_failure: OnFailure::DeadLetter, ..Default::default() };
     let (mut rig, _) = with_car(buries);

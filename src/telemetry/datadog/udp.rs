@@ -131,7 +131,7 @@ impl<N: Name> ToSocketAddrs for Reachable<N> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::*;
 
@@ -139,15 +139,26 @@ mod tests {
 
     /// Known from the third look-up on.
     #[derive(Debug, Clone)]
-    struct Later(SocketAddr, Arc<AtomicU32>);
+    struct Later {
+        at: SocketAddr,
+        looked_up: Arc<AtomicU32>,
+        is_known: Arc<AtomicBool>,
+    }
+
+    impl Later {
+        fn new(at: SocketAddr) -> Self {
+            Self { at, looked_up: Arc::default(), is_known: Arc::default() }
+        }
+    }
 
     impl ToSocketAddrs for Later {
         type Iter = std::iter::Once<SocketAddr>;
 
         fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-            match self.1.fetch_add(1, Ordering::Relaxed) {
-                0 | 1 => Err(io::ErrorKind::NotFound.into()),
-                _ => Ok(std::iter::once(self.0)),
+            self.looked_up.fetch_add(1, Ordering::Relaxed);
+            match self.is_known.load(Ordering::Relaxed) {
+                false => Err(io::ErrorKind::NotFound.into()),
+                true => Ok(std::iter::once(self.at)),
             }
         }
     }
@@ -156,9 +167,11 @@ mod tests {
     fn a_host_that_is_known_later_is_sent_to_from_then_on() {
         let agent = UdpSocket::bind("127.0.0.1:0").expect("a port");
         agent.set_read_timeout(Some(LIMIT)).expect("a limit");
-        let later = Later(agent.local_addr().expect("bound"), Arc::default());
+        let later = Later::new(agent.local_addr().expect("bound"));
+        let is_known = Arc::clone(&later.is_known);
         let udp = Udp::with(later, Duration::from_millis(20)).expect("it doesn't stop anybody");
         assert!(udp.emit("early:1|c").is_err(), "it is lost");
+        is_known.store(true, Ordering::Relaxed);
         udp.known.wait();
         udp.emit("late:1|c").expect("sent");
         let mut bytes = [0; 100];
@@ -168,8 +181,8 @@ mod tests {
 
     #[test]
     fn nobody_looks_for_an_agent_that_is_not_wanted_any_more() {
-        let looked_up = Arc::new(AtomicU32::new(0));
-        let later = Later(([127, 0, 0, 1], 1).into(), Arc::clone(&looked_up));
+        let later = Later::new(([127, 0, 0, 1], 1).into());
+        let looked_up = Arc::clone(&later.looked_up);
         let udp = Udp::with(later.clone(), LIMIT).expect("it doesn't stop anybody");
         let held = Arc::downgrade(&udp.known);
         drop((udp, later));
