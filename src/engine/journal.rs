@@ -30,6 +30,19 @@ impl Entry {
 impl Engine {
     /// Writes an entry about a queue, tells those who watch, and returns its number.
     pub(super) fn write_journal(&mut self, at: QueueIndex, entry: Entry, out: &mut Effects) -> u64 {
+        let entry = self.keep_in_journal(at, entry, out);
+        let number = entry.number;
+        out.effects.push(Effect::Notice(Notice::Journal { entry }));
+        number
+    }
+
+    /// Writes an entry of which a notice of its own tells.
+    pub(super) fn keep_in_journal(
+        &mut self,
+        at: QueueIndex,
+        entry: Entry,
+        out: &mut Effects,
+    ) -> JournalEntry {
         self.last_journal = self.last_journal.saturating_add(1);
         let (seq, id) = entry.message.unzip();
         let entry = JournalEntry {
@@ -46,7 +59,6 @@ impl Engine {
             key: entry.key,
         };
         out.ops.push(Op::Journal(entry.clone()));
-        out.effects.push(Effect::Notice(Notice::Journal { entry }));
-        self.last_journal
+        entry
     }
 }

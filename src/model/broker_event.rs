@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::journal::JournalKind;
 use super::notice::Notice;
 use super::time::Timestamp;
 
@@ -194,8 +193,8 @@ impl TryFrom<Line> for BrokerEvent {
             }
         }
         let kind = Value::String(kind);
-        let is_journal = JournalKind::deserialize(&kind).is_ok();
-        let what = if is_journal {
+        // By its number, not by its kind: what has an event of its own may be in the journal, too.
+        let what = if details.contains_key("journal") {
             rename(&mut details, "journal", "number");
             details.insert("kind".to_owned(), kind);
             details.insert("at".to_owned(), Value::String(time.to_string()));

@@ -100,6 +100,8 @@ pub enum JournalKind {
     Unsubscribed,
     /// A worker held a message for longer than its lease, and is given nothing more until it answers.
     WorkerFenced,
+    /// A saga's compensation failed, and an operator is needed. The event of it has the step and the error by themselves.
+    SagaParked,
 }
 
 impl JournalKind {
@@ -127,6 +129,7 @@ impl JournalKind {
             Self::Subscribed => "subscribed",
             Self::Unsubscribed => "unsubscribed",
             Self::WorkerFenced => "worker-fenced",
+            Self::SagaParked => "saga-parked",
         }
     }
 }

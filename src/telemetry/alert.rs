@@ -58,6 +58,8 @@ impl Alert {
             | JournalKind::SagaRetried
             | JournalKind::SagaSkipped
             | JournalKind::SagaAborted
+            // Its own event is what an alert goes by.
+            | JournalKind::SagaParked
             | JournalKind::Subscribed
             | JournalKind::Unsubscribed => return None,
         };

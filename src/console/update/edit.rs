@@ -171,6 +171,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | JournalKind::SagaRetried
         | JournalKind::SagaSkipped
         | JournalKind::SagaAborted
+        | JournalKind::SagaParked
         | JournalKind::Subscribed
         | JournalKind::Unsubscribed
         | JournalKind::WorkerFenced

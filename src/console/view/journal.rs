@@ -61,6 +61,7 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
         | JournalKind::SentToDeadLetters
         | JournalKind::Moved
         | JournalKind::WorkerFenced
+        | JournalKind::SagaParked
         | JournalKind::QueueDeleted
         | JournalKind::Paused => Role::Warn,
         JournalKind::Retried | JournalKind::SavedAndRetried | JournalKind::Resumed => Role::Good,

@@ -4,6 +4,7 @@ use super::{Saga, Step, key_of};
 use crate::engine::control::refused;
 use crate::engine::journal::Entry;
 use crate::engine::process::{ProcessNumber, page};
+use crate::engine::queues::QueueIndex;
 use crate::engine::{Effect, Effects, Engine};
 use crate::model::{
     Actor, JournalKind, MessageId, Origin, Payload, RepairRefusal, SagaAct, SagaDetail, SagaPage,
@@ -67,7 +68,10 @@ impl Engine {
                 ));
             }
         };
-        self.note_act(number, at, kind, actor, reason, out);
+        let entry = Entry { reason, ..Entry::new(kind, actor) };
+        if let Some((queue, entry)) = self.saga_entry(number, at, entry) {
+            self.write_journal(queue, entry, out);
+        }
         match act {
             SagaAct::Retry => self.retry_compensation(number, at, out),
             SagaAct::Skip => self.skip_compensation(number, at, out),
@@ -77,24 +81,23 @@ impl Engine {
     }
 
     /// The journal's line, in the journal of the step's queue.
-    fn note_act(
-        &mut self,
+    pub(super) fn saga_entry(
+        &self,
         number: ProcessNumber,
         at: usize,
-        kind: JournalKind,
-        actor: Actor,
-        reason: String,
-        out: &mut Effects,
-    ) {
-        let Some(saga) = self.sagas.sagas.get(&number) else { return };
-        let Some(definition) = saga.definition.steps.get(at) else { return };
+        entry: Entry,
+    ) -> Option<(QueueIndex, Entry)> {
+        let saga = self.sagas.sagas.get(&number)?;
+        let definition = saga.definition.steps.get(at)?;
         let queue = definition.compensate.as_ref().unwrap_or(&definition.queue);
         let queue =
-            [queue, &definition.queue].into_iter().find_map(|name| self.queues.by_name(name));
-        let Some(queue) = queue else { return };
+            [queue, &definition.queue].into_iter().find_map(|name| self.queues.by_name(name))?;
         let what = format!("saga {} {}", saga.definition.name, saga.id);
-        let reason = if reason.is_empty() { what } else { format!("{what}: {reason}") };
-        self.write_journal(queue, Entry { reason, ..Entry::new(kind, actor) }, out);
+        let reason = match entry.reason.as_str() {
+            "" => what,
+            reason => format!("{what}: {reason}"),
+        };
+        Some((queue, Entry { reason, ..entry }))
     }
 
     fn retry_compensation(&mut self, number: ProcessNumber, at: usize, out: &mut Effects) {

@@ -261,6 +261,7 @@ impl Engine {
         let name = saga.definition.steps.get(at).map(|step| step.name.clone()).unwrap_or_default();
         let error = WorkError { message: format!("step {name}: {}", error.message), ..error };
         saga.error = Some(error.clone());
+        let said = error.message.clone();
         let (id, named) = (saga.id.clone(), saga.definition.name.clone());
         let undoes = saga.state != SagaState::Running;
         let Some(step) = saga.steps.get_mut(at) else { return };
@@ -285,6 +286,14 @@ impl Engine {
             Notice::SagaCompensating { id, saga: named, error }
         };
         out.effects.push(crate::engine::Effect::Notice(notice));
+        if undoes {
+            let reason = said;
+            let new = JournalLine::new(JournalKind::SagaParked, Actor::broker());
+            let entry = JournalLine { reason, ..new };
+            if let Some((queue, entry)) = self.saga_entry(number, at, entry) {
+                self.keep_in_journal(queue, entry, out);
+            }
+        }
         self.process_due(number, None);
         self.continue_saga(number, out);
     }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::rig::{Delivered, Rig, content, delivered, deliveries, operator, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
-    AckMode, Content, Dedup, Header, JournalKind, MailboxKind, MessageId, NackAction, Notice,
-    Origin, QueueSettings, QueueTemplate, Rejection, RepairRefusal, SagaAct, SagaDefinition,
-    SagaName, SagaStarted, SagaState, SagaStep, Seq, StepState,
+    AckMode, Actor, Content, Dedup, Header, JournalKind, MailboxKind, MessageId, NackAction,
+    Notice, Origin, QueueSettings, QueueTemplate, Rejection, RepairRefusal, SagaAct,
+    SagaDefinition, SagaName, SagaStarted, SagaState, SagaStep, Seq, StepState,
 };
 
 pub(super) const TIMEOUT_MS: u64 = 60_000;
@@ -175,6 +175,10 @@ fn a_compensation_that_fails_parks_the_saga_until_an_operator_says_what_to_do() 
         assert_eq!(state(&rig).0, SagaState::Parked);
         rig.restart();
         assert_eq!(state(&rig).0, SagaState::Parked, "it stays so over a restart");
+        let noted = rig.store.journal.iter().find(|it| it.kind == JournalKind::SagaParked);
+        let noted = noted.expect("the journal keeps it");
+        assert_eq!((noted.queue.as_str(), &noted.actor), ("flight.undo", &Actor::broker()));
+        assert!(noted.reason.starts_with("saga trip s: step flight: "), "{}", noted.reason);
         assert_eq!(rig.pass(3_600_000), [], "nothing happens by itself");
         act(&mut rig, wanted).unwrap();
         let all = workers(&mut rig);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    Actor, GatherName, GatherStatus, IdempotencyKey, JournalEntry, MessageId, OnError, QueueName,
-    RejectCode, Revision, SagaName, SagaState, Seq, TopicName, WorkError,
+    Actor, GatherName, GatherStatus, IdempotencyKey, JournalEntry, JournalKind, MessageId, OnError,
+    QueueName, RejectCode, Revision, SagaName, SagaState, Seq, TopicName, WorkError,
 };
 
 fn queue() -> QueueName {
