@@ -73,8 +73,8 @@ impl Mender<'_> {
         self.mended.state.insert(key, Value::New(value));
     }
 
-    /// Of these places, those that are unfinished and in no directory.
-    pub(super) fn uncovered(&self, queue: QueueId, places: Range<u64>) -> Vec<Range<u64>> {
+    /// Of these places, those that are in no directory and are unfinished, or whose ids are remembered.
+    fn uncovered(&self, queue: QueueId, places: Range<u64>) -> Vec<Range<u64>> {
         let covered: Vec<Range<u64>> = self
             .directories
             .values()
@@ -82,11 +82,13 @@ impl Mender<'_> {
             .filter(|run| run.queue == queue && run.first.0 < places.end && end(run) > places.start)
             .map(|run| run.first.0..end(run))
             .collect();
-        let progress = &self.queues[&queue].progress;
+        let queue = &self.queues[&queue];
+        let remembered = queue.window_start();
         let is_free = |place: &u64| {
-            !progress.is_finished(*place) && !covered.iter().any(|range| range.contains(place))
+            let is_needed = *place >= remembered || !queue.progress.is_finished(*place);
+            is_needed && !covered.iter().any(|range| range.contains(place))
         };
-        ranges((places.start.max(progress.floor)..places.end).filter(is_free))
+        ranges(places.filter(is_free))
     }
 
     /// Places that nothing tells of get directories without values.
