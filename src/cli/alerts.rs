@@ -61,14 +61,10 @@ pub(super) fn start(config: &Alerts, data: &Path, broker: BrokerHandle) -> Resul
     let secret = match &config.webhook_secret_file {
         None => None,
         Some(file) => {
-            let read = std::fs::read(file);
-            let file = file.display().to_string();
-            let secret = read.map_err(|source| AlertsError::Secret { file, source })?;
-            let secret = secret.trim_ascii_end().to_vec();
+            let unread = |source| AlertsError::Secret { file: file.display().to_string(), source };
+            let secret = std::fs::read(file).map_err(unread)?.trim_ascii_end().to_vec();
             if secret.is_empty() {
-                return Err(AlertsError::NoSecret(
-                    config.webhook_secret_file.clone().unwrap_or_default(),
-                ));
+                return Err(AlertsError::NoSecret(file.clone()));
             }
             Some(secret)
         }
@@ -172,10 +168,11 @@ impl Teller {
         let now = self.broker.overview().await.ok()?.now;
         let is_old = |queue: &QueueView, _: &Dedup| {
             let age = queue.oldest_at.map_or(0, |at| now.since_ms(at));
-            let (name, depth) = (&queue.name, queue.depth);
-            let text =
-                format!("{name}: the oldest of {depth} messages waits for {} s", age / 1_000);
-            (age > most).then(|| Alert::of_queue("oldest-age", Level::Warning, name, text))
+            (age > most).then(|| {
+                let (name, depth, seconds) = (&queue.name, queue.depth, age / 1_000);
+                let text = format!("{name}: the oldest of {depth} messages waits for {seconds} s");
+                Alert::of_queue("oldest-age", Level::Warning, name, text)
+            })
         };
         self.each_queue(is_old).await
     }

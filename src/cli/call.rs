@@ -51,8 +51,7 @@ pub(super) async fn run(args: CallArgs) -> Result<Exit, Failure> {
         };
         return show(&args, &reply);
     }
-    let content = args.header.message(args.payload.read()?).build();
-    let content = content.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
+    let content = args.header.message(args.payload.read()?)?;
     let client = Client::connect(&args.door.endpoint().await?).await?;
     let wait = Duration::from_millis(args.timeout_ms);
     let mut printed = Ok(());

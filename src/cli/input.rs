@@ -9,6 +9,7 @@ use clap::Args;
 use super::Exit;
 use super::failure::Failure;
 use crate::client::NewMessage;
+use crate::model::Content;
 use crate::model::limits::MAX_PAYLOAD_BYTES;
 
 /// What a message's header says.
@@ -50,8 +51,8 @@ impl HeaderArgs {
         self.id.is_some()
     }
 
-    /// A message with this payload.
-    pub(super) fn message(&self, payload: Vec<u8>) -> NewMessage {
+    /// A message with this payload; a header that can't be is the command line's fault.
+    pub(super) fn message(&self, payload: Vec<u8>) -> Result<Content, Failure> {
         let mut message = NewMessage::new(payload);
         if let Some(id) = &self.id {
             message = message.id(id);
@@ -79,7 +80,7 @@ impl HeaderArgs {
         for (name, value) in &self.headers {
             message = message.header(name, value.as_str());
         }
-        message
+        message.build().map_err(|error| Failure::new(error.to_string()).exit(Exit::Usage))
     }
 }
 

@@ -31,8 +31,7 @@ pub struct PublishArgs {
 }
 
 pub(super) async fn run(args: PublishArgs) -> Result<Exit, Failure> {
-    let content = args.header.message(args.payload.read()?).build();
-    let content = content.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
+    let content = args.header.message(args.payload.read()?)?;
     let client = Client::connect(&args.door.endpoint().await?).await?;
     let id = content.id().clone();
     let published =

@@ -46,8 +46,7 @@ pub(super) async fn run(args: SendArgs) -> Result<Exit, Failure> {
         let input = args.payload.open()?;
         return send_lines(&args, input).await;
     }
-    let content = args.header.message(args.payload.read()?).build();
-    let content = content.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
+    let content = args.header.message(args.payload.read()?)?;
     let client = Client::connect(&args.door.endpoint().await?).await?;
     let id = content.id().clone();
     let accepted = client.send(&args.queue, content).await.map_err(|error| {
@@ -79,8 +78,7 @@ async fn send_lines(args: &SendArgs, mut input: Box<dyn BufRead>) -> Result<Exit
         if under_way.len() >= WINDOW {
             confirm(args, &mut under_way).await?;
         }
-        let content = args.header.message(line).build();
-        let content = content.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
+        let content = args.header.message(line)?;
         sent += 1;
         under_way.push_back((sent, client.submit(&args.queue, content).await?));
     }

@@ -28,8 +28,7 @@ pub struct StartArgs {
 }
 
 pub(super) async fn run(args: StartArgs) -> Result<Exit, Failure> {
-    let input = args.header.message(args.payload.read()?).build();
-    let input = input.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
+    let input = args.header.message(args.payload.read()?)?;
     let client = Client::connect(&args.door.endpoint().await?).await?;
     let id = input.id().clone();
     let started = client.start_saga(&args.saga, input).await.map_err(|error| {

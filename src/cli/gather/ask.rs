@@ -53,8 +53,7 @@ fn completion(text: &str) -> Result<Completion, String> {
 }
 
 pub(super) async fn ask(args: AskArgs) -> Result<Exit, Failure> {
-    let content = args.header.message(args.payload.read()?).build();
-    let content = content.map_err(|e| Failure::new(e.to_string()).exit(Exit::Usage))?;
+    let content = args.header.message(args.payload.read()?)?;
     let is_answered_later = content.header.has_reply_to();
     let request = GatherRequest {
         gather: args.gather,
