@@ -48,6 +48,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .merge(super::gathers::routes())
         .merge(super::topics::routes())
         .merge(super::pools::routes())
+        .merge(super::health::routes())
         .route("/v1/workers", get(workers))
         .route("/v1/doors", get(doors))
         .route("/v1/journal", get(journal))
@@ -321,12 +322,12 @@ async fn journal(
     Ok(Json(broker.journal(query).await?))
 }
 
-async fn unknown(uri: Uri) -> Failure {
+pub(super) async fn unknown(uri: Uri) -> Failure {
     let detail = format!("there is nothing at {}; this API begins at /v1/overview", uri.path());
     Failure::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Failure {
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Failure {
     let detail = format!("{} can't be asked with {method}", uri.path());
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", detail)
 }

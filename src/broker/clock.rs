@@ -47,6 +47,22 @@ impl Clock {
     }
 }
 
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Nanoseconds since.
+    pub(super) fn nanos(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
 fn wall_ms() -> u64 {
     // Before 1970 only on a machine whose clock was never set: time starts at 0 there.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::clock::Stopwatch;
+use super::meter::Meter;
 use super::store::{OpenStore, Slot, StoreJob, StoreReply, put};
 use crate::mailbox::{DiskReserve, Mailbox, MailboxError, Room};
 use crate::model::Batch;
@@ -61,8 +63,8 @@ impl Shared {
 
 /// What the sync thread is asked, in order.
 enum SyncJob {
-    /// A batch was appended to this store.
-    Sync(Arc<dyn Mailbox>),
+    /// A batch was appended to this store; since when the thread that appended it had it.
+    Sync(Arc<dyn Mailbox>, Stopwatch),
     /// Say when all before is over and no store is held any more.
     LetGo(SyncSender<()>),
 }
@@ -82,6 +84,7 @@ pub(super) struct Committer {
     room: Room,
     /// Bytes committed since the disk was last looked at.
     unlooked_bytes: u64,
+    meter: Arc<Meter>,
 }
 
 /// The thread that syncs. It ends with its [`Committer`].
@@ -89,6 +92,7 @@ pub(super) struct Syncer {
     jobs: Receiver<SyncJob>,
     reply: mpsc::Sender<StoreReply>,
     shared: Arc<Shared>,
+    meter: Arc<Meter>,
 }
 
 /// Both threads' sides over an open store.
@@ -98,11 +102,14 @@ pub(super) fn pair(
     mailbox: Arc<dyn Mailbox>,
     reply: mpsc::Sender<StoreReply>,
     reserve: Option<DiskReserve>,
+    meter: &Arc<Meter>,
 ) -> (Committer, Syncer) {
     // The batches in flight, and a `LetGo` behind them.
     let (syncs, jobs) = sync_channel(MAX_IN_FLIGHT + 1);
     let shared = Arc::new(Shared::default());
-    let syncer = Syncer { jobs, reply: reply.clone(), shared: Arc::clone(&shared) };
+    let (of_syncer, meter) = (Arc::clone(meter), Arc::clone(meter));
+    let syncer =
+        Syncer { jobs, reply: reply.clone(), shared: Arc::clone(&shared), meter: of_syncer };
     let committer = Committer {
         open,
         slot,
@@ -114,6 +121,7 @@ pub(super) fn pair(
         reserve,
         room: Room::Enough,
         unlooked_bytes: 0,
+        meter,
     };
     (committer, syncer)
 }
@@ -256,17 +264,23 @@ impl Committer {
         if self.shared.broken.load(Ordering::Acquire) {
             return None; // The loop has been told.
         }
+        let since = Stopwatch::start();
         if let Err(error) = mailbox.append(batch) {
             return self.shared.failure(error);
         }
+        self.meter.batch_ops.note(batch.ops.len() as u64);
+        self.meter.batch_bytes.note(bytes);
         if bytes < OVERLAP_BYTES && self.shared.unsynced.load(Ordering::Acquire) == 0 {
-            return match mailbox.sync() {
-                Ok(()) => Some(StoreReply::Committed { batches: 1 }),
+            return match self.meter.sync(&**mailbox) {
+                Ok(()) => {
+                    self.meter.commit_nanos.note(since.nanos());
+                    Some(StoreReply::Committed { batches: 1 })
+                }
                 Err(error) => self.shared.failure(error),
             };
         }
         self.shared.unsynced.fetch_add(1, Ordering::AcqRel);
-        match self.syncs.send(SyncJob::Sync(Arc::clone(mailbox))) {
+        match self.syncs.send(SyncJob::Sync(Arc::clone(mailbox), since)) {
             Ok(()) => None,
             Err(_) => self.shared.failure(MailboxError::Inconsistent {
                 what: "the thread that syncs has ended".to_owned(),
@@ -302,35 +316,38 @@ impl Syncer {
         while let Some(job) = kept.take().or_else(|| self.jobs.recv().ok()) {
             match job {
                 SyncJob::LetGo(done) => drop(done.send(())),
-                SyncJob::Sync(mailbox) => {
+                SyncJob::Sync(mailbox, since) => {
                     // One sync covers all that was appended before it.
-                    let mut batches = 1;
+                    let mut batches = vec![since];
                     while let Ok(job) = self.jobs.try_recv() {
                         match job {
-                            SyncJob::Sync(_) => batches += 1,
+                            SyncJob::Sync(_, since) => batches.push(since),
                             SyncJob::LetGo(_) => {
                                 kept = Some(job);
                                 break;
                             }
                         }
                     }
-                    let reply = self.sync(&*mailbox, batches);
+                    let reply = self.sync(&*mailbox, &batches);
                     drop(mailbox);
                     if reply.is_some_and(|reply| self.reply.blocking_send(reply).is_err()) {
                         return;
                     }
-                    self.shared.unsynced.fetch_sub(batches, Ordering::AcqRel);
+                    self.shared.unsynced.fetch_sub(batches.len(), Ordering::AcqRel);
                 }
             }
         }
     }
 
-    fn sync(&self, mailbox: &dyn Mailbox, batches: usize) -> Option<StoreReply> {
+    fn sync(&self, mailbox: &dyn Mailbox, batches: &[Stopwatch]) -> Option<StoreReply> {
         if self.shared.broken.load(Ordering::Acquire) {
             return None; // The loop has been told; nothing that it had in flight is released any more.
         }
-        match mailbox.sync() {
-            Ok(()) => Some(StoreReply::Committed { batches }),
+        match self.meter.sync(mailbox) {
+            Ok(()) => {
+                batches.iter().for_each(|since| self.meter.commit_nanos.note(since.nanos()));
+                Some(StoreReply::Committed { batches: batches.len() })
+            }
             Err(error) => self.shared.failure(error),
         }
     }

@@ -23,9 +23,9 @@ use crate::engine::{Effects, Engine, EngineOptions, Event};
 use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
-    Actor, EventId, MessageId, Notice, Origin, QueueName, QueueSettings, RejectCode, Rejection,
-    Repair, RepairRefusal, SagaAct, Seq, SettingChange, StoreHealth, Subscription, Timestamp,
-    TopicName,
+    Actor, EventId, MessageId, Notice, Origin, Pulse, QueueName, QueueSettings, RejectCode,
+    Rejection, Repair, RepairRefusal, SagaAct, Seq, SettingChange, StoreHealth, Subscription,
+    Timestamp, TopicName,
 };
 use crate::net::{Doors, Inbound, Outbound};
 
@@ -76,6 +76,8 @@ pub(super) enum Command {
     Follow(Option<EventId>, oneshot::Sender<Events>),
     /// Tells those who follow of something that happened outside.
     Tell(Box<Notice>),
+    /// Says at once that the loop turns.
+    Pulse(oneshot::Sender<Pulse>),
     /// Tells all workers of a name to end, and perhaps to begin anew; how many were told.
     Drain(String, DrainOrder, oneshot::Sender<usize>),
     /// Tells a client whether its request was closed.
@@ -330,6 +332,11 @@ impl EventLoop {
             // Whatever is in it was durable when it was told.
             Command::Follow(after, answer) => drop(answer.send(self.watchers.follow(after))),
             Command::Tell(notice) => self.notice(*notice),
+            Command::Pulse(answer) => {
+                let (store, stopping) = (self.store_health(), self.draining_since.is_some());
+                // Whoever asked may have gone away.
+                let _gone = answer.send(Pulse { store, stopping });
+            }
             Command::Drain(name, order, answer) => {
                 let told = self.drain_workers(&name, &order);
                 // Whoever asked may have gone away.

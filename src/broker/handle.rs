@@ -1,5 +1,6 @@
 //! What operators' interfaces hold: questions to the engine, reads of the store, repairs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -27,6 +28,8 @@ pub const QUEUES_PAGE: usize = 512;
 pub(super) struct Facts {
     pub(super) started_at: Timestamp,
     pub(super) data_dir: String,
+    /// The store's folder, if it has one.
+    pub(super) store_dir: Option<PathBuf>,
     pub(super) clients: String,
     pub(super) workers: String,
     pub(super) doors: Doors,
@@ -129,7 +132,7 @@ pub enum OperatorError {
 #[derive(Debug, Clone)]
 pub struct BrokerHandle {
     commands: mpsc::Sender<Command>,
-    reads: Reads,
+    pub(super) reads: Reads,
     /// Beside the commands: a stop is heard also while none are taken.
     stop: Arc<Notify>,
     /// Where supervised workers are asked for, if there are any.

@@ -170,6 +170,7 @@ async fn serve(
     let facts = Arc::new(Facts {
         started_at: clock.now(),
         data_dir: options.data_dir,
+        store_dir: options.store_dir,
         clients: net.client_endpoint().to_owned(),
         workers: net.worker_endpoint().to_owned(),
         doors: net.doors(),

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::committer::{self, MAX_IN_FLIGHT};
 use super::loads::serve_loads;
+use super::meter::Meter;
 use crate::mailbox::{DiskReserve, Mailbox, MailboxError, Room};
 use crate::model::limits::MAX_QUEUES;
 use crate::model::{Batch, Generation, MessageId, Origin, QueueId, Recovered, Seq, StoredMessage};
@@ -103,13 +104,14 @@ pub(super) fn put(slot: &Slot, mailbox: Option<Arc<dyn Mailbox>>) {
 /// A read for an operator; told `None` while the store is broken.
 type ReadJob = Box<dyn FnOnce(Option<&dyn Mailbox>) + Send>;
 
-/// Sends reads for operators to their threads.
+/// Sends reads for operators to their threads, and has what the store's threads measure.
 #[derive(Clone)]
 pub(super) struct Reads {
     jobs: SyncSender<ReadJob>,
     slot: Slot,
     /// A long one is under way.
     is_aside_busy: Arc<AtomicBool>,
+    meter: Arc<Meter>,
 }
 
 impl fmt::Debug for Reads {
@@ -119,6 +121,10 @@ impl fmt::Debug for Reads {
 }
 
 impl Reads {
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     /// Runs `job` on the readers' thread; `false` if too many wait, or the broker has stopped.
     pub(super) fn run(&self, job: impl FnOnce(Option<&dyn Mailbox>) + Send + 'static) -> bool {
         match self.jobs.try_send(Box::new(job)) {
@@ -189,8 +195,9 @@ impl Store {
         let (loads, load_queue) = mpsc::channel(MAX_LOADS);
         let (finds, find_queue) = mpsc::channel(MAX_LOOKUPS);
         let (reads, read_queue) = sync_channel(MAX_READ_JOBS);
+        let meter = Arc::default();
         let (committer, syncer) =
-            committer::pair(open, Arc::clone(&slot), mailbox, reply.clone(), reserve);
+            committer::pair(open, Arc::clone(&slot), mailbox, reply.clone(), reserve, &meter);
         // The operators' reader isn't waited for: it ends with the last handle.
         spawn("store-read", {
             let slot = Arc::clone(&slot);
@@ -217,7 +224,7 @@ impl Store {
             let (slot, reply) = (Arc::clone(&slot), reply.clone());
             Box::new(move || serve_loads(find_queue, &slot, &reply))
         })?;
-        let reads = Reads { jobs: reads, slot, is_aside_busy: Arc::default() };
+        let reads = Reads { jobs: reads, slot, is_aside_busy: Arc::default(), meter };
         let store = Self { jobs, loads, finds, alive };
         Ok(Started { store, replies, reads, recovered })
     }

@@ -31,6 +31,9 @@ pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
                 println!("listen.clients = {:?}", config.clients);
                 println!("listen.workers = {:?}", config.workers);
                 println!("listen.admin = {:?}", format!("unix:{}", config.admin.display()));
+                if let Some(address) = config.metrics {
+                    println!("listen.metrics = {:?}", format!("tcp://{address}"));
+                }
                 for (name, _) in &config.queues {
                     println!("queue {name}");
                 }

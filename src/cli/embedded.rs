@@ -1,6 +1,7 @@
 //! A whole broker inside this process: store, sockets, admin API. For `serve`, the console and the demo.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use super::alerts::{self, AlertsError};
 use super::descriptors;
 use super::pools::Pools;
-use crate::admin::{AdminServer, ServeError};
+use crate::admin::{AdminServer, ScrapeServer, ServeError};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
 use crate::config::{Config, Redis};
 use crate::engine::EngineOptions;
@@ -70,6 +71,14 @@ pub enum EmbeddedError {
     /// The admin API can't be served.
     #[error("the broker does not start")]
     Admin(#[source] ServeError),
+    /// Metrics can't be served.
+    #[error("cannot listen on listen.metrics tcp://{address}")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 /// A broker that runs on threads of its own. Dropping it asks the broker to stop and doesn't wait; to
@@ -77,6 +86,7 @@ pub enum EmbeddedError {
 #[derive(Debug)]
 pub struct Embedded {
     admin: AdminServer,
+    metrics: Option<ScrapeServer>,
     pools: Option<Pools>,
     running: Running,
 }
@@ -94,8 +104,15 @@ impl Embedded {
         alerts::start(&config.alerts, &config.data_dir, running.handle().clone())
             .map_err(EmbeddedError::Alerts)?;
         let (pools, handle) = pools(config, &running)?;
+        let metrics = match config.metrics {
+            Some(address) => Some(
+                ScrapeServer::start(address, handle.clone())
+                    .map_err(|source| EmbeddedError::Metrics { address, source })?,
+            ),
+            None => None,
+        };
         let admin = AdminServer::start(&config.admin, handle).map_err(EmbeddedError::Admin)?;
-        Ok(Self { admin, pools, running })
+        Ok(Self { admin, metrics, pools, running })
     }
 
     /// The broker's handle.
@@ -106,6 +123,11 @@ impl Embedded {
     /// The admin API's unix socket.
     pub fn admin(&self) -> &Path {
         self.admin.path()
+    }
+
+    /// Where health and metrics are served beside the admin API, with the port that was taken.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(ScrapeServer::address)
     }
 
     /// Where clients connect, with the port that was taken.
@@ -126,7 +148,7 @@ impl Embedded {
     /// Stops: supervised workers end what they hold, nothing new is accepted, leases are given back, the store is flushed and closed. Within
     /// five seconds, unless the disk hangs.
     pub async fn shut_down(self) -> Ended {
-        let Self { admin, pools, running } = self;
+        let Self { admin, metrics, pools, running } = self;
         let mut stopping = match pools {
             Some(pools) => Some(pools.stop().await),
             None => None,
@@ -139,7 +161,7 @@ impl Embedded {
         if let Some(stopping) = stopping {
             stopping.ended().await;
         }
-        drop(admin);
+        drop((admin, metrics));
         ended
     }
 }

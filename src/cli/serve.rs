@@ -58,8 +58,10 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     };
     let (clients, workers) = (broker.clients(), broker.workers());
     let (admin, store) = (broker.admin().display(), config.data_dir.display());
+    let metrics = broker.metrics().map(|address| format!(", metrics http://{address}/metrics"));
     println!(
-        "mubroker listens: clients {clients}, workers {workers}, admin unix:{admin}, store {store}"
+        "mubroker listens: clients {clients}, workers {workers}, admin unix:{admin}, store {store}{}",
+        metrics.unwrap_or_default()
     );
     tracing::info!(clients, workers, %admin, %store, version = env!("CARGO_PKG_VERSION"), "started");
     let ended = runtime.block_on(until_stopped(broker, &mut terminate, &mut interrupt));

@@ -49,6 +49,7 @@ pub(super) struct Listen {
     pub(super) push: Option<toml::Spanned<String>>,
     pub(super) live: Option<toml::Spanned<String>>,
     pub(super) feed: Option<toml::Spanned<String>>,
+    pub(super) metrics: Option<toml::Spanned<String>>,
     pub(super) connections: Option<toml::Spanned<i64>>,
     pub(super) connections_per_address: Option<toml::Spanned<i64>>,
     #[serde(default)]
@@ -76,6 +77,7 @@ const LISTEN: Keys = Keys {
         "push",
         "live",
         "feed",
+        "metrics",
         "pull",
         "connections",
         "connections_per_address",

@@ -6,6 +6,7 @@ mod doors;
 mod error;
 mod file;
 mod gathers;
+mod metrics;
 mod proxies;
 mod queues;
 mod redis;
@@ -15,7 +16,7 @@ mod topics;
 mod workers;
 mod wrong_value;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
@@ -55,6 +56,8 @@ pub struct Config {
     pub workers: String,
     /// The admin API's unix socket.
     pub admin: PathBuf,
+    /// Health and metrics for scrapers.
+    pub metrics: Option<SocketAddr>,
     /// The other doors.
     pub doors: Doors,
     /// How many connections each door takes.
@@ -155,6 +158,7 @@ impl Config {
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
         let connections = Connections::check(&file.listen, &source)?;
+        let metrics = metrics::check(&file.listen, &source, sources)?;
         let doors = doors::check(std::mem::take(&mut file.listen), &source, sources)?;
         let proxies = proxies::check(std::mem::take(&mut file.proxy), &source)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
@@ -174,6 +178,7 @@ impl Config {
             clients: checked_bind(&clients, CLIENTS)?,
             workers: checked_bind(&workers, WORKERS)?,
             admin: admin_socket(&admin, &data_dir)?,
+            metrics,
             doors,
             connections,
             proxies,

@@ -50,6 +50,33 @@ fn connections_are_bounded_as_the_file_says() {
 }
 
 #[test]
+fn metrics_are_served_to_this_machine_only() {
+    let of =
+        |value: &str| load(&format!("[listen]\nmetrics = '{value}'")).map(|config| config.metrics);
+    assert_eq!(load("").unwrap().metrics, None);
+    assert_eq!(of("").unwrap(), None);
+    for (text, address) in [
+        ("tcp://127.0.0.1:9464", "127.0.0.1:9464"),
+        ("tcp://localhost:0", "127.0.0.1:0"),
+        ("tcp://[::1]:1", "[::1]:1"),
+    ] {
+        assert_eq!(of(text).unwrap(), Some(address.parse().unwrap()));
+    }
+    for (text, reason) in [
+        ("tcp://0.0.0.0:9464", "lets other machines read it without a token"),
+        ("ipc:///tmp/x", "is not an address"),
+        ("tcp://127.0.0.1", "is not an address"),
+        ("tcp://127.0.0.1:70000", "is not an address"),
+    ] {
+        let error = of(text).unwrap_err().to_string();
+        assert!(error.contains("mubroker.toml:2:11") && error.contains(reason), "{error}");
+    }
+    let env = vec![("MUBROKER_LISTEN__METRICS".to_owned(), "tcp://127.0.0.1:2".to_owned())];
+    let config = load_with("", Sources { env, ..Sources::default() }).unwrap();
+    assert_eq!(config.metrics, Some("127.0.0.1:2".parse().unwrap()));
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_flags_override_both() {
     let file = "data_dir = '/a'\n[listen]\nclients = 'tcp://127.0.0.1:1'\nworkers = 'ipc:///w'";
     let sources = Sources {

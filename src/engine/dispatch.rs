@@ -14,6 +14,7 @@ use crate::model::{AckMode, Finish, Op, Seq, WorkerId};
 
 use super::lane::{Next, Ticket};
 use super::queues::QueueIndex;
+use super::tally::Counted;
 use super::window::Entry;
 use super::{Effects, Engine};
 
@@ -198,17 +199,13 @@ impl Engine {
         queue.window.cover_until(queue.floor);
         out.ops.push(Op::Finish { queue: queue.record.id, seq, how });
         match how {
-            Finish::Done => queue.done = queue.done.saturating_add(1),
+            Finish::Done => self.count(at, Counted::Done),
             Finish::Cancelled | Finish::Moved => {}
             Finish::Dropped => {
-                let parts = queue.uncommon.change();
-                parts.dropped = parts.dropped.saturating_add(1);
-                parts.remember_out(seq);
+                queue.uncommon.change().remember_out(seq);
+                self.count(at, Counted::Dropped);
             }
-            Finish::DeadLettered => {
-                let dead_lettered = &mut queue.uncommon.change().dead_lettered;
-                *dead_lettered = dead_lettered.saturating_add(1);
-            }
+            Finish::DeadLettered => self.count(at, Counted::DeadLettered),
         }
         self.tell_unblocked(at, blocked, out);
         record.is_some_and(|record| record.retried)

@@ -16,6 +16,7 @@ use super::queues::QueueIndex;
 use super::reply::Ended;
 use super::request::CallEnd;
 use super::retry::{self, Failure, Verdict};
+use super::tally::Counted;
 use super::timer::Timer;
 use super::window::Entry;
 use super::{Effect, Effects, Engine};
@@ -208,9 +209,7 @@ impl Engine {
     ) {
         let Lease { queue: at, seq, .. } = lease;
         self.workers_changed = true;
-        let queue = self.queues.at_mut(at);
-        let failed = &mut queue.uncommon.change().failed;
-        *failed = failed.saturating_add(1);
+        self.count(at, Counted::Failed);
         match failure.end {
             AttemptEnd::WorkerLost | AttemptEnd::LeaseOver => self.processes.hear_lost((at, seq)),
             AttemptEnd::Nack => {}
@@ -226,6 +225,7 @@ impl Engine {
             self.end_message(ended, CallEnd::without_reply(CallStatus::Failed, error), out);
             return self.offer(at, out);
         }
+        let queue = self.queues.at_mut(at);
         let mut record = queue.records().get(&seq).cloned().unwrap_or_default();
         queue.note_order(&mut record, &lease.content.header);
         let attempt = Attempt {

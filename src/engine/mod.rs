@@ -18,7 +18,7 @@
 //! | `gather` | one message to several queues, their replies as one answer |
 //! | `process`, `lined` | what goes on over several messages and restarts, and waits for their ends; its records |
 //! | `repair`, `relocate`, `hold`, `control`, `journal` | what operators do |
-//! | `status`, `view` | what can be seen |
+//! | `status`, `view`, `tally` | what can be seen |
 
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
 mod arrive;
@@ -56,6 +56,7 @@ mod retry;
 mod saga;
 mod send;
 mod status;
+mod tally;
 mod templates;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -71,7 +72,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Generation, QueueName, QueueSettings, Recovered, Timestamp, WorkerId};
+use crate::model::{Generation, QueueName, QueueSettings, Recovered, Timestamp, Totals, WorkerId};
 
 pub use effect::{Effect, Effects, HoldAnswer};
 pub use event::{CallSpec, Event};
@@ -164,6 +165,8 @@ pub struct Engine {
     last_journal: u64,
     stale_answers: u64,
     late_replies: u64,
+    totals: Totals,
+    delivered: u64,
 
     changed: Vec<QueueIndex>,
     workers_changed: bool,
@@ -215,6 +218,8 @@ impl Engine {
             last_journal: recovered.last_journal,
             stale_answers: 0,
             late_replies: 0,
+            totals: Totals::default(),
+            delivered: 0,
             changed: Vec::new(),
             workers_changed: true,
             removed_in_turn: 0,

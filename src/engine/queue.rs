@@ -313,7 +313,6 @@ impl Queue {
         }
         self.next_seq = seq.next();
         self.bytes = self.bytes.saturating_add(size_bytes);
-        self.accepted = self.accepted.saturating_add(1);
         seq
     }
 

@@ -10,6 +10,7 @@ use crate::model::{DeliveryId, Seq, Timestamp, WorkerId};
 
 use super::lease::Lease;
 use super::queues::QueueIndex;
+use super::tally::Counted;
 use super::timer::Timer;
 use super::window::Entry;
 use super::{Effect, Effects, Engine};
@@ -79,6 +80,7 @@ impl Engine {
             self.resend_after(number, ms);
         }
         self.touch(at);
+        self.count_delivery(at, attempt);
         self.workers_changed = true;
         number
     }
@@ -133,8 +135,7 @@ impl Engine {
         };
         let copy = self.grant(at, &entry, attempt.saturating_add(1), worker, out);
         self.copies.insert((at, seq), known.into_iter().chain([copy]).collect());
-        let resent = &mut self.queue_mut(at).uncommon.change().resent;
-        *resent = resent.saturating_add(1);
+        self.count(at, Counted::Resent);
     }
 
     /// The least recently used worker with free credit that doesn't have the message; if there is no other one at all,

@@ -14,6 +14,7 @@ use super::journal::Entry;
 use super::queue::Queue;
 use super::queues::QueueIndex;
 use super::request::draining;
+use super::tally::Counted;
 use super::window;
 use super::{Effect, Effects, Engine};
 
@@ -83,8 +84,7 @@ impl Engine {
         let id = content.id().clone();
         let name = queue.record.name.clone();
         if let Some(seq) = queue.duplicate_of(&id, now) {
-            let duplicates = &mut queue.uncommon.change().duplicates;
-            *duplicates = duplicates.saturating_add(1);
+            self.count(at, Counted::Duplicate);
             return Accepted { id, queue: name, seq, duplicate: true };
         }
         self.make_reply_queue(&content, out);
@@ -103,6 +103,7 @@ impl Engine {
         let bounds = self.bounds;
         let now = self.now;
         self.touch(at);
+        self.count(at, Counted::Accepted);
         let (queue, budget) = self.queue_and_budget(at);
         let id = content.id().clone();
         let seq = queue.append(now, content.size_bytes());

@@ -36,6 +36,7 @@ pub(super) struct Parts {
     pub(super) newest_entry: StreamId,
     /// Since the engine was made.
     pub(super) failed: u64,
+    pub(super) redelivered: u64,
     pub(super) duplicates: u64,
     pub(super) dead_lettered: u64,
     pub(super) dropped: u64,
@@ -70,6 +71,7 @@ const NOTHING: &Parts = &Parts {
     shedding: None,
     newest_entry: StreamId::ZERO,
     failed: 0,
+    redelivered: 0,
     duplicates: 0,
     dead_lettered: 0,
     dropped: 0,

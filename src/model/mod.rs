@@ -4,6 +4,7 @@ mod answer;
 mod broker_event;
 mod causes;
 mod dead_letter_way;
+mod figures;
 mod filter;
 mod gather;
 mod header;
@@ -33,6 +34,9 @@ pub use answer::{Accepted, CallPart, CallReply, CallStatus, RejectCode, Rejectio
 pub use broker_event::{BrokerEvent, EVENT_TYPES, EventId};
 pub use causes::with_causes;
 pub use dead_letter_way::dead_letter_circle;
+pub use figures::{
+    DiskFigures, Figures, HistogramView, Pulse, QueueFigures, StoreMeasures, Totals,
+};
 pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterSubject};
 pub use gather::{
     Aggregate, Completion, CompletionError, ConfiguredGather, GatherAccepted, GatherDetail,

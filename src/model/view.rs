@@ -1,6 +1,8 @@
 //! What an operator is shown: the admin API's DTOs. Times are RFC 3339, durations and sizes carry their
 //! unit in the name. Everything textual that comes from a peer is hostile; the one who draws it cleans it.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -378,6 +380,12 @@ pub struct DoorView {
     pub bytes_out: u64,
     /// Connections that were refused or cut off.
     pub cut_off: u64,
+    /// Connections that completed their handshake.
+    #[serde(default)]
+    pub accepted: u64,
+    /// Of `cut_off`, how many for what reason; all reasons.
+    #[serde(default)]
+    pub cut_off_for: BTreeMap<String, u64>,
 }
 
 /// A page of the journal, newest first.

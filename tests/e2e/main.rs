@@ -10,6 +10,7 @@ mod harness;
 mod journal;
 mod layers;
 mod mailboxes;
+mod metrics;
 mod ordering;
 mod picture;
 mod power;

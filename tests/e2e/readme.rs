@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 
+use mubroker::admin::metrics::{METRICS, Metric};
 use mubroker::console::command::Mode;
 use mubroker::console::keymap;
 use mubroker::model::EVENT_TYPES;
@@ -76,6 +77,18 @@ fn the_events_are_those_of_the_source() {
         table += &format!("| `{kind}` | {text} |\n");
     }
     assert_table("events", &table);
+}
+
+#[test]
+fn the_metrics_are_those_of_the_source() {
+    let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
+    for Metric { name, kind, labels, help } in METRICS {
+        let labels: Vec<String> =
+            labels.split(',').filter(|it| !it.is_empty()).map(|it| format!("`{it}`")).collect();
+        let labels = labels.join(", ");
+        table += &format!("| `{name}` | {} | {labels} | {help} |\n", kind.as_str());
+    }
+    assert_table("metrics", &table);
 }
 
 /// Where a key works, in a few words.

@@ -30,7 +30,7 @@ fn rig() -> Rig {
     let slot: Slot = Arc::new(RwLock::new(Some(Arc::clone(&mailbox))));
     let (reply, replies) = mpsc::channel(16);
     let (jobs, job_queue) = sync_channel(64);
-    let (committer, syncer) = pair(open, slot, mailbox, reply, None);
+    let (committer, syncer) = pair(open, slot, mailbox, reply, None, &Arc::default());
     std::thread::spawn(move || syncer.run());
     std::thread::spawn(move || committer.run(&job_queue));
     Rig { jobs, replies, store }
@@ -82,7 +82,8 @@ fn the_store_is_tidied_up_although_a_job_always_waits() {
     let open: OpenStore = Box::new(|| unreachable!("nothing breaks"));
     let commits = 4 * MAINTAIN_EVERY as usize;
     let (reply, replies) = mpsc::channel(commits);
-    let (committer, syncer) = pair(open, Arc::default(), Arc::clone(&mailbox) as _, reply, None);
+    let (committer, syncer) =
+        pair(open, Arc::default(), Arc::clone(&mailbox) as _, reply, None, &Arc::default());
     std::thread::spawn(move || syncer.run());
     let (jobs, job_queue) = sync_channel(commits + 1);
     for _ in 0..commits {

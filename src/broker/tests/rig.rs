@@ -79,6 +79,7 @@ pub(super) fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -
     let facts = Arc::new(Facts {
         started_at: clock.now(),
         data_dir: String::new(),
+        store_dir: None,
         clients: String::new(),
         workers: String::new(),
         doors: doors.clone(),

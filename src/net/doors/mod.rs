@@ -151,6 +151,12 @@ impl Doors {
                 bytes_in: guard.bytes_in,
                 bytes_out: guard.bytes_out,
                 cut_off: guard.refused.iter().map(|(_, count)| count).sum(),
+                accepted: guard.accepted,
+                cut_off_for: guard
+                    .refused
+                    .iter()
+                    .map(|(reason, count)| (reason.as_str().to_owned(), *count))
+                    .collect(),
             }
         };
         self.0.rows.iter().map(view).collect()
