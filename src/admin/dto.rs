@@ -209,19 +209,38 @@ pub(crate) fn told(what: Notice) -> StreamEvent {
 }
 
 /// An error of the API (RFC 9457 problem details).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
-    /// For programs: `no_such_queue`, `no_such_topic`, `changed`, `state`, `held`, `invalid`, `key_reused`,
-    /// `store_unavailable`, `not_found`, `internal`.
+    /// Where its kind is explained: `/v1/problems/` and the code.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// For programs; the kind again, as one of those that `GET /v1/problems` lists.
     pub code: String,
     /// The HTTP status again.
     pub status: u16,
-    /// In a few words.
+    /// Its kind in a few words.
     pub title: String,
     /// What, where, what to do.
     pub detail: String,
+    /// What was asked: the request's path and query.
+    #[serde(default)]
+    pub instance: String,
     /// A repair's refusal in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RepairRefusal>,
+}
+
+/// A kind of problem: `GET /v1/problems/{code}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemKind {
+    /// Where it is explained: what problems of this kind have as their `type`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// For programs.
+    pub code: String,
+    /// In a few words.
+    pub title: String,
+    /// What to do.
+    pub help: String,
 }

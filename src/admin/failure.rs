@@ -1,10 +1,12 @@
 //! Errors as problem details (RFC 9457).
 
+use axum::Extension;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::dto::Problem;
+use super::problems::{self, PROBLEMS_PATH};
 use crate::broker::OperatorError;
 use crate::model::{PoolError, RepairRefusal, with_causes};
 
@@ -13,14 +15,23 @@ use crate::model::{PoolError, RepairRefusal, with_causes};
 pub(super) struct Failure(Box<Problem>);
 
 impl Failure {
+    /// `code` is one of [`problems::KINDS`].
     pub(super) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem {
+        let title = problems::title(code);
+        debug_assert!(title.is_some(), "{code} is no kind of problem");
+        Self::of(Problem {
+            kind: format!("{PROBLEMS_PATH}{code}"),
             code: code.to_owned(),
             status: status.as_u16(),
-            title: status.canonical_reason().unwrap_or("error").to_owned(),
+            title: title.unwrap_or_default().to_owned(),
             detail: detail.into(),
+            instance: String::new(),
             refusal: None,
-        }))
+        })
+    }
+
+    pub(super) fn of(problem: Problem) -> Self {
+        Self(Box::new(problem))
     }
 
     /// The request itself is wrong.
@@ -85,6 +96,7 @@ impl IntoResponse for Failure {
             StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // A problem is plain text and numbers; should it not be writable, its status still tells.
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
-        (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response()
+        let kept = Extension(*self.0);
+        (status, kept, [(CONTENT_TYPE, "application/problem+json")], body).into_response()
     }
 }

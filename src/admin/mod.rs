@@ -10,6 +10,7 @@ mod listing;
 pub mod metrics;
 mod peer;
 mod pools;
+mod problems;
 mod request;
 mod routes;
 mod sagas;

@@ -50,6 +50,11 @@ impl Path {
         self.parse("id")
     }
 
+    /// A kind of problem.
+    pub(super) fn code(&self) -> &str {
+        self.text("code")
+    }
+
     fn parse<T: FromStr<Err: std::fmt::Display>>(&self, name: &str) -> Result<T, Failure> {
         self.text(name).parse().map_err(|e: T::Err| Failure::invalid(e.to_string()))
     }

@@ -5,7 +5,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -49,6 +49,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .merge(super::topics::routes())
         .merge(super::pools::routes())
         .merge(super::health::routes())
+        .merge(super::problems::routes())
         .route("/v1/workers", get(workers))
         .route("/v1/doors", get(doors))
         .route("/v1/journal", get(journal))
@@ -58,6 +59,7 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(super::problems::with_instance))
         .with_state(broker)
 }
 

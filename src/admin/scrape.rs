@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Router, middleware};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use super::{health, routes};
+use super::{health, problems, routes};
 use crate::broker::BrokerHandle;
 
 /// Connections at once: some scrapers and probes, each asking every few seconds. Beyond, they wait to be accepted.
@@ -45,6 +45,7 @@ impl ScrapeServer {
         let app = health::routes()
             .method_not_allowed_fallback(routes::wrong_method)
             .fallback(routes::unknown)
+            .layer(middleware::from_fn(problems::with_instance))
             .with_state(broker);
         let run = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -45,6 +45,8 @@ impl Failure {
 const START: &str =
     "start one with `mubroker serve`, or say where it is with --data-dir or --admin";
 
+const THE_QUEUES: &str = "`mubroker queue ls` shows the queues there are";
+
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         let failure = Self::new(with_causes(&error));
@@ -52,7 +54,16 @@ impl From<AdminError> for Failure {
             AdminError::Unreachable { .. } | AdminError::Timeout { sent: false, .. } => {
                 failure.exit(Exit::Unreachable).advice(START)
             }
-            AdminError::Problem(_) => failure.exit(Exit::Refused),
+            AdminError::Problem(problem) => {
+                let failure = failure.exit(Exit::Refused);
+                match problem.code.as_str() {
+                    "no_such_queue" => failure.advice(THE_QUEUES),
+                    "no_such_topic" => {
+                        failure.advice("`mubroker topic ls` shows the topics there are")
+                    }
+                    _ => failure,
+                }
+            }
             AdminError::Timeout { sent: true, .. }
             | AdminError::Lost { .. }
             | AdminError::StreamEnded { .. }
@@ -73,9 +84,7 @@ impl From<ClientError> for Failure {
                 let failure = failure.exit(Exit::Refused);
                 match (rejection.retry_after_ms, rejection.code) {
                     (Some(ms), _) => failure.advice(format!("try again in {ms} ms")),
-                    (None, RejectCode::NoSuchQueue) => {
-                        failure.advice("`mubroker queue ls` shows the queues there are")
-                    }
+                    (None, RejectCode::NoSuchQueue) => failure.advice(THE_QUEUES),
                     (None, _) => failure,
                 }
             }

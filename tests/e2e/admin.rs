@@ -68,6 +68,9 @@ fn what_is_wrong_with_a_request_is_told_as_a_problem() {
         let problem: Problem = serde_json::from_str(&text).unwrap();
         assert_eq!((problem.status, problem.code.as_str()), (status, code), "{line}");
         assert!(problem.detail.contains(detail), "{line}: {}", problem.detail);
+        assert_eq!(problem.instance, line.split(' ').nth(1).unwrap(), "what was asked");
+        let (status, kind) = ask(&socket, &format!("GET {}", problem.kind), "");
+        assert!(status == 200 && kind.contains(&problem.title), "{} leads to {kind}", problem.kind);
     }
 }
 

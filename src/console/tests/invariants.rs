@@ -147,7 +147,7 @@ fn problem(code: &str, status: u16) -> Failure {
         status,
         title: code.to_owned(),
         detail: "no\u{1b}[2J".to_owned(),
-        refusal: None,
+        ..Problem::default()
     }))
 }
 

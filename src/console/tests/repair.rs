@@ -49,9 +49,8 @@ fn refused(code: &str) -> Result<Reply, Failure> {
     Err(Failure::Refused(Box::new(Problem {
         code: code.to_owned(),
         status: 409,
-        title: String::new(),
         detail: "revision 1 is there, 0 was seen; bob saved it".to_owned(),
-        refusal: None,
+        ..Problem::default()
     })))
 }
 
@@ -289,9 +288,8 @@ fn a_cancel_whose_successor_was_delivered_offers_no_undo() {
         let problem = Problem {
             code: "not_found".to_owned(),
             status: 404,
-            title: String::new(),
             detail: "there is no message 3 in orders".to_owned(),
-            refusal: None,
+            ..Problem::default()
         };
         answer(stage, asked, Err(Failure::Refused(Box::new(problem))));
         Some(())
