@@ -37,6 +37,7 @@
 //! ARCHITECTURE.md tells more.
 
 pub mod admin;
+pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod client;

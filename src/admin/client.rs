@@ -11,19 +11,22 @@ mod pools;
 mod redrive;
 mod sagas;
 mod stream;
+mod tokens;
 mod topics;
 mod transport;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -36,8 +39,12 @@ use super::dto::{
 pub use error::AdminError;
 pub use events::EventQuery;
 pub use stream::EventStream;
+pub use transport::RemoteError;
 
-/// How long a connection may take: a unix socket answers at once, unless its backlog is full.
+use crate::auth::Secret;
+
+/// How long a connection to a unix socket may take: it answers at once, unless its backlog is full. Over TCP it
+/// is the answer's limit.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How long an answer may take in all. A repair waits for one flush of a slow disk.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -50,17 +57,30 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 /// JSON makes up to six times as much; a list has `limits::MAX_QUEUES` of some 800 bytes.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
-/// Where an admin API is. A TCP address comes with tokens, in a later version.
+/// Where an admin API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A unix socket's path.
     Unix(PathBuf),
+    /// Over TCP.
+    Tcp {
+        /// By `https`.
+        is_tls: bool,
+        /// A name or an address, an IPv6 one in brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp { is_tls, host, port } => {
+                let scheme = if *is_tls { "https" } else { "http" };
+                write!(f, "{scheme}://{host}:{port}")
+            }
         }
     }
 }
@@ -73,6 +93,9 @@ impl fmt::Display for Endpoint {
 pub struct AdminClient {
     endpoint: Endpoint,
     via: &'static str,
+    token: Option<Secret>,
+    /// Whose certificates are trusted, where there is TLS.
+    trust: Option<Arc<ClientConfig>>,
     answer_limit: Duration,
     silence_limit: Duration,
 }
@@ -105,7 +128,24 @@ impl AdminClient {
     /// A client of the API at `endpoint`; nothing is connected yet. `via` is what the journal will say of
     /// where an act came from: `console`, `cli`.
     pub fn new(endpoint: Endpoint, via: &'static str) -> Self {
-        Self { endpoint, via, answer_limit: ANSWER_LIMIT, silence_limit: SILENCE_LIMIT }
+        let (answer_limit, silence_limit) = (ANSWER_LIMIT, SILENCE_LIMIT);
+        Self { endpoint, via, token: None, trust: None, answer_limit, silence_limit }
+    }
+
+    /// A client of the API at `http://HOST:PORT` or `https://HOST:PORT`; nothing is connected yet. `ca_file` (PEM) has the
+    /// authorities that are trusted; if absent, those that the system trusts.
+    pub fn remote(
+        url: &str,
+        ca_file: Option<&Path>,
+        token: Secret,
+        via: &'static str,
+    ) -> Result<Self, RemoteError> {
+        let endpoint = transport::endpoint(url)?;
+        let trust = match &endpoint {
+            Endpoint::Tcp { is_tls: true, .. } => Some(transport::trust(ca_file)?),
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
+        };
+        Ok(Self { token: Some(token), trust, ..Self::new(endpoint, via) })
     }
 
     /// The same client with another limit on each answer, and on the event stream's silence.
@@ -272,7 +312,7 @@ impl AdminClient {
     }
 
     /// `POST /v1/store/backup`: returns once the copy is durable, which may take as long as copying does.
-    pub async fn backup(&self, to: &std::path::Path) -> Result<(), AdminError> {
+    pub async fn backup(&self, to: &Path) -> Result<(), AdminError> {
         let request = BackupRequest { to: to.to_owned() };
         let patient = Self { answer_limit: BACKUP_LIMIT, ..self.clone() };
         patient.post("/v1/store/backup".to_owned(), &request).await.map(drop)
@@ -321,7 +361,12 @@ impl AdminClient {
 
     /// Nothing has been sent when this fails.
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, AdminError> {
-        tokio::time::timeout(CONNECT_LIMIT, transport::connect(&self.endpoint))
+        let connecting = transport::connect(&self.endpoint, self.trust.as_ref());
+        let limit = match self.endpoint {
+            Endpoint::Unix(_) => CONNECT_LIMIT,
+            Endpoint::Tcp { .. } => self.answer_limit,
+        };
+        tokio::time::timeout(limit, connecting)
             .await
             .map_err(|_| AdminError::Timeout { endpoint: self.endpoint.clone(), sent: false })?
     }
@@ -337,12 +382,22 @@ impl AdminClient {
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
+        let host = match &self.endpoint {
+            Endpoint::Unix(_) => "localhost".to_owned(),
+            Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
+        };
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(HOST, "localhost")
+            .header(HOST, host)
             .header(ACCEPT, "application/json, text/event-stream, application/octet-stream")
             .header("x-mubroker-via", self.via);
+        if let Some(token) = &self.token {
+            let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
+            let mut value = value.expect("a token is ASCII");
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }

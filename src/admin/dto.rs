@@ -168,6 +168,29 @@ pub struct BackupRequest {
     pub to: std::path::PathBuf,
 }
 
+/// A configured token, without its hash: `GET /v1/tokens`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// The journal's actor.
+    pub name: String,
+    /// `viewer`, `operator`, `editor`, `admin`, `producer` or `worker`.
+    pub role: String,
+    /// Rights of the role that it has not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// Queues by name, or by how their names begin (`eu.*`).
+    pub queues: Vec<String>,
+    /// Whether it counts no more.
+    pub revoked: bool,
+}
+
+/// The answer to `POST /v1/tokens/{name}/revoke`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// How many tokens count no more.
+    pub revoked: usize,
+}
+
 /// Where a message is: `GET /v1/messages/{id}`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Located {
@@ -216,6 +239,8 @@ pub struct Problem {
     #[serde(rename = "type", default)]
     pub kind: String,
     /// For programs; the kind again, as one of those that `GET /v1/problems` lists.
+    /// For programs: `no_such_queue`, `no_such_topic`, `changed`, `state`, `held`, `invalid`, `key_reused`,
+    /// `store_unavailable`, `not_found`, `internal`, `unauthorized`, `forbidden`, `busy`.
     pub code: String,
     /// The HTTP status again.
     pub status: u16,

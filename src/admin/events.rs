@@ -12,7 +12,9 @@ use futures_util::{Stream, stream};
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::peer::Caller;
 use super::request::Asked;
+use crate::auth::Right;
 use crate::broker::{BrokerHandle, Events};
 use crate::model::{BrokerEvent, EVENT_TYPES, EventId, Notice, QueueName};
 
@@ -32,12 +34,14 @@ struct Following {
     events: Events,
     types: Vec<String>,
     queue: Option<QueueName>,
+    caller: Caller,
 }
 
 /// What happens from now on, or after the event that `after` or the header `Last-Event-ID` names: `id`, `event` (its
 /// type) and `data` (a [`BrokerEvent`]). Who missed some is told by one of type `missed`, whatever is asked for.
 pub(super) async fn events(
     State(broker): State<BrokerHandle>,
+    caller: Caller,
     headers: HeaderMap,
     Asked(asked): Asked<EventsAsked>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
@@ -46,7 +50,11 @@ pub(super) async fn events(
         None => last_seen(&headers)?,
     };
     let types = types(asked.r#type.as_deref().unwrap_or_default())?;
-    let following = Following { events: broker.events(after).await?, types, queue: asked.queue };
+    if let Some(queue) = &asked.queue {
+        caller.may_in(Right::Read, queue)?;
+    }
+    let events = broker.events(after).await?;
+    let following = Following { events, types, queue: asked.queue, caller };
     let events = stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
         Some((Ok(server_sent(&event)), following))
@@ -86,7 +94,9 @@ impl Following {
 
     fn wants(&self, what: &Notice) -> bool {
         let of_type = self.types.is_empty() || self.types.iter().any(|name| name == what.kind());
-        of_type && self.queue.as_ref().is_none_or(|queue| what.queue() == Some(queue))
+        of_type
+            && self.caller.sees_entry(what.queue())
+            && self.queue.as_ref().is_none_or(|queue| what.queue() == Some(queue))
     }
 }
 

@@ -7,38 +7,44 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::dto::QueueView;
+use super::peer::Caller;
 use crate::broker::{BrokerHandle, OperatorError, QUEUES_PAGE};
 use crate::model::QueueId;
 
 /// Where a list goes on.
 pub(super) struct Listing {
     broker: BrokerHandle,
+    caller: Caller,
     /// The number of the last queue that was listed.
     listed: QueueId,
     is_over: bool,
 }
 
 impl Listing {
-    pub(super) fn new(broker: BrokerHandle) -> Self {
-        Self { broker, listed: QueueId(0), is_over: false }
+    /// Of the caller's queues.
+    pub(super) fn new(broker: BrokerHandle, caller: Caller) -> Self {
+        Self { broker, caller, listed: QueueId(0), is_over: false }
     }
 
     /// The next queues; the first page may be empty, any other has some. `None`: those were all.
     pub(super) async fn next_page(&mut self) -> Result<Option<Vec<QueueView>>, OperatorError> {
-        if self.is_over {
-            return Ok(None);
+        while !self.is_over {
+            let (mut page, last) = self.broker.queues(self.listed).await?;
+            let is_first = self.listed == QueueId(0);
+            self.listed = last;
+            self.is_over = page.len() < QUEUES_PAGE;
+            page.retain(|queue| self.caller.sees(&queue.name));
+            if is_first || !page.is_empty() {
+                return Ok(Some(page));
+            }
         }
-        let (page, last) = self.broker.queues(self.listed).await?;
-        let is_first = self.listed == QueueId(0);
-        self.listed = last;
-        self.is_over = page.len() < QUEUES_PAGE;
-        Ok((is_first || !page.is_empty()).then_some(page))
+        Ok(None)
     }
 }
 
 /// A JSON array of all queues. An error after the first page ends the answer before its end.
-pub(super) async fn array(broker: BrokerHandle) -> Result<Response, OperatorError> {
-    let mut listing = Listing::new(broker);
+pub(super) async fn array(broker: BrokerHandle, caller: Caller) -> Result<Response, OperatorError> {
+    let mut listing = Listing::new(broker, caller);
     let first = listing.next_page().await?.unwrap_or_default();
     let opening = [b"[".as_slice(), &items(&first)].concat();
     let rest = stream::unfold(Some(listing), |listing| async {

@@ -1,9 +1,11 @@
 //! The admin API: routes, DTOs, and the client that console and command line use.
 
 pub mod client;
+mod connection;
 pub mod dto;
 mod events;
 mod failure;
+mod gate;
 mod gathers;
 mod health;
 mod listing;
@@ -13,12 +15,17 @@ mod pools;
 mod problems;
 mod request;
 mod routes;
+mod rules;
 mod sagas;
 mod scrape;
 mod server;
 mod socket;
 mod stream;
+mod tls;
+mod tokens;
 mod topics;
 
+pub use connection::AdminLimits;
 pub use scrape::ScrapeServer;
-pub use server::{AdminServer, ServeError};
+pub use server::{AdminOptions, AdminServer, ServeError, TcpOptions};
+pub use tls::TlsError;

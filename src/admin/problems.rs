@@ -54,7 +54,21 @@ pub(super) const KINDS: &[(&str, &str, &str)] = &[
         "The store can't be used now",
         "Nothing was changed. The broker opens it again by itself; try again, and look at its log.",
     ),
-    ("busy", "Too much waits already", "Nothing was changed. Try again in a second."),
+    (
+        "busy",
+        "Too much waits already, or too many requests failed",
+        "Nothing was changed. Try again in a second, or when `retry-after` says.",
+    ),
+    (
+        "unauthorized",
+        "There is no token, or none that counts",
+        "Over TCP each request needs `Authorization: Bearer TOKEN`; `mubroker token new` makes one.",
+    ),
+    (
+        "forbidden",
+        "The token may not do that",
+        "`detail` says which right or queue is missing; a token with it can.",
+    ),
     ("stopping", "The broker stops", "Nothing was changed. Try again when it is back."),
     (
         "not_ready",

@@ -1,5 +1,7 @@
 //! Reads paths, queries and bodies; what is wrong with them is told as a problem.
 
+use std::error::Error;
+use std::io;
 use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
@@ -95,11 +97,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let bytes = Bytes::from_request(request, state).await.map_err(|e| {
             let status = e.status();
-            let code = match status {
-                StatusCode::PAYLOAD_TOO_LARGE => "too_large",
-                _ => "invalid",
-            };
-            Failure::new(status, code, e.body_text())
+            match status {
+                StatusCode::PAYLOAD_TOO_LARGE => Failure::new(status, "too_large", e.body_text()),
+                _ if is_late(&e) => {
+                    let detail = "the request's body did not come in time; send it again";
+                    Failure::new(StatusCode::REQUEST_TIMEOUT, "invalid", detail)
+                }
+                _ => Failure::new(status, "invalid", e.body_text()),
+            }
         })?;
         let json: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         // serde_json's text ends with line and column.
@@ -108,6 +113,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             Failure::invalid(format!("the body can't be read: {why}"))
         })
     }
+}
+
+/// Whether the body's own time was over.
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A page of what has places or is counted.

@@ -1,5 +1,7 @@
 //! The routes. Each is one call of the broker's handle; `client` has the same table from the other side.
 
+use std::sync::Arc;
+
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{Method, StatusCode, Uri};
@@ -16,17 +18,19 @@ use super::dto::{
     RepairOutcome, RepairRequest, RepairVerb, SettingsRequest, WorkerView,
 };
 use super::failure::Failure;
+use super::gate::{Doorkeeper, gate};
 use super::listing;
-use super::peer::Acting;
+use super::peer::{Acting, Caller};
 use super::request::{Asked, Body, MAX_BODY_BYTES, PageAsked, Path, page};
 use super::stream::stream;
+use crate::auth::Right;
 use crate::broker::{Act, BrokerHandle, JournalQuery, RedriveOrder, RepairOrder};
 use crate::model::{Edit, Filter, MessageState, QueueName, Revision, Seq, SettingChange};
 
 type Answer<T> = Result<T, Failure>;
 
 /// Every route of this version.
-pub(super) fn router(broker: BrokerHandle) -> Router {
+pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Router {
     Router::new()
         .route("/v1/overview", get(overview))
         .route("/v1/queues", get(queues))
@@ -59,24 +63,29 @@ pub(super) fn router(broker: BrokerHandle) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(super::problems::with_instance))
         .with_state(broker)
+        .merge(super::tokens::routes().with_state(Arc::clone(&doorkeeper)))
+        .layer(middleware::from_fn_with_state(doorkeeper, gate))
+        .layer(middleware::from_fn(super::problems::with_instance))
 }
 
 async fn overview(State(broker): State<BrokerHandle>) -> Answer<Json<Overview>> {
     Ok(Json(broker.overview().await?))
 }
 
-async fn queues(State(broker): State<BrokerHandle>) -> Answer<Response> {
-    Ok(listing::array(broker).await?)
+async fn queues(State(broker): State<BrokerHandle>, caller: Caller) -> Answer<Response> {
+    Ok(listing::array(broker, caller).await?)
 }
 
 async fn queue(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<QueueView>> {
     Ok(Json(broker.queue(&path.queue()?).await?))
 }
 
-async fn workers(State(broker): State<BrokerHandle>) -> Answer<Json<Vec<WorkerView>>> {
-    Ok(Json(broker.workers().await?))
+async fn workers(
+    State(broker): State<BrokerHandle>,
+    caller: Caller,
+) -> Answer<Json<Vec<WorkerView>>> {
+    Ok(Json(caller.workers(broker.workers().await?)))
 }
 
 async fn doors(State(broker): State<BrokerHandle>) -> Answer<Json<Vec<DoorView>>> {
@@ -198,10 +207,12 @@ async fn payload(
 async fn repair(
     State(broker): State<BrokerHandle>,
     path: Path,
+    caller: Caller,
     Acting(actor): Acting,
     Body(request): Body<RepairRequest>,
 ) -> Answer<Json<RepairOutcome>> {
     let (queue, seq) = (path.queue()?, path.seq()?);
+    may_repair(&broker, &caller, (&queue, seq), &request).await?;
     let RepairRequest { key, expect_revision, action, payload, header, to, reason } = request;
     let edit = match payload {
         Some(payload) => {
@@ -219,6 +230,36 @@ async fn repair(
     let act = act(action, edit, to)?;
     let order = RepairOrder { key, actor, queue, seq, expect_revision, act, reason };
     Ok(Json(broker.repair(order).await?))
+}
+
+/// Each action has its right, and a message goes to the caller's queues only.
+async fn may_repair(
+    broker: &BrokerHandle,
+    caller: &Caller,
+    (queue, seq): (&QueueName, Seq),
+    request: &RepairRequest,
+) -> Answer<()> {
+    let rights: &[Right] = match request.action {
+        RepairVerb::Retry => &[Right::Retry],
+        RepairVerb::Save | RepairVerb::UndoSave => &[Right::Edit],
+        RepairVerb::SaveAndRetry => &[Right::Edit, Right::Retry],
+        RepairVerb::Cancel | RepairVerb::Restore => &[Right::Cancel],
+        RepairVerb::DeadLetter => &[Right::DeadLetter],
+        RepairVerb::Move => &[Right::Move],
+    };
+    rights.iter().try_for_each(|&right| caller.may(right))?;
+    if request.action != RepairVerb::Move || caller.sees_all() {
+        return Ok(());
+    }
+    let to = match &request.to {
+        Some(to) => Some(to.clone()),
+        // As of the revision that the repair is refused without.
+        None => {
+            let content = broker.content(queue, seq, Some(request.expect_revision)).await?;
+            content.header.dead_letter_queue()
+        }
+    };
+    to.map_or(Ok(()), |to| caller.may_in(Right::Move, &to))
 }
 
 fn act(verb: RepairVerb, edit: Option<Edit>, to: Option<QueueName>) -> Answer<Act> {
@@ -249,9 +290,13 @@ fn act(verb: RepairVerb, edit: Option<Edit>, to: Option<QueueName>) -> Answer<Ac
 async fn redrive(
     State(broker): State<BrokerHandle>,
     path: Path,
+    caller: Caller,
     Acting(actor): Acting,
     Body(request): Body<RedriveRequest>,
 ) -> Answer<Json<RedrivePage>> {
+    if let Some(to) = &request.to {
+        caller.may_in(Right::Move, to)?;
+    }
     let filter = request.filter.as_deref().map(Filter::new).transpose();
     let order = RedriveOrder {
         key: request.key.parse().map_err(|e| Failure::invalid(format!("`key`: {e}")))?,
@@ -262,6 +307,7 @@ async fn redrive(
         limit: page(request.limit)?,
         filter: filter.map_err(|error| Failure::invalid(error.to_string()))?,
         to: request.to,
+        into: caller.grants.queues,
         dry_run: request.dry_run,
         reason: request.reason,
     };
@@ -285,17 +331,23 @@ async fn hold(
 async fn repair_outcome(
     State(broker): State<BrokerHandle>,
     path: Path,
+    caller: Caller,
 ) -> Answer<Json<RepairOutcome>> {
     let key = path.key()?;
     let outcome = broker.repair_outcome(key.clone()).await?;
-    outcome.map(Json).ok_or_else(|| {
+    outcome.filter(|outcome| caller.sees(&outcome.queue)).map(Json).ok_or_else(|| {
         let detail = format!("no repair with the key {key} has been done, or it is long ago");
         Failure::new(StatusCode::NOT_FOUND, "not_found", detail)
     })
 }
 
-async fn locate(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<Located>> {
+async fn locate(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    caller: Caller,
+) -> Answer<Json<Located>> {
     let (queue, seq, state) = broker.locate(&path.id()?).await?;
+    caller.may_in(Right::Read, &queue)?;
     Ok(Json(Located { queue, seq, state }))
 }
 
@@ -308,8 +360,10 @@ struct JournalAsked {
     seq: Option<u64>,
 }
 
+/// Who sees some queues only gets pages without the others' entries.
 async fn journal(
     State(broker): State<BrokerHandle>,
+    caller: Caller,
     Asked(asked): Asked<JournalAsked>,
 ) -> Answer<Json<JournalPage>> {
     if asked.seq.is_some() && asked.queue.is_none() {
@@ -321,7 +375,12 @@ async fn journal(
         queue: asked.queue,
         seq: asked.seq.map(Seq),
     };
-    Ok(Json(broker.journal(query).await?))
+    if let Some(queue) = &query.queue {
+        caller.may_in(Right::Read, queue)?;
+    }
+    let mut page = broker.journal(query).await?;
+    page.entries.retain(|entry| caller.sees(&entry.queue));
+    Ok(Json(page))
 }
 
 pub(super) async fn unknown(uri: Uri) -> Failure {

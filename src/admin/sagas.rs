@@ -4,10 +4,11 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
-use super::dto::{SagaActRequest, SagaDetail, SagaPage, SagaState};
+use super::dto::{SagaAct, SagaActRequest, SagaDetail, SagaPage, SagaState};
 use super::failure::Failure;
-use super::peer::Acting;
+use super::peer::{Acting, Caller};
 use super::request::{Asked, BegunAsked, Body, Path, page};
+use crate::auth::Right;
 use crate::broker::BrokerHandle;
 
 type Answer<T> = Result<Json<T>, Failure>;
@@ -35,9 +36,14 @@ async fn saga(State(broker): State<BrokerHandle>, path: Path) -> Answer<SagaDeta
 async fn act(
     State(broker): State<BrokerHandle>,
     path: Path,
+    caller: Caller,
     Acting(actor): Acting,
     Body(request): Body<SagaActRequest>,
 ) -> Answer<SagaDetail> {
+    caller.may_all(match request.act {
+        SagaAct::Retry => Right::Retry,
+        SagaAct::Skip | SagaAct::Abort => Right::Cancel,
+    })?;
     let id = path.id()?;
     broker.saga_act(actor, id.clone(), request.act, request.reason).await?;
     Ok(Json(broker.saga(&id).await?))

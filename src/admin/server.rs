@@ -1,33 +1,52 @@
-//! Serves the API on a unix socket, on a thread of its own: an operator's large answer never delays the
-//! sockets.
+//! Serves the API on a unix socket, and over TCP if that is wanted, on a thread of its own: an operator's large
+//! answer never delays the sockets.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use super::peer::Peer;
+use super::connection::{AdminLimits, Serving};
+use super::gate::Doorkeeper;
+use super::peer::Remote;
 use super::routes::router;
 use super::socket::Socket;
+use super::tls::{Tls, TlsError};
+use crate::auth::{Access, Failures, network};
 use crate::broker::BrokerHandle;
 
-/// Connections at once: a few consoles with a stream each, and scripts. Beyond, they wait to be accepted.
-const MAX_CONNECTIONS: usize = 64;
-/// From the connection, or the end of the request before, to the end of a request's headers. A client that
-/// keeps a connection without asking anything opens it again.
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
 /// Pause after accepting failed: the usual reason, no descriptors left, doesn't go away at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the API is served, and to whom.
+#[derive(Debug, Clone)]
+pub struct AdminOptions {
+    /// The unix socket (mode 0600).
+    pub socket: PathBuf,
+    /// Over TCP as well.
+    pub tcp: Option<TcpOptions>,
+    /// Whose tokens count over TCP.
+    pub access: Arc<Access>,
+    /// The bounds.
+    pub limits: AdminLimits,
+}
+
+/// The API over TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// `HOST:PORT`; port 0 takes a free one.
+    pub address: String,
+    /// Files with the certificate chain and its key, in PEM; without them nothing is encrypted.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
 
 /// Why the API can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +59,17 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// The address can't be listened on.
+    #[error("listen.admin: cannot listen on tcp://{address}")]
+    Tcp {
+        /// Where.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no TLS by these files.
+    #[error("listen.admin")]
+    Tls(#[source] TlsError),
     /// The system gives no thread or no runtime.
     #[error("cannot start the admin API's thread")]
     Thread(#[source] io::Error),
@@ -49,52 +79,60 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct AdminServer {
     path: PathBuf,
+    url: Option<String>,
+    tls: Option<Arc<Tls>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl AdminServer {
-    /// Listens at `path` (mode 0600) and serves `broker` from then on. Blocks only until it listens.
-    pub fn start(path: &Path, broker: BrokerHandle) -> Result<Self, ServeError> {
-        let bind = |source| ServeError::Bind { path: path.to_owned(), source };
-        let mut socket = Socket::bind(path).map_err(bind)?;
-        let listener = socket.listener.take().expect("a new socket has its listener");
+    /// Listens, and serves `broker` from then on. Blocks only until it listens.
+    pub fn start(options: AdminOptions, broker: BrokerHandle) -> Result<Self, ServeError> {
+        let AdminOptions { socket: path, tcp, access, limits } = options;
+        let bind = |source| ServeError::Bind { path: path.clone(), source };
+        let tls = tcp.as_ref().and_then(|tcp| tcp.tls.as_ref());
+        let tls = tls.map(|(cert, key)| Tls::load(cert, key)).transpose();
+        let tls = tls.map_err(ServeError::Tls)?.map(Arc::new);
+        let tcp = tcp.map(|tcp| listen(&tcp.address)).transpose()?;
+        let url = tcp.as_ref().map(|(_, address)| {
+            format!("http{}://{address}", if tls.is_some() { "s" } else { "" })
+        });
+        let socket = Socket::bind(&path).map_err(bind)?;
+        let doorkeeper =
+            Arc::new(Doorkeeper { access: Arc::clone(&access), failures: Failures::default() });
+        let app = router(broker, doorkeeper);
+        let listeners = Listeners {
+            socket,
+            tcp: tcp.map(|(listener, _)| listener),
+            serving: Serving { app, access, limits, tls: tls.clone() },
+        };
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = sync_channel(1);
-        let app = router(broker);
-        let run = move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(ready.send(Err(error))),
-            };
-            runtime.block_on(async {
-                let listener = match UnixListener::from_std(listener) {
-                    Ok(listener) => listener,
-                    Err(error) => return drop(ready.send(Err(error))),
-                };
-                let _ = ready.send(Ok(()));
-                tokio::select! {
-                    () = accept(&listener, &app) => {}
-                    _ = stopped => {}
-                }
-            });
-            drop(socket);
-        };
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(run)
+            .spawn(move || run(listeners, &ready, stopped))
             .map_err(ServeError::Thread)?;
         match is_ready.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(ServeError::Thread(error)),
             Err(_) => return Err(ServeError::Thread(io::Error::other("it ended at once"))),
         }
-        Ok(Self { path: path.to_owned(), stop: Some(stop), thread: Some(thread) })
+        Ok(Self { path, url, tls, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// The unix socket.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where it is over TCP, with the port that was taken.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
+    /// Reads the certificate's files again, for the connections to come. What can't be used changes nothing.
+    pub fn reload_certificate(&self) -> Result<(), TlsError> {
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.reload())
     }
 }
 
@@ -109,9 +147,53 @@ impl Drop for AdminServer {
     }
 }
 
+fn listen(address: &str) -> Result<(std::net::TcpListener, SocketAddr), ServeError> {
+    let bound = || {
+        let address = address.replacen('*', "0.0.0.0", usize::from(address.starts_with("*:")));
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound().map_err(|source| ServeError::Tcp { address: address.to_owned(), source })
+}
+
+struct Listeners {
+    socket: Socket,
+    tcp: Option<std::net::TcpListener>,
+    serving: Serving,
+}
+
+/// Until it is told to stop; then all connections end, and the socket's file goes.
+fn run(
+    Listeners { mut socket, tcp, serving }: Listeners,
+    ready: &SyncSender<io::Result<()>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let listener = socket.listener.take().expect("a new socket has its listener");
+    runtime.block_on(async {
+        let tcp = tcp.map(TcpListener::from_std).transpose();
+        let (unix, tcp) = match (UnixListener::from_std(listener), tcp) {
+            (Ok(unix), Ok(tcp)) => (unix, tcp),
+            (Err(error), _) | (_, Err(error)) => return drop(ready.send(Err(error))),
+        };
+        let _ = ready.send(Ok(()));
+        tokio::select! {
+            () = accept_unix(&unix, &serving) => {}
+            () = accept_tcp(tcp, &serving) => {}
+            _ = stopped => {}
+        }
+    });
+    drop(socket);
+}
+
 /// Accepts for ever. Dropping this ends all connections.
-async fn accept(listener: &UnixListener, app: &Router) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept_unix(listener: &UnixListener, serving: &Serving) {
+    let room = Arc::new(Semaphore::new(serving.limits.connections));
     let mut connections = JoinSet::new();
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
@@ -119,36 +201,85 @@ async fn accept(listener: &UnixListener, app: &Router) {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "accepting on the admin socket failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    failed(&error).await;
                     continue;
                 }
             },
             Some(_) = connections.join_next() => continue,
         };
-        let app = app.clone();
+        let served = serving.clone().unix(stream);
         connections.spawn(async move {
-            serve(stream, app).await;
+            served.await;
             drop(place);
         });
     }
 }
 
-async fn serve(stream: UnixStream, app: Router) {
-    let peer = match Peer::of(&stream) {
-        Ok(peer) => peer,
-        Err(error) => {
-            tracing::warn!(%error, "an admin connection without peer credentials was refused");
-            return;
+/// The same over TCP; too many of one address are closed at once, so that others come in.
+async fn accept_tcp(listener: Option<TcpListener>, serving: &Serving) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    let room = Arc::new(Semaphore::new(serving.limits.connections));
+    let places = Arc::new(Places::default());
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        let (stream, address) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => (stream, network(address.ip())),
+                Err(error) => {
+                    failed(&error).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+        };
+        let Some(of_address) = places.take(address, serving.limits.connections_per_address) else {
+            tracing::debug!(%address, "too many admin connections from one address");
+            continue;
+        };
+        let served = serving.clone().tcp(stream, Remote::new(address));
+        connections.spawn(async move {
+            served.await;
+            drop((place, of_address));
+        });
+    }
+}
+
+async fn failed(error: &io::Error) {
+    tracing::warn!(%error, "accepting on the admin socket failed");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// How many connections each address has.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of them, given back when dropped.
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Places {
+    fn take(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(address).or_default();
+        if *count >= most {
+            return None;
         }
-    };
-    let service = TowerToHyperService::new(app.layer(Extension(peer)));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_LIMIT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an admin connection ended early");
+        *count += 1;
+        Some(Place { places: Arc::clone(self), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::dto::StreamEvent;
 use super::failure::Failure;
 use super::listing::Listing;
+use super::peer::Caller;
 use crate::broker::{BrokerHandle, Sight};
 
 struct Following {
@@ -23,19 +24,22 @@ struct Following {
     /// Then these.
     listed: VecDeque<StreamEvent>,
     next: Receiver<Arc<Sight>>,
+    caller: Caller,
 }
 
 /// Everything as it is, then what changes. A watcher who reads slowly misses the oldest and hears how many.
 pub(super) async fn stream(
     State(broker): State<BrokerHandle>,
+    caller: Caller,
 ) -> Result<Sse<impl Stream<Item = Result<Event, axum::Error>>>, Failure> {
     let watch = broker.watch().await?;
     let following = Following {
         first: [StreamEvent::Overview(watch.overview)].into(),
         // It holds the broker's handle, and lets it go when all are listed.
-        listing: Some(Listing::new(broker)),
-        listed: [StreamEvent::Listed, StreamEvent::Workers(watch.workers)].into(),
+        listing: Some(Listing::new(broker, caller.clone())),
+        listed: [StreamEvent::Listed, StreamEvent::Workers(caller.workers(watch.workers))].into(),
         next: watch.next,
+        caller,
     };
     Ok(Sse::new(stream::unfold(following, |mut following| async move {
         let event = following.next_event().await?;
@@ -58,19 +62,33 @@ impl Following {
         if let Some(event) = self.listed.pop_front() {
             return Some(event);
         }
-        match self.next.recv().await {
-            Ok(sight) => Some(event(Arc::unwrap_or_clone(sight))),
-            Err(RecvError::Lagged(missed)) => Some(StreamEvent::Lagged { missed }),
-            Err(RecvError::Closed) => None,
+        loop {
+            match self.next.recv().await {
+                Ok(sight) => match self.caller.event(Arc::unwrap_or_clone(sight)) {
+                    Some(event) => return Some(event),
+                    None => continue,
+                },
+                Err(RecvError::Lagged(missed)) => return Some(StreamEvent::Lagged { missed }),
+                Err(RecvError::Closed) => return None,
+            }
         }
     }
 }
 
-fn event(sight: Sight) -> StreamEvent {
-    match sight {
-        Sight::Overview(overview) => StreamEvent::Overview(overview),
-        Sight::Queues(queues) => StreamEvent::Queues(queues),
-        Sight::Workers(workers) => StreamEvent::Workers(workers),
-        Sight::Happened(event) => StreamEvent::Notice(Arc::unwrap_or_clone(event)),
+impl Caller {
+    /// What this one sees of it, if anything.
+    fn event(&self, sight: Sight) -> Option<StreamEvent> {
+        match sight {
+            Sight::Overview(overview) => Some(StreamEvent::Overview(overview)),
+            Sight::Queues(mut queues) => {
+                queues.retain(|queue| self.sees(&queue.name));
+                (!queues.is_empty()).then_some(StreamEvent::Queues(queues))
+            }
+            Sight::Workers(workers) => Some(StreamEvent::Workers(self.workers(workers))),
+            Sight::Happened(event) => {
+                let event = self.sees_entry(event.what.queue()).then_some(event)?;
+                Some(StreamEvent::Notice(Arc::unwrap_or_clone(event)))
+            }
+        }
     }
 }

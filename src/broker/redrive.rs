@@ -9,7 +9,8 @@ use super::messages::PAGE_BYTES;
 use crate::model::limits::{MAX_FILTER_COST, MAX_PAGE};
 use crate::model::{
     Actor, Filter, FilterBudget, FilterSubject, IdempotencyKey, MessageState, QueueName,
-    RedrivePage, Redriven, Repair, RepairAction, RepairRefusal, Revision, Seq, StoredMessage,
+    QueuePatterns, RedrivePage, Redriven, Repair, RepairAction, RepairRefusal, Revision, Seq,
+    StoredMessage,
 };
 
 /// One page of a redrive as an operator asks for it.
@@ -31,6 +32,8 @@ pub struct RedriveOrder {
     pub filter: Option<Filter>,
     /// Where to; each to where it came from if absent.
     pub to: Option<QueueName>,
+    /// Only what goes to these queues.
+    pub into: QueuePatterns,
     /// Only tell what would go.
     pub dry_run: bool,
     /// Why.
@@ -48,13 +51,16 @@ impl BrokerHandle {
         let (from, limit) = (order.from, order.limit.clamp(1, MAX_PAGE));
         let filter = order.filter.clone();
         let queue = order.queue.clone();
+        let (to, into) = (order.to.clone(), order.into.clone());
         let (chosen, seen, next) = self
             .read(move |mailbox| {
                 let mut found = mailbox.read(id, from, limit, PAGE_BYTES)?;
                 let next = found.last().map(|last| last.seq.next()).filter(|&seq| seq <= until);
                 found.retain(|message| message.seq <= until);
                 let seen = found.len() as u64;
-                Ok((choose(found, filter.as_ref(), &queue), seen, next))
+                let mut chosen = choose(found, filter.as_ref(), &queue);
+                chosen.iter_mut().for_each(|chosen| chosen.keep_out_of_others(to.as_ref(), &into));
+                Ok((chosen, seen, next))
             })
             .await?;
         let messages = join_all(chosen.into_iter().map(|chosen| self.bring_back(&order, chosen)));
@@ -99,6 +105,17 @@ impl BrokerHandle {
 struct Chosen {
     message: StoredMessage,
     why_not: String,
+}
+
+impl Chosen {
+    /// What would go to a queue that is none of `into` stays.
+    fn keep_out_of_others(&mut self, to: Option<&QueueName>, into: &QueuePatterns) {
+        let origin = || self.message.content.header.dead_letter_queue();
+        let to = to.cloned().or_else(origin).filter(|to| !into.have(to));
+        if let Some(to) = to.filter(|_| self.why_not.is_empty()) {
+            self.why_not = format!("it would go to {to}, which is not among the queues ({into})");
+        }
+    }
 }
 
 fn choose(found: Vec<StoredMessage>, filter: Option<&Filter>, queue: &QueueName) -> Vec<Chosen> {

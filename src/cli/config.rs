@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::config_args::ConfigArgs;
 use super::{Exit, complain};
-use crate::config::EXAMPLE;
+use crate::config::{Admin, EXAMPLE};
 
 /// Looks at the configuration without starting anything.
 #[derive(Debug, Args)]
@@ -30,9 +30,13 @@ pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
                 println!("data_dir = {:?}", config.data_dir);
                 println!("listen.clients = {:?}", config.clients);
                 println!("listen.workers = {:?}", config.workers);
-                println!("listen.admin = {:?}", format!("unix:{}", config.admin.display()));
+                println!("listen.admin = {:?}", admin(&config.admin));
                 if let Some(address) = config.metrics {
                     println!("listen.metrics = {:?}", format!("tcp://{address}"));
+                }
+                for token in &config.auth.tokens {
+                    let (name, grants) = (&token.name, &token.grants);
+                    println!("token {name}: {} of {}", grants.role, grants.queues);
                 }
                 for (name, _) in &config.queues {
                     println!("queue {name}");
@@ -62,5 +66,14 @@ pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
             print!("{EXAMPLE}");
             Exit::Done
         }
+    }
+}
+
+/// As the configuration has it.
+fn admin(admin: &Admin) -> String {
+    let socket = format!("unix:{}", admin.socket.display());
+    match &admin.tcp {
+        Some(tcp) => format!("{socket}, tcp://{}", tcp.address),
+        None => socket,
     }
 }

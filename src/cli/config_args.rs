@@ -21,7 +21,7 @@ pub struct ConfigArgs {
     /// Where workers connect: tcp://HOST:PORT or ipc://PATH.
     #[arg(long, value_name = "ADDRESS")]
     pub workers: Option<String>,
-    /// The admin API's socket: unix:PATH.
+    /// The admin API: unix:PATH, or with TCP too: unix:PATH,tcp://HOST:PORT.
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
 }

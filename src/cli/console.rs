@@ -6,18 +6,25 @@ use std::path::PathBuf;
 
 use super::config_args::ConfigArgs;
 use super::embedded::{Embedded, EmbeddedError, make_data_dir};
+use super::failure::Failure;
+use super::remote::RemoteArgs;
 use super::{Exit, complain};
-use crate::admin::client::Endpoint;
+use crate::admin::client::{AdminClient, Endpoint};
 use crate::broker::Ended;
 use crate::config::Config;
 use crate::console::{self, ConsoleOptions};
 use crate::telemetry::{self, LogOptions};
+
+/// What the journal says of where an act came from.
+const VIA: &str = "console";
 
 /// Open the console on the broker that runs on this store
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConsoleArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Look, but change nothing.
     #[arg(long)]
     read_only: bool,
@@ -31,10 +38,26 @@ pub struct ConsoleArgs {
 
 /// `mubroker console`: attaches to a broker; it may also come later.
 pub(super) fn attach(args: &ConsoleArgs) -> Exit {
-    match args.config.load() {
-        Ok(config) => show(options(args, &config), None),
-        Err(error) => complain(&error, Exit::Config),
+    let config = match args.config.load() {
+        Ok(config) => config,
+        Err(error) => return complain(&error, Exit::Config),
+    };
+    match elsewhere(args) {
+        Ok(Some(client)) => show(options(args, &config, client), None),
+        Ok(None) => show(options(args, &config, here(&config)), None),
+        Err(failure) => failure.tell(),
     }
+}
+
+/// A broker elsewhere, if one is meant.
+fn elsewhere(args: &ConsoleArgs) -> Result<Option<AdminClient>, Failure> {
+    let is_named = args.config.data_dir.is_some() || args.config.admin.is_some();
+    args.remote.admin(is_named, VIA)
+}
+
+/// The broker of the configuration.
+pub(super) fn here(config: &Config) -> AdminClient {
+    AdminClient::new(Endpoint::Unix(config.admin.socket.clone()), VIA)
 }
 
 /// `mubroker`: with a broker inside, unless another process holds the store: then attached to that one.
@@ -43,6 +66,11 @@ pub(super) fn open(args: &ConsoleArgs) -> Exit {
         Ok(config) => config,
         Err(error) => return complain(&error, Exit::Config),
     };
+    match elsewhere(args) {
+        Ok(Some(client)) => return show(options(args, &config, client), None),
+        Ok(None) => {}
+        Err(failure) => return failure.tell(),
+    }
     if let Err(error) = make_data_dir(&config) {
         return complain(&error, Exit::Failed);
     }
@@ -58,9 +86,9 @@ pub(super) fn open(args: &ConsoleArgs) -> Exit {
                 Ok(logs) => logs,
                 Err(error) => return complain(&error, Exit::Failed),
             };
-            show(options(args, &config), Some(broker))
+            show(options(args, &config, here(&config)), Some(broker))
         }
-        Err(EmbeddedError::Held { .. }) => show(options(args, &config), None),
+        Err(EmbeddedError::Held { .. }) => show(options(args, &config, here(&config)), None),
         Err(error) => complain(&error, Exit::Failed),
     }
 }
@@ -73,9 +101,9 @@ pub(super) fn drafts_dir(config: &Config) -> PathBuf {
     }
 }
 
-fn options(args: &ConsoleArgs, config: &Config) -> ConsoleOptions {
+fn options(args: &ConsoleArgs, config: &Config, client: AdminClient) -> ConsoleOptions {
     ConsoleOptions {
-        endpoint: Endpoint::Unix(config.admin.clone()),
+        client,
         banner: None,
         read_only: args.read_only,
         ascii: args.ascii,

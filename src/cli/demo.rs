@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::embedded::{Embedded, make_data_dir};
 use super::{Exit, complain};
-use crate::admin::client::Endpoint;
+use crate::admin::client::{AdminClient, Endpoint};
 use crate::config::{Config, Sources};
 use crate::console::{self, ConsoleOptions};
 use crate::telemetry::{self, LogOptions};
@@ -87,7 +87,7 @@ fn settings(folder: &Path) -> Result<Config, Box<dyn std::error::Error>> {
 
 fn options(broker: &Embedded, folder: &Path) -> ConsoleOptions {
     ConsoleOptions {
-        endpoint: Endpoint::Unix(broker.admin().to_owned()),
+        client: AdminClient::new(Endpoint::Unix(broker.admin().path().to_owned()), "console"),
         banner: Some(BANNER.to_owned()),
         read_only: false,
         ascii: false,

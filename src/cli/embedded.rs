@@ -12,9 +12,12 @@ use tokio::sync::mpsc;
 use super::alerts::{self, AlertsError};
 use super::descriptors;
 use super::pools::Pools;
-use crate::admin::{AdminServer, ScrapeServer, ServeError};
+use crate::admin::{
+    AdminLimits, AdminOptions, AdminServer, ScrapeServer, ServeError, TcpOptions, TlsError,
+};
+use crate::auth::{Access, AccessError};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
-use crate::config::{Config, Redis};
+use crate::config::{AdminTcp, Config, Redis};
 use crate::engine::EngineOptions;
 use crate::mailbox::{
     MailboxError, MemoryMailbox, RedisConfigError, RedisMailbox, RedisOptions, RoutedMailbox,
@@ -24,6 +27,8 @@ use crate::net::{DoorOptions, NetLimits, NetOptions};
 
 /// The store's folder in the data folder.
 pub const STORE: &str = "store";
+/// The file in the data folder that remembers which tokens were revoked.
+const REVOKED: &str = "revoked-tokens";
 /// The folder of the sockets' private ends in the data folder.
 const RUN: &str = "run";
 /// Operators' requests for supervised workers that may wait.
@@ -68,6 +73,9 @@ pub enum EmbeddedError {
     /// Workers can't be supervised.
     #[error("supervised workers can't be started")]
     Workers(#[source] io::Error),
+    /// It isn't known which tokens were revoked.
+    #[error("the broker does not start")]
+    Access(#[source] AccessError),
     /// The admin API can't be served.
     #[error("the broker does not start")]
     Admin(#[source] ServeError),
@@ -87,6 +95,7 @@ pub enum EmbeddedError {
 pub struct Embedded {
     admin: AdminServer,
     metrics: Option<ScrapeServer>,
+    access: Arc<Access>,
     pools: Option<Pools>,
     running: Running,
 }
@@ -96,6 +105,8 @@ impl Embedded {
     /// connect: not for an async task.
     pub fn start(config: &Config) -> Result<Self, EmbeddedError> {
         make_data_dir(config)?;
+        let access = Access::open(config.auth.tokens.clone(), config.data_dir.join(REVOKED));
+        let access = Arc::new(access.map_err(EmbeddedError::Access)?);
         let limits = net_limits(config);
         let streams = streams(config)?;
         let open = open_store(config, Arc::clone(&streams));
@@ -111,8 +122,9 @@ impl Embedded {
             ),
             None => None,
         };
-        let admin = AdminServer::start(&config.admin, handle).map_err(EmbeddedError::Admin)?;
-        Ok(Self { admin, metrics, pools, running })
+        let admin = AdminServer::start(admin_options(config, &access), handle);
+        let admin = admin.map_err(EmbeddedError::Admin)?;
+        Ok(Self { admin, metrics, access, pools, running })
     }
 
     /// The broker's handle.
@@ -120,9 +132,15 @@ impl Embedded {
         self.running.handle()
     }
 
-    /// The admin API's unix socket.
-    pub fn admin(&self) -> &Path {
-        self.admin.path()
+    /// The admin API.
+    pub fn admin(&self) -> &AdminServer {
+        &self.admin
+    }
+
+    /// Takes over what can be while the broker runs: tokens, and the certificate's files. Without an error all of it counts.
+    pub fn reload(&self, config: &Config) -> Result<(), TlsError> {
+        self.access.replace(config.auth.tokens.clone());
+        self.admin.reload_certificate()
     }
 
     /// Where health and metrics are served beside the admin API, with the port that was taken.
@@ -148,7 +166,7 @@ impl Embedded {
     /// Stops: supervised workers end what they hold, nothing new is accepted, leases are given back, the store is flushed and closed. Within
     /// five seconds, unless the disk hangs.
     pub async fn shut_down(self) -> Ended {
-        let Self { admin, metrics, pools, running } = self;
+        let Self { admin, metrics, pools, running, .. } = self;
         let mut stopping = match pools {
             Some(pools) => Some(pools.stop().await),
             None => None,
@@ -190,6 +208,16 @@ pub fn make_data_dir(config: &Config) -> Result<(), EmbeddedError> {
         .mode(0o700)
         .create(config.log_dir())
         .map_err(|source| EmbeddedError::DataDir { data_dir, source })
+}
+
+fn admin_options(config: &Config, access: &Arc<Access>) -> AdminOptions {
+    let tcp = config.admin.tcp.clone();
+    AdminOptions {
+        socket: config.admin.socket.clone(),
+        tcp: tcp.map(|AdminTcp { address, tls, .. }| TcpOptions { address, tls }),
+        access: Arc::clone(access),
+        limits: AdminLimits::default(),
+    }
 }
 
 /// Connects to nothing.

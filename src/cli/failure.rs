@@ -4,7 +4,7 @@ use std::io;
 
 use super::Exit;
 use super::output::note;
-use crate::admin::client::AdminError;
+use crate::admin::client::{AdminError, Endpoint};
 use crate::client::ClientError;
 use crate::console::text::clean::clean;
 use crate::model::{RejectCode, with_causes};
@@ -46,13 +46,20 @@ const START: &str =
     "start one with `mubroker serve`, or say where it is with --data-dir or --admin";
 
 const THE_QUEUES: &str = "`mubroker queue ls` shows the queues there are";
+const ELSEWHERE: &str =
+    "is that its `listen.admin`, https where it has a certificate, and is that of --ca-file?";
 
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         let failure = Self::new(with_causes(&error));
         match error {
-            AdminError::Unreachable { .. } | AdminError::Timeout { sent: false, .. } => {
-                failure.exit(Exit::Unreachable).advice(START)
+            AdminError::Unreachable { endpoint, .. }
+            | AdminError::Timeout { endpoint, sent: false } => {
+                let advice = match endpoint {
+                    Endpoint::Unix(_) => START,
+                    Endpoint::Tcp { .. } => ELSEWHERE,
+                };
+                failure.exit(Exit::Unreachable).advice(advice)
             }
             AdminError::Problem(problem) => {
                 let failure = failure.exit(Exit::Refused);

@@ -23,12 +23,15 @@ mod pools;
 mod processes;
 mod publish;
 mod queue;
+mod reload;
+mod remote;
 mod saga;
 mod send;
 mod serve;
 mod start;
 mod store;
 mod target;
+mod token;
 mod topic;
 mod worker;
 
@@ -82,6 +85,7 @@ pub enum Command {
     Events(events::EventsArgs),
     Journal(journal::JournalArgs),
     Store(store::StoreArgs),
+    Token(token::TokenArgs),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
     #[command(name = "__become", hide = true)]
@@ -112,6 +116,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Events(args) => asked(events::run(args)),
             Command::Journal(args) => asked(journal::run(args)),
             Command::Store(args) => asked(store::run(args)),
+            Command::Token(args) => asked(token::run(args)),
             Command::Demo(args) => demo::run(&args),
             Command::Become(args) => processes::become_command(&args),
             Command::Keep(args) => processes::keep(&args),

@@ -1,5 +1,6 @@
 //! `mubroker serve`: the headless daemon.
 
+use std::io;
 use std::process;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config_args::ConfigArgs;
 use super::embedded::{Embedded, EmbeddedError, make_data_dir};
+use super::reload::{self, Settings};
 use super::{Exit, complain};
 use crate::broker::Ended;
 use crate::telemetry::{self, LogOptions};
@@ -46,25 +48,28 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     };
     // Before the broker starts: a signal meanwhile must not end the process halfway.
     let _in_runtime = runtime.enter();
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => return complain(&error, Exit::Failed),
-        };
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return complain(&error, Exit::Failed),
+    };
     let broker = match Embedded::start(&config) {
         Ok(broker) => broker,
         Err(error @ EmbeddedError::Held { .. }) => return complain(&error, Exit::StoreHeld),
         Err(error) => return complain(&error, Exit::Failed),
     };
     let (clients, workers) = (broker.clients(), broker.workers());
-    let (admin, store) = (broker.admin().display(), config.data_dir.display());
     let metrics = broker.metrics().map(|address| format!(", metrics http://{address}/metrics"));
+    let (admin, store) = (broker.admin().path().display(), config.data_dir.display());
+    let url = broker.admin().url();
+    let over_tcp = url.map(|url| format!(", admin at {url}")).unwrap_or_default();
     println!(
-        "mubroker listens: clients {clients}, workers {workers}, admin unix:{admin}, store {store}{}",
+        "mubroker listens: clients {clients}, workers {workers}, admin unix:{admin}{over_tcp}, store {store}{}",
         metrics.unwrap_or_default()
     );
-    tracing::info!(clients, workers, %admin, %store, version = env!("CARGO_PKG_VERSION"), "started");
-    let ended = runtime.block_on(until_stopped(broker, &mut terminate, &mut interrupt));
+    tracing::info!(clients, workers, %admin, url, %store, version = env!("CARGO_PKG_VERSION"), "started");
+    reload::warn(&config);
+    let settings = Settings::new(args.config.clone(), config.clone());
+    let ended = runtime.block_on(until_stopped(broker, &mut signals, settings));
     tracing::info!(?ended, "stopped");
     match ended {
         Ended::Clean => Exit::Done,
@@ -87,12 +92,34 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     }
 }
 
-/// Until the first signal, then until the broker has stopped; the second signal ends the process at once.
-async fn until_stopped(broker: Embedded, terminate: &mut Signal, interrupt: &mut Signal) -> Ended {
-    tokio::select! {
-        ended = broker.ended() => return ended,
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What a daemon hears.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Until the first signal to stop, then until the broker has stopped; the second one ends the process at once. SIGHUP reads the
+/// configuration again.
+async fn until_stopped(broker: Embedded, signals: &mut Signals, mut settings: Settings) -> Ended {
+    let Signals { terminate, interrupt, hangup } = signals;
+    loop {
+        tokio::select! {
+            ended = broker.ended() => return ended,
+            _ = hangup.recv() => settings.reload(&broker),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
     }
     tokio::select! {
         ended = broker.shut_down() => ended,

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Exit;
 use super::failure::Failure;
+use super::remote::RemoteArgs;
 use crate::admin::client::{AdminClient, AdminError, Endpoint};
 use crate::admin::dto::Overview;
 use crate::config::{Config, Sources};
@@ -25,12 +26,17 @@ pub(super) struct Target {
     /// The broker's admin API: unix:PATH
     #[arg(long, value_name = "ADDRESS", global = true)]
     admin: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 impl Target {
     /// A client of its admin API; nothing is connected yet.
     pub(super) fn admin(&self) -> Result<AdminClient, Failure> {
-        Ok(admin_of(&self.load()?))
+        match self.remote.admin(self.is_named(), "cli")? {
+            Some(client) => Ok(client),
+            None => Ok(admin_of(&self.load()?)),
+        }
     }
 
     /// Where it takes clients: as given, or as the running broker says, or as the configuration does.
@@ -52,6 +58,9 @@ impl Target {
         if let Some(endpoint) = given {
             return Ok(endpoint.clone());
         }
+        if let Some(client) = self.remote.admin(self.is_named(), "cli")? {
+            return Ok(seen_from_here(&told(client.overview().await?), client.endpoint()));
+        }
         let config = self.load()?;
         match admin_of(&config).overview().await {
             Ok(overview) => Ok(told(overview)),
@@ -68,14 +77,23 @@ impl Target {
     }
 
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        let Self { config, data_dir, admin } = self.clone();
+        let Self { config, data_dir, admin, .. } = self.clone();
         let sources = Sources { data_dir, admin, ..Sources::of_process(config) };
         Config::load(&sources).map_err(|error| Failure::new(with_causes(&error)).exit(Exit::Config))
     }
 }
 
 fn admin_of(config: &Config) -> AdminClient {
-    AdminClient::new(Endpoint::Unix(config.admin.clone()), "cli")
+    AdminClient::new(Endpoint::Unix(config.admin.socket.clone()), "cli")
+}
+
+/// A door at all of a machine's addresses is at the one by which its admin API was found.
+fn seen_from_here(door: &str, admin: &Endpoint) -> String {
+    let port = ["tcp://0.0.0.0:", "tcp://[::]:"].iter().find_map(|any| door.strip_prefix(any));
+    match (port, admin) {
+        (Some(port), Endpoint::Tcp { host, .. }) => format!("tcp://{host}:{port}"),
+        (Some(_) | None, _) => door.to_owned(),
+    }
 }
 
 /// Where clients connect.

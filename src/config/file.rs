@@ -10,7 +10,9 @@ use serde::de::IntoDeserializer as _;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::{alerts, doors, gathers, proxies, redis, sagas, store, topics, workers, wrong_value};
+use super::{
+    alerts, auth, doors, gathers, proxies, redis, sagas, store, topics, workers, wrong_value,
+};
 use crate::model::{QueueSettings, in_plain_words};
 
 /// What a file may set; all of it optional.
@@ -19,6 +21,8 @@ pub(super) struct File {
     pub(super) data_dir: Option<toml::Spanned<String>>,
     #[serde(default)]
     pub(super) listen: Listen,
+    #[serde(default)]
+    pub(super) auth: auth::Table,
     #[serde(default)]
     pub(super) store: store::Table,
     #[serde(default)]
@@ -46,6 +50,8 @@ pub(super) struct Listen {
     pub(super) clients: Option<toml::Spanned<String>>,
     pub(super) workers: Option<toml::Spanned<String>>,
     pub(super) admin: Option<toml::Spanned<String>>,
+    pub(super) admin_cert_file: Option<toml::Spanned<String>>,
+    pub(super) admin_key_file: Option<toml::Spanned<String>>,
     pub(super) push: Option<toml::Spanned<String>>,
     pub(super) live: Option<toml::Spanned<String>>,
     pub(super) feed: Option<toml::Spanned<String>>,
@@ -64,16 +70,18 @@ struct Keys {
 
 const ROOT: Keys = Keys {
     known: &[
-        "data_dir", "listen", "store", "redis", "queues", "topics", "gathers", "sagas", "proxy",
-        "workers", "alerts",
+        "data_dir", "listen", "auth", "store", "redis", "queues", "topics", "gathers", "sagas",
+        "proxy", "workers", "alerts",
     ],
-    later: &["auth"],
+    later: &[],
 };
 const LISTEN: Keys = Keys {
     known: &[
         "clients",
         "workers",
         "admin",
+        "admin_cert_file",
+        "admin_key_file",
         "push",
         "live",
         "feed",
@@ -84,6 +92,8 @@ const LISTEN: Keys = Keys {
     ],
     later: &[],
 };
+const AUTH: Keys = Keys { known: auth::KEYS, later: &[] };
+const AUTH_TOKEN: Keys = Keys { known: auth::TOKEN_KEYS, later: &[] };
 const PROXY: Keys = Keys { known: proxies::KEYS, later: &[] };
 const STORE: Keys = Keys { known: store::KEYS, later: &[] };
 const ALERTS: Keys = Keys { known: alerts::KEYS, later: &[] };
@@ -181,6 +191,12 @@ impl Source<'_> {
         let message = error.message().trim().replace('\n', "; ");
         let message = in_plain_words(&message, "a table");
         let reason = match wrong_value::key_at(self.text, &span) {
+            // What stands there may be a password.
+            Some(key) if may_be_secret(&key) => {
+                format!(
+                    "{key} has a value of the wrong type; config.example.toml shows the right one"
+                )
+            }
             Some(key) => format!("{key}: {message}"),
             None => message,
         };
@@ -191,6 +207,10 @@ impl Source<'_> {
         self.check_keys(root, "", &ROOT)?;
         if let Some(listen) = table(root, "listen") {
             self.check_keys(listen, "listen.", &LISTEN)?;
+        }
+        if let Some(auth) = table(root, "auth") {
+            self.check_keys(auth, "auth.", &AUTH)?;
+            self.check_rows(auth, "tokens", "auth.tokens.", &AUTH_TOKEN)?;
         }
         if let Some(store) = table(root, "store") {
             self.check_keys(store, "store.", &STORE)?;
@@ -224,12 +244,7 @@ impl Source<'_> {
                 self.check_keys(restart, &format!("{path}restart."), &RESTART)?;
             }
         }
-        let proxies = root.get("proxy").and_then(|proxies| proxies.get_ref().as_array());
-        for proxy in proxies.into_iter().flat_map(|proxies| proxies.iter()) {
-            if let Some(proxy) = proxy.get_ref().as_table() {
-                self.check_keys(proxy, "proxy.", &PROXY)?;
-            }
-        }
+        self.check_rows(root, "proxy", "proxy.", &PROXY)?;
         self.check_lists(root, "topics", &TOPIC, ("subscriptions", &SUBSCRIPTION))?;
         self.check_lists(root, "gathers", &GATHER, ("recipients", &SUBSCRIPTION))?;
         self.check_lists(root, "sagas", &SAGA, ("steps", &STEP))
@@ -247,11 +262,23 @@ impl Source<'_> {
             let Some(named) = named.get_ref().as_table() else { continue };
             let path = format!("{of}.{:?}.", name.get_ref());
             self.check_keys(named, &path, keys)?;
-            let rows = named.get(list).and_then(|rows| rows.get_ref().as_array());
-            for row in rows.into_iter().flat_map(|rows| rows.iter()) {
-                if let Some(row) = row.get_ref().as_table() {
-                    self.check_keys(row, &format!("{path}{list}."), row_keys)?;
-                }
+            self.check_rows(named, list, &format!("{path}{list}."), row_keys)?;
+        }
+        Ok(())
+    }
+
+    /// A list of tables.
+    fn check_rows(
+        &self,
+        of: &DeTable<'_>,
+        list: &str,
+        path: &str,
+        keys: &Keys,
+    ) -> Result<(), ConfigError> {
+        let rows = of.get(list).and_then(|rows| rows.get_ref().as_array());
+        for row in rows.into_iter().flat_map(|rows| rows.iter()) {
+            if let Some(row) = row.get_ref().as_table() {
+                self.check_keys(row, path, keys)?;
             }
         }
         Ok(())
@@ -285,6 +312,10 @@ impl Source<'_> {
         }
         Ok(())
     }
+}
+
+fn may_be_secret(key: &str) -> bool {
+    ["auth", "redis", "alerts"].contains(&key.split('.').next().unwrap_or_default())
 }
 
 fn table<'a, 'i>(parent: &'a DeTable<'i>, key: &str) -> Option<&'a DeTable<'i>> {

@@ -1,6 +1,8 @@
 //! Settings: the file, then the environment, then flags (design.md 7).
 
+mod admin;
 mod alerts;
+mod auth;
 mod connections;
 mod doors;
 mod error;
@@ -21,7 +23,9 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
+pub use admin::{Admin, AdminTcp};
 pub use alerts::Alerts;
+pub use auth::Auth;
 pub use connections::Connections;
 pub use doors::Doors;
 pub use error::{ConfigError, Place};
@@ -44,6 +48,8 @@ const DATA_DIR: &str = "data_dir";
 const CLIENTS: &str = "listen.clients";
 const WORKERS: &str = "listen.workers";
 const ADMIN: &str = "listen.admin";
+/// The variable by which commands are given a token.
+pub const TOKEN: &str = "MUBROKER_TOKEN";
 
 /// What a broker is run with: checked, with everything filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,10 +60,12 @@ pub struct Config {
     pub clients: String,
     /// Where workers connect.
     pub workers: String,
-    /// The admin API's unix socket.
-    pub admin: PathBuf,
     /// Health and metrics for scrapers.
     pub metrics: Option<SocketAddr>,
+    /// Where the admin API is.
+    pub admin: Admin,
+    /// Who may come in.
+    pub auth: Auth,
     /// The other doors.
     pub doors: Doors,
     /// How many connections each door takes.
@@ -106,7 +114,8 @@ impl Sources {
     pub fn of_process(file: Option<PathBuf>) -> Self {
         let env = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with("MUBROKER_"))
+            // Not what is secret: it is no setting.
+            .filter(|(name, _)| name.starts_with("MUBROKER_") && name != TOKEN)
             .collect();
         Self { file, env, ..Self::default() }
     }
@@ -157,6 +166,8 @@ impl Config {
         let workers = or_file(workers, &source, &file.listen.workers, WORKERS, default::WORKERS);
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
+        let auth = std::mem::take(&mut file.auth).check(&source)?;
+        let admin = admin::check(&admin, &data_dir, &file.listen, &source, &auth)?;
         let connections = Connections::check(&file.listen, &source)?;
         let metrics = metrics::check(&file.listen, &source, sources)?;
         let doors = doors::check(std::mem::take(&mut file.listen), &source, sources)?;
@@ -177,8 +188,9 @@ impl Config {
         Ok(Self {
             clients: checked_bind(&clients, CLIENTS)?,
             workers: checked_bind(&workers, WORKERS)?,
-            admin: admin_socket(&admin, &data_dir)?,
             metrics,
+            admin,
+            auth,
             doors,
             connections,
             proxies,
@@ -249,19 +261,14 @@ fn expand(text: &str, place: &Place) -> Result<PathBuf, ConfigError> {
 }
 
 /// Only this machine may connect: there are no tokens yet.
-fn checked_bind((text, place): &Setting, key: &str) -> Result<String, ConfigError> {
+fn checked_bind(setting: &Setting, key: &str) -> Result<String, ConfigError> {
+    let (text, place) = setting;
     if text.starts_with("ipc://") {
         return Ok(text.clone());
     }
-    let form = || format!("{key} {text:?} is not an address; give tcp://HOST:PORT or ipc://PATH");
-    let address = text.strip_prefix("tcp://").ok_or_else(|| bad(place, form()))?;
-    let (host, port) = address.rsplit_once(':').ok_or_else(|| bad(place, form()))?;
-    if port.parse::<u16>().is_err() {
-        return Err(bad(place, form()));
-    }
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !loopback {
+    let (host, address) = tcp_address(text, key, place)?;
+    if !is_loopback(&host) {
+        let port = address.rsplit_once(':').map_or("", |(_, port)| port);
         let reason = format!(
             "{key} {text:?} lets other machines connect, and this version has no tokens to tell \
              them apart; give a loopback address (tcp://127.0.0.1:{port}) or ipc://PATH, and an SSH \
@@ -272,19 +279,23 @@ fn checked_bind((text, place): &Setting, key: &str) -> Result<String, ConfigErro
     Ok(text.clone())
 }
 
-fn admin_socket((text, place): &Setting, data_dir: &Path) -> Result<PathBuf, ConfigError> {
-    if text.starts_with("tcp://") {
-        let what = format!("{ADMIN} over TCP ({text:?}) needs tokens, which");
-        return Err(ConfigError::Later { place: place.clone(), what });
-    }
-    let path = text.strip_prefix("unix:").map(|path| path.trim_start_matches("//"));
-    let Some(path) = path.filter(|path| !path.is_empty()) else {
-        return Err(bad(place, format!("{ADMIN} {text:?} is not an address; give unix:PATH")));
+/// Host, without brackets, and `HOST:PORT` of `tcp://HOST:PORT`.
+fn tcp_address(text: &str, key: &str, place: &Place) -> Result<(String, String), ConfigError> {
+    let form = || {
+        let other = if key == ADMIN { "unix:PATH" } else { "ipc://PATH" };
+        bad(place, format!("{key} {text:?} is not an address; give tcp://HOST:PORT or {other}"))
     };
-    match path.strip_prefix("{data_dir}/") {
-        Some(rest) => Ok(data_dir.join(rest)),
-        None => Ok(PathBuf::from(path)),
+    let address = text.strip_prefix("tcp://").ok_or_else(form)?;
+    let (host, port) = address.rsplit_once(':').ok_or_else(form)?;
+    if port.parse::<u16>().is_err() {
+        return Err(form());
     }
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((host.to_owned(), address.to_owned()))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

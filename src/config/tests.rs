@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::{Right, Secret};
 use crate::model::{ProxyKind, WorkedBy};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -91,7 +92,7 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
     assert_eq!(config.clients, "tcp://127.0.0.1:2");
     assert_eq!(config.workers, "ipc:///w");
     assert_eq!(config.data_dir, Path::new("/c"));
-    assert_eq!(config.admin, Path::new("/c/admin.sock"));
+    assert_eq!(config.admin.socket, Path::new("/c/admin.sock"));
 }
 
 #[test]
@@ -277,7 +278,14 @@ fn errors_say_where_and_what_to_do() {
             "[listen]\nconnections = 9\nconnections_per_address = 10",
             "mubroker.toml:3:27: listen.connections_per_address must be a number from 1 to 9",
         ),
-        ("[auth]\ntokens = []", "mubroker.toml:1:2: `auth` is not in this version"),
+        (
+            "[auth]\ntoken = []",
+            "mubroker.toml:2:1: unknown key `auth.token`; did you mean `auth.tokens`?",
+        ),
+        (
+            "[auth]\ntokens = [{ nam = 'a' }]",
+            "mubroker.toml:2:13: unknown key `auth.tokens.nam`; did you mean `auth.tokens.name`?",
+        ),
         (
             "[listen]\npush = 'udp://x'",
             "mubroker.toml:2:8: listen.push \"udp://x\" is not an address; give tcp://HOST:PORT \
@@ -434,8 +442,9 @@ fn errors_say_where_and_what_to_do() {
         ),
         (
             "[listen]\nadmin = 'tcp://127.0.0.1:80'",
-            "mubroker.toml:2:9: listen.admin over TCP (\"tcp://127.0.0.1:80\") needs tokens, which is \
-             not in this version",
+            "mubroker.toml:2:9: listen.admin \"tcp://127.0.0.1:80\" is over TCP, where only tokens tell \
+             who is there, and [auth] has none; make one by `mubroker token new --role operator --name \
+             NAME`, or use unix:PATH alone",
         ),
         (
             "[listen]\nworkers = 'udp://x'",
@@ -554,5 +563,79 @@ fn what_bounds_queues_on_the_fly_is_a_templates_only() {
     ] {
         let error = load(text).unwrap_err().to_string();
         assert!(error.contains(reason), "{text}: {error}");
+    }
+}
+
+/// The line of a token; `more` goes on with it.
+fn token(more: &str) -> String {
+    let hash = "0".repeat(64);
+    format!("{{ name = 'anna', hash = 'sha256:{hash}', role = 'editor'{more} }}")
+}
+
+#[test]
+fn tokens_are_read_and_what_is_wrong_with_one_is_told_without_what_it_holds() {
+    let load_tokens = |rows: &str| load(&format!("[auth]\ntokens = [{rows}]"));
+    let tokens =
+        load_tokens(&token(", queues = ['eu.*'], without = ['cancel']")).unwrap().auth.tokens;
+    assert_eq!((tokens.len(), tokens[0].name.as_str()), (1, "anna"));
+    assert_eq!(tokens[0].grants.queues.to_string(), "eu.*");
+    assert!(tokens[0].grants.has(Right::Edit) && !tokens[0].grants.has(Right::Cancel));
+    assert!(load_tokens(&token("")).unwrap().auth.tokens[0].grants.queues.are_all());
+    let secret = Secret::new().unwrap();
+    for (row, said) in [
+        (
+            token("").replace("sha256:", "md5:"),
+            "auth.tokens: this is no hash; give sha256: and 64 digits",
+        ),
+        (token("").replace("sha256:", secret.reveal()), "auth.tokens: this is the token itself"),
+        (
+            token("").replace("editor", "root"),
+            "auth.tokens: there is no role \"root\"; there are viewer",
+        ),
+        (token(", queues = []"), "auth.tokens: there is no queue in it"),
+        (token(", queues = ['a b']"), "auth.tokens: \"a b\": queue has ' ' at byte 1"),
+        (token(", without = ['all']"), "auth.tokens: there is no right \"all\"; there are read"),
+        (
+            token(", without = ['delete']"),
+            "`without` has delete, which the role editor has not anyway",
+        ),
+        (token("").replace("anna", "broker"), "auth.tokens: a token can't be called broker"),
+        (format!("{0}, {0}", token("")), "there are two tokens \"anna\""),
+        (
+            format!("{}, {}", token(""), token("").replace("anna", "bert")),
+            "has the hash of \"anna\"",
+        ),
+    ] {
+        let error = load_tokens(&row).unwrap_err().to_string();
+        assert!(error.starts_with("mubroker.toml:2:") && error.contains(said), "{error}");
+        assert!(!error.contains(secret.reveal()), "{error}");
+    }
+}
+
+#[test]
+fn the_admin_api_is_at_a_unix_socket_and_over_tcp_if_there_are_tokens() {
+    let load_admin = |listen: &str| {
+        load(&format!("data_dir = '/d'\n[auth]\ntokens = [{}]\n[listen]\n{listen}", token("")))
+    };
+    let admin = load_admin("admin = 'unix:/a.sock, tcp://[::1]:80'").unwrap().admin;
+    assert_eq!(admin.socket, Path::new("/a.sock"));
+    let tcp = admin.tcp.unwrap();
+    assert_eq!((tcp.address.as_str(), tcp.is_loopback, tcp.tls), ("[::1]:80", true, None));
+    let admin = load_admin(
+        "admin = 'tcp://0.0.0.0:80'\nadmin_cert_file = '/c.pem'\nadmin_key_file = '/k.pem'",
+    );
+    let admin = admin.unwrap().admin;
+    assert_eq!(admin.socket, Path::new("/d/admin.sock"), "it is there in any case");
+    let tcp = admin.tcp.unwrap();
+    assert_eq!((tcp.is_loopback, tcp.tls), (false, Some(("/c.pem".into(), "/k.pem".into()))));
+    for (listen, said) in [
+        ("admin = 'tcp://127.0.0.1'", "is not an address; give tcp://HOST:PORT or unix:PATH"),
+        ("admin = 'ipc:///a'", "is not an address; give unix:PATH or tcp://HOST:PORT"),
+        ("admin = 'tcp://[::1]:1,tcp://[::1]:2'", "has two of a kind"),
+        ("admin_key_file = '/k'", "listen.admin_key_file needs listen.admin_cert_file beside it"),
+        ("admin_cert_file = '/c'\nadmin_key_file = '/k'", "has no tcp://HOST:PORT"),
+    ] {
+        let error = load_admin(listen).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
     }
 }

@@ -20,7 +20,7 @@ use super::text::drafts::Drafts;
 use super::theme::Theme;
 use super::update::update;
 use super::view::view;
-use crate::admin::client::{AdminClient, Endpoint};
+use crate::admin::client::AdminClient;
 
 /// Actions that may wait: what comes from the broker is slowed beyond, keys have a way of their own.
 const MAX_ACTIONS: usize = 256;
@@ -32,8 +32,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// How the console runs.
 #[derive(Debug, Clone)]
 pub struct ConsoleOptions {
-    /// Where the broker is.
-    pub endpoint: Endpoint,
+    /// The way to the broker.
+    pub client: AdminClient,
     /// A line above the queues while one is blocked: what to press.
     pub banner: Option<String>,
     /// Nothing may be changed.
@@ -64,7 +64,7 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
         theme: Theme::new(options.colour, options.ascii),
         read_only: options.read_only,
         banner: options.banner,
-        endpoint: options.endpoint.to_string(),
+        endpoint: options.client.endpoint().to_string(),
         session: uuid::Uuid::now_v7().to_string(),
         debug_panic: options.debug_panic,
     };
@@ -73,10 +73,9 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     let pruned = drafts.clone();
     // Old drafts are cleared away beside the start; a failure leaves them for the next one.
     tokio::task::spawn_blocking(move || drop(pruned.prune(wall_clock())));
-    let client = AdminClient::new(options.endpoint, "console");
     let mut console = Console {
         model: Model::new(setup, terminal.size()?),
-        runner: Runner::start(client, drafts, sender),
+        runner: Runner::start(options.client, drafts, sender),
         started: Instant::now(),
         drawn_at: None,
     };

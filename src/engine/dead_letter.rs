@@ -341,7 +341,7 @@ impl Engine {
         record: Option<&MessageRecord>,
         reason: &str,
     ) -> Content {
-        let before = came_from(&entry.content.header).unwrap_or_default();
+        let before = entry.content.header.dead_letter().unwrap_or_default();
         let times = before.get("count").and_then(Value::as_u64).unwrap_or(0);
         let mut now = Map::from_iter([
             ("queue".to_owned(), json!(self.queue(at).record.name.as_str())),
@@ -367,20 +367,6 @@ fn text(error: &WorkError) -> String {
     let mut text = format!("{}: {}", error.code, error.message);
     limits::clip(&mut text, ERROR_BYTES);
     text
-}
-
-/// What a header says of how the message became a dead letter, also of one that was brought back since.
-fn came_from(header: &Header) -> Option<Map<String, Value>> {
-    match header.to_map().remove("dead_letter") {
-        Some(Value::Object(fields)) => Some(fields),
-        Some(_) | None => None,
-    }
-}
-
-/// The queue that a message was dead-lettered from.
-pub(super) fn origin_of(header: &Header) -> Option<QueueName> {
-    let fields = came_from(header)?;
-    QueueName::new(fields.get("queue")?.as_str()?).ok()
 }
 
 /// The message with why it is a dead letter in its header. A header that has no room for that stays as it is.

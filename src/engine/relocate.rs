@@ -8,7 +8,7 @@ use crate::model::{
     RepairOutcome, RepairRefusal, Revision, WorkError,
 };
 
-use super::dead_letter::{Reason, origin_of};
+use super::dead_letter::Reason;
 use super::journal::Entry as JournalLine;
 use super::queues::QueueIndex;
 use super::repair::invalid;
@@ -47,7 +47,7 @@ impl Engine {
             }
             Destination::Queue(to) => (JournalKind::Moved, self.move_to(at, entry, to, out)?),
             Destination::Origin => {
-                let to = origin_of(&entry.content.header);
+                let to = entry.content.header.dead_letter_queue();
                 let to = to.ok_or_else(|| no_origin(&entry.content.header))?;
                 (JournalKind::Moved, self.move_to(at, entry, to, out)?)
             }

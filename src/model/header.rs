@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::header_fields::{Field, Fields, RawFields};
-use super::ids::{IdError, MessageId};
+use super::ids::{IdError, MessageId, QueueName};
 use super::limits::{MAX_HEADER_BYTES, MAX_VERB_FIELDS_BYTES};
 use super::timing::Timing;
 
@@ -219,6 +219,20 @@ impl Header {
     /// The whole header as a compact JSON object.
     pub fn json(&self) -> &Bytes {
         &self.json
+    }
+
+    /// What it says of how the message became a dead letter, also of one that was brought back since.
+    pub fn dead_letter(&self) -> Option<Map<String, Value>> {
+        match self.to_map().remove("dead_letter") {
+            Some(Value::Object(fields)) => Some(fields),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The queue that the message was dead-lettered from, by what its header says.
+    pub fn dead_letter_queue(&self) -> Option<QueueName> {
+        let fields = self.dead_letter()?;
+        QueueName::new(fields.get("queue")?.as_str()?).ok()
     }
 
     /// The header as a JSON map.

@@ -18,6 +18,7 @@ mod plain_words;
 mod pool;
 mod process;
 mod proxy;
+mod queue_patterns;
 mod record;
 mod repair;
 mod saga;
@@ -60,6 +61,7 @@ pub use pool::{
 pub(crate) use process::process_records;
 pub use process::{ProcessKey, ProcessKind, ProcessParts, ProcessRecord};
 pub use proxy::{Proxy, ProxyKind};
+pub use queue_patterns::QueuePatterns;
 pub use record::{
     Attempt, AttemptEnd, Batch, DedupMarks, Finish, MessageRecord, Op, PauseRecord, QueueBacklog,
     QueueRecord, Recovered, RemovedQueues, RevisionRecord, StoredMessage,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A layer and the layers that it may name besides itself. Who isn't here may not exist.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("wire", &["model"]),
@@ -16,11 +16,12 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("worker", &["wire", "model", "https", "dealer"]),
     ("client", &["wire", "model", "dealer"]),
     ("dealer", &[]),
-    ("admin", &["broker", "model"]),
+    ("auth", &["model"]),
+    ("admin", &["auth", "broker", "model"]),
     ("console", &["admin"]),
     ("telemetry", &["model", "https"]),
     ("https", &[]),
-    ("config", &["model", "https"]),
+    ("config", &["auth", "model", "https"]),
     ("cli", ANYTHING),
     ("main", &["cli"]),
 ];
@@ -41,6 +42,7 @@ const ANYTHING: &[&str] = &[
     "https",
     "dealer",
     "config",
+    "auth",
 ];
 
 /// What the pure layers must not know: clocks, threads, files, sockets, a runtime.

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use mubroker::admin::metrics::{METRICS, Metric};
+use mubroker::auth::{Right, Role};
 use mubroker::console::command::Mode;
 use mubroker::console::keymap;
 use mubroker::model::EVENT_TYPES;
@@ -89,6 +90,18 @@ fn the_metrics_are_those_of_the_source() {
         table += &format!("| `{name}` | {} | {labels} | {help} |\n", kind.as_str());
     }
     assert_table("metrics", &table);
+}
+
+#[test]
+fn the_rights_of_roles_are_those_of_the_source() {
+    let roles = Role::ALL.map(Role::name).join(" | ");
+    let mut table =
+        format!("| right | {roles} | what it is for |\n|---|{}---|\n", "---|".repeat(6));
+    for right in Right::ALL {
+        let has = Role::ALL.map(|role| if role.rights().contains(&right) { "x" } else { "" });
+        table += &format!("| `{right}` | {} | {} |\n", has.join(" | "), right.allows());
+    }
+    assert_table("rights", &table);
 }
 
 /// Where a key works, in a few words.
