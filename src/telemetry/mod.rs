@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -95,6 +95,9 @@ pub fn start(options: &LogOptions) -> Result<Logs, LogError> {
         .map_err(|source| LogError::Filter { filter: text.to_owned(), source })?;
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(MAX_LINES).finish(appender);
+    // It writes whole URLs down, with what is secret in them.
+    let is_mute = |target: &str| target.starts_with("hyper_util::client");
+    let filter = filter.and(filter_fn(move |metadata| !is_mute(metadata.target())));
     let file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let stderr = options.warn_on_stderr.then(|| {
         tracing_subscriber::fmt::layer()
