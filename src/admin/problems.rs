@@ -122,13 +122,14 @@ async fn problem(path: Path) -> Result<Json<ProblemKind>, Failure> {
 pub(super) async fn with_instance(request: Request, next: Next) -> Response {
     let asked = request.uri().path_and_query().map(ToString::to_string);
     let mut response = next.run(request).await;
-    match (response.extensions_mut().remove::<Problem>(), asked) {
-        (Some(problem), Some(instance)) => {
-            Failure::of(Problem { instance, ..problem }).into_response()
-        }
-        (Some(problem), None) => Failure::of(problem).into_response(),
-        (None, _) => response,
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    if let Some(instance) = asked {
+        problem.instance = instance;
     }
+    let mut told = Failure::of(problem).into_response();
+    // What it asks for, like `www-authenticate`.
+    told.headers_mut().extend(std::mem::take(response.headers_mut()));
+    told
 }
 
 #[cfg(test)]
