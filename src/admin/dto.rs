@@ -5,19 +5,20 @@ use serde_json::{Map, Value};
 
 pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
-    Actor, Attempt, AttemptEnd, BrokerEvent, DeliveryId, DoorView, EVENT_TYPES, EventId,
-    GatherDetail, GatherName, GatherPage, GatherState, GatherView, Generation, HeadView, HoldView,
-    IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, KeyView,
-    MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo, Notice, OnError,
-    Overview, PauseRecord, Payload, PoolAct, PoolProcess, PoolState, PoolView, ProcessState,
-    QueueName, QueueSettings, QueueState, QueueView, RecipientState, RecipientView, RedrivePage,
-    Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView, SagaAct, SagaDetail, SagaPage,
-    SagaState, SagaView, Seq, StepState, StepView, StoreHealth, SubscriptionChange,
-    SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicView, WorkError,
-    WorkerState, WorkerView,
+    Actor, Attempt, AttemptEnd, BrokerEvent, DeadLetterView, DeliveryId, DoorView, EVENT_TYPES,
+    EventId, GatherDetail, GatherName, GatherPage, GatherState, GatherView, Generation, HeadView,
+    HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage,
+    KeyView, MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo, Notice,
+    OnError, Overview, PauseRecord, Payload, PoolAct, PoolProcess, PoolState, PoolView,
+    ProcessState, QueueName, QueueSettings, QueueState, QueueView, RecipientState, RecipientView,
+    RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView, SagaAct,
+    SagaDetail, SagaPage, SagaState, SagaView, Seq, StepState, StepView, StoreHealth,
+    SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicView,
+    WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RepairRequest {
@@ -32,6 +33,7 @@ pub struct RepairRequest {
     pub payload: Option<Payload>,
     /// The new header, whole; unchanged if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<Object>))]
     pub header: Option<Map<String, Value>>,
     /// The queue that the message goes to, for `move` only; a dead letter goes back to its queue if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +44,7 @@ pub struct RepairRequest {
 }
 
 /// What to do to a message; see `model::RepairAction`.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each is documented at model::RepairAction")]
@@ -58,6 +61,7 @@ pub enum RepairVerb {
 
 /// `POST /v1/queues/{queue}/redrive`: one page of a dead-letter queue is looked at, and what the filter takes goes
 /// back to the queues that it came from.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedriveRequest {
@@ -80,6 +84,7 @@ pub struct RedriveRequest {
 }
 
 /// `POST /v1/workers/{name}/drain`, `…/restart`: all connected workers of the name.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DrainRequest {
@@ -88,6 +93,7 @@ pub struct DrainRequest {
 }
 
 /// The answer to that.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
     /// How many were told.
@@ -95,6 +101,7 @@ pub struct Drained {
 }
 
 /// `POST /v1/pools/{name}/scale`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
@@ -103,6 +110,7 @@ pub struct ScaleRequest {
 }
 
 /// `POST …/hold`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HoldRequest {
@@ -111,6 +119,7 @@ pub struct HoldRequest {
 }
 
 /// `POST …/pause` and `POST …/resume`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PauseRequest {
@@ -119,6 +128,7 @@ pub struct PauseRequest {
 }
 
 /// `POST …/delete`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeleteRequest {
@@ -129,16 +139,19 @@ pub struct DeleteRequest {
 }
 
 /// `POST …/settings`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SettingsRequest {
     /// By key as in the configuration, `retry.attempts` for a value in a table; `null`: as configured.
+    #[cfg_attr(test, schema(value_type = Object))]
     pub set: serde_json::Map<String, serde_json::Value>,
     /// Why.
     pub reason: String,
 }
 
 /// `PUT /v1/topics/{topic}/subscriptions/{queue}`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SubscriptionRequest {
@@ -150,6 +163,7 @@ pub struct SubscriptionRequest {
 }
 
 /// `POST /v1/sagas/{id}/act`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SagaActRequest {
@@ -161,14 +175,17 @@ pub struct SagaActRequest {
 }
 
 /// `POST /v1/store/backup`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupRequest {
     /// The folder on the broker's machine, which is made or is empty; an absolute path.
+    #[cfg_attr(test, schema(value_type = String))]
     pub to: std::path::PathBuf,
 }
 
 /// A configured token, without its hash: `GET /v1/tokens`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenView {
     /// The journal's actor.
@@ -185,6 +202,7 @@ pub struct TokenView {
 }
 
 /// The answer to `POST /v1/tokens/{name}/revoke`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     /// How many tokens count no more.
@@ -192,6 +210,7 @@ pub struct Revoked {
 }
 
 /// Where a message is: `GET /v1/messages/{id}`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Located {
     /// Its queue.
@@ -232,6 +251,7 @@ pub(crate) fn told(what: Notice) -> StreamEvent {
 }
 
 /// An error of the API (RFC 9457 problem details).
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
 pub struct Problem {
@@ -257,6 +277,7 @@ pub struct Problem {
 }
 
 /// A kind of problem: `GET /v1/problems/{code}`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemKind {
     /// Where it is explained: what problems of this kind have as their `type`.

@@ -27,8 +27,9 @@ pub(super) fn routes() -> Router<BrokerHandle> {
 }
 
 /// All is well.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Serialize)]
-struct Healthy {
+pub(super) struct Healthy {
     status: &'static str,
 }
 

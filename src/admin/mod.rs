@@ -10,6 +10,7 @@ mod gathers;
 mod health;
 mod listing;
 pub mod metrics;
+mod openapi;
 mod peer;
 mod pools;
 mod problems;

@@ -1,6 +1,7 @@
 //! The kinds of problems that the API tells (RFC 9457), each under an address of its own.
 
 use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -128,7 +129,9 @@ pub(super) async fn with_instance(request: Request, next: Next) -> Response {
     }
     let mut told = Failure::of(problem).into_response();
     // What it asks for, like `www-authenticate`.
-    told.headers_mut().extend(std::mem::take(response.headers_mut()));
+    let mut beside = std::mem::take(response.headers_mut());
+    beside.remove(CONTENT_LENGTH);
+    told.headers_mut().extend(beside);
     told
 }
 

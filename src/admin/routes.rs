@@ -53,6 +53,7 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .merge(super::topics::routes())
         .merge(super::pools::routes())
         .merge(super::health::routes())
+        .merge(super::openapi::routes())
         .merge(super::problems::routes())
         .route("/v1/workers", get(workers))
         .route("/v1/doors", get(doors))

@@ -23,6 +23,7 @@ const RULES: &[(&str, &str, Rule)] = {
         ("GET", "/livez", Some(Read)),
         ("GET", "/readyz", Some(Read)),
         ("GET", "/metrics", All(Read)),
+        ("GET", "/v1/openapi.json", Some(Read)),
         ("GET", "/v1/problems", Some(Read)),
         ("GET", "/v1/problems/{code}", Some(Read)),
         ("GET", "/v1/overview", Some(Read)),

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::{Map, Value};
 
 use crate::engine::MessageOverlay;
 use crate::mailbox::{JournalFilter, Mailbox, MailboxError};
 use crate::model::limits::{MAX_PAGE, PREVIEW_BYTES};
 use crate::model::{
-    Actor, Content, Edit, IdempotencyKey, JournalPage, MessageId, MessagePage, MessageState,
-    MessageSummary, MessageView, Payload, QueueId, QueueName, Repair, RepairAction, RepairOutcome,
-    RepairRefusal, Revision, RevisionRecord, RevisionView, Seq, StoredMessage,
+    Actor, Content, DeadLetterView, Edit, IdempotencyKey, JournalPage, MessageId, MessagePage,
+    MessageState, MessageSummary, MessageView, Payload, QueueId, QueueName, Repair, RepairAction,
+    RepairOutcome, RepairRefusal, Revision, RevisionRecord, RevisionView, Seq, StoredMessage,
 };
 
 use super::handle::{BrokerHandle, OperatorError, no_such_message};
@@ -308,8 +309,16 @@ fn summary(stored: &StoredMessage, overlay: &MessageOverlay) -> MessageSummary {
             .unreadable
             .clone()
             .or_else(|| record.and_then(|record| record.last_error.clone())),
+        dead_letter: dead_letter(&header),
         preview: preview(payload),
     }
+}
+
+/// A producer may have put anything there: what isn't of the broker's form is left out.
+fn dead_letter(header: &Map<String, Value>) -> Option<DeadLetterView> {
+    let fields = header.get("dead_letter")?;
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some(DeadLetterView { queue: text("queue")?, reason: text("reason")?, error: text("error") })
 }
 
 /// The first entry of all, which tells of a queue, is the first to go.

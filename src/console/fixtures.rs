@@ -61,6 +61,7 @@ pub(crate) fn summary(seq: u64) -> MessageSummary {
         kind: Some("order.created".to_owned()),
         key: None,
         error: None,
+        dead_letter: None,
         preview: PAYLOAD.to_owned(),
     }
 }

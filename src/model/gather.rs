@@ -111,6 +111,7 @@ impl Completion {
 }
 
 /// What becomes of a gather's parts.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregate {
@@ -244,6 +245,7 @@ pub struct MissingPart {
 }
 
 /// How far a gather is, as operators see it.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GatherState {
@@ -284,6 +286,7 @@ impl From<Option<GatherStatus>> for GatherState {
 }
 
 /// What has become of a gather's recipient.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecipientState {
@@ -310,6 +313,7 @@ impl RecipientState {
 }
 
 /// A gather as operators see it. After its end it can be seen as long as its answer is kept.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GatherView {
     /// The message's id.
@@ -342,6 +346,7 @@ pub struct GatherView {
 }
 
 /// A gather's recipient as operators see it.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecipientView {
     /// Who.
@@ -359,6 +364,7 @@ pub struct RecipientView {
 }
 
 /// A gather with the replies so far.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GatherDetail {
     /// The gather.
@@ -368,6 +374,7 @@ pub struct GatherDetail {
 }
 
 /// A recipient's reply.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReplyView {
     /// Whose.
@@ -377,6 +384,7 @@ pub struct ReplyView {
 }
 
 /// A page of gathers, the oldest first.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GatherPage {
     /// The gathers.

@@ -6,6 +6,7 @@ use super::ids::{IdempotencyKey, MessageId, QueueName, Revision, Seq};
 use super::time::Timestamp;
 
 /// Who acts: a person on the admin API, or the broker itself.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// The user's name by the socket's peer credentials, or `broker`.
@@ -22,6 +23,7 @@ impl Actor {
 }
 
 /// One line of the journal; append-only, in the same commit as what it tells of.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
     /// From 1, each one more than the one before. Entries that are not needed any more go, so that a list has gaps.
@@ -55,6 +57,7 @@ pub struct JournalEntry {
 }
 
 /// What happened.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JournalKind {

@@ -39,6 +39,7 @@ impl Content {
 }
 
 /// Why a worker could not do a message (the `error` of a NACK).
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WorkError {

@@ -22,6 +22,8 @@ mod queue_patterns;
 mod record;
 mod repair;
 mod saga;
+#[cfg(test)]
+mod schemas;
 mod setting_change;
 mod settings;
 mod state;
@@ -88,7 +90,7 @@ pub use topic::{
     Unroutable,
 };
 pub use view::{
-    DoorView, HeadView, HoldView, InFlightView, JournalPage, KeyPage, KeyView, MessagePage,
-    MessageSummary, MessageView, Overview, Payload, QueueView, RevisionView, StoreHealth,
-    WorkerView,
+    DeadLetterView, DoorView, HeadView, HoldView, InFlightView, JournalPage, KeyPage, KeyView,
+    MessagePage, MessageSummary, MessageView, Overview, Payload, QueueView, RevisionView,
+    StoreHealth, WorkerView,
 };

@@ -83,6 +83,7 @@ pub enum PoolAct {
 }
 
 /// How a pool is.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PoolState {
@@ -95,6 +96,7 @@ pub enum PoolState {
 }
 
 /// A pool as it is shown.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PoolView {
     /// Its name.
@@ -115,6 +117,7 @@ pub struct PoolView {
 }
 
 /// A process of a pool.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PoolProcess {
     /// The name under which its worker is known.
@@ -132,6 +135,7 @@ pub struct PoolProcess {
 }
 
 /// What a process of a pool does.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProcessState {

@@ -163,6 +163,7 @@ pub struct QueueRecord {
 pub struct DedupMarks(pub Vec<(Timestamp, Seq)>);
 
 /// Who paused a queue, when, why.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseRecord {
     /// Who.
@@ -260,6 +261,7 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// One delivery and how it ended.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// From 1.
@@ -281,6 +283,7 @@ pub struct Attempt {
 }
 
 /// How an attempt ended when it did not succeed.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttemptEnd {

@@ -68,6 +68,7 @@ pub struct Edit {
 }
 
 /// A repair was done. Kept under its key.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairOutcome {
     /// The repair.
@@ -93,6 +94,7 @@ pub struct RepairOutcome {
 }
 
 /// Where a message is that left its queue.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovedTo {
     /// The queue.
@@ -102,6 +104,7 @@ pub struct MovedTo {
 }
 
 /// What came of looking at some of a dead-letter queue's messages, in their order, to bring them back.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RedrivePage {
     /// Those that the filter takes: where each went, or why it stays.
@@ -116,6 +119,7 @@ pub struct RedrivePage {
 }
 
 /// What came of one message.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redriven {
     /// Its place in the dead-letter queue.
@@ -131,6 +135,7 @@ pub struct Redriven {
 }
 
 /// Why a repair was not done; nothing has changed.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "code", content = "data", rename_all = "snake_case")]
 pub enum RepairRefusal {

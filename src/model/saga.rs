@@ -43,6 +43,7 @@ impl SagaStep {
 }
 
 /// What a saga does.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SagaState {
@@ -83,6 +84,7 @@ impl SagaState {
 }
 
 /// What has become of a step.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
@@ -124,6 +126,7 @@ impl StepState {
 }
 
 /// What an operator does to a saga.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SagaAct {
@@ -147,6 +150,7 @@ pub struct SagaStarted {
 }
 
 /// A saga as operators see it.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SagaView {
     /// Its id.
@@ -169,6 +173,7 @@ pub struct SagaView {
 }
 
 /// A step as operators see it.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepView {
     /// What it is called.
@@ -191,6 +196,7 @@ pub struct StepView {
 }
 
 /// A saga with its input and what its steps have brought.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SagaDetail {
     /// The saga.
@@ -200,6 +206,7 @@ pub struct SagaDetail {
 }
 
 /// A page of sagas, the oldest first.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SagaPage {
     /// The sagas.

@@ -9,6 +9,7 @@ use super::limits;
 use super::timing::MAX_TIMING_MS;
 
 /// How a queue behaves. Defaults are the configuration's.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueSettings {
@@ -215,6 +216,7 @@ impl QueueSettings {
 }
 
 /// Where messages wait (design.md 2).
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mailbox {
@@ -242,6 +244,7 @@ impl Mailbox {
 }
 
 /// Where the messages of a `mixed` queue wait that don't wait in RAM.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spill {
@@ -253,6 +256,7 @@ pub enum Spill {
 }
 
 /// What may overtake what (design.md rules 1 to 3).
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ordering {
@@ -277,6 +281,7 @@ impl Ordering {
 }
 
 /// What happens when attempts are used up.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
@@ -301,6 +306,7 @@ impl OnFailure {
 }
 
 /// What happens to a message beyond `max_messages` or `max_bytes`.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
@@ -322,6 +328,7 @@ impl Overflow {
 }
 
 /// The re-send plug-in.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resend {
@@ -330,6 +337,7 @@ pub struct Resend {
 }
 
 /// When a message counts as done.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AckMode {
@@ -341,6 +349,7 @@ pub enum AckMode {
 }
 
 /// Whether a queue's workers share its messages.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Consumers {
@@ -352,6 +361,7 @@ pub enum Consumers {
 }
 
 /// Attempts and the back-off between them.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
@@ -380,6 +390,7 @@ impl Default for Retry {
 }
 
 /// How the pause between attempts grows.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backoff {

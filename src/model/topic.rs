@@ -9,6 +9,7 @@ use super::time::Timestamp;
 
 /// How a topic behaves, as `[topics."name"]` in the configuration has it. Defaults are the configuration's, and
 /// those of a topic that is only subscribed to at run time.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopicSettings {
@@ -22,6 +23,7 @@ pub struct TopicSettings {
 }
 
 /// Which of the subscriptions that match get an event.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Match {
@@ -43,6 +45,7 @@ impl Match {
 }
 
 /// What happens to an event that no subscription takes, where there is no `otherwise` queue.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unroutable {
@@ -56,6 +59,7 @@ pub enum Unroutable {
 }
 
 /// What happens to an event when a filter can't tell whether it passes. It is counted and told in any case.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnError {
@@ -139,6 +143,7 @@ pub struct Published {
 }
 
 /// What `subscribe` or `unsubscribe` did.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionChange {
     /// The topic.
@@ -150,6 +155,7 @@ pub struct SubscriptionChange {
 }
 
 /// A topic as a row.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopicView {
     /// Its name.
@@ -169,6 +175,7 @@ pub struct TopicView {
 }
 
 /// A page of the topics, by name.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopicPage {
     /// The rows.
@@ -180,6 +187,7 @@ pub struct TopicPage {
 }
 
 /// A topic with a page of its subscriptions, in their order.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopicDetail {
     /// The row. Nested, not flattened: serde's flatten and serde_json's exact numbers don't go together.
@@ -191,6 +199,7 @@ pub struct TopicDetail {
 }
 
 /// A subscription.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubscriptionView {
     /// Where the events go.

@@ -18,6 +18,7 @@ use super::state::{MessageState, QueueState, WorkerState};
 use super::time::Timestamp;
 
 /// The broker at a glance.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
     /// The program's version.
@@ -62,6 +63,7 @@ pub struct Overview {
 }
 
 /// Whether the store can be written.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum StoreHealth {
@@ -81,6 +83,7 @@ pub enum StoreHealth {
 }
 
 /// A queue.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueueView {
     /// Its name.
@@ -154,6 +157,7 @@ impl QueueView {
 
 /// A queue's first unfinished message; where messages may overtake one another, the first blocked one if there is
 /// one.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadView {
     /// Its place.
@@ -171,6 +175,7 @@ pub struct HeadView {
 }
 
 /// An order key that stands: its first message is blocked or waits for its next attempt.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyView {
     /// The key; absent for a message without one, which holds nobody.
@@ -188,6 +193,7 @@ pub struct KeyView {
 }
 
 /// A page of the order keys of a queue that stand, by the places of the messages that hold them.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyPage {
     /// The keys.
@@ -200,6 +206,7 @@ pub struct KeyPage {
 }
 
 /// A message as a row.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MessageSummary {
     /// Its place.
@@ -225,11 +232,28 @@ pub struct MessageSummary {
     pub key: Option<String>,
     /// Why it failed last.
     pub error: Option<WorkError>,
+    /// Why it became a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetterView>,
     /// The payload's beginning as text, at most `limits::PREVIEW_BYTES`; lossy.
     pub preview: String,
 }
 
+/// Why a message became a dead letter, as its header says; also of one that was brought back since.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterView {
+    /// The queue that it was in.
+    pub queue: String,
+    /// A word: `rejected`, `expired`, `attempts`, `max-length`, …
+    pub reason: String,
+    /// Why it failed last in that queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// A page of a queue's unfinished messages, ascending by place.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MessagePage {
     /// The rows.
@@ -239,6 +263,7 @@ pub struct MessagePage {
 }
 
 /// A message with all that is known of it.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MessageView {
     /// Its queue.
@@ -246,6 +271,7 @@ pub struct MessageView {
     /// The row. Nested, not flattened: serde's flatten and serde_json's exact numbers don't go together.
     pub summary: MessageSummary,
     /// The whole header.
+    #[cfg_attr(test, schema(value_type = Object))]
     pub header: Map<String, Value>,
     /// The payload of the newest revision.
     pub payload: Payload,
@@ -269,6 +295,7 @@ pub struct MessageView {
 }
 
 /// An edit.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RevisionView {
     /// Its number.
@@ -284,6 +311,7 @@ pub struct RevisionView {
 }
 
 /// A repair hold: no automatic retry while somebody edits.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldView {
     /// Who.
@@ -293,6 +321,7 @@ pub struct HoldView {
 }
 
 /// A worker's connection.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerView {
     /// The connection; never reused while the broker runs.
@@ -335,6 +364,7 @@ pub struct WorkerView {
 }
 
 /// A message in a worker's hands.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InFlightView {
     /// The lease.
@@ -356,6 +386,7 @@ pub struct InFlightView {
 }
 
 /// A socket of the broker, with its counts since the start.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoorView {
     /// Its setting: `clients`, `workers`, `push`, `live`, `feed`, `pull` and a queue.
@@ -389,6 +420,7 @@ pub struct DoorView {
 }
 
 /// A page of the journal, newest first.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalPage {
     /// The entries.
@@ -402,6 +434,7 @@ pub struct JournalPage {
 }
 
 /// Bytes in JSON: as text where they are UTF-8, else base64; never changed.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "encoding", content = "data", rename_all = "kebab-case")]
 pub enum Payload {

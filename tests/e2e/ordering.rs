@@ -174,6 +174,8 @@ fn an_operator_sends_a_blocked_message_to_the_dead_letters_or_elsewhere() {
     settled(&mut broker, "bills", 3, 1);
     let told = broker.run(&["message", "dead-letter", "bills", "1", "--reason", "no use"], b"");
     assert!(told.contains("bills 1 is bills.dead 1 now"), "{told}");
+    let listed = broker.run(&["message", "ls", "bills.dead"], b"");
+    assert!(listed.contains(" in bills"), "why it is there: {listed}");
     settled(&mut broker, "bills", 2, 1);
     let refused = broker.try_run(&["message", "move", "bills", "2"], b"");
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -12,7 +12,9 @@ use super::failure::Failure;
 use super::output::{Column, age, json, print, table};
 use super::target::Target;
 use crate::admin::client::MessageQuery;
-use crate::admin::dto::{MessagePage, MessageState, QueueName, RepairVerb, Seq, Timestamp};
+use crate::admin::dto::{
+    MessagePage, MessageState, MessageSummary, QueueName, RepairVerb, Seq, Timestamp,
+};
 use crate::model::limits::MAX_PAGE;
 
 /// See messages, and repair them
@@ -78,7 +80,7 @@ pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
             if ls.json {
                 json(&page)?;
             } else {
-                print(&list(&page, client.overview().await?.now))?;
+                print(&list(&page, &ls.queue, client.overview().await?.now))?;
             }
             Ok(Exit::Done)
         }
@@ -110,7 +112,17 @@ fn state(text: &str) -> Result<MessageState, String> {
     })
 }
 
-fn list(page: &MessagePage, now: Timestamp) -> String {
+/// Why it failed, or why it is a dead letter; not of one that is back in its queue.
+fn what_is_wrong(message: &MessageSummary, queue: &QueueName) -> Option<String> {
+    if let Some(error) = &message.error {
+        return Some(format!("{}: {}", error.code, error.message));
+    }
+    let dead = message.dead_letter.as_ref().filter(|dead| dead.queue != queue.as_str())?;
+    let error = dead.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    Some(format!("{} in {}{error}", dead.reason, dead.queue))
+}
+
+fn list(page: &MessagePage, queue: &QueueName, now: Timestamp) -> String {
     if page.messages.is_empty() {
         return "no such messages\n".to_owned();
     }
@@ -134,10 +146,7 @@ fn list(page: &MessagePage, now: Timestamp) -> String {
                 message.revision.to_string(),
                 age(now.since_ms(message.accepted_at)),
                 message.id.to_string(),
-                match &message.error {
-                    Some(error) => format!("{}: {}", error.code, error.message),
-                    None => message.preview.clone(),
-                },
+                what_is_wrong(message, queue).unwrap_or_else(|| message.preview.clone()),
             ]
         })
         .collect();
