@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use mubroker::cli::{self, Cli};
+use mubroker::cli;
 use tikv_jemallocator::Jemalloc;
 
 /// Gives back what isn't needed any more (`Cargo.toml` says why it is this one).
@@ -11,5 +10,7 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    cli::run(Cli::parse())
+    // A shell that asks for completions gets them, and nothing else is done.
+    cli::complete();
+    cli::run(cli::parse())
 }

@@ -275,7 +275,7 @@ impl Teller {
 }
 
 /// Of a disk that is nearly full: what waits is safe, but soon nothing new is accepted.
-fn disk_low(config: &Alerts, data: &Path, disk: Disk) -> Option<Alert> {
+pub(super) fn disk_low(config: &Alerts, data: &Path, disk: Disk) -> Option<Alert> {
     const MIB: u64 = 1024 * 1024;
     let wanted = config.disk_low_mb.saturating_mul(MIB).min(disk.total / DISK_LOW_SHARE);
     let (free, wanted_mib) = (disk.free / MIB, wanted / MIB);

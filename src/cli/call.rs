@@ -20,9 +20,10 @@ use crate::model::{
 
 /// Send a message and wait for the worker's reply, which is printed as it is, its parts as they come
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mubroker call -q prices '{\"sku\": \"A-1\"}'")]
 pub struct CallArgs {
     /// The queue
-    #[arg(long, short)]
+    #[arg(long, short, add = crate::cli::completions::queues())]
     queue: QueueName,
     #[command(flatten)]
     payload: PayloadArgs,

@@ -15,17 +15,35 @@ const USUAL: u64 = 1024;
 /// The public sockets; each takes so many connections as its options say.
 const DOORS: u64 = 2;
 
-/// Raises this process's limit of open files to what the system allows it, and gives how many connections there are
-/// descriptors for beside `processes` supervised ones. Shells and services start with 1,024.
-pub(super) fn connections(of_each_door: usize, processes: u64) -> Together {
+/// What may be open, and what that is enough for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Connections to all doors that are configured.
+    pub(super) wanted: u64,
+    /// Descriptors for these.
+    pub(super) needed: u64,
+    /// Descriptors that there may be.
+    pub(super) allowed: u64,
+    /// Connections that these are enough for.
+    pub(super) connections: u64,
+}
+
+/// Raises this process's limit of open files to what the system allows it, and says what it is enough for beside
+/// `processes` supervised ones. Shells and services start with 1,024.
+pub(super) fn limits(of_each_door: usize, processes: u64) -> Limits {
     let beside = BESIDE.saturating_add(processes.saturating_mul(PER_PROCESS));
-    let of_each_door = u64::try_from(of_each_door).unwrap_or(u64::MAX);
-    let needed = of_each_door.saturating_mul(DOORS * PER_CONNECTION).saturating_add(beside);
+    let wanted = u64::try_from(of_each_door).unwrap_or(u64::MAX).saturating_mul(DOORS);
+    let needed = wanted.saturating_mul(PER_CONNECTION).saturating_add(beside);
     let allowed = raise().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files is not known");
         USUAL
     });
-    let connections = connections_in(allowed, beside);
+    Limits { wanted, needed, allowed, connections: connections_in(allowed, beside) }
+}
+
+/// How many connections there are descriptors for, after [`limits`].
+pub(super) fn connections(of_each_door: usize, processes: u64) -> Together {
+    let Limits { needed, allowed, connections, .. } = limits(of_each_door, processes);
     if allowed < needed {
         // Not a warning, which `serve` would show at each start: few brokers have thousands of peers.
         tracing::info!(

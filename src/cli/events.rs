@@ -17,12 +17,15 @@ use crate::console::text::clean::clean;
 /// A line an event, as it happens, until it is interrupted. Who is too slow, or comes back too late, is told how many
 /// it missed. What is kept for --after are the newest 512 events since the broker started; the journal keeps more.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mubroker events --type blocked,dead-lettered\n  mubroker events -q invoices --json --limit 10"
+)]
 pub struct EventsArgs {
     /// Of these types only, with commas between them
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<String>,
     /// About this queue only
-    #[arg(long, short)]
+    #[arg(long, short, add = crate::cli::completions::queues())]
     queue: Option<QueueName>,
     /// From after this event on (event_id in --json); from now on if absent
     #[arg(long, value_name = "RUN-NUMBER")]

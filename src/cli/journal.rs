@@ -13,9 +13,12 @@ use crate::model::limits::MAX_PAGE;
 
 /// Who did what, when, why; newest first
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mubroker journal -q invoices\n  mubroker journal -q invoices --seq 7 --json"
+)]
 pub struct JournalArgs {
     /// Of this queue only
-    #[arg(long, short)]
+    #[arg(long, short, add = crate::cli::completions::queues())]
     queue: Option<QueueName>,
     /// Of this message only
     #[arg(long, requires = "queue")]

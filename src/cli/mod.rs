@@ -3,11 +3,13 @@
 mod alerts;
 pub mod bench;
 mod call;
+mod completions;
 mod config;
 mod config_args;
 mod console;
 mod demo;
 mod descriptors;
+mod doctor;
 mod doors;
 pub mod embedded;
 mod events;
@@ -17,7 +19,9 @@ mod gather;
 mod input;
 mod journal;
 mod listing;
+mod man;
 mod message;
+mod notify;
 mod output;
 mod pools;
 mod processes;
@@ -33,14 +37,17 @@ mod store;
 mod target;
 mod token;
 mod topic;
+mod usage;
 mod worker;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use completions::complete;
 pub use config_args::ConfigArgs;
 pub use exit::Exit;
+pub use usage::parse;
 
 use failure::Failure;
 
@@ -82,12 +89,15 @@ pub enum Command {
     Message(message::MessageArgs),
     Worker(worker::WorkerArgs),
     Doors(doors::DoorsArgs),
+    Doctor(doctor::DoctorArgs),
     Events(events::EventsArgs),
     Journal(journal::JournalArgs),
     Store(store::StoreArgs),
     Token(token::TokenArgs),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
     #[command(name = "__become", hide = true)]
     Become(processes::BecomeArgs),
     #[command(name = "__keep", hide = true)]
@@ -113,11 +123,14 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Message(args) => asked(message::run(args)),
             Command::Worker(args) => asked(worker::run(args)),
             Command::Doors(args) => asked(doors::run(args)),
+            Command::Doctor(args) => asked(doctor::run(args)),
             Command::Events(args) => asked(events::run(args)),
             Command::Journal(args) => asked(journal::run(args)),
             Command::Store(args) => asked(store::run(args)),
             Command::Token(args) => asked(token::run(args)),
             Command::Demo(args) => demo::run(&args),
+            Command::Completions(args) => asked(async { completions::run(&args) }),
+            Command::Man(args) => asked(async { man::run(&args) }),
             Command::Become(args) => processes::become_command(&args),
             Command::Keep(args) => processes::keep(&args),
             Command::Bench(args) => asked(async { Ok(told(bench::run(&args).await)) }),
@@ -160,6 +173,41 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// Of all commands, those that their help shows.
+    fn examples(command: &clap::Command, out: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let begins = |line: &str| line.find("mubroker ").map(|at| line[at..].to_owned());
+        let whole = |line: &&str| line.starts_with("  mubroker ") || line.starts_with("Example");
+        out.extend(help.lines().filter(whole).filter_map(begins));
+        command.get_subcommands().for_each(|command| examples(command, out));
+    }
+
+    /// As a shell does it, as far as examples need it.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut quote) = (vec![String::new()], None);
+        for c in line.chars() {
+            match (c, quote) {
+                (' ', None) => words.push(String::new()),
+                ('\'' | '"', None) => quote = Some(c),
+                (c, Some(open)) if c == open => quote = None,
+                (c, _) => words.last_mut().expect("one is there").push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn examples_in_the_help_are_right() {
+        let mut lines = Vec::new();
+        examples(&Cli::command(), &mut lines);
+        assert!(lines.len() > 25, "the examples were not found: {lines:#?}");
+        for line in lines {
+            let parsed = Cli::try_parse_from(words(&line));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
     }
 
     #[test]

@@ -12,9 +12,10 @@ use crate::model::TopicName;
 
 /// Publish an event; returns when it is durable in every queue that takes it
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mubroker publish -t order.created '{\"total\": 120}'")]
 pub struct PublishArgs {
     /// The topic
-    #[arg(long, short)]
+    #[arg(long, short, add = crate::cli::completions::topics())]
     topic: TopicName,
     #[command(flatten)]
     payload: PayloadArgs,

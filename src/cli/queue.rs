@@ -34,6 +34,7 @@ enum QueueCommand {
     /// Show one queue
     Show {
         /// The queue
+        #[arg(add = crate::cli::completions::queues())]
         queue: QueueName,
         /// As a JSON object
         #[arg(long)]
@@ -42,6 +43,7 @@ enum QueueCommand {
     /// List the order keys of a queue that stand, and how many messages wait behind each
     Keys {
         /// The queue
+        #[arg(add = crate::cli::completions::queues())]
         queue: QueueName,
         /// From this message on
         #[arg(long, value_name = "SEQ", default_value_t = 1)]
@@ -63,6 +65,7 @@ enum QueueCommand {
     #[command(after_help = DELETE_HELP)]
     Delete {
         /// The queue
+        #[arg(add = crate::cli::completions::queues())]
         queue: QueueName,
         /// With the messages that wait in it: they are gone, and nobody is told; needs --reason
         #[arg(long, requires = "reason")]
@@ -105,6 +108,7 @@ durable.
 #[derive(Debug, Args)]
 struct Act {
     /// The queue
+    #[arg(add = crate::cli::completions::queues())]
     queue: QueueName,
     /// Why; the journal keeps it
     #[arg(long, default_value = "")]

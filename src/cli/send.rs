@@ -19,9 +19,12 @@ const WINDOW: usize = 256;
 
 /// Send a message; returns when it is durable
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mubroker send -q invoices '{\"number\": 7}'\n  mubroker send -q invoices --id invoice-7 --key customer-3 --header tenant=fr --file invoice.json\n  mubroker send -q invoices --lines --file invoices.jsonl"
+)]
 pub struct SendArgs {
     /// The queue
-    #[arg(long, short)]
+    #[arg(long, short, add = crate::cli::completions::queues())]
     queue: QueueName,
     #[command(flatten)]
     payload: PayloadArgs,

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config_args::ConfigArgs;
 use super::embedded::{Embedded, EmbeddedError, make_data_dir};
+use super::notify::Notify;
 use super::reload::{self, Settings};
 use super::{Exit, complain};
 use crate::broker::Ended;
@@ -69,7 +70,9 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     tracing::info!(clients, workers, %admin, url, %store, version = env!("CARGO_PKG_VERSION"), "started");
     reload::warn(&config);
     let settings = Settings::new(args.config.clone(), config.clone());
-    let ended = runtime.block_on(until_stopped(broker, &mut signals, settings));
+    let notify = Notify::of_environment();
+    notify.ready(clients, workers);
+    let ended = runtime.block_on(until_stopped(broker, &notify, &mut signals, settings));
     tracing::info!(?ended, "stopped");
     match ended {
         Ended::Clean => Exit::Done,
@@ -111,7 +114,12 @@ impl Signals {
 
 /// Until the first signal to stop, then until the broker has stopped; the second one ends the process at once. SIGHUP reads the
 /// configuration again.
-async fn until_stopped(broker: Embedded, signals: &mut Signals, mut settings: Settings) -> Ended {
+async fn until_stopped(
+    broker: Embedded,
+    notify: &Notify,
+    signals: &mut Signals,
+    mut settings: Settings,
+) -> Ended {
     let Signals { terminate, interrupt, hangup } = signals;
     loop {
         tokio::select! {
@@ -119,8 +127,10 @@ async fn until_stopped(broker: Embedded, signals: &mut Signals, mut settings: Se
             _ = hangup.recv() => settings.reload(&broker),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            () = notify.watch(broker.handle()) => {}
         }
     }
+    notify.stopping();
     tokio::select! {
         ended = broker.shut_down() => ended,
         _ = terminate.recv() => process::exit(INTERRUPTED),

@@ -12,6 +12,7 @@ use crate::model::SagaName;
 
 /// Start a saga; returns when it is durable, with its first step's message
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mubroker start -s trip '{\"to\": \"Lyon\"}'")]
 pub struct StartArgs {
     /// The saga, as the configuration names it
     #[arg(long, short)]

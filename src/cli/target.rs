@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Command, FromArgMatches};
 
 use super::Exit;
 use super::failure::Failure;
@@ -31,6 +31,13 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// As the environment alone says.
+    pub(super) fn of_environment() -> Option<Self> {
+        let command = Self::augment_args(Command::new("mubroker").no_binary_name(true));
+        let matches = command.try_get_matches_from(std::iter::empty::<&str>()).ok()?;
+        Self::from_arg_matches(&matches).ok()
+    }
+
     /// A client of its admin API; nothing is connected yet.
     pub(super) fn admin(&self) -> Result<AdminClient, Failure> {
         match self.remote.admin(self.is_named(), "cli")? {

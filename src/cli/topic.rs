@@ -34,6 +34,7 @@ enum TopicCommand {
     /// Show one topic with its subscriptions
     Show {
         /// The topic
+        #[arg(add = crate::cli::completions::topics())]
         topic: TopicName,
         /// As a JSON object
         #[arg(long)]
@@ -68,8 +69,10 @@ A filter sees `header`, `body` (the payload as JSON) and `topic`:
 #[derive(Debug, Args)]
 struct Of {
     /// The topic
+    #[arg(add = crate::cli::completions::topics())]
     topic: TopicName,
     /// The queue
+    #[arg(add = crate::cli::completions::queues())]
     queue: QueueName,
     /// Print what changed as a JSON object
     #[arg(long)]

@@ -22,6 +22,7 @@ pub use reserve::{Disk, DiskReserve, Room, part_bytes};
 pub use routed::RoutedMailbox;
 pub use sled::{
     BadBytes, PartCheck, QueueCheck, SledMailbox, SledOptions, StoreCheck, check_store,
+    store_format,
 };
 pub use transfer::{Counts, Import, Line, Start, TransferError, export};
 

@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 #[derive(Debug, Args)]
 pub(super) struct Address {
     /// QUEUE SEQ, or the message's id
-    #[arg(value_names = ["QUEUE|ID", "SEQ"], num_args = 1..=2, required = true)]
+    #[arg(value_names = ["QUEUE|ID", "SEQ"], num_args = 1..=2, required = true, add = crate::cli::completions::queues())]
     message: Vec<String>,
 }
 

@@ -19,6 +19,9 @@ use crate::model::limits::MAX_PAGE;
 
 /// See messages, and repair them
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mubroker message ls invoices --state blocked\n  mubroker message show invoices 7\n  mubroker message edit invoices 7 --file fixed.json --retry\n  mubroker message cancel invoices 7 --reason 'sent twice'"
+)]
 pub struct MessageArgs {
     #[command(subcommand)]
     command: MessageCommand,
@@ -51,6 +54,7 @@ enum MessageCommand {
 #[derive(Debug, Args)]
 struct LsArgs {
     /// The queue
+    #[arg(add = crate::cli::completions::queues())]
     queue: QueueName,
     /// From this place on
     #[arg(long, value_name = "SEQ")]

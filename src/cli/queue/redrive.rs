@@ -29,6 +29,7 @@ keep their ids, and `dead_letter` in their headers counts how often they have be
 #[derive(Debug, Args)]
 pub(super) struct RedriveArgs {
     /// The dead-letter queue
+    #[arg(add = crate::cli::completions::queues())]
     queue: QueueName,
     /// Which, as a subscription's filter: an expression in CEL over header and body [default: all]
     #[arg(long, value_name = "CEL")]

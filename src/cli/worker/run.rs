@@ -27,7 +27,7 @@ use crate::worker::{self, Pace, WorkerEvent, WorkerOptions};
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// A queue to serve; may be given several times
-    #[arg(long, short, required = true)]
+    #[arg(long, short, required = true, add = crate::cli::completions::queues())]
     queue: Vec<QueueName>,
     #[command(flatten)]
     by: super::handler::ByArgs,

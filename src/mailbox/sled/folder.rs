@@ -110,6 +110,11 @@ pub(super) fn look(path: &Path) -> Result<Manifest, MailboxError> {
     }
 }
 
+/// The format of a store, and the newest that this version knows; `None` if there is no store. Opens nothing.
+pub fn store_format(path: &Path) -> Result<Option<(u32, u32)>, MailboxError> {
+    Ok(read_format(path)?.map(|found| (found, FORMAT)))
+}
+
 /// The format of a store that is there.
 fn read_format(path: &Path) -> Result<Option<u32>, MailboxError> {
     let damaged = |what: String| MailboxError::Damaged { path: path.display().to_string(), what };

@@ -52,6 +52,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use self::folder::store_format;
 pub use self::inspect::{BadBytes, PartCheck, QueueCheck, StoreCheck, check_store};
 
 use self::cache::SegmentCache;
