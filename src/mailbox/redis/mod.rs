@@ -27,9 +27,11 @@
 //! | `outsourced` | the mailbox |
 //! | `plan` | a batch, worked out against the streams |
 //! | `poll` | the poller |
+//! | `leftover` | what a queue that is gone has left in its stream |
 
 mod entry;
 mod keeper;
+mod leftover;
 mod link;
 mod mark;
 mod outsourced;

@@ -24,8 +24,16 @@ use crate::model::{
 pub struct RedisMailbox<L> {
     local: L,
     streams: Arc<Streams>,
-    /// Entries of finished messages that are not durable as such yet.
-    unsynced: Mutex<Vec<(QueueId, StreamId)>>,
+    unsynced: Mutex<Unsynced>,
+}
+
+/// What may be removed from Redis once it is durable that nothing needs it.
+#[derive(Debug, Default)]
+struct Unsynced {
+    /// Entries of finished messages.
+    finished: Vec<(QueueId, StreamId)>,
+    /// Queues that are gone.
+    gone: Vec<QueueId>,
 }
 
 impl<L: Mailbox> RedisMailbox<L> {
@@ -45,12 +53,17 @@ impl<L: Mailbox> RedisMailbox<L> {
         }
         let plan = Plan::of(batch, &self.streams, &self.local)?;
         append(&plan.batch)?;
-        self.unsynced().extend(plan.removals());
+        let finished: Vec<_> = plan.removals().collect();
+        let gone: Vec<_> = plan.gone().collect();
         plan.apply(&self.streams);
+        // After it is known to the streams: the sync that covers this batch begins when this has returned.
+        let mut unsynced = self.unsynced();
+        unsynced.finished.extend(finished);
+        unsynced.gone.extend(gone);
         Ok(())
     }
 
-    fn unsynced(&self) -> MutexGuard<'_, Vec<(QueueId, StreamId)>> {
+    fn unsynced(&self) -> MutexGuard<'_, Unsynced> {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -151,10 +164,10 @@ impl<L: Mailbox> Mailbox for RedisMailbox<L> {
     }
 
     fn sync(&self) -> Result<(), MailboxError> {
-        let finished = std::mem::take(&mut *self.unsynced());
+        let Unsynced { finished, gone } = std::mem::take(&mut *self.unsynced());
         self.local.sync()?;
-        if !finished.is_empty() {
-            self.streams.remove(finished);
+        if !finished.is_empty() || !gone.is_empty() {
+            self.streams.remove(finished, gone);
         }
         Ok(())
     }

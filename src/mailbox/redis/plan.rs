@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::entry::By;
 use super::keeper::{Kept, Outgoing};
+use super::leftover::Leftover;
 use super::mark::{Doubt, Mark};
 use super::streams::Streams;
 use super::stub::{Reference, Stub, needs_escape};
@@ -47,7 +48,7 @@ struct Touched {
     doubtful: BTreeSet<Seq>,
     /// Entries of messages that the batch finishes.
     removals: Vec<StreamId>,
-    /// The queue goes; what is left to be removed is removed.
+    /// The queue goes, and with it what it has in the stream.
     is_removed: bool,
 }
 
@@ -91,9 +92,13 @@ impl Plan {
         self.queues.iter().flat_map(of)
     }
 
+    /// Queues that it removes: what they have in Redis is to be removed once that is durable.
+    pub(super) fn gone(&self) -> impl Iterator<Item = QueueId> + '_ {
+        self.queues.iter().filter(|(_, touched)| touched.is_removed).map(|(&queue, _)| queue)
+    }
+
     /// The local store has it.
     pub(super) fn apply(self, streams: &Streams) {
-        let is_any_removed = self.queues.values().any(|touched| touched.is_removed);
         let mut state = streams.state();
         for (queue, touched) in self.queues {
             let Some(stream) = state.queues.get_mut(&queue) else { continue };
@@ -102,14 +107,13 @@ impl Plan {
             let mut all = std::mem::take(&mut stream.mark.removals);
             all.extend(removals);
             stream.mark = Mark { removals: all, ..mark };
-            stream.is_removed |= is_removed;
-            stream.is_fed &= !is_removed;
+            if is_removed {
+                stream.leftover = Some(Leftover::Unsynced);
+                stream.is_fed = false;
+            }
             stream.doubtful.extend(doubtful);
             stream.taken = stream.taken.max(taken);
             stream.told = stream.told.filter(|&told| told > stream.taken);
-        }
-        if is_any_removed {
-            state.forget_removed();
         }
         drop(state);
         streams.tell();

@@ -1,6 +1,6 @@
 //! The poller: finds Redis, looks for what others add, removes what is finished. One thread calls it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ pub enum RedisNews {
 /// Serves the streams, one turn after the other.
 #[derive(Debug)]
 pub struct RedisPoller {
-    streams: Arc<Streams>,
-    link: Option<Link>,
+    pub(super) streams: Arc<Streams>,
+    pub(super) link: Option<Link>,
     /// The connections that there were, by the server's numbers.
     former: Vec<i64>,
     next_try: Option<Instant>,
@@ -205,7 +205,7 @@ impl RedisPoller {
     }
 
     fn serve(&mut self, news: &mut Vec<RedisNews>) -> Result<(), Fault> {
-        let removed = self.remove()?;
+        let removed = self.remove()? + self.remove_leftovers()?;
         self.tell_again();
         let (generation, chosen) = self.choose();
         if chosen.is_empty() {
@@ -287,10 +287,14 @@ impl RedisPoller {
     /// The streams to look into now: queue, key, and after which entry.
     fn choose(&mut self) -> (Generation, Vec<(QueueId, String, StreamId)>) {
         let state: &State = &self.streams.state();
+        let left = state.queues.values().filter(|stream| stream.leftover.is_some());
+        let left: BTreeSet<&String> = left.map(|stream| &stream.key).collect();
         let ready: Vec<_> = state
             .queues
             .iter()
             .filter(|(_, stream)| stream.is_fed && stream.told.is_none())
+            // What a queue of the same name has left there isn't others'.
+            .filter(|(_, stream)| !left.contains(&stream.key))
             .map(|(&queue, stream)| (queue, &stream.key, stream.position))
             .collect();
         let start = if self.next_stream < ready.len() { self.next_stream } else { 0 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis::Client;
 
 use super::RedisOptions;
+use super::leftover::Leftover;
 use super::link::{self, Fault, Link, RedisConfigError};
 use super::mark::Mark;
 use crate::mailbox::MailboxError;
@@ -62,8 +63,8 @@ pub(super) struct Stream {
     pub(super) doubtful: BTreeSet<Seq>,
     /// Durably finished, or of nobody: to be removed.
     pub(super) removable: Vec<StreamId>,
-    /// The queue is gone; this goes once nothing is left to be removed.
-    pub(super) is_removed: bool,
+    /// The queue is gone, and this is in its stream; it goes once nothing is left to be removed.
+    pub(super) leftover: Option<Leftover>,
 }
 
 impl Stream {
@@ -79,7 +80,7 @@ impl Stream {
             told: None,
             doubtful: BTreeSet::new(),
             removable,
-            is_removed: false,
+            leftover: None,
         }
     }
 
@@ -95,7 +96,10 @@ impl Stream {
 impl State {
     /// Streams of queues that are gone, once all that they had in Redis is removed.
     pub(super) fn forget_removed(&mut self) {
-        self.queues.retain(|_, stream| !stream.is_removed || !stream.mark.removals.is_empty());
+        self.queues.retain(|_, stream| {
+            let is_over = |leftover: &Leftover| *leftover == Leftover::Nothing;
+            !stream.leftover.as_ref().is_some_and(is_over) || !stream.mark.removals.is_empty()
+        });
     }
 }
 
@@ -192,12 +196,22 @@ impl Streams {
         self.tell();
     }
 
-    /// Removes entries once the poller comes by.
-    pub(super) fn remove(&self, finished: impl IntoIterator<Item = (QueueId, StreamId)>) {
+    /// Removes entries, and all of queues that are gone, once the poller comes by.
+    pub(super) fn remove(
+        &self,
+        finished: impl IntoIterator<Item = (QueueId, StreamId)>,
+        gone: impl IntoIterator<Item = QueueId>,
+    ) {
         let mut state = self.state();
         for (queue, id) in finished {
             if let Some(stream) = state.queues.get_mut(&queue) {
                 stream.removable.push(id);
+            }
+        }
+        for queue in gone {
+            if let Some(stream) = state.queues.get_mut(&queue) {
+                let seen = stream.seen(stream.taken);
+                stream.leftover = Some(Leftover::There { seen, own: stream.mark.own });
             }
         }
         drop(state);
