@@ -12,7 +12,7 @@ use mubroker::model::{
     QueueSettings, RepairOutcome, Revision, RevisionRecord, Seq, Timestamp, WorkError,
 };
 
-/// Queues, some busier than others.
+/// Queues at a time, some busier than others.
 const QUEUES: u32 = 6;
 /// More waiting messages than this, and most operations finish some.
 const MANY: usize = 250;
@@ -56,7 +56,12 @@ impl History {
 #[derive(Debug)]
 pub(crate) struct Workload {
     random: Rng,
+    /// The queue in each slot; one that was deleted is followed by another, which begins at `first`.
+    queues: Vec<QueueId>,
+    first: u64,
     next: BTreeMap<QueueId, u64>,
+    /// Where each begins.
+    firsts: BTreeMap<QueueId, u64>,
     /// Waiting messages, and how many revisions each has.
     waiting: Vec<(QueueId, u64, u32)>,
     journal: u64,
@@ -92,7 +97,10 @@ impl Workload {
     pub(crate) fn after(history: &History, mut each: impl FnMut(Batch)) -> Self {
         let mut workload = Self {
             random: Rng::with_seed(0),
+            queues: (1..=QUEUES).map(QueueId).collect(),
+            first: 1,
             next: BTreeMap::new(),
+            firsts: BTreeMap::new(),
             waiting: Vec::new(),
             journal: 0,
             repairs: 0,
@@ -128,6 +136,11 @@ impl Workload {
                 let all: Vec<u64> = all.map(|&(_, seq, _)| seq).collect();
                 all.into_iter().for_each(|seq| self.finish(queue, seq, &mut ops));
             }
+            // One goes with all that is in it, and the next one in its place may come with it.
+            57..60 => {
+                self.delete(&mut ops);
+                (0..self.random.usize(0..9)).for_each(|_| self.op(&mut ops));
+            }
             // As many as the broker puts into one batch.
             17..44 if self.load == Load::Edits => {
                 (0..self.random.usize(1..24)).for_each(|_| self.revise(500_000, &mut ops));
@@ -142,8 +155,24 @@ impl Workload {
     }
 
     fn queue(&mut self) -> QueueId {
-        let busiest = self.random.u32(1..=QUEUES);
-        QueueId(self.random.u32(1..=busiest))
+        let slot = self.slot();
+        self.queues[slot]
+    }
+
+    fn slot(&mut self) -> usize {
+        let busiest = self.random.usize(1..=self.queues.len());
+        self.random.usize(0..busiest)
+    }
+
+    fn delete(&mut self, ops: &mut Vec<Op>) {
+        let slot = self.slot();
+        let queue = self.queues[slot];
+        let Some(next) = self.next.remove(&queue) else { return };
+        self.waiting.retain(|&(id, ..)| id != queue);
+        self.first = self.first.max(next);
+        let newest = self.queues.iter().max().expect("there are some");
+        self.queues[slot] = QueueId(newest.0 + 1);
+        ops.push(Op::RemoveQueue { queue, next: Seq(next) });
     }
 
     fn op(&mut self, ops: &mut Vec<Op>) {
@@ -171,10 +200,14 @@ impl Workload {
 
     fn put_queue(&mut self, ops: &mut Vec<Op>) {
         let queue = self.queue();
-        self.next.entry(queue).or_insert(1);
-        let dedup = if queue.0 == 1 { Dedup::Off } else { Dedup::Count { last: queue.0 * 7 } };
+        let first = *self.firsts.entry(queue).or_insert(self.first);
+        self.next.entry(queue).or_insert(first);
+        let dedup = match queue.0 % QUEUES {
+            1 => Dedup::Off,
+            number => Dedup::Count { last: 7 * (number + 1) },
+        };
         ops.push(Op::PutQueue(QueueRecord {
-            first: Seq(1),
+            first: Seq(first),
             id: queue,
             name: name(queue),
             settings: Arc::new(QueueSettings {
@@ -346,6 +379,6 @@ pub(crate) fn everything(mailbox: &dyn Mailbox) -> Result<String, String> {
         }
     }
     let (last, repairs) = (recovered.last_journal, &recovered.repairs);
-    all += &format!("{last} {repairs:?} {journal:?}\n");
+    all += &format!("{:?} {last} {repairs:?} {journal:?}\n", recovered.removed);
     Ok(all)
 }

@@ -1,4 +1,4 @@
-//! Sends, acks, edits, moves and crashes at random: what was confirmed is there as far as its mailbox says, in
+//! Sends, acks, edits, moves, deletions and crashes at random: what was confirmed is there as far as its mailbox says, in
 //! order, with its bytes and its history, and nothing else is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +26,20 @@ struct Sent {
 #[derive(Debug, Clone, Default)]
 struct Model {
     kinds: BTreeMap<QueueId, MailboxKind>,
+    /// The place of each queue's first message.
+    first: BTreeMap<QueueId, u64>,
+    /// The newest queue's number, and the place at which the next one begins.
+    last_queue: u32,
+    next_first: u64,
+    deleted: BTreeSet<QueueId>,
     next: BTreeMap<QueueId, u64>,
     /// After the last place that a message had.
     used: BTreeMap<QueueId, u64>,
     waiting: BTreeMap<(QueueId, u64), Sent>,
     /// Finished by a batch that was synced.
     finished: BTreeSet<(QueueId, u64)>,
+    /// Durable ones that went with their queue.
+    purged: BTreeSet<(QueueId, u64)>,
     /// The journal: what each entry is of.
     journal: BTreeMap<u64, (QueueId, u64)>,
     last_journal: u64,
@@ -108,6 +116,7 @@ struct Run<G> {
     contents: BTreeSet<(QueueId, u64, String)>,
     moves: usize,
     removed: usize,
+    deletions: usize,
 }
 
 impl<G: Ground> Run<G> {
@@ -122,6 +131,7 @@ impl<G: Ground> Run<G> {
             contents: BTreeSet::new(),
             moves: 0,
             removed: 0,
+            deletions: 0,
         };
         run.open();
         run
@@ -137,8 +147,9 @@ impl<G: Ground> Run<G> {
         self.mailbox.as_ref().expect("it is open")
     }
 
-    fn record(queue: QueueId, kind: MailboxKind) -> Op {
+    fn record(&self, queue: QueueId, kind: MailboxKind) -> Op {
         let mut record = queue_record(queue, kind, 5);
+        record.first = Seq(self.now.first[&queue]);
         Arc::make_mut(&mut record.settings).memory_messages = 3;
         Op::PutQueue(record)
     }
@@ -154,26 +165,56 @@ impl<G: Ground> Run<G> {
     }
 
     fn ops(&mut self) -> Vec<Op> {
-        let queue = QueueId(self.random.u32(1..=QUEUES));
         let kind = KINDS[self.random.usize(0..KINDS.len())];
-        let Some(&known) = self.now.kinds.get(&queue) else {
-            self.now.kinds.insert(queue, kind);
-            return vec![Self::record(queue, kind)];
-        };
+        let Some(queue) = self.queue() else { return self.make(kind) };
         match self.random.u32(0..24) {
             0 => {
-                self.moves += usize::from(kind != known);
+                self.moves += usize::from(kind != self.now.kinds[&queue]);
                 self.now.kinds.insert(queue, kind);
-                vec![Self::record(queue, kind)]
+                vec![self.record(queue, kind)]
             }
+            // Rarely, so that queues become long.
+            14 if self.random.u32(0..8) == 0 => self.delete(queue),
             1..11 => self.append(queue),
             11..14 => self.edit(),
             _ => self.finish(),
         }
     }
 
+    /// One of the queues, or none, to make one.
+    fn queue(&mut self) -> Option<QueueId> {
+        let at = self.random.usize(0..QUEUES as usize);
+        self.now.kinds.keys().nth(at).copied()
+    }
+
+    fn make(&mut self, kind: MailboxKind) -> Vec<Op> {
+        self.now.last_queue += 1;
+        let queue = QueueId(self.now.last_queue);
+        self.now.kinds.insert(queue, kind);
+        self.now.first.insert(queue, self.now.next_first.max(1));
+        vec![self.record(queue, kind)]
+    }
+
+    /// With all that waits in it.
+    fn delete(&mut self, queue: QueueId) -> Vec<Op> {
+        self.deletions += 1;
+        let model = &mut self.now;
+        model.kinds.remove(&queue);
+        model.deleted.insert(queue);
+        model.used.remove(&queue);
+        let first = model.first.remove(&queue).expect("it was made");
+        let next = model.next.remove(&queue).unwrap_or(first);
+        model.next_first = model.next_first.max(next);
+        let (gone, left) =
+            std::mem::take(&mut model.waiting).into_iter().partition(|((of, _), _)| *of == queue);
+        model.waiting = left;
+        let gone: BTreeMap<_, Sent> = gone;
+        model.purged.extend(gone.into_iter().filter(|(_, sent)| sent.durable).map(|(at, _)| at));
+        vec![Op::RemoveQueue { queue, next: Seq(next) }]
+    }
+
     fn append(&mut self, queue: QueueId) -> Vec<Op> {
-        let next = self.now.next.entry(queue).or_insert(1);
+        let next = self.now.next.entry(queue).or_insert(self.now.first[&queue]);
         let place = std::mem::replace(next, *next + 1);
         let payload = format!("{:x}", self.random.u64(..));
         self.now.used.insert(queue, place + 1);
@@ -238,7 +279,11 @@ impl<G: Ground> Run<G> {
             .collect();
         assert_eq!(there.len(), expected.len(), "there, beyond what is expected: {differ:?}");
         assert!(differ.is_empty(), "{differ:?}");
-        let queue = QueueId(self.random.u32(1..=QUEUES));
+        if let Some(&deleted) = self.now.deleted.last() {
+            let left = self.mailbox().read(deleted, Seq(0), 1, usize::MAX).unwrap();
+            assert!(left.is_empty(), "{left:?} of a queue that was deleted");
+        }
+        let queue = self.queue().unwrap_or(QueueId(1));
         let from = self.random.u64(0..=self.now.next.get(&queue).copied().unwrap_or(1));
         let (max, bytes) = (self.random.usize(1..6), self.random.usize(0..200));
         let page = self.mailbox().read(queue, Seq(from), max, bytes).unwrap();
@@ -293,10 +338,14 @@ impl<G: Ground> Run<G> {
         assert!(recovered.last_journal >= self.synced.last_journal, "entries are lost");
         self.now.kinds =
             recovered.queues.iter().map(|q| (q.record.id, q.record.settings.mailbox)).collect();
+        self.check_deleted(&recovered);
         let there = self.there();
         for ((queue, place), sent) in &self.synced.waiting {
             let is_finished = !self.now.waiting.contains_key(&(*queue, *place));
-            if !is_finished && (sent.durable || !with_process) {
+            let is_back =
+                self.now.purged.contains(&(*queue, *place)) && self.now.kinds.contains_key(queue);
+            let is_kept = !is_finished && (sent.durable || !with_process);
+            if is_kept || (is_back && sent.durable) {
                 assert!(there.contains_key(&(*queue, *place)), "{queue}/{place} {sent:?} is lost");
             }
         }
@@ -318,6 +367,7 @@ impl<G: Ground> Run<G> {
             .map(|(at, sent)| (at, Sent { durable: durable(&at, &before), ..sent }))
             .collect();
         self.now.finished = self.synced.finished.clone();
+        self.now.purged.clear();
         self.now.next = recovered.queues.iter().map(|q| (q.record.id, q.next_seq.0)).collect();
         self.now.used = std::mem::take(&mut self.synced.used);
         for &(queue, place) in self.now.waiting.keys() {
@@ -325,6 +375,24 @@ impl<G: Ground> Run<G> {
             *used = (*used).max(place + 1);
         }
         self.synced = self.now.clone();
+    }
+
+    /// What was deleted durably stays so, and what is made from now on comes after it.
+    fn check_deleted(&mut self, recovered: &Recovered) {
+        let ids: BTreeSet<QueueId> = self.now.kinds.keys().copied().collect();
+        let back: Vec<_> = self.synced.deleted.intersection(&ids).collect();
+        assert!(back.is_empty(), "{back:?} came back");
+        let gone: Vec<_> = self.synced.kinds.keys().filter(|&id| !ids.contains(id)).collect();
+        assert!(gone.iter().all(|&id| self.now.deleted.contains(id)), "{gone:?} are lost");
+        let removed = recovered.removed;
+        assert!(removed.next.0 >= self.synced.next_first, "places would be used again");
+        let newest = ids.last().copied().unwrap_or_default().max(removed.last);
+        assert!(self.synced.deleted.last().is_none_or(|&id| id <= newest), "numbers, too");
+        self.now.last_queue = newest.0;
+        self.now.next_first = removed.next.0;
+        self.now.deleted = (1..=newest.0).map(QueueId).filter(|id| !ids.contains(id)).collect();
+        let first = |backlog: &QueueBacklog| (backlog.record.id, backlog.record.first.0);
+        self.now.first = recovered.queues.iter().map(first).collect();
     }
 
     fn check_backlog(&self, backlog: &QueueBacklog, there: &BTreeMap<(QueueId, u64), Sent>) {
@@ -369,7 +437,7 @@ fn plain(sent: &Sent) -> Sent {
 }
 
 fn run<G: Ground>(seeds: std::ops::Range<u64>, rounds: usize, ground: fn() -> G) {
-    let (mut moves, mut removed) = (0, 0);
+    let (mut moves, mut removed, mut deletions) = (0, 0, 0);
     for seed in seeds.clone() {
         let mut run = Run::new(seed, ground());
         for _ in 0..rounds {
@@ -377,10 +445,12 @@ fn run<G: Ground>(seeds: std::ops::Range<u64>, rounds: usize, ground: fn() -> G)
         }
         moves += run.moves;
         removed += run.removed;
+        deletions += run.deletions;
     }
     let runs = seeds.count();
     assert!(moves > runs * rounds / 40, "moves were seen: {moves}");
     assert!(removed > runs * rounds / 4, "the journal lost entries: {removed}");
+    assert!(deletions > runs * rounds / 60, "deletions were seen: {deletions}");
 }
 
 #[test]
