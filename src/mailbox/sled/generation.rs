@@ -1,6 +1,6 @@
 //! One generation: a sled database of its own, with its errors and panics made ours.
 
-use std::fs::{self, File};
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ::sled::{Db, IVec, Tree};
 
+use super::data_file::DataFile;
 use super::files;
 use super::filling::Filling;
 use super::folder::{io_error, sync_folder};
@@ -36,7 +37,7 @@ pub(super) struct Generation {
     pub(super) log: Tree,
     pub(super) state: Tree,
     folder: PathBuf,
-    data: File,
+    data: DataFile,
     /// Bytes written and bytes read by key since it was opened, about.
     written: AtomicU64,
     bytes_read: AtomicU64,
@@ -74,7 +75,7 @@ impl Generation {
             move |source| io_error(action, folder, source)
         };
         files::sync(&folder).map_err(at("syncing sled's parameters"))?;
-        let data = File::open(folder.join("db")).map_err(at("opening sled's file"))?;
+        let data = DataFile::open(&folder.join("db")).map_err(at("opening sled's file"))?;
         for folder in [&folder, folder.parent().unwrap_or(&folder)] {
             sync_folder(folder).map_err(at("syncing a folder"))?;
         }
@@ -177,7 +178,9 @@ impl Generation {
         self.unsynced.store(0, Ordering::Release);
         guard(&self.folder, "flushing", || self.db.flush().map(drop))?;
         let written = self.log_end();
-        self.data.sync_data().map_err(|source| io_error("syncing", &self.folder, source))?;
+        let position = |at: i64| u64::try_from(at).unwrap_or(0);
+        self.data.extend(position(self.synced.load(Ordering::Acquire)), position(written));
+        self.data.sync().map_err(|source| io_error("syncing", &self.folder, source))?;
         self.synced.fetch_max(written, Ordering::AcqRel);
         Ok(())
     }
@@ -234,7 +237,7 @@ impl Generation {
 
     /// The length of sled's file in bytes.
     pub(super) fn file_bytes(&self) -> u64 {
-        self.data.metadata().map_or(0, |file| file.len())
+        self.data.bytes()
     }
 }
 

@@ -11,6 +11,7 @@ mod compact;
 mod cool;
 #[cfg(test)]
 mod damage;
+mod data_file;
 mod directory;
 mod files;
 mod filling;
