@@ -3,7 +3,10 @@
 //! An index is a place in a list and how often that place was used before. So what was kept under the index of a queue
 //! that has been removed (a timer, a list of what changed) finds nothing, though another queue may be in its place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
+
+use hashbrown::HashTable;
 
 use crate::model::{QueueId, QueueName, RemovedQueues, Seq};
 
@@ -32,7 +35,9 @@ struct Slot {
 pub(super) struct Queues {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_name: HashMap<QueueName, QueueIndex>,
+    /// Of names, by their hashes: the names themselves are the queues'.
+    by_name: HashTable<QueueIndex>,
+    hasher: RandomState,
     /// In the order in which they were made.
     by_id: BTreeMap<QueueId, QueueIndex>,
     last_id: QueueId,
@@ -45,7 +50,8 @@ impl Queues {
         Self {
             slots: Vec::with_capacity(capacity),
             free: Vec::new(),
-            by_name: HashMap::with_capacity(capacity),
+            by_name: HashTable::with_capacity(capacity),
+            hasher: RandomState::new(),
             by_id: BTreeMap::new(),
             last_id: removed.last,
             first: removed.next,
@@ -67,12 +73,17 @@ impl Queues {
             self.slots.push(Slot::default());
             u32::try_from(self.slots.len().saturating_sub(1)).expect("queues are bounded")
         });
-        let (id, name) = (queue.record.id, queue.record.name.clone());
+        let id = queue.record.id;
+        let hash = self.hasher.hash_one(&queue.record.name);
         let kept = self.slots.get_mut(slot as usize).expect("it is free, or was just made");
         kept.queue = Some(Box::new(queue));
         let at = QueueIndex { slot, used: kept.used };
         self.last_id = self.last_id.max(id);
-        self.by_name.insert(name, at);
+        let Self { slots, by_name, hasher, .. } = self;
+        by_name.insert_unique(hash, at, |at| {
+            let slot = slots.get(at.slot as usize).and_then(|slot| slot.queue.as_deref());
+            slot.map_or(0, |queue| hasher.hash_one(&queue.record.name))
+        });
         self.by_id.insert(id, at);
         at
     }
@@ -85,7 +96,10 @@ impl Queues {
             slot.used = used;
             self.free.push(at.slot);
         }
-        self.by_name.remove(&queue.record.name);
+        let hash = self.hasher.hash_one(&queue.record.name);
+        if let Ok(entry) = self.by_name.find_entry(hash, |&other| other == at) {
+            entry.remove();
+        }
         self.by_id.remove(&queue.record.id);
         self.first = self.first.max(queue.next_seq);
         Some(queue)
@@ -111,7 +125,8 @@ impl Queues {
     }
 
     pub(super) fn by_name(&self, name: &QueueName) -> Option<QueueIndex> {
-        self.by_name.get(name).copied()
+        let is_it = |&at: &QueueIndex| self.find(at).is_some_and(|q| q.record.name == *name);
+        self.by_name.find(self.hasher.hash_one(name), is_it).copied()
     }
 
     pub(super) fn by_id(&self, id: QueueId) -> Option<QueueIndex> {

@@ -9,6 +9,7 @@ mod durable;
 pub(crate) mod fault;
 mod leb128;
 mod memory;
+mod pack;
 mod redis;
 mod reserve;
 mod routed;

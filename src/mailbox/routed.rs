@@ -14,6 +14,7 @@ use self::journal::JournalBound;
 use self::merge::merged;
 use self::plan::{Home, Keeping, Plan, Planner};
 use super::check::{Places, check};
+use super::pack::Packing;
 use super::{Durable, JournalFilter, Mailbox, MailboxError, MemoryMailbox};
 use crate::model::{
     Batch, Content, JournalEntry, MessageId, QueueBacklog, QueueId, Recovered, Revision,
@@ -40,6 +41,8 @@ pub struct RoutedMailbox {
     memory: Arc<MemoryMailbox>,
     durable: Box<dyn Durable>,
     homes: RwLock<BTreeMap<QueueId, Home>>,
+    /// Of `homes`.
+    packing: Mutex<Packing>,
     /// Something was appended to the durable store since the last sync began.
     is_unsynced: AtomicBool,
     journal_bound: Mutex<JournalBound>,
@@ -53,8 +56,8 @@ impl RoutedMailbox {
 
     /// Over an open store, with what the one before had in RAM, which takes no more batches.
     pub fn reopened(durable: impl Durable, memory: Arc<MemoryMailbox>) -> Self {
-        let (homes, is_unsynced, journal_bound) = Default::default();
-        Self { memory, durable: Box::new(durable), homes, is_unsynced, journal_bound }
+        let (homes, packing, is_unsynced, journal_bound) = Default::default();
+        Self { memory, durable: Box::new(durable), homes, packing, is_unsynced, journal_bound }
     }
 
     /// The same, whose journal keeps the `newest` entries (at least one) and those of messages that wait; without this
@@ -81,6 +84,10 @@ impl RoutedMailbox {
         for (queue, home) in plan.homes.iter().filter(|(_, home)| home.keeping.uses_memory()) {
             self.memory.raise(*queue, home.next);
         }
+    }
+
+    fn packing(&self) -> MutexGuard<'_, Packing> {
+        self.packing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of a queue when the store is opened; `backlog` becomes that of both parts.
@@ -139,6 +146,7 @@ impl Mailbox for RoutedMailbox {
             (backlog.record.id, self.adopt(backlog))
         });
         *self.homes.write().unwrap_or_else(PoisonError::into_inner) = homes.collect();
+        *self.packing() = Packing::of(recovered.queues.len());
         Ok(recovered)
     }
 
@@ -257,6 +265,10 @@ impl Mailbox for RoutedMailbox {
         let has_more = self.durable.maintain()?;
         let waits = |queue, seq| Places::is_unfinished(self, queue, seq);
         let has_entries = self.journal_bound().step(&*self.durable, waits)?;
+        if !has_more {
+            let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
+            self.packing().pack(&mut homes);
+        }
         Ok(has_more || has_entries)
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::codec::{put_bytes, put_number, seal};
 use super::floor::Floor;
-use super::index::{Extra, Index, Queue, Run};
+use super::index::{Extra, Index, Queue, Run, Terms};
 use super::layout::{
     PART_BYTES, chunk_key, finished_key, floor_key, journal_index_key, journal_key, note_key,
     process_key, queue_key, record_key, repair_key, revision_key, subscription_key,
@@ -20,8 +20,8 @@ use super::segment::{Change, Directory, Entry};
 use crate::mailbox::{Elsewhere, MailboxError};
 use crate::model::limits::MAX_REPAIR_KEYS;
 use crate::model::{
-    Batch, Content, JournalEntry, MailboxKind, MessageRecord, Op, ProcessKey, ProcessRecord,
-    QueueId, QueueRecord, RepairOutcome, RevisionRecord, Seq,
+    Batch, Content, JournalEntry, MessageRecord, Op, ProcessKey, ProcessRecord, QueueId,
+    QueueRecord, RepairOutcome, RevisionRecord, Seq,
 };
 
 /// A checked batch, worked out against the index; nothing is changed yet.
@@ -119,7 +119,7 @@ impl Changes {
         self.appended.remove(&queue);
         self.finished.remove(&queue);
         let known = index.queues.get(&queue);
-        let mut extras = known.map(|queue| queue.extras.clone()).unwrap_or_default();
+        let mut extras = known.map(|queue| (*queue.extras).clone()).unwrap_or_default();
         let of_queue = |&(of, _): &(QueueId, u64), _: &mut Extra| of == queue;
         let touched = self.extras.extract_if(.., of_queue);
         extras.extend(touched.map(|((_, place), extra)| (place, extra)));
@@ -228,10 +228,9 @@ impl Changes {
 
     /// Gaps of the queues that are only here from now on: what is not here was elsewhere.
     fn allow_gaps(&mut self, index: &Index) {
-        let is_file = |record: &QueueRecord| record.settings.mailbox == MailboxKind::File;
         let appended = |queue| self.appended.get(&queue).cloned().unwrap_or_default();
         for (&id, known) in self.queues.keys().filter_map(|id| index.queues.get_key_value(id)) {
-            if is_file(&self.queues[&id]) && !is_file(&known.record) {
+            if Terms::from(&self.queues[&id]).is_file && !known.terms.is_file {
                 self.gaps_before.insert(id, known.end().max(appended(id).end));
             }
         }
@@ -272,12 +271,12 @@ impl Changes {
         index: &Index,
     ) -> Advance {
         let known = index.queues.get(&queue);
-        let record = known.map(|queue| &queue.record).or_else(|| self.queues.get(&queue));
-        let start = record.map_or(Seq(1), |record| record.first);
+        let made = || self.queues.get(&queue).map(|record| record.first.0);
+        let start = known.map(|queue| queue.terms.first).or_else(made).unwrap_or(1);
         let appended = self.appended.get(&queue).cloned().unwrap_or_default();
-        let end = known.and_then(|queue| queue.runs.back()).map_or(start.0, Run::end);
+        let end = known.and_then(|queue| queue.runs.back()).map_or(start, Run::end);
         let end = end.max(appended.end);
-        let before = known.map_or(start.0, |queue| queue.next);
+        let before = known.map_or(start, |queue| queue.next);
         let next = match self.next.get_mut(&queue) {
             Some(said) => {
                 *said = end.max(*said);
@@ -297,7 +296,7 @@ impl Changes {
         };
         let advance = match known {
             Some(queue) => queue.progress.advance(places, skip),
-            None => Progress::new(start).advance(places, skip),
+            None => Progress::new(Seq(start)).advance(places, skip),
         };
         let gaps_before = self.gaps_before.get(&queue).copied().unwrap_or(0);
         let gaps_before = gaps_before.max(known.map_or(0, |queue| queue.gaps_before));
@@ -348,8 +347,8 @@ impl Changes {
         for (id, record) in self.queues {
             touched.push(id);
             match index.queues.get_mut(&id) {
-                Some(queue) => queue.record = record,
-                None => drop(index.queues.insert(id, Box::new(Queue::new(record)))),
+                Some(queue) => queue.terms = Terms::from(&record),
+                None => drop(index.queues.insert(id, Box::new(Queue::new(&record)))),
             }
         }
         for (id, directory) in segments {
@@ -377,9 +376,9 @@ impl Changes {
         for ((queue, place), extra) in self.extras {
             let Some(queue) = index.queues.get_mut(&queue) else { continue };
             if extra == Extra::default() {
-                queue.extras.remove(&place);
+                queue.extras.remove(place);
             } else {
-                queue.extras.insert(place, extra);
+                *queue.extras.at(place) = extra;
             }
         }
         touched.sort_unstable();

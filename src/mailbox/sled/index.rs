@@ -1,13 +1,15 @@
 //! What is held in RAM: for each queue its runs, not its messages.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Deref;
 
 use super::progress::Progress;
 use super::removed::Removed;
 use super::segment::DirectoryRun;
 use super::usage::{GenerationUse, Use};
 use crate::mailbox::check::Places;
-use crate::model::{ProcessKey, QueueId, QueueRecord, Seq};
+use crate::mailbox::pack::Packing;
+use crate::model::{MailboxKind, ProcessKey, QueueId, QueueRecord, Seq};
 
 /// Consecutive messages of a queue in one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,38 @@ impl Extra {
     }
 }
 
+/// By place, what `state` holds of messages beyond their contents: one pointer, until there is something.
+#[expect(
+    clippy::box_collection,
+    reason = "an empty map takes three words, in each of 100,000 queues"
+)]
+#[derive(Debug, Default)]
+pub(super) struct Extras(Option<Box<BTreeMap<u64, Extra>>>);
+
+const NO_EXTRAS: &BTreeMap<u64, Extra> = &BTreeMap::new();
+
+impl Deref for Extras {
+    type Target = BTreeMap<u64, Extra>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().unwrap_or(NO_EXTRAS)
+    }
+}
+
+impl Extras {
+    /// The extra of a place, which is there from now on.
+    pub(super) fn at(&mut self, place: u64) -> &mut Extra {
+        self.0.get_or_insert_default().entry(place).or_default()
+    }
+
+    pub(super) fn remove(&mut self, place: u64) {
+        if let Some(extras) = &mut self.0 {
+            extras.remove(&place);
+        }
+        self.0.take_if(|extras| extras.is_empty());
+    }
+}
+
 /// What of a directory's run its segment still has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
@@ -52,9 +86,30 @@ pub(super) enum Owner {
     Whole,
 }
 
+/// What of a queue's record is needed while the store is open; the record itself is in `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// The place of its first message.
+    pub(super) first: u64,
+    /// Ids that are remembered.
+    pub(super) dedup_last: u32,
+    /// None of its messages waits elsewhere.
+    pub(super) is_file: bool,
+}
+
+impl From<&QueueRecord> for Terms {
+    fn from(record: &QueueRecord) -> Self {
+        Self {
+            first: record.first.0,
+            dedup_last: record.settings.dedup.last(),
+            is_file: record.settings.mailbox == MailboxKind::File,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Queue {
-    pub(super) record: QueueRecord,
+    pub(super) terms: Terms,
     pub(super) progress: Progress,
     /// Places from here on were never used.
     pub(super) next: u64,
@@ -62,19 +117,19 @@ pub(super) struct Queue {
     pub(super) gaps_before: u64,
     /// Ascending, perhaps with gaps; also wholly finished ones whose ids are remembered.
     pub(super) runs: VecDeque<Run>,
-    pub(super) extras: BTreeMap<u64, Extra>,
+    pub(super) extras: Extras,
 }
 
 impl Queue {
-    pub(super) fn new(record: QueueRecord) -> Self {
+    pub(super) fn new(record: &QueueRecord) -> Self {
         Self {
+            terms: Terms::from(record),
             progress: Progress::new(record.first),
             next: record.first.0,
-            record,
             gaps_before: 0,
             // Most queues of a large broker have one; the next would make room for four.
             runs: VecDeque::with_capacity(1),
-            extras: BTreeMap::new(),
+            extras: Extras::default(),
         }
     }
 
@@ -86,7 +141,7 @@ impl Queue {
     /// The first place whose id is remembered. Places set aside beyond the newest message don't count.
     pub(super) fn window_start(&self) -> u64 {
         let end = self.runs.back().map_or(self.next, Run::end);
-        end.saturating_sub(u64::from(self.record.settings.dedup.last())).max(1)
+        end.saturating_sub(u64::from(self.terms.dedup_last)).max(1)
     }
 
     pub(super) fn is_unfinished(&self, place: u64) -> bool {
@@ -160,6 +215,7 @@ impl Queue {
 pub(super) struct Index {
     /// Boxed: the map's nodes are often half empty.
     pub(super) queues: BTreeMap<QueueId, Box<Queue>>,
+    pub(super) packing: Packing,
     pub(super) removed: Removed,
     pub(super) segments: BTreeMap<u64, Use>,
     /// By first id: every generation, the active one too.
@@ -174,6 +230,11 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Takes less RAM, if there are many more queues than the last time.
+    pub(super) fn pack(&mut self) {
+        self.packing.pack(&mut self.queues);
+    }
+
     /// First ids of the generations that hold the queues' heads.
     pub(super) fn head_generations(&self) -> BTreeSet<u64> {
         let heads = self.queues.values().filter_map(|queue| {

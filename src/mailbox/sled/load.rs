@@ -16,6 +16,7 @@ use super::segment::{Directory, DirectoryRun, IdEntry, decode_directory, decode_
 use super::store::Store;
 use super::unreadable::stand_ins;
 use crate::mailbox::MailboxError;
+use crate::mailbox::pack::Packing;
 use crate::model::{
     Generation, MessageRecord, ProcessKey, ProcessRecord, QueueBacklog, QueueId, QueueRecord,
     Recovered, RepairOutcome, Seq, SharedSettings, StreamId, SubscriptionRecord,
@@ -49,19 +50,28 @@ impl Store {
     }
 }
 
-/// Reads what stays in RAM. Its time grows with queues, segments and records, not with payloads.
-pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
-    let mut index = Index { generations: store.generations(), ..Index::default() };
+/// The queues' records, in order.
+fn records(store: &Store) -> Result<Vec<QueueRecord>, MailboxError> {
     let mut shared = SharedSettings::default();
-    let mut queues = Vec::new();
+    let mut records = Vec::new();
     store.each(b'q', |key, value| {
         let mut record: QueueRecord = decode(key, &value)?;
         record.settings = shared.share(record.settings);
-        queues.push((record.id, Box::new(Queue::new(record))));
+        records.push(record);
         Ok(())
     })?;
+    Ok(records)
+}
+
+/// Reads what stays in RAM, and the queues' records for [`recovered`]. Its time grows with queues, segments and records,
+/// not with payloads.
+pub(super) fn load(store: &Store) -> Result<(Index, Vec<QueueRecord>), MailboxError> {
+    let mut index = Index { generations: store.generations(), ..Index::default() };
+    let queue_records = records(store)?;
     // At once: put in one by one in order, the map's nodes would stay half empty.
-    index.queues = queues.into_iter().collect();
+    let queues = queue_records.iter().map(|record| (record.id, Box::new(Queue::new(record))));
+    index.queues = queues.collect();
+    index.packing = Packing::of(index.queues.len());
     store.each(b'd', |key, value| index.removed.take_chunk(key, &value))?;
     store.each(b'h', |_, value| index.removed.take_next(&value))?;
     store.each(b'f', |key, value| {
@@ -96,7 +106,7 @@ pub(super) fn load(store: &Store) -> Result<Index, MailboxError> {
     processes(store, &mut index.processes)?;
     let last = last_number(store, b'p')?;
     index.repairs = first.unwrap_or(last + 1)..last + 1;
-    Ok(index)
+    Ok((index, queue_records))
 }
 
 fn known(index: &mut Index, queue: QueueId) -> Decoded<&mut Queue> {
@@ -113,14 +123,14 @@ fn last_number(store: &Store, letter: u8) -> Result<u64, MailboxError> {
 
 fn load_extras(store: &Store, index: &mut Index) -> Result<(), MailboxError> {
     each_record(store, |queue, seq, chunks, record| {
-        let extra = known(index, queue)?.extras.entry(seq.0).or_default();
+        let extra = known(index, queue)?.extras.at(seq.0);
         *extra = Extra { record_chunks: chunks, newest: record.revision.0, ..Extra::default() };
         Ok(())
     })?;
     store.each(b'v', |key, value| {
         let revision = u32::from_be_bytes(be(key, 13)?);
         let chunk = u16::from_be_bytes(be(key, 17)?);
-        let extra = known(index, queue_of(key)?)?.extras.entry(number(key, 5)?).or_default();
+        let extra = known(index, queue_of(key)?)?.extras.at(number(key, 5)?);
         let (chunks, bytes) = extra.revisions.entry(revision).or_default();
         *chunks = chunk + 1;
         if chunk == 0 {
@@ -161,14 +171,19 @@ fn each_record(
     finish(open.take()).map_err(|e| store.damaged(e))
 }
 
-/// What is there, for `Mailbox::recover`.
+/// What is there, for `Mailbox::recover`; `known` are the queues' records, if they are in RAM.
 pub(super) fn recovered(
     store: &Store,
     index: &Index,
+    known: Option<Vec<QueueRecord>>,
     generation: u64,
 ) -> Result<Recovered, MailboxError> {
-    let mut backlogs: BTreeMap<QueueId, QueueBacklog> =
-        index.queues.iter().map(|(&id, queue)| (id, empty_backlog(queue))).collect();
+    let known = known.map_or_else(|| records(store), Ok)?;
+    let of = |record: QueueRecord| {
+        let queue = index.queues.get(&record.id)?;
+        Some((record.id, empty_backlog(record, queue)))
+    };
+    let mut backlogs: BTreeMap<QueueId, QueueBacklog> = known.into_iter().filter_map(of).collect();
     store.each(b's', |key, value| {
         let segment = number(key, 1)?;
         let directory = decode_directory(key, &value)?;
@@ -270,7 +285,7 @@ pub(super) fn whole(bytes: &[u8]) -> Decoded<&[u8]> {
     Err(Corrupt("a process' part is longer than it says".to_owned()))
 }
 
-fn empty_backlog(queue: &Queue) -> QueueBacklog {
+fn empty_backlog(record: QueueRecord, queue: &Queue) -> QueueBacklog {
     let floor = queue.first_unfinished(0).unwrap_or(queue.next);
     let mut finished = queue.progress.exceptions();
     let exceptions = finished.len();
@@ -281,7 +296,7 @@ fn empty_backlog(queue: &Queue) -> QueueBacklog {
     }
     finished.retain(|place| place.0 > floor);
     QueueBacklog {
-        record: queue.record.clone(),
+        record,
         floor: Seq(floor),
         next_seq: Seq(queue.next),
         finished,

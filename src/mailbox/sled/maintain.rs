@@ -56,6 +56,9 @@ impl SledMailbox {
         let rests = self.rests(has_more || waits)?;
         // Also while `state` is copied: with many segments that takes as long as writing dozens of MB.
         let is_warm = self.cool_step(if rests > 0 { AT_REST_BYTES } else { AFTER_BYTES })?;
+        if rests > 0 {
+            self.index_mut().pack();
+        }
         if rests > 0 && self.store.sealed.mark_read() {
             self.store.keeper.ask_to_close();
         }

@@ -141,6 +141,18 @@ pub(super) fn mend(
     Ok(mender.mended)
 }
 
+/// What is found of a queue.
+struct Found {
+    record: QueueRecord,
+    queue: Queue,
+}
+
+impl Found {
+    fn new(record: QueueRecord) -> Self {
+        Self { queue: Queue::new(&record), record }
+    }
+}
+
 struct Mender<'a> {
     file: &'a LogFile,
     gathered: &'a Gathered,
@@ -149,7 +161,7 @@ struct Mender<'a> {
     now: Timestamp,
     is_elsewhere: &'a dyn Fn(u64) -> bool,
     removed: Removed,
-    queues: BTreeMap<QueueId, Queue>,
+    queues: BTreeMap<QueueId, Found>,
     /// Of these, those whose records are lost.
     nameless: BTreeSet<QueueId>,
     directories: BTreeMap<u64, Directory>,
@@ -183,7 +195,7 @@ impl Mender<'_> {
         for (key, place) in self.gathered.state_values(b'q') {
             match decode::<QueueRecord>(key, &self.read(place)?) {
                 Ok(record) if self.removed.contains(record.id) => {}
-                Ok(record) => drop(self.queues.insert(record.id, Queue::new(record))),
+                Ok(record) => drop(self.queues.insert(record.id, Found::new(record))),
                 Err(error) => self.note(format!("a queue's record: {}", error.0)),
             }
         }
@@ -211,9 +223,9 @@ impl Mender<'_> {
                 first: Seq(1),
             };
             self.nameless.insert(id);
-            self.queues.insert(id, Queue::new(record));
+            self.queues.insert(id, Found::new(record));
         }
-        self.queues.get_mut(&id)
+        self.queues.get_mut(&id).map(|found| &mut found.queue)
     }
 
     fn take_progress(&mut self) -> io::Result<()> {
@@ -299,20 +311,20 @@ impl Mender<'_> {
         }
         if is_unknown {
             let reason = "the store was damaged, and not all that was lost is known";
-            for queue in self.queues.values_mut() {
+            for Found { record, .. } in self.queues.values_mut() {
                 // One that seems empty too: its messages may be what was lost.
-                if queue.record.paused.is_none() {
-                    queue.record.paused = Some(pause(self.now, reason));
-                    self.mended.paused.push(queue.record.name.to_string());
+                if record.paused.is_none() {
+                    record.paused = Some(pause(self.now, reason));
+                    self.mended.paused.push(record.name.to_string());
                 }
             }
         }
     }
 
     fn write_queues(&mut self) {
-        for (&id, queue) in &self.queues {
+        for (&id, Found { record, queue }) in &self.queues {
             let key = queue_key(id);
-            let mut value = stored(&queue.record).to_string().into_bytes();
+            let mut value = stored(record).to_string().into_bytes();
             seal(&key, &mut value);
             self.mended.state.insert(key, Value::New(value));
             if self.gathered.floors.contains_key(&id) {

@@ -68,7 +68,7 @@ use self::store::Store;
 use super::check::check;
 use super::{Durable, Elsewhere, JournalFilter, Mailbox, MailboxError};
 use crate::model::{
-    Batch, Content, Generation, JournalEntry, MessageId, QueueId, Recovered, Revision,
+    Batch, Content, Generation, JournalEntry, MessageId, QueueId, QueueRecord, Recovered, Revision,
     RevisionRecord, Seq, StoredMessage,
 };
 
@@ -122,6 +122,9 @@ impl Default for SledOptions {
 #[derive(Debug)]
 pub struct SledMailbox {
     index: RwLock<Index>,
+    /// The queues' records as they were when the store was opened, for the first [`Mailbox::recover`]; none once
+    /// anything was written.
+    records: Mutex<Option<Vec<QueueRecord>>>,
     log_end: Mutex<LogEnd>,
     cache: SegmentCache,
     /// This run's number.
@@ -154,15 +157,26 @@ impl SledMailbox {
     fn open_as_it_is(path: &Path, options: &SledOptions) -> Result<Self, MailboxError> {
         let store = Store::open(path, options)?;
         let log_end = Mutex::new(replay::replay(&store)?);
-        let index = RwLock::new(load::load(&store)?);
+        let (index, records) = load::load(&store)?;
+        let (index, records) = (RwLock::new(index), Mutex::new(Some(records)));
         store.begin_after(log_end.lock().unwrap_or_else(PoisonError::into_inner).commit)?;
         store.open_anew()?;
         let run = replay::raise_run(&store, options.after_run.0)?;
         store.sync()?;
         let (cache, is_waiting) = (SegmentCache::default(), AtomicBool::new(false));
         let (compactor, cooling, rest) = Default::default();
-        let mailbox =
-            Self { index, log_end, cache, run, compactor, cooling, rest, is_waiting, store };
+        let mailbox = Self {
+            index,
+            records,
+            log_end,
+            cache,
+            run,
+            compactor,
+            cooling,
+            rest,
+            is_waiting,
+            store,
+        };
         mailbox.open_heads();
         Ok(mailbox)
     }
@@ -189,6 +203,7 @@ impl SledMailbox {
         elsewhere: &BTreeMap<QueueId, Elsewhere>,
     ) -> Result<(), MailboxError> {
         self.store.check_sound("appending")?;
+        drop(self.take_records());
         let mut log_end = self.log_end();
         let changes = Changes::of(batch, elsewhere, &self.index())?;
         let segments =
@@ -196,6 +211,10 @@ impl SledMailbox {
         changes.apply(&segments, &mut self.index_mut());
         garbage::free_replaced();
         Ok(())
+    }
+
+    fn take_records(&self) -> Option<Vec<QueueRecord>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// A panic with a lock held can't leave the index half changed in a way that is served: it comes from
@@ -241,7 +260,8 @@ impl Drop for SledMailbox {
 
 impl Mailbox for SledMailbox {
     fn recover(&self) -> Result<Recovered, MailboxError> {
-        load::recovered(&self.store, &self.index(), self.run)
+        let records = self.take_records();
+        load::recovered(&self.store, &self.index(), records, self.run)
     }
 
     fn append(&self, batch: &Batch) -> Result<(), MailboxError> {

@@ -11,7 +11,7 @@ use super::super::segment::{
     encode_directory, encode_ids,
 };
 use super::super::unreadable::stand_ins;
-use super::{LostMessages, MAX_STAND_INS, Mender, Value, end, ranges, unfinished};
+use super::{Found, LostMessages, MAX_STAND_INS, Mender, Value, end, ranges, unfinished};
 use crate::model::{QueueId, Seq, Timestamp};
 
 impl Mender<'_> {
@@ -82,7 +82,7 @@ impl Mender<'_> {
             .filter(|run| run.queue == queue && run.first.0 < places.end && end(run) > places.start)
             .map(|run| run.first.0..end(run))
             .collect();
-        let queue = &self.queues[&queue];
+        let queue = &self.queues[&queue].queue;
         let remembered = queue.window_start();
         let is_free = |place: &u64| {
             let is_needed = *place >= remembered || !queue.progress.is_finished(*place);
@@ -113,9 +113,9 @@ impl Mender<'_> {
             runs.entry(run.queue).or_default().push(run.first.0..end(run));
         }
         let mut gaps = Vec::new();
-        for (&id, queue) in &self.queues {
+        for (&id, Found { queue, .. }) in &self.queues {
             // In the others, places that are not here may have been in memory.
-            if queue.record.settings.mailbox != crate::model::MailboxKind::File {
+            if !queue.terms.is_file {
                 continue;
             }
             let runs = runs.entry(id).or_default();
@@ -164,10 +164,10 @@ impl Mender<'_> {
             for run in &directory.runs {
                 let ids = ids.get(before..before + run.count as usize).unwrap_or_default();
                 before += run.count as usize;
-                let Some(queue) = self.queues.get(&run.queue).filter(|_| !is_readable) else {
+                let Some(found) = self.queues.get(&run.queue).filter(|_| !is_readable) else {
                     continue;
                 };
-                let places = unfinished(queue, run.first.0..end(run));
+                let places = unfinished(&found.queue, run.first.0..end(run));
                 // What has been written again is read from there.
                 let places = places.flat_map(|places| not_in_later(&later, run.queue, places));
                 for places in places {
@@ -176,7 +176,7 @@ impl Mender<'_> {
                     let ids = known.map(|(entry, place)| (place, entry.id.to_string())).collect();
                     self.mended.lost.push(LostMessages {
                         queue: run.queue,
-                        name: queue.record.name.to_string(),
+                        name: found.record.name.to_string(),
                         places,
                         log_value: self
                             .gathered
@@ -196,7 +196,7 @@ impl Mender<'_> {
         for run in self.directories.values().flat_map(|directory| &directory.runs) {
             runs.entry(run.queue).or_default().push(run.first.0..end(run));
         }
-        for (id, queue) in &self.queues {
+        for (id, Found { record, queue }) in &self.queues {
             let runs = runs.entry(*id).or_default();
             runs.sort_by_key(|run| run.start);
             let (mut from, mut waiting) = (0, 0);
@@ -205,7 +205,7 @@ impl Mender<'_> {
                 waiting += places.map(|places| places.end - places.start).sum::<u64>();
                 from = from.max(run.end);
             }
-            self.mended.waiting.insert(queue.record.name.to_string(), waiting);
+            self.mended.waiting.insert(record.name.to_string(), waiting);
         }
     }
 

@@ -5,11 +5,10 @@ use std::io;
 
 use super::super::codec::{Decoded, Reader, be, put_bytes, put_number, seal, unseal};
 use super::super::gather::Place;
-use super::super::index::Queue;
 use super::super::layout::{chunk_key, record_key};
 use super::super::load::from_json;
 use super::super::unreadable::CODE;
-use super::{Mender, Value};
+use super::{Found, Mender, Value};
 use crate::model::{MessageRecord, MessageState, QueueId, Seq, WorkError};
 
 impl Mender<'_> {
@@ -41,7 +40,7 @@ impl Mender<'_> {
                 continue;
             }
             let is_unfinished =
-                |queue: &Queue| seq < queue.next && !queue.progress.is_finished(seq);
+                |Found { queue, .. }: &Found| seq < queue.next && !queue.progress.is_finished(seq);
             if !self.queues.get(&queue).is_some_and(is_unfinished) {
                 continue;
             }
