@@ -32,7 +32,7 @@ impl EventLoop {
         let (peer, form) = (closing.peer, Arc::clone(&closing.form));
         let begun = self.closings.as_ref().is_some_and(|all| all.try_send(closing).is_ok());
         if !begun {
-            self.outbox.push_back(form.closed(peer, false));
+            (self.sockets)(form.closed(peer, false));
         }
     }
 }

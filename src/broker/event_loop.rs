@@ -1,7 +1,6 @@
 //! The one loop: input → engine → batch → commit → release. It owns the engine; everything else that
 //! wants something sends it a message.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use super::closing::Closing;
 use super::events::Events;
 use super::failure::{Health, StoreState};
 use super::handle::{Facts, View};
-use super::outbound::send_one;
 use super::peers::{DrainOrder, OperatorAnswer, Origins, Waiting, Workers};
 use super::pipeline::{Pipeline, Release};
 use super::pushed::Pushes;
@@ -34,9 +32,6 @@ use crate::net::{Doors, Inbound, Outbound};
 const TURN_INPUTS: usize = 512;
 /// Operators' requests taken in one turn; each may look at hundreds of queues.
 const TURN_COMMANDS: usize = 16;
-/// Messages for the sockets that may wait in the loop. Beyond, no more inputs are taken: who doesn't read
-/// slows down, and isn't let grow.
-const MAX_OUTBOX: usize = 16_384;
 /// How long a shutdown may take before it is given up. The sockets may take two seconds more, and the
 /// process must be gone within 5 s.
 pub(super) const DRAIN_LIMIT_MS: u64 = 2_500;
@@ -117,6 +112,9 @@ pub enum Ended {
     Crashed,
 }
 
+/// Takes what is to be sent, at once: who doesn't read is cut off there.
+pub(super) type Sockets = Box<dyn Fn(Outbound) + Send>;
+
 /// The loop's state.
 pub(super) struct EventLoop {
     pub(super) clock: Clock,
@@ -141,8 +139,7 @@ pub(super) struct EventLoop {
     /// When the store last came back with a commit, or got one while it had none.
     pub(super) commit_since: Timestamp,
     pub(super) backoff_ms: u64,
-    pub(super) outbox: VecDeque<Outbound>,
-    pub(super) sockets: mpsc::Sender<Outbound>,
+    pub(super) sockets: Sockets,
     pub(super) doors: Doors,
     /// Where what clients close goes, if it goes anywhere.
     pub(super) closings: Option<mpsc::Sender<Closing>>,
@@ -161,7 +158,7 @@ impl EventLoop {
         engine_options: EngineOptions,
         facts: Arc<Facts>,
         store: Store,
-        sockets: mpsc::Sender<Outbound>,
+        sockets: Sockets,
         doors: Doors,
     ) -> Self {
         let now = clock.now();
@@ -184,7 +181,6 @@ impl EventLoop {
             redis_down: None,
             commit_since: now,
             backoff_ms: 0,
-            outbox: VecDeque::new(),
             sockets,
             doors,
             closings: None,
@@ -255,11 +251,6 @@ impl EventLoop {
                     redis_open = news.is_some();
                     self.on_redis(news);
                 }
-                sent = send_one(&self.sockets, &mut self.outbox), if !self.outbox.is_empty() => {
-                    if !sent {
-                        self.outbox.clear();
-                    }
-                }
             }
             self.watch_hearing();
             self.settle();
@@ -269,9 +260,9 @@ impl EventLoop {
         }
     }
 
-    /// Inputs wait while the batch is full or the sockets don't keep up.
+    /// Inputs wait while the batch is full.
     pub(super) fn takes_inputs(&self) -> bool {
-        !self.pipeline.is_full() && self.outbox.len() < MAX_OUTBOX
+        !self.pipeline.is_full()
     }
 
     /// After each turn: what may be told is told, and the store gets the next batch.
@@ -291,12 +282,6 @@ impl EventLoop {
                 self.commit_since = self.now;
             }
             self.give_store(StoreJob::Commit { batch, bytes });
-        }
-        while !self.outbox.is_empty() {
-            let Ok(permit) = self.sockets.try_reserve() else { break };
-            if let Some(message) = self.outbox.pop_front() {
-                permit.send(message);
-            }
         }
     }
 
@@ -343,7 +328,7 @@ impl EventLoop {
                 let _gone = answer.send(told);
             }
             Command::Closed(Closing { peer, form, .. }, is_done) => {
-                self.outbox.push_back(form.closed(peer, is_done));
+                (self.sockets)(form.closed(peer, is_done));
             }
         }
     }
@@ -451,7 +436,7 @@ impl EventLoop {
         if let Some(reason) = self.down_reason() {
             return Some(Ended::StoreUnavailable { reason });
         }
-        if self.pipeline.is_idle() && self.outbox.is_empty() && self.ready.is_empty() {
+        if self.pipeline.is_idle() && self.ready.is_empty() {
             return Some(Ended::Clean);
         }
         (self.now.since_ms(since) >= DRAIN_LIMIT_MS).then_some(Ended::TimedOut)

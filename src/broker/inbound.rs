@@ -40,7 +40,7 @@ impl EventLoop {
             }
             Inbound::Service { peer, form, queue } => {
                 let is_served = self.engine.is_served(&queue);
-                self.outbox.push_back(Outbound::Served { peer, form, is_served });
+                (self.sockets)(Outbound::Served { peer, form, is_served });
             }
             Inbound::Close { peer, form, id } => self.begin_closing(Closing { peer, form, id }),
             Inbound::Worker { peer, message } => match self.store_state.health() {
@@ -244,7 +244,7 @@ impl EventLoop {
     }
 
     pub(super) fn reply(&mut self, peer: PeerId, reply_form: ReplyForm, reply: ClientReply) {
-        self.outbox.push_back(Outbound::Client { peer, reply_form, reply });
+        (self.sockets)(Outbound::Client { peer, reply_form, reply });
     }
 
     /// Tells workers of a name to end what they hold, say BYE, and end or begin anew; how many there are.
@@ -263,7 +263,7 @@ impl EventLoop {
     }
 
     pub(super) fn tell_worker(&mut self, peer: PeerId, message: BrokerMessage) {
-        self.outbox.push_back(Outbound::Worker { peer, message });
+        (self.sockets)(Outbound::Worker { peer, message });
     }
 }
 

@@ -1,16 +1,11 @@
 //! What is told, once it is durable: the engine's effects to sockets, operators, watchers and the store.
 
-use std::collections::VecDeque;
-
-use tokio::sync::mpsc;
-
 use super::event_loop::EventLoop;
 use super::peers::{OperatorAnswer, Verb, Waiting, Workers};
 use super::pipeline::Release;
 use super::store::Load;
 use crate::engine::Effect;
 use crate::model::{Accepted, CallReply, Notice, Origin, StatusReport, SubscriptionChange};
-use crate::net::Outbound;
 use crate::wire::{BrokerMessage, ClientReply, Delivery};
 
 impl EventLoop {
@@ -258,16 +253,4 @@ fn log(notice: &Notice) {
         Notice::Missed { .. } => {}
         Notice::StoreUp => tracing::info!("the store is open again"),
     }
-}
-
-/// Waits for room at the sockets and gives them one message; `false` if they are gone. Cancel safe.
-pub(super) async fn send_one(
-    sockets: &mpsc::Sender<Outbound>,
-    outbox: &mut VecDeque<Outbound>,
-) -> bool {
-    let Ok(permit) = sockets.reserve().await else { return false };
-    if let Some(message) = outbox.pop_front() {
-        permit.send(message);
-    }
-    true
 }

@@ -181,13 +181,14 @@ async fn serve(
     let engine = Engine::new(options.engine.clone(), recovered, clock.now());
     let (closings, closed) = mpsc::channel(closing::MAX_CLOSING);
     tokio::spawn(closing::run(closed, handle.downgrade()));
+    let sender = net.sender();
     let event_loop = EventLoop::new(
         clock,
         engine,
         options.engine,
         Arc::clone(&facts),
         store,
-        net.outbound(),
+        Box::new(move |outbound| sender.send(outbound)),
         net.doors(),
     );
     let event_loop = EventLoop { closings: Some(closings), ..event_loop };

@@ -80,7 +80,7 @@ impl EventLoop {
         if self.heartbeat_due <= self.now {
             self.heartbeat_due = self.now.plus_ms(HEARTBEAT_MS);
             for peer in self.workers.all() {
-                self.outbox.push_back(Outbound::Worker { peer, message: BrokerMessage::Heartbeat });
+                (self.sockets)(Outbound::Worker { peer, message: BrokerMessage::Heartbeat });
             }
             self.workers.forget_told(self.now);
             self.follow_clock();

@@ -4,8 +4,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::net::Together;
 
-/// A connection's descriptors: its socket, and the two ends of its private one behind the guard.
-const PER_CONNECTION: u64 = 3;
 /// What the process needs beside connections: store, log, listeners, the admin API's clients.
 const BESIDE: u64 = 512;
 /// A supervised process's: its two outputs, and what watches its end.
@@ -33,12 +31,12 @@ pub(super) struct Limits {
 pub(super) fn limits(of_each_door: usize, processes: u64) -> Limits {
     let beside = BESIDE.saturating_add(processes.saturating_mul(PER_PROCESS));
     let wanted = u64::try_from(of_each_door).unwrap_or(u64::MAX).saturating_mul(DOORS);
-    let needed = wanted.saturating_mul(PER_CONNECTION).saturating_add(beside);
+    let needed = wanted.saturating_add(beside);
     let allowed = raise().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files is not known");
         USUAL
     });
-    Limits { wanted, needed, allowed, connections: connections_in(allowed, beside) }
+    Limits { wanted, needed, allowed, connections: allowed.saturating_sub(beside) }
 }
 
 /// How many connections there are descriptors for, after [`limits`].
@@ -66,11 +64,6 @@ fn raise() -> nix::Result<u64> {
     Ok(hard)
 }
 
-/// How many connections so many descriptors are enough for.
-fn connections_in(allowed: u64, beside: u64) -> u64 {
-    allowed.saturating_sub(beside) / PER_CONNECTION
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,8 +77,8 @@ mod tests {
     #[test]
     fn supervised_processes_take_their_descriptors_from_connections() {
         let allowed = raise().unwrap();
-        assert_eq!(connections(1, 0).connections() as u64, (allowed - BESIDE) / 3);
-        assert_eq!(connections(1, 30).connections() as u64, (allowed - BESIDE - 120) / 3);
+        assert_eq!(connections(1, 0).connections() as u64, allowed - BESIDE);
+        assert_eq!(connections(1, 30).connections() as u64, allowed - BESIDE - 120);
         assert_eq!(connections(1, u64::MAX).connections(), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +29,8 @@ use crate::net::{DoorOptions, NetLimits, NetOptions};
 pub const STORE: &str = "store";
 /// The file in the data folder that remembers which tokens were revoked.
 const REVOKED: &str = "revoked-tokens";
-/// The folder of the sockets' private ends in the data folder.
-const RUN: &str = "run";
 /// Operators' requests for supervised workers that may wait.
 const MAX_ASKED: usize = 64;
-/// A unix socket's path has at most 107 bytes; the sockets' names need a few.
-const MAX_RUN_DIR_BYTES: usize = 90;
 
 /// Why a broker does not run in this process.
 #[derive(Debug, thiserror::Error)]
@@ -242,7 +238,6 @@ fn options(config: &Config, limits: NetLimits, streams: Arc<Streams>) -> BrokerO
             ..EngineOptions::default()
         },
         net: NetOptions {
-            run_dir: run_dir(&config.data_dir),
             proxies: config.proxies.clone(),
             doors: DoorOptions {
                 push: config.doors.push.clone(),
@@ -273,13 +268,6 @@ fn net_limits(config: &Config) -> NetLimits {
         together,
         ..NetLimits::default()
     }
-}
-
-/// Where the sockets' private ends are: in the data folder, which one broker has at a time, unless its
-/// path is too long for a unix socket.
-fn run_dir(data_dir: &Path) -> Option<PathBuf> {
-    let dir = data_dir.join(RUN);
-    (dir.as_os_str().len() <= MAX_RUN_DIR_BYTES).then_some(dir)
 }
 
 fn open_store(config: &Config, streams: Arc<Streams>) -> OpenStore {

@@ -64,9 +64,8 @@ impl Engine {
     /// Serves the queues that wait for a worker, the longest waiting first, as far as its credit goes.
     pub(super) fn drain(&mut self, id: WorkerId, out: &mut Effects) {
         let mut loads: usize = 0;
-        while let Some(worker) = self.workers.get(&id)
-            && worker.free_credit() > loads
-            && let Some((_, &at)) = worker.waiting.first_key_value()
+        while self.workers.get(&id).is_some_and(|worker| worker.free_credit() > loads)
+            && let Some(at) = self.longest_waiting(id)
         {
             let next = self.queue(at).next(self.now);
             self.serve(at, id, next, out);
@@ -75,20 +74,46 @@ impl Engine {
             }
             // What is in order has nothing more to hand out now.
             match self.queue(at).next(self.now) {
-                Next::Deliver(_) => self.ticket(at),
-                Next::Load if !self.queue(at).is_loading() => self.ticket(at),
-                Next::Load | Next::Wait => {}
+                Next::Deliver(_) => self.wait_again(at, id),
+                Next::Load if !self.queue(at).is_loading() => self.wait_again(at, id),
+                Next::Load | Next::Wait => {
+                    self.unticket(at);
+                }
             }
         }
     }
 
+    /// Of the queues that wait for a worker, the one with the lowest ticket.
+    fn longest_waiting(&mut self, id: WorkerId) -> Option<QueueIndex> {
+        let Self { queues, workers, .. } = self;
+        let line = &mut workers.get_mut(&id)?.waiting;
+        loop {
+            let (ticket, at) = line.first()?;
+            match queues.at_mut(at).ticket {
+                Ticket::Waiting(now) if now == ticket => return Some(at),
+                Ticket::Waiting(now) => line.put(at, now),
+                Ticket::None | Ticket::Kept(_) => line.remove(at),
+            }
+        }
+    }
+
+    /// A queue that a worker was given a message of waits on, behind the others.
+    fn wait_again(&mut self, at: QueueIndex, id: WorkerId) {
+        let Ticket::Waiting(_) = self.queue(at).ticket else { return self.ticket(at) };
+        self.next_ticket = self.next_ticket.saturating_add(1);
+        self.queue_mut(at).ticket = Ticket::Waiting(self.next_ticket);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.waiting.put(at, self.next_ticket);
+        }
+    }
+
     fn serve(&mut self, at: QueueIndex, worker: WorkerId, next: Next, out: &mut Effects) {
-        let ticket = self.unticket(at);
         match next {
             Next::Deliver(seq) if self.expire_head_in_ram(at, seq, out) => {}
             Next::Deliver(seq) if self.withdraw_given_up(at, seq, out) => {}
             Next::Deliver(seq) => self.deliver(at, seq, worker, out),
             Next::Load => {
+                let ticket = self.unticket(at);
                 self.queue_mut(at).ticket = ticket.map_or(Ticket::None, Ticket::Kept);
                 self.load(at, out);
             }
@@ -120,7 +145,7 @@ impl Engine {
         queue.ticket = Ticket::Waiting(ticket);
         for id in queue.eligible() {
             if let Some(worker) = workers.get_mut(id) {
-                worker.waiting.insert(ticket, at);
+                worker.waiting.put(at, ticket);
             }
         }
     }
@@ -133,7 +158,7 @@ impl Engine {
         queue.ticket = Ticket::None;
         for id in &queue.workers {
             if let Some(worker) = workers.get_mut(id) {
-                worker.waiting.remove(&ticket);
+                worker.waiting.remove(at);
             }
         }
         Some(ticket)
@@ -153,7 +178,9 @@ impl Engine {
             self.is_at_most_once(id) || queue.record.settings.ack == AckMode::OnDelivery;
         let number = self.grant(at, &entry, attempt, id, out);
         let (queue, budget) = self.queue_and_budget(at);
-        queue.ticket = Ticket::None;
+        if let Ticket::Kept(_) = queue.ticket {
+            queue.ticket = Ticket::None;
+        }
         queue.hand_out(seq, number, budget);
         if at_most_once {
             if let Some(lease) = self.leases.get_mut(&number) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::queues::QueueIndex;
 use crate::model::Seq;
 
 /// The messages of one queue that are in workers' hands, with their leases' numbers: one at most in a queue
@@ -18,6 +19,36 @@ pub(super) enum Ticket {
     Waiting(u64),
     /// It had this ticket before it was loaded for a free worker, and gets it again.
     Kept(u64),
+}
+
+/// The queues that wait for a worker. A queue that is served gets a later ticket; only the worker that served it hears
+/// so at once, the others when they come to it: else each message would cost a step for each worker.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    by_ticket: BTreeMap<u64, QueueIndex>,
+    tickets: BTreeMap<QueueIndex, u64>,
+}
+
+impl Line {
+    /// The queue with the lowest ticket, and that ticket, which may be an earlier one of it.
+    pub(super) fn first(&self) -> Option<(u64, QueueIndex)> {
+        self.by_ticket.first_key_value().map(|(&ticket, &at)| (ticket, at))
+    }
+
+    /// A queue waits with this ticket from now on.
+    pub(super) fn put(&mut self, at: QueueIndex, ticket: u64) {
+        if let Some(before) = self.tickets.insert(at, ticket) {
+            self.by_ticket.remove(&before);
+        }
+        self.by_ticket.insert(ticket, at);
+    }
+
+    /// It waits no more.
+    pub(super) fn remove(&mut self, at: QueueIndex) {
+        if let Some(ticket) = self.tickets.remove(&at) {
+            self.by_ticket.remove(&ticket);
+        }
+    }
 }
 
 /// What to do next in a queue.

@@ -1,13 +1,13 @@
 //! Connected workers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::model::{
     AttemptEnd, NackAction, Notice, QueueName, Timestamp, WorkError, WorkerId, WorkerInfo,
     WorkerState, limits,
 };
 
-use super::lane::Ticket;
+use super::lane::{Line, Ticket};
 use super::progress::MAX_EXTENSION_MS;
 use super::queues::QueueIndex;
 use super::retry::Failure;
@@ -30,8 +30,8 @@ pub(super) struct Worker {
     /// Deliveries whose lease is over but which it hasn't answered. Each keeps its credit, so that a
     /// stuck worker isn't given more; `STALE` and a free slot come with the late answer.
     pub(super) overdue: BTreeSet<u64>,
-    /// Queues that wait for it, by ticket: the longest waiting first.
-    pub(super) waiting: BTreeMap<u64, QueueIndex>,
+    /// Queues that wait for it, the longest waiting first.
+    pub(super) waiting: Line,
     /// Counts deliveries over all workers: the least recently used has the lowest.
     pub(super) last_used: u64,
     pub(super) since: Timestamp,
@@ -119,7 +119,7 @@ impl Engine {
             credit: 1,
             leases: BTreeSet::new(),
             overdue: BTreeSet::new(),
-            waiting: BTreeMap::new(),
+            waiting: Line::default(),
             last_used: 0,
             since: now,
             heard_at: now,
@@ -172,14 +172,14 @@ impl Engine {
         if let Ticket::Waiting(ticket) = ticket
             && is_eligible
         {
-            worker.waiting.insert(ticket, at);
+            worker.waiting.put(at, ticket);
         }
     }
 
     /// Takes a worker out of all its queues; its leases stay.
     fn leave_queues(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.waiting.clear();
+        worker.waiting = Line::default();
         let queues = std::mem::take(&mut worker.queues);
         for name in std::mem::take(&mut worker.unmade) {
             if let Some(waiting) = self.unmade.get_mut(&name) {

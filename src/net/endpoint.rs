@@ -35,8 +35,8 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Listens on `endpoint`; `door` is the setting's name for errors.
-    pub(super) async fn bind(door: &str, endpoint: &str) -> Result<Self, NetError> {
+    /// As [`listen`].
+    async fn bind(door: &str, endpoint: &str) -> Result<Self, NetError> {
         let bad = |reason| NetError::Endpoint {
             door: door.to_owned(),
             endpoint: endpoint.to_owned(),
@@ -69,8 +69,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens, with the port that was taken.
-    pub(super) fn address(&self) -> io::Result<String> {
+    fn address(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(format!("tcp://{}", listener.local_addr()?)),
             Self::Ipc { file, .. } => Ok(format!("ipc://{}", file.0.display())),
@@ -100,6 +99,17 @@ impl Stream {
             Self::Ipc(_) => None,
         }
     }
+}
+
+/// Listens on `endpoint`, and says where, with the port that was taken; `door` is the setting's name for errors.
+pub(super) async fn listen(door: &str, endpoint: &str) -> Result<(Listener, String), NetError> {
+    let listener = Listener::bind(door, endpoint).await?;
+    let bound = listener.address().map_err(|source| NetError::Bind {
+        door: door.to_owned(),
+        endpoint: endpoint.to_owned(),
+        source,
+    })?;
+    Ok((listener, bound))
 }
 
 /// Listens on a unix socket that only this user can open. The file of a program that has ended is

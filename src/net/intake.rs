@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::Inbound;
 
@@ -10,15 +10,21 @@ use super::Inbound;
 /// largest would be 16 GiB.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
-/// One door's sending side of the channel into the loop.
+/// One door's sending side of the channel into the loop, for all its connections.
 #[derive(Debug)]
 pub(super) struct Intake {
     inbound: mpsc::Sender<Inbound>,
+    max_bytes: usize,
+    /// Held while one waits for room: the others have their turn in the order in which they came.
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
     /// The sizes of what this door has sent and the loop may not have taken yet, oldest first. As the
     /// channel is first in, first out, no more of ours wait than the channel holds in all.
-    waiting: VecDeque<usize>,
-    waiting_bytes: usize,
-    max_bytes: usize,
+    sizes: VecDeque<usize>,
+    bytes: usize,
 }
 
 /// The loop has ended.
@@ -27,22 +33,23 @@ pub(super) struct LoopEnded;
 
 impl Intake {
     pub(super) fn new(inbound: mpsc::Sender<Inbound>) -> Self {
-        Self { inbound, waiting: VecDeque::new(), waiting_bytes: 0, max_bytes: MAX_WAITING_BYTES }
+        Self { inbound, max_bytes: MAX_WAITING_BYTES, waiting: Mutex::default() }
     }
 
     /// Hands `event` on once there is room for it and its `bytes`.
-    pub(super) async fn send(&mut self, event: Inbound, bytes: usize) -> Result<(), LoopEnded> {
-        self.forget_taken(self.held());
-        if let Some(keep) = self.too_many_by(bytes) {
+    pub(super) async fn send(&self, event: Inbound, bytes: usize) -> Result<(), LoopEnded> {
+        let mut waiting = self.waiting.lock().await;
+        waiting.forget_taken(self.held());
+        if let Some(keep) = waiting.too_many_by(bytes, self.max_bytes) {
             // Room for all but `keep` in the channel says that the loop has taken the others.
             let all_but = self.inbound.max_capacity() - keep;
             let permits = self.inbound.reserve_many(all_but).await.map_err(|_| LoopEnded)?;
             drop(permits);
-            self.forget_taken(keep);
+            waiting.forget_taken(keep);
         }
         self.inbound.send(event).await.map_err(|_| LoopEnded)?;
-        self.waiting.push_back(bytes);
-        self.waiting_bytes += bytes;
+        waiting.sizes.push_back(bytes);
+        waiting.bytes += bytes;
         Ok(())
     }
 
@@ -50,24 +57,26 @@ impl Intake {
     fn held(&self) -> usize {
         self.inbound.max_capacity() - self.inbound.capacity()
     }
+}
 
+impl Waiting {
     fn forget_taken(&mut self, held: usize) {
-        while self.waiting.len() > held {
-            self.waiting_bytes -= self.waiting.pop_front().unwrap_or_default();
+        while self.sizes.len() > held {
+            self.bytes -= self.sizes.pop_front().unwrap_or_default();
         }
     }
 
     /// How many of the waiting may stay so that `bytes` more fit; `None` if all may.
-    fn too_many_by(&self, bytes: usize) -> Option<usize> {
-        let (mut keep, mut left) = (self.waiting.len(), self.waiting_bytes);
-        for oldest in &self.waiting {
-            if left + bytes <= self.max_bytes {
+    fn too_many_by(&self, bytes: usize, max_bytes: usize) -> Option<usize> {
+        let (mut keep, mut left) = (self.sizes.len(), self.bytes);
+        for oldest in &self.sizes {
+            if left + bytes <= max_bytes {
                 break;
             }
             left -= oldest;
             keep -= 1;
         }
-        (keep < self.waiting.len()).then_some(keep)
+        (keep < self.sizes.len()).then_some(keep)
     }
 }
 
@@ -85,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_that_wait_are_bounded_and_one_large_message_always_passes() {
         let (sender, mut receiver) = mpsc::channel(10);
-        let mut intake = Intake { max_bytes: 100, ..Intake::new(sender) };
+        let intake = Intake { max_bytes: 100, ..Intake::new(sender) };
         intake.send(EVENT, 1000).await.unwrap();
         let soon = Duration::from_millis(20);
         timeout(soon, intake.send(EVENT, 1)).await.expect_err("nothing beside the large one");
@@ -105,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_that_waits_goes_on_when_the_loop_takes_the_others() {
         let (sender, mut receiver) = mpsc::channel(4);
-        let mut intake = Intake { max_bytes: 100, ..Intake::new(sender) };
+        let intake = Intake { max_bytes: 100, ..Intake::new(sender) };
         let sent = tokio::spawn(async move {
             for _ in 0..1000 {
                 intake.send(EVENT, 60).await.unwrap();

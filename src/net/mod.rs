@@ -1,22 +1,23 @@
 //! ZeroMQ sockets to channels: frames in, frames out, everything bounded.
 //!
 //! ```text
-//! peer ── TCP/ipc ──▶ guard ── unix socket ──▶ crate's ROUTER ──▶ receiver ── decode ──▶ Inbound
-//! peer ◀────────────── guard ◀──────────────── crate's ROUTER ◀── sender ◀── encode ──── Outbound
+//! peer ── TCP/ipc ──▶ guard ── whole messages ──▶ router ── decoded ──▶ Inbound ──▶ the loop
+//! peer ◀──────────── guard ◀── a peer's outbox ── sender ◀── Outbound ◀──────────── the loop
 //! ```
-//! The guard (`guard/`) owns the public listener and checks every byte before the crate sees it; the
-//! crate's ROUTER does the patterns; [`bind`] ties them to two bounded channels.
+//! The guard (`guard/`) owns the public listener, speaks ZMTP, and checks every byte; [`bind`] ties clients' and
+//! workers' to the loop.
 
 mod doors;
 mod endpoint;
+mod frames;
 mod guard;
 mod intake;
 mod majordomo;
 mod options;
 mod plain;
-mod private;
 mod proxies;
-mod receiver;
+mod router;
+mod sender;
 mod sockets;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use doors::{Door, Doors};
 pub use guard::{GuardCounters, GuardSnapshot, Refusal};
 pub use majordomo::MajordomoForm;
 pub use options::{DoorOptions, NetError, NetLimits, NetOptions, Together};
+pub use sender::Sender;
 pub use sockets::{Net, NetSnapshot, bind};
 
 use std::sync::Arc;
@@ -83,14 +85,13 @@ pub enum Inbound {
         /// What.
         pushed: Pushed,
     },
-    /// A client's connection ended. Comes after its last message; only if the loop took nothing in for
-    /// half a minute may one still follow, so messages of peers that are gone must pass without harm.
+    /// A client's connection ended. Comes after its last message.
     ClientGone {
         /// Who.
         peer: PeerId,
     },
-    /// A worker's connection ended. As [`Inbound::ClientGone`]; a READY that still follows is ended by
-    /// its silence.
+    /// A worker's connection ended. As [`Inbound::ClientGone`]; or a Majordomo worker must begin anew, on the same
+    /// connection.
     WorkerGone {
         /// Who.
         peer: PeerId,

@@ -1,6 +1,5 @@
 //! What the sockets are told, and their bounds.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +16,6 @@ pub struct NetOptions {
     pub clients: String,
     /// Where workers connect; the same forms.
     pub workers: String,
-    /// Holds the private sockets between guard and crate; made (0700) if it isn't there. No other broker
-    /// may use it at the same time: sockets left over in it are replaced. If absent, a new folder among
-    /// the system's temporary files, which a killed broker leaves behind. A unix socket's path has at
-    /// most 107 bytes, so this must be short.
-    pub run_dir: Option<PathBuf>,
     /// The other doors.
     pub doors: DoorOptions,
     /// Plain devices.
@@ -51,7 +45,6 @@ impl NetOptions {
         Self {
             clients: clients.into(),
             workers: workers.into(),
-            run_dir: None,
             doors: DoorOptions::default(),
             proxies: Vec::new(),
             limits: NetLimits::default(),
@@ -157,8 +150,7 @@ const MAX_INCOMING_BYTES: usize = 8 * MAX_WIRE_MESSAGE_BYTES;
 const MAX_CLIENT_UNSENT_BYTES: u64 = 64 * 1024 * 1024;
 /// A worker's credit fills this at once, and its payloads are the engine's own, not copies.
 const MAX_WORKER_UNSENT_BYTES: u64 = 256 * 1024 * 1024;
-/// Well below the crate's fixed send queue of 100,000 messages, which must never fill: its `send` would
-/// then wait and block sends to others.
+/// A worker's credit, or some seconds of a client's answers.
 const MAX_UNSENT_MESSAGES: u64 = 50_000;
 /// RAM that peers who read slowly may hold together.
 const MAX_TOTAL_UNSENT_BYTES: u64 = 512 * 1024 * 1024;
@@ -206,20 +198,4 @@ pub enum NetError {
     /// The system gives no thread or no runtime for the proxies.
     #[error("cannot start a thread for the proxies")]
     Thread(#[source] std::io::Error),
-    /// The folder for the private sockets can't be made or used.
-    #[error("cannot make a folder for private sockets in {}", dir.display())]
-    RunDir {
-        /// Where.
-        dir: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The crate refuses its private listener.
-    #[error("cannot open the private socket {}", path.display())]
-    Private {
-        /// Which.
-        path: PathBuf,
-        /// What the crate says.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
 }

@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::PeerId;
 use super::doors::{Row, limits};
+use super::frames::Wire;
 use super::guard::{Phase, reached};
 use super::options::{NetError, NetLimits, NetOptions};
-use super::plain::{self, Common, Links, Parcel, Pattern, Taker, encode};
+use super::plain::{self, Common, Links, Parcel, Pattern, Taker};
 use crate::model::{Proxy, ProxyKind};
 
 /// What has come in at one end and waits to be passed on.
@@ -169,13 +170,13 @@ impl Device {
                 while let Some(parcel) = front.next().await {
                     capture.tell("in", &parcel.frames);
                     let first = parcel.frames.first().cloned().unwrap_or_default();
-                    back.links.publish(&first, || encode(&parcel.frames));
+                    back.links.publish(&first, || Wire::of(&parcel.frames));
                 }
             }
             ProxyKind::Streamer => {
                 while let Some(parcel) = front.next().await {
                     capture.tell("in", &parcel.frames);
-                    back.links.send_to_any(encode(&parcel.frames)).await;
+                    back.links.send_to_any(Wire::of(&parcel.frames)).await;
                 }
             }
             ProxyKind::Queue => {
@@ -186,7 +187,7 @@ impl Device {
                         capture.tell("in", &frames);
                         // Who asked: the answer begins with it (ROUTER's envelope).
                         frames.insert(0, Bytes::copy_from_slice(&from.0.to_be_bytes()));
-                        servers.send_to_any(encode(&frames)).await;
+                        servers.send_to_any(Wire::of(&frames)).await;
                     }
                 };
                 let answered = async {
@@ -207,7 +208,7 @@ fn answer(clients: &Links, capture: &Capture<'_>, frames: &[Bytes]) {
     match (to, named) {
         (Some(peer), Some((_, frames))) if !frames.is_empty() => {
             capture.tell("out", frames);
-            clients.send_to(PeerId(u64::from_be_bytes(peer)), encode(frames));
+            clients.send_to(PeerId(u64::from_be_bytes(peer)), Wire::of(frames));
         }
         _ => clients.lose(),
     }
@@ -225,7 +226,7 @@ impl Capture<'_> {
         links.publish(&first, || {
             let told: Vec<Bytes> =
                 std::iter::once(first.clone()).chain(frames.iter().cloned()).collect();
-            encode(&told)
+            Wire::of(&told)
         });
     }
 }

@@ -96,7 +96,7 @@ def test_connections_never_take_the_last_open_files(make_broker):
     files = 1_100
     broker = make_broker("", wrap=["prlimit", f"--nofile={files}:{files}"]).start()
     # An eighth of what there is stays for other doors, another for other addresses.
-    room = (files - 512) // 3 * 3 // 4
+    room = (files - 512) * 3 // 4
     with crowd("clients", broker.clients, room + 100, "c"):
         broker.until("some were refused", lambda: broker.door("clients")["cut_off"] > 100)
         assert broker.door("clients")["connections"] <= room + 1

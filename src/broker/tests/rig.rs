@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -29,6 +30,8 @@ use crate::wire::{
 
 /// Longer than anything here takes; a test that hangs must fail.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
+/// More than any test is told before it reads.
+const OUTBOUND: usize = 16_384;
 pub(super) const CLIENT: PeerId = PeerId(1);
 pub(super) const WORKER: PeerId = PeerId(2);
 
@@ -85,11 +88,15 @@ pub(super) fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -
         doors: doors.clone(),
     });
     let (inbound, inbound_receiver) = mpsc::channel(1024);
-    let (outbound_sender, outbound) = mpsc::channel(1024);
+    let (outbound_sender, outbound) = mpsc::channel(OUTBOUND);
+    let sockets = Box::new(move |message| match outbound_sender.try_send(message) {
+        // A test that has ended hears no more.
+        Ok(()) | Err(TrySendError::Closed(_)) => {}
+        Err(TrySendError::Full(_)) => panic!("a test reads what it is told"),
+    });
     let (commands_sender, commands) = mpsc::channel(16);
     let engine = Engine::new(options.clone(), recovered, clock.now());
-    let event_loop =
-        EventLoop::new(clock, engine, options, facts, threads, outbound_sender, doors.clone());
+    let event_loop = EventLoop::new(clock, engine, options, facts, threads, sockets, doors.clone());
     let stop = Arc::new(Notify::new());
     let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
     let redis = super::super::outside::start(None).unwrap();

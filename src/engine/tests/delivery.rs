@@ -1,5 +1,7 @@
 //! Order, turns, leases, retries.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::rig::{Delivered, Rig, content, delivered, deliveries, queue};
@@ -49,6 +51,32 @@ fn queues_take_turns_at_a_busy_worker() {
         order.push(now.queue.clone());
     }
     assert_eq!(order, ["p", "q", "r", "p", "q", "r"]);
+}
+
+#[test]
+fn queues_take_turns_over_all_workers_together() {
+    let none = QueueSettings { ordering: Ordering::None, ..QueueSettings::default() };
+    let mut rig = Rig::new(none.clone());
+    for name in ["p", "r"] {
+        rig.put_queue(name, none.clone());
+    }
+    for worker in 1..=3 {
+        rig.ready(worker, &["p", "q", "r"], 1);
+    }
+    let ids = ["1", "2", "3", "4", "5", "6", "7"];
+    let messages: Vec<_> = ["p", "q", "r"].iter().flat_map(|&q| ids.map(|id| (q, id))).collect();
+    let mut held = deliveries(&rig.send_many(&messages));
+    held.sort_by_key(|one| one.worker);
+    let mut order = Vec::new();
+    // One worker does much, the others little: what it was given of a queue counts at theirs, too.
+    for at in [0, 0, 0, 0, 1, 2, 0, 2, 1] {
+        let next = delivered(&rig.ack(&held[at]));
+        order.push(next.queue.clone());
+        held[at] = next;
+    }
+    let rotated: Vec<_> = order.iter().take(3).cycle().take(9).cloned().collect();
+    assert_eq!(order, rotated, "each queue once before any has its next turn");
+    assert_eq!(order[..3].iter().collect::<BTreeSet<_>>().len(), 3);
 }
 
 #[test]

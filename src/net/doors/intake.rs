@@ -34,7 +34,7 @@ impl Intaking {
         mut parcels: mpsc::Receiver<Parcel>,
         mut phase: watch::Receiver<Phase>,
     ) {
-        let mut intake = Intake::new(self.inbound.clone());
+        let intake = Intake::new(self.inbound.clone());
         loop {
             let parcel = tokio::select! {
                 parcel = parcels.recv() => parcel,

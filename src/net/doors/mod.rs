@@ -18,9 +18,10 @@ use tokio::task::JoinSet;
 
 use self::intake::Intaking;
 use self::pull::PullDoor;
-use super::guard::{GuardCounters, Mint};
+use super::frames::Wire;
+use super::guard::GuardCounters;
 use super::options::{NetError, NetLimits, NetOptions};
-use super::plain::{self, Common, Links, Opened, Pattern, Taker, encode};
+use super::plain::{self, Common, Links, Opened, Pattern, Taker};
 use super::{Inbound, PeerId, proxies};
 use crate::model::{BrokerEvent, Content, DoorView, TopicName};
 use crate::wire::BrokerMessage;
@@ -116,7 +117,7 @@ impl Doors {
         let Some(live) = &self.0.live else { return };
         live.publish(topic.as_str().as_bytes(), || {
             let topic = Bytes::copy_from_slice(topic.as_str().as_bytes());
-            encode(&[topic, content.header.json().clone(), content.payload.clone()])
+            Wire::of(&[topic, content.header.json().clone(), content.payload.clone()])
         });
     }
 
@@ -130,7 +131,7 @@ impl Doors {
         }
         live.publish(topic.as_bytes(), || {
             let event = serde_json::to_vec(event).expect("an event is plain data");
-            encode(&[Bytes::from(topic.clone()), Bytes::from(event)])
+            Wire::of(&[Bytes::from(topic.clone()), Bytes::from(event)])
         });
     }
 
@@ -198,7 +199,6 @@ pub(super) struct Main<'a> {
 pub(super) async fn open(
     options: &NetOptions,
     common: &Common,
-    mint: &Mint,
     inbound: &mpsc::Sender<Inbound>,
     main: [Main<'_>; 2],
 ) -> Result<OpenDoors, NetError> {
@@ -227,7 +227,7 @@ pub(super) async fn open(
         let setting = format!("listen.pull.{queue}");
         let limits = limits(&options.limits, SINK_MESSAGES, SINK_BYTES);
         let opened = plain::open(&setting, endpoint, Pattern::Push, limits, None, common).await?;
-        let peer = mint.next();
+        let peer = common.mint.next();
         let (door, messages) = PullDoor::new(peer, queue.clone(), &opened, inbound.clone());
         opening.pulls.insert(peer, messages);
         opening.tasks.spawn(door.run(common.phase.clone()));

@@ -14,8 +14,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{DeliveryId, QueueName, WorkerInfo};
+use crate::net::frames::Wire;
 use crate::net::guard::{Phase, reached};
-use crate::net::plain::{Links, Opened, encode};
+use crate::net::plain::{Links, Opened};
 use crate::net::{Inbound, PeerId};
 use crate::wire::{BrokerMessage, WorkerMessage};
 
@@ -32,7 +33,7 @@ pub(super) struct PullDoor {
     inbound: mpsc::Sender<Inbound>,
     said: mpsc::Receiver<BrokerMessage>,
     /// In hand, in order.
-    waiting: VecDeque<(DeliveryId, Bytes)>,
+    waiting: VecDeque<(DeliveryId, Wire)>,
     is_ready: bool,
 }
 
@@ -100,7 +101,7 @@ impl PullDoor {
     fn hear(&mut self, message: BrokerMessage) {
         match message {
             BrokerMessage::Deliver(delivery) => {
-                let wire = encode(&[delivery.content.payload]);
+                let wire = Wire::of(&[delivery.content.payload]);
                 self.waiting.push_back((delivery.delivery, wire));
             }
             // The store was opened anew, or a loop stood still: READY again, if there are sinks.
@@ -139,7 +140,7 @@ impl PullDoor {
 }
 
 /// Gives the next to a sink. Cancel safe: dropped, none got it.
-async fn give(links: &Links, next: Option<(DeliveryId, Bytes)>) -> DeliveryId {
+async fn give(links: &Links, next: Option<(DeliveryId, Wire)>) -> DeliveryId {
     match next {
         Some((delivery, wire)) => {
             links.send_to_any(wire).await;

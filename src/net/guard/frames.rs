@@ -39,8 +39,6 @@ pub(super) struct Scanned {
     pub(super) pass: usize,
     /// Messages that end within them.
     pub(super) messages: u64,
-    /// Where the last of these ends.
-    pub(super) boundary: usize,
     /// After them stands a whole command: so long is its header, and so long its body.
     pub(super) command: Option<(usize, usize)>,
 }
@@ -117,7 +115,6 @@ impl Scanner {
             self.frames = 0;
             self.bytes = 0;
             out.messages += 1;
-            out.boundary = out.pass;
         }
     }
 }
@@ -132,11 +129,6 @@ fn read_header(input: &[u8]) -> Result<Option<(u8, usize, u64)>, Refusal> {
         return Ok(rest.first().map(|&len| (flags, 2, u64::from(len))));
     }
     Ok(rest.first_chunk().map(|len| (flags, 9, u64::from_be_bytes(*len))))
-}
-
-/// A message's bytes on the wire, by its frames' lengths.
-pub(in crate::net) fn wire_bytes(frames: impl IntoIterator<Item = usize>) -> u64 {
-    frames.into_iter().map(|len| (len + if len > 255 { 9 } else { 2 }) as u64).sum()
 }
 
 /// A command in traffic.
@@ -214,10 +206,9 @@ mod tests {
         let scanned = scanner.scan(&input).unwrap();
         let pass = message.len();
         let command = Some((2, 6));
-        assert_eq!(scanned, Scanned { pass, messages: 1, boundary: pass, command });
+        assert_eq!(scanned, Scanned { pass, messages: 1, command });
         let scanned = scanner.scan(&input[pass + 8..]).unwrap();
-        assert_eq!(scanned, Scanned { pass, messages: 1, boundary: pass, command: None });
-        assert_eq!(wire_bytes([1, 300]), pass as u64);
+        assert_eq!(scanned, Scanned { pass, messages: 1, command: None });
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(in crate::net) struct Role {
     pub(in crate::net) meets: &'static [&'static str],
 }
 
-/// The greeting of both our ends. Version 3.1, because PING is answered.
+/// Our greeting. Version 3.1, because PING is answered.
 pub(super) fn greeting() -> [u8; GREETING_BYTES] {
     let mut bytes = [0; GREETING_BYTES];
     bytes[0] = 0xff;
@@ -46,14 +46,11 @@ pub(super) fn check_greeting(bytes: &[u8; GREETING_BYTES]) -> Result<(), Refusal
     if bytes[12..32] == null { Ok(()) } else { Err(Refusal::Mechanism) }
 }
 
-/// A READY frame of this socket type, with an identity if not empty.
-pub(super) fn ready(socket_type: &str, identity: &[u8]) -> Vec<u8> {
+/// A READY frame of this socket type.
+pub(super) fn ready(socket_type: &str) -> Vec<u8> {
     let mut body = b"\x05READY".to_vec();
     push_property(&mut body, "Socket-Type", socket_type.as_bytes());
-    if !identity.is_empty() {
-        push_property(&mut body, "Identity", identity);
-    }
-    let mut frame = vec![COMMAND, u8::try_from(body.len()).expect("two short properties")];
+    let mut frame = vec![COMMAND, u8::try_from(body.len()).expect("a short property")];
     frame.append(&mut body);
     frame
 }
@@ -107,7 +104,7 @@ mod tests {
     #[test]
     fn our_own_greeting_and_ready_pass_our_own_checks() {
         assert_eq!(check_greeting(&greeting()), Ok(()));
-        assert_eq!(check_ready(&ready("DEALER", b"me")[2..]), Ok(()));
+        assert_eq!(check_ready(&ready("DEALER")[2..]), Ok(()));
     }
 
     #[test]
@@ -127,14 +124,15 @@ mod tests {
 
     #[test]
     fn a_ready_that_cannot_be_read_is_refused() {
-        let whole = ready("REQ", b"identity");
+        let mut whole = ready("REQ");
+        push_property(&mut whole, "Identity", b"identity");
         let first = b"\x05READY".len() + 1 + "Socket-Type".len() + 4 + "REQ".len();
         for len in 0..whole.len() - 2 {
             // Cut after a whole property it is a shorter READY.
             let valid = len == first;
             assert_eq!(check_ready(&whole[2..2 + len]).is_ok(), valid, "cut at {len}");
         }
-        assert_eq!(check_ready(&ready("SUB", b"")[2..]), Err(Refusal::SocketType));
+        assert_eq!(check_ready(&ready("SUB")[2..]), Err(Refusal::SocketType));
         let mut long = b"\x05READY".to_vec();
         push_property(&mut long, "socket-type", b"DEALER");
         assert_eq!(check_ready(&long), Ok(()));

@@ -1,11 +1,6 @@
-//! The handshake, with the peer outside and with the crate inside.
-
-use std::io::{self, ErrorKind};
-use std::path::Path;
-use std::time::Duration;
+//! The handshake with a peer.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::UnixStream;
 
 use super::End;
 use super::counters::Refusal;
@@ -13,13 +8,9 @@ use super::greeting::{
     COMMAND, GREETING_BYTES, LONG, MAX_READY_BYTES, Role, check_greeting, check_ready, greeting,
     ready,
 };
-use crate::net::PeerId;
-
-/// Before another try when many connect at once and the private listener's backlog is full.
-const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 
 /// Shakes hands with a peer. The caller sets the time limit.
-pub(super) async fn outside(
+pub(super) async fn shake(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
     role: Role,
@@ -35,7 +26,7 @@ pub(super) async fn outside(
     }
     reader.read_exact(&mut theirs[1..]).await?;
     check_greeting(&theirs)?;
-    writer.write_all(&ready(role.name, b"")).await?;
+    writer.write_all(&ready(role.name)).await?;
     check_ready(&read_command(reader).await?, role)?;
     Ok(())
 }
@@ -54,23 +45,4 @@ async fn read_command(reader: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, 
     let mut body = vec![0; len];
     reader.read_exact(&mut body).await?;
     Ok(body)
-}
-
-/// Connects to the crate's private ROUTER as a DEALER whose identity is the one that the guard minted.
-pub(super) async fn inside(path: &Path, id: PeerId) -> io::Result<UnixStream> {
-    let mut stream = loop {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                tokio::time::sleep(BACKLOG_PAUSE).await;
-            }
-            other => break other?,
-        }
-    };
-    stream.write_all(&greeting()).await?;
-    stream.write_all(&ready("DEALER", &id.0.to_be_bytes())).await?;
-    let mut theirs = [0; GREETING_BYTES + 2];
-    stream.read_exact(&mut theirs).await?;
-    let mut body = vec![0; usize::from(theirs[GREETING_BYTES + 1])];
-    stream.read_exact(&mut body).await?;
-    Ok(stream)
 }

@@ -1,6 +1,6 @@
-//! The guard: a small ZMTP front that owns a public listener, checks what comes, and relays to what is
-//! inside: the zeromq crate's private ROUTER, whose traps it takes away, or a plain socket (`net/plain/`).
-//! It knows who is there.
+//! The guard: a small ZMTP front that owns a public listener, checks what comes, and hands whole messages to what is
+//! inside: the clients' and the workers' ROUTER (`net/router.rs`), or a plain socket (`net/plain/`). It knows who is
+//! there, and what waits for each.
 //!
 //! What a peer meets, and what it sees:
 //! - A handshake by ZMTP 3 with the mechanism NULL within 3 s, from a socket type that goes with ours. Otherwise the
@@ -15,24 +15,18 @@
 //! Each of these is counted by its reason ([`Refusal`]) and logged at debug level.
 //!
 //! # Identities
-//! The identity that a peer gives in READY is *replaced* by one that the guard mints: eight bytes, the
-//! first never 0 (such are reserved for ROUTER's own), never used twice. So none can be guessed into
-//! another's place, stolen, or given twice, and the crate's handling of doubled identities is never met:
-//! two peers with the same identity both work, and each gets its own answers. [`PeerId`] is that identity.
+//! The identity that a peer gives in READY is *replaced* by one that the guard mints: never used twice, so none can be
+//! guessed into another's place, stolen, or given twice. Two peers with the same identity both work, and each gets its
+//! own answers. [`PeerId`] is that identity.
 //!
 //! # When a connection ends
-//! The guard closes its writing side towards the crate and reads on until the crate has closed too. By
-//! then the receiving task has handed on every message of this peer, as it takes the stream's end only
-//! after all messages before it and hands each on before it takes the next. Only then comes `ClientGone`
-//! or `WorkerGone`: after it no message of this peer arrives. (Only if the broker takes nothing in for
-//! [`LINGER`] could one still follow; a loop must let messages of unknown peers pass without harm, and a
-//! worker that comes back to life so is ended by its silence.) A peer's identity is never used again.
+//! One task hears a connection and then says that it has ended, so `ClientGone` or `WorkerGone` comes after the last of its
+//! messages.
 
 mod counters;
 mod frames;
 mod greeting;
 mod handshake;
-mod inside;
 mod peers;
 mod relay;
 
@@ -41,25 +35,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 pub use counters::{GuardCounters, GuardSnapshot, Refusal};
-pub(super) use frames::wire_bytes;
 pub(super) use greeting::{LONG, MORE, Role};
-pub(super) use inside::Router;
-pub(super) use peers::{Peer, Peers};
-pub(super) use relay::{Inward, MAX_PONGS, Room, Target, write};
+pub(super) use peers::{Outbox, Peer, Peers};
 
-use self::frames::FrameLimits;
 use self::peers::{Slot, Slots};
+use self::relay::{Inward, MAX_PONGS, Outward, Room};
 use super::PeerId;
 use super::endpoint::{Listener, Stream};
 use super::options::NetLimits;
 
-/// How long the crate may take to read what a peer that is gone had sent.
-const LINGER: Duration = Duration::from_secs(30);
 /// How long a peer may take to close its side when the broker stops. Closing before it has would throw
 /// away what is still on its way to it.
 const CLOSE: Duration = Duration::from_millis(200);
@@ -67,7 +57,7 @@ const CLOSE: Duration = Duration::from_millis(200);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the log says that connections are refused.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
-/// The first identity; its first byte is not 0.
+/// The first identity. Proxies put it into envelopes, where ROUTER keeps those that begin with 0 for itself.
 const FIRST_PEER: u64 = 1 << 56;
 
 /// How far the broker has stopped.
@@ -92,7 +82,7 @@ pub(super) async fn reached(phase: &mut watch::Receiver<Phase>, at_least: Phase)
 pub(super) enum End {
     /// By the guard.
     Refused(Refusal),
-    /// By the peer, the crate or the system.
+    /// By the peer, the broker or the system.
     Closed,
 }
 
@@ -124,26 +114,27 @@ impl Mint {
 
 /// What is behind a guard.
 pub(super) trait Inside: Sized + Send + Sync + 'static {
-    /// What stands for one peer.
-    type Link: Send;
-
     /// What the guard says that it is.
     fn role(&self) -> Role;
 
+    /// How long a peer may take no bytes while some wait for it; `None`: as long as it likes.
+    fn stall(&self, limits: &NetLimits) -> Option<Duration>;
+
     /// A peer has shaken hands.
-    fn open(&self, peer: &Peer) -> impl Future<Output = io::Result<Self::Link>> + Send;
+    fn joined(&self, peer: &Peer);
 
-    /// Relays both ways until one ends. Dropped when the peer is cut off or the broker stops.
-    fn relay(
-        guard: &Guard<Self>,
-        peer: &Peer,
-        outside: (&mut (impl AsyncRead + Unpin + Send), &mut (impl AsyncWrite + Unpin + Send)),
-        link: &mut Self::Link,
-        room: Room,
-    ) -> impl Future<Output = End> + Send;
+    /// A peer says something. While this waits, its own TCP stack holds it back.
+    fn hear(&self, peer: &Peer, frames: Vec<Bytes>)
+    -> impl Future<Output = Result<(), End>> + Send;
 
-    /// The peer is gone; takes it from the guard's peers.
-    fn leave(guard: &Guard<Self>, id: PeerId, link: Self::Link) -> impl Future<Output = ()> + Send;
+    /// A peer subscribes to a prefix by a command, or does so no more.
+    fn subscribe(&self, peer: &Peer, prefix: &[u8], wanted: bool) -> Result<(), Refusal>;
+
+    /// A peer's socket has taken something.
+    fn taken(&self);
+
+    /// A peer is gone, and no more is counted for it. `unsent` has what still waited.
+    fn left(&self, id: PeerId, unsent: Outbox) -> impl Future<Output = ()> + Send;
 }
 
 /// One public listener's guard.
@@ -226,38 +217,22 @@ impl<I: Inside> Guard<I> {
         mut writer: impl AsyncWrite + Unpin + Send,
         room: Room,
     ) -> End {
-        let id = self.mint.next();
         let mut phase = self.phase.clone();
-        let shake = async {
-            handshake::outside(&mut reader, &mut writer, self.inside.role()).await?;
-            // Before those inside know it: its first message must find it here.
-            let peer = self.peers.add(id);
-            match self.inside.open(&peer).await {
-                Ok(link) => Ok((peer, link)),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot take a peer in");
-                    Err(End::Closed)
-                }
-            }
-        };
+        let shake = handshake::shake(&mut reader, &mut writer, self.inside.role());
         let shaken = tokio::select! {
             shaken = timeout(self.limits.handshake, shake) => shaken,
-            () = reached(&mut phase, Phase::Draining) => Ok(Err(End::Closed)),
+            () = reached(&mut phase, Phase::Draining) => return End::Closed,
         };
-        let (peer, mut link) = match shaken {
-            Ok(Ok(pair)) => pair,
-            Ok(Err(end)) => {
-                self.peers.remove(id);
-                return end;
-            }
-            Err(_) => {
-                self.peers.remove(id);
-                return End::Refused(Refusal::HandshakeTimeout);
-            }
-        };
+        match shaken {
+            Ok(Ok(())) => {}
+            Ok(Err(end)) => return end,
+            Err(_) => return End::Refused(Refusal::HandshakeTimeout),
+        }
+        let (peer, mut outbox) = self.peers.add(self.mint.next());
+        self.inside.joined(&peer);
         self.counters.connected();
         let end = tokio::select! {
-            end = I::relay(self, &peer, (&mut reader, &mut writer), &mut link, room) => Some(end),
+            end = self.relay(&peer, (&mut reader, &mut writer), &mut outbox, room) => Some(end),
             () = peer.cut.notified() => Some(End::Refused(Refusal::Unsent)),
             () = reached(&mut phase, Phase::Closed) => None,
         };
@@ -265,23 +240,32 @@ impl<I: Inside> Guard<I> {
             Some(_) => drop((reader, writer)),
             None => drop(timeout(CLOSE, close(reader, writer)).await),
         }
-        I::leave(self, id, link).await;
+        self.peers.remove(peer.id);
+        tokio::select! {
+            () = self.inside.left(peer.id, outbox) => {}
+            () = reached(&mut phase, Phase::Closed) => {}
+        }
         self.counters.disconnected();
         end.unwrap_or(End::Closed)
     }
 
-    /// The way in, whatever is inside.
-    pub(super) fn inward(&self, room: Room, pongs: mpsc::Sender<Vec<u8>>) -> Inward<'_> {
-        Inward {
-            limits: FrameLimits {
-                frames: self.limits.frames,
-                bytes: self.limits.message_bytes as u64,
-            },
-            message_time: self.limits.message,
-            room,
-            counters: &self.counters,
-            pongs,
-            phase: self.phase.clone(),
+    /// Both ways until one ends.
+    async fn relay(
+        &self,
+        peer: &Peer,
+        (reader, writer): (
+            &mut (impl AsyncRead + Unpin + Send),
+            &mut (impl AsyncWrite + Unpin + Send),
+        ),
+        outbox: &mut Outbox,
+        room: Room,
+    ) -> End {
+        let (pong_sender, pongs) = mpsc::channel(MAX_PONGS);
+        let inward = Inward { guard: self, peer, room, pongs: pong_sender };
+        let outward = Outward { guard: self, peer, pongs };
+        tokio::select! {
+            end = inward.run(reader) => end,
+            end = outward.run(outbox, writer) => end,
         }
     }
 }

@@ -5,19 +5,26 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::counters::Refusal;
 use crate::net::PeerId;
+use crate::net::frames::Wire;
 use crate::net::options::{FAIR_UNSENT_BYTES, NetLimits, Together};
 use crate::wire::majordomo::Version;
+
+/// What RAM a message that waits takes beside its bytes: its place in the outbox, and its allocation.
+const PLACE_BYTES: u64 = 64;
+
+/// What waits for a peer, in order. It has no bound of its own: [`Peers`] counts what goes in.
+pub(in crate::net) type Outbox = mpsc::UnboundedReceiver<Wire>;
 
 /// A connection that completed its handshake.
 #[derive(Debug)]
 pub(in crate::net) struct Peer {
     pub(in crate::net) id: PeerId,
-    /// Bytes that were handed to the crate for this peer and that its own socket hasn't taken yet. Exact:
-    /// both ends are ours, and the crate sends nothing but these messages after its handshake.
+    outbox: mpsc::UnboundedSender<Wire>,
+    /// What was put into the outbox and its socket hasn't taken yet.
     unsent_bytes: AtomicU64,
     unsent_messages: AtomicU64,
     /// Whether its last message carried an empty delimiter. Only workers are answered by this.
@@ -85,9 +92,15 @@ impl Peers {
         }
     }
 
-    pub(super) fn add(&self, id: PeerId) -> Arc<Peer> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what goes in is counted, and has its bound, in `put`"
+    )]
+    pub(super) fn add(&self, id: PeerId) -> (Arc<Peer>, Outbox) {
+        let (outbox, waiting) = mpsc::unbounded_channel();
         let peer = Arc::new(Peer {
             id,
+            outbox,
             unsent_bytes: AtomicU64::new(0),
             unsent_messages: AtomicU64::new(0),
             delimited: AtomicBool::new(false),
@@ -96,7 +109,7 @@ impl Peers {
             cut: Notify::new(),
         });
         self.lock().insert(id, peer.clone());
-        peer
+        (peer, waiting)
     }
 
     /// Forgets a peer with all that waits for it.
@@ -111,18 +124,19 @@ impl Peers {
         self.lock().get(&id).cloned()
     }
 
-    /// Counts a message of `bytes` that is about to be handed to the crate. `false`: don't, the peer is
-    /// gone or has just been cut off because too much waits for it.
-    pub(in crate::net) fn charge(&self, id: PeerId, bytes: u64) -> bool {
-        self.count(id, bytes, |peer| peer.cut.notify_one())
+    /// Puts a message into a peer's outbox. `false`: the peer is gone, or has just been cut off because too much waits
+    /// for it.
+    pub(in crate::net) fn send(&self, id: PeerId, wire: Wire) -> bool {
+        self.put(id, wire, |peer| peer.cut.notify_one())
     }
 
-    /// As [`Peers::charge`], but who has too much waiting is not cut off.
-    pub(in crate::net) fn offer(&self, id: PeerId, bytes: u64) -> bool {
-        self.count(id, bytes, |_| {})
+    /// As [`Peers::send`], but who has too much waiting is not cut off.
+    pub(in crate::net) fn offer(&self, id: PeerId, wire: Wire) -> bool {
+        self.put(id, wire, |_| {})
     }
 
-    fn count(&self, id: PeerId, bytes: u64, too_much_waits: impl FnOnce(&Peer)) -> bool {
+    fn put(&self, id: PeerId, wire: Wire, too_much_waits: impl FnOnce(&Peer)) -> bool {
+        let bytes = cost(&wire);
         // Under the lock, so that `remove` finds all that was counted.
         let connected = self.lock();
         let Some(peer) = connected.get(&id) else { return false };
@@ -141,13 +155,15 @@ impl Peers {
         peer.unsent_bytes.fetch_add(bytes, Relaxed);
         peer.unsent_messages.fetch_add(1, Relaxed);
         self.total_unsent.fetch_add(bytes, Relaxed);
-        true
+        // Its connection holds the other end until it has removed it from here.
+        peer.outbox.send(wire).is_ok()
     }
 
-    /// The peer's socket has taken so much, or the crate has refused it.
-    pub(in crate::net) fn discharge(&self, peer: &Peer, bytes: u64, messages: u64) {
+    /// The peer's socket has taken these.
+    pub(super) fn discharge(&self, peer: &Peer, taken: &[Wire]) {
+        let bytes = taken.iter().map(cost).sum();
         peer.unsent_bytes.fetch_sub(bytes, Relaxed);
-        peer.unsent_messages.fetch_sub(messages, Relaxed);
+        peer.unsent_messages.fetch_sub(taken.len() as u64, Relaxed);
         self.less_unsent(bytes);
     }
 
@@ -171,6 +187,10 @@ impl Peers {
     fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Arc<Peer>>> {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn cost(wire: &Wire) -> u64 {
+    wire.len() as u64 + PLACE_BYTES
 }
 
 /// Counts connections, in all and for each address.
@@ -258,22 +278,26 @@ mod tests {
         Peers::new(&limits, 10 * FAIR_UNSENT_BYTES)
     }
 
+    fn wire(bytes: u64) -> Wire {
+        Wire::of(&[vec![0; bytes as usize].into()])
+    }
+
     #[tokio::test]
     async fn what_waits_is_bounded_for_each_peer_and_for_all() {
         let peers = peers();
-        let (a, b) = (peers.add(PeerId(1)), peers.add(PeerId(2)));
-        assert!(peers.charge(a.id, 100 * FAIR_UNSENT_BYTES), "one large one, if nothing waits");
-        assert!(!peers.charge(a.id, 1), "cut off");
+        let ((a, _a), (b, mut of_b)) = (peers.add(PeerId(1)), peers.add(PeerId(2)));
+        assert!(peers.send(a.id, wire(100 * FAIR_UNSENT_BYTES)), "one large one, if nothing waits");
+        assert!(!peers.send(a.id, wire(1)), "cut off");
         a.cut.notified().await;
-        assert!(peers.charge(b.id, 1) && peers.charge(b.id, 1), "b has its fair part");
-        assert!(peers.charge(b.id, 1));
-        assert!(!peers.charge(b.id, 1), "three messages wait");
-        peers.discharge(&b, 3, 3);
-        assert!(peers.charge(b.id, 1));
+        assert!(peers.send(b.id, wire(1)) && peers.send(b.id, wire(1)), "b has its fair part");
+        assert!(peers.send(b.id, wire(1)));
+        assert!(!peers.offer(b.id, wire(1)), "three messages wait");
+        peers.discharge(&b, &[of_b.recv().await.unwrap()]);
+        assert!(peers.send(b.id, wire(1)));
         peers.remove(a.id);
         peers.remove(b.id);
         peers.all_sent().await;
-        assert!(!peers.charge(b.id, 1), "gone");
+        assert!(!peers.send(b.id, wire(1)), "gone");
     }
 
     #[test]

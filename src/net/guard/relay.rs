@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::counters::{GuardCounters, Refusal};
 use super::frames::{Command, FrameLimits, Scanned, Scanner, pong};
-use super::peers::{Peer, Peers};
-use super::{End, Phase, reached};
+use super::peers::{Outbox, Peer};
+use super::{End, Guard, Inside, Phase, reached};
+use crate::net::frames::{Assembler, Wire};
 
 /// A read buffer's size for a peer that says little, and for one that says much. Thousands of idle peers
 /// must not hold 64 KiB each.
@@ -20,7 +21,12 @@ const MAX_READ_BYTES: usize = 64 * 1024;
 /// Messages up to this size need no room from the common store: one fits the read buffers anyway.
 const SMALL_MESSAGE_BYTES: u64 = MAX_READ_BYTES as u64;
 /// PONGs that wait for a message's end; further PINGs of an impatient peer need no answer of their own.
-pub(in crate::net) const MAX_PONGS: usize = 4;
+pub(super) const MAX_PONGS: usize = 4;
+/// Messages, and bytes of them, that are written at once.
+const WRITE_MESSAGES: usize = 64;
+const WRITE_BYTES: usize = 64 * 1024;
+/// The list of what is written at once is made anew if it has become longer: thousands of idle peers keep theirs.
+const KEPT_MESSAGES: usize = 4;
 /// The unit of room for large messages: a semaphore counts to 2^61, but acquires at most 2^32 at once.
 const ROOM_UNIT_BYTES: usize = 1024;
 
@@ -54,7 +60,7 @@ impl ReadBuffer {
 
 /// Room for large messages that are under way, shared by all peers of a door.
 #[derive(Debug, Clone)]
-pub(in crate::net) struct Room(Arc<Semaphore>);
+pub(super) struct Room(Arc<Semaphore>);
 
 /// What one message holds of it.
 struct Held {
@@ -96,99 +102,82 @@ impl Held {
     }
 }
 
-/// Where what a peer sends goes.
-pub(in crate::net) trait Target {
-    /// Takes bytes of messages that may pass: frames' headers are whole, bodies come in parts. While this waits, the
-    /// peer's own TCP stack holds it back.
-    fn pass(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), End>> + Send;
-
-    /// The peer subscribes to a prefix, or does so no more, by a command.
-    fn subscribe(&mut self, prefix: &[u8], wanted: bool) -> Result<(), Refusal>;
-}
-
-/// The crate's ROUTER.
-pub(super) struct Crate<'a, W>(pub(super) &'a mut W);
-
-impl<W: AsyncWrite + Unpin + Send> Target for Crate<'_, W> {
-    async fn pass(&mut self, bytes: &[u8]) -> Result<(), End> {
-        Ok(self.0.write_all(bytes).await?)
-    }
-
-    fn subscribe(&mut self, _: &[u8], _: bool) -> Result<(), Refusal> {
-        Err(Refusal::Command)
-    }
-}
-
 /// From the peer inward.
-pub(in crate::net) struct Inward<'a> {
-    pub(in crate::net) limits: FrameLimits,
-    pub(in crate::net) message_time: Duration,
-    pub(in crate::net) room: Room,
-    pub(in crate::net) counters: &'a GuardCounters,
-    pub(in crate::net) pongs: mpsc::Sender<Vec<u8>>,
-    pub(in crate::net) phase: watch::Receiver<Phase>,
+pub(super) struct Inward<'a, I> {
+    pub(super) guard: &'a Guard<I>,
+    pub(super) peer: &'a Peer,
+    pub(super) room: Room,
+    pub(super) pongs: mpsc::Sender<Vec<u8>>,
 }
 
-impl Inward<'_> {
+impl<I: Inside> Inward<'_, I> {
     /// Runs until the peer closes or is refused.
-    pub(in crate::net) async fn run(
-        mut self,
-        reader: &mut (impl AsyncRead + Unpin),
-        target: &mut impl Target,
-    ) -> End {
-        match self.relay(reader, target).await {
+    pub(super) async fn run(self, reader: &mut (impl AsyncRead + Unpin)) -> End {
+        match self.relay(reader).await {
             Ok(()) => End::Closed,
             Err(end) => end,
         }
     }
 
-    async fn relay(
-        &mut self,
-        reader: &mut (impl AsyncRead + Unpin),
-        target: &mut impl Target,
-    ) -> Result<(), End> {
-        let mut scanner = Scanner::new(self.limits);
+    async fn relay(&self, reader: &mut (impl AsyncRead + Unpin)) -> Result<(), End> {
+        let limits = &self.guard.limits;
+        let bytes = limits.message_bytes as u64;
+        let mut scanner = Scanner::new(FrameLimits { frames: limits.frames, bytes });
+        let mut assembler = Assembler::default();
         let mut buffer = ReadBuffer::new();
         let mut held = Held { room: self.room.clone(), permit: None };
+        let mut phase = self.guard.phase.clone();
         let mut message_due: Option<Instant> = None;
         let mut silent_due: Option<Instant> = None;
         loop {
             let read = tokio::select! {
                 read = fill_by(&mut buffer, reader, message_due, silent_due) => read?,
                 // Nothing new is read while the broker stops; what is out may still leave.
-                () = reached(&mut self.phase, Phase::Draining) => std::future::pending().await,
+                () = reached(&mut phase, Phase::Draining) => std::future::pending().await,
             };
             if read == 0 {
                 return Ok(());
             }
-            self.counters.received(read);
+            self.guard.counters.received(read);
             silent_due = None;
             loop {
-                let Scanned { pass, messages, command, .. } = scanner.scan(&buffer.bytes)?;
+                let Scanned { pass, messages, command } = scanner.scan(&buffer.bytes)?;
                 held.grow(scanner.open_bytes()).await?;
-                target.pass(&buffer.bytes[..pass]).await?;
+                let mut passed = &buffer.bytes[..pass];
+                while let Some(frames) = assembler.next_message(&mut passed) {
+                    self.guard.inside.hear(self.peer, frames).await?;
+                }
                 buffer.bytes.advance(pass);
                 if messages > 0 {
                     message_due = None;
                 }
                 let Some((header, body)) = command else { break };
-                match Command::read(&buffer.bytes[header..header + body])? {
-                    Command::Ping { ttl, context } => {
-                        // A full queue means that PONGs are on their way already.
-                        let _ = self.pongs.try_send(pong(context));
-                        let ttl = (ttl > 0).then(|| Duration::from_millis(u64::from(ttl) * 100));
-                        silent_due = ttl.map(|ttl| Instant::now() + ttl).or(silent_due);
-                    }
-                    Command::Pong => {}
-                    Command::Subscribe(prefix) => target.subscribe(prefix, true)?,
-                    Command::Cancel(prefix) => target.subscribe(prefix, false)?,
+                let command = Command::read(&buffer.bytes[header..header + body])?;
+                if let Some(due) = self.obey(command)? {
+                    silent_due = Some(due);
                 }
                 buffer.bytes.advance(header + body);
             }
             let under_way = !scanner.between_messages() || !buffer.bytes.is_empty();
-            message_due = under_way
-                .then(|| message_due.unwrap_or_else(|| Instant::now() + self.message_time));
+            message_due =
+                under_way.then(|| message_due.unwrap_or_else(|| Instant::now() + limits.message));
         }
+    }
+
+    /// Does what a command asks for; when the peer will have been silent for too long, if it says so.
+    fn obey(&self, command: Command<'_>) -> Result<Option<Instant>, End> {
+        match command {
+            Command::Ping { ttl, context } => {
+                // A full queue means that PONGs are on their way already.
+                let _ = self.pongs.try_send(pong(context));
+                let ttl = Duration::from_millis(u64::from(ttl) * 100);
+                return Ok((!ttl.is_zero()).then(|| Instant::now() + ttl));
+            }
+            Command::Pong => {}
+            Command::Subscribe(prefix) => self.guard.inside.subscribe(self.peer, prefix, true)?,
+            Command::Cancel(prefix) => self.guard.inside.subscribe(self.peer, prefix, false)?,
+        }
+        Ok(None)
     }
 }
 
@@ -209,23 +198,21 @@ async fn fill_by(
     }
 }
 
-/// From the crate to the peer.
-pub(super) struct Outward<'a> {
-    pub(super) stall: Duration,
-    pub(super) counters: &'a GuardCounters,
-    pub(super) peers: &'a Peers,
+/// What waits for the peer, to it.
+pub(super) struct Outward<'a, I> {
+    pub(super) guard: &'a Guard<I>,
     pub(super) peer: &'a Peer,
     pub(super) pongs: mpsc::Receiver<Vec<u8>>,
 }
 
-impl Outward<'_> {
-    /// Runs until the crate closes or the peer takes no bytes for too long.
+impl<I: Inside> Outward<'_, I> {
+    /// Runs until the peer closes or takes no bytes for too long.
     pub(super) async fn run(
         mut self,
-        reader: &mut (impl AsyncRead + Unpin),
+        outbox: &mut Outbox,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> End {
-        match self.relay(reader, writer).await {
+        match self.relay(outbox, writer).await {
             Ok(()) => End::Closed,
             Err(end) => end,
         }
@@ -233,39 +220,63 @@ impl Outward<'_> {
 
     async fn relay(
         &mut self,
-        reader: &mut (impl AsyncRead + Unpin),
+        outbox: &mut Outbox,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Result<(), End> {
-        // The crate's own frames are bounded by what was handed to it.
-        let stall = Some(self.stall);
-        let mut scanner = Scanner::new(FrameLimits { frames: usize::MAX, bytes: u64::MAX });
-        let mut buffer = ReadBuffer::new();
+        let stall = self.guard.inside.stall(&self.guard.limits);
+        let counters = &self.guard.counters;
+        let mut messages = Vec::new();
         loop {
             tokio::select! {
-                read = buffer.fill(reader) => if read? == 0 { return Ok(()) },
                 // Commands stand between messages only (RFC 37, "traffic").
-                Some(pong) = self.pongs.recv(), if scanner.between_messages() => {
-                    write(writer, &pong, stall, self.counters).await?;
-                    continue;
+                biased;
+                Some(pong) = self.pongs.recv() => write(writer, &pong, stall, counters).await?,
+                taken = outbox.recv_many(&mut messages, WRITE_MESSAGES) => {
+                    if taken == 0 {
+                        return Ok(());
+                    }
+                    write_together(writer, &messages, stall, counters).await?;
+                    self.guard.peers.discharge(self.peer, &messages);
+                    messages.clear();
+                    if messages.capacity() > KEPT_MESSAGES {
+                        messages = Vec::new();
+                    }
+                    self.guard.inside.taken();
                 }
             }
-            let Scanned { pass, messages, boundary, .. } = scanner.scan(&buffer.bytes)?;
-            let (before, after) = buffer.bytes[..pass].split_at(boundary);
-            write(writer, before, stall, self.counters).await?;
-            if messages > 0
-                && let Ok(pong) = self.pongs.try_recv()
-            {
-                write(writer, &pong, stall, self.counters).await?;
-            }
-            write(writer, after, stall, self.counters).await?;
-            self.peers.discharge(self.peer, pass as u64, messages);
-            buffer.bytes.advance(pass);
         }
     }
 }
 
+/// Small ones in one system call.
+async fn write_together(
+    writer: &mut (impl AsyncWrite + Unpin),
+    messages: &[Wire],
+    stall: Option<Duration>,
+    counters: &GuardCounters,
+) -> Result<(), End> {
+    if let [Wire::Whole(only)] = messages {
+        return write(writer, only, stall, counters).await;
+    }
+    let parts = || messages.iter().flat_map(Wire::parts);
+    let all: usize = parts().map(Bytes::len).sum();
+    let mut together = BytesMut::with_capacity(all.min(WRITE_BYTES));
+    for part in parts() {
+        if together.len() + part.len() > WRITE_BYTES {
+            write(writer, &together, stall, counters).await?;
+            together.clear();
+        }
+        if part.len() >= WRITE_BYTES {
+            write(writer, part, stall, counters).await?;
+        } else {
+            together.extend_from_slice(part);
+        }
+    }
+    write(writer, &together, stall, counters).await
+}
+
 /// Writes all of `bytes`; a peer that takes none of them for `stall`, if that is set, is refused.
-pub(in crate::net) async fn write(
+async fn write(
     writer: &mut (impl AsyncWrite + Unpin),
     mut bytes: &[u8],
     stall: Option<Duration>,

@@ -1,13 +1,10 @@
 //! Plain ZeroMQ sockets behind a guard: PULL, PUSH, XPUB, XSUB, ROUTER, DEALER, for the doors beside clients' and
 //! workers' and for proxies.
 //!
-//! The guard speaks ZMTP itself, so nothing of the zeromq crate is behind these: its XPUB, PUSH and DEALER queue 100,000
-//! messages for each peer, uncounted in bytes, and wait on whoever doesn't read. Here, what waits for a peer has a bound in
-//! messages and bytes, and all of a socket's peers together have one. What happens at the bound is the pattern's: a
+//! What waits for a peer has a bound in messages and bytes, and all of a socket's peers together have one. What happens at the bound is the pattern's: a
 //! subscriber loses the message, and the loss is counted; a message that goes to any of several peers goes to the next one,
 //! or waits. What comes in waits for room with its taker, and TCP holds the peer back.
 
-mod frames;
 mod links;
 mod prefixes;
 mod socket;
@@ -17,7 +14,6 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::PeerId;
 use super::guard::Role;
-pub(super) use frames::encode;
 pub(super) use links::Links;
 pub(super) use socket::{Common, Opened, Taker, open};
 

@@ -1,20 +1,18 @@
 //! One plain socket: its listener, its guard, its connections.
 
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::frames::Assembler;
-use super::{Links, Parcel, Pattern, encode};
+use super::{Links, Parcel, Pattern};
 use crate::net::PeerId;
-use crate::net::endpoint::Listener;
+use crate::net::endpoint::listen;
+use crate::net::frames::Wire;
 use crate::net::guard::{
-    End, Guard, GuardCounters, Inside, MAX_PONGS, Mint, Peer, Peers, Phase, Refusal, Role, Room,
-    Target, write,
+    End, Guard, GuardCounters, Inside, Mint, Outbox, Peer, Peers, Phase, Refusal, Role,
 };
 use crate::net::options::{NetError, NetLimits};
 
@@ -23,9 +21,6 @@ const SUBSCRIBE: u8 = 1;
 const CANCEL: u8 = 0;
 /// To everything: the empty prefix.
 const SUBSCRIBE_ALL: &[u8] = &[SUBSCRIBE];
-/// Messages, and bytes of them, that are written at once.
-const WRITE_MESSAGES: usize = 64;
-const WRITE_BYTES: usize = 64 * 1024;
 /// The unit of room for what waits to be taken.
 const ROOM_UNIT_BYTES: usize = 1024;
 
@@ -52,8 +47,10 @@ impl Taker {
     }
 
     /// Waits for room.
-    async fn take(&mut self, from: PeerId, frames: Vec<Bytes>) -> Result<(), End> {
-        self.gate.wait_for(|open| *open).await.map_err(|_| End::Closed)?;
+    async fn take(&self, from: PeerId, frames: Vec<Bytes>) -> Result<(), End> {
+        if !*self.gate.borrow() {
+            self.gate.clone().wait_for(|open| *open).await.map_err(|_| End::Closed)?;
+        }
         let bytes: usize = frames.iter().map(Bytes::len).sum();
         // The largest message takes all the room there is.
         let units = bytes.div_ceil(ROOM_UNIT_BYTES).clamp(1, self.units);
@@ -93,18 +90,13 @@ pub(in crate::net) async fn open(
     taker: Option<Taker>,
     common: &Common,
 ) -> Result<Opened, NetError> {
-    let listener = Listener::bind(door, endpoint).await?;
-    let bound = listener.address().map_err(|source| NetError::Bind {
-        door: door.to_owned(),
-        endpoint: endpoint.to_owned(),
-        source,
-    })?;
+    let (listener, bound) = listen(door, endpoint).await?;
     let peers = Arc::new(Peers::new(&limits, limits.client_unsent_bytes));
-    let waiting = usize::try_from(limits.unsent_messages).unwrap_or(usize::MAX);
-    let links = Arc::new(Links::new(Arc::clone(&peers), waiting.saturating_add(1)));
+    let links = Arc::new(Links::new(Arc::clone(&peers)));
     let counters = Arc::<GuardCounters>::default();
     let Common { mint, phase, alive } = common.clone();
-    let inside = PlainSocket { pattern, links: Arc::clone(&links), taker };
+    let inside =
+        PlainSocket { pattern, peers: Arc::clone(&peers), links: Arc::clone(&links), taker };
     let guard = Guard {
         limits,
         counters: Arc::clone(&counters),
@@ -122,146 +114,58 @@ pub(in crate::net) async fn open(
 #[derive(Debug)]
 pub(in crate::net) struct PlainSocket {
     pattern: Pattern,
+    peers: Arc<Peers>,
     links: Arc<Links>,
     /// Absent where peers have nothing to say.
     taker: Option<Taker>,
 }
 
 impl Inside for PlainSocket {
-    type Link = mpsc::Receiver<Bytes>;
-
     fn role(&self) -> Role {
         self.pattern.role()
     }
 
-    async fn open(&self, peer: &Peer) -> io::Result<Self::Link> {
-        Ok(self.links.join(peer.id))
+    /// A slow one is slow: what waits for it has a bound.
+    fn stall(&self, _: &NetLimits) -> Option<Duration> {
+        None
     }
 
-    async fn relay(
-        guard: &Guard<Self>,
-        peer: &Peer,
-        (reader, writer): (
-            &mut (impl AsyncRead + Unpin + Send),
-            &mut (impl AsyncWrite + Unpin + Send),
-        ),
-        waiting: &mut Self::Link,
-        room: Room,
-    ) -> End {
-        let (pong_sender, pongs) = mpsc::channel(MAX_PONGS);
-        let inward = guard.inward(room, pong_sender);
-        let taker = guard.inside.taker.clone();
-        let mut hearing = Hearing {
-            socket: &guard.inside,
-            peer: peer.id,
-            taker,
-            assembler: Assembler::default(),
-        };
-        tokio::select! {
-            end = inward.run(reader, &mut hearing) => end,
-            end = outward(guard, peer, writer, waiting, pongs) => match end {
-                Ok(()) => End::Closed,
-                Err(end) => end,
-            },
+    fn joined(&self, peer: &Peer) {
+        self.links.join(peer.id);
+        if self.pattern == Pattern::XSub {
+            // It is new, so there is room.
+            self.peers.offer(peer.id, Wire::of(&[Bytes::from_static(SUBSCRIBE_ALL)]));
         }
     }
 
-    async fn leave(guard: &Guard<Self>, id: PeerId, mut waiting: Self::Link) {
-        guard.inside.links.leave(id, &mut waiting);
-        guard.peers.remove(id);
-    }
-}
-
-/// From one peer to the taker.
-struct Hearing<'a> {
-    socket: &'a PlainSocket,
-    peer: PeerId,
-    taker: Option<Taker>,
-    assembler: Assembler,
-}
-
-impl Target for Hearing<'_> {
-    async fn pass(&mut self, mut bytes: &[u8]) -> Result<(), End> {
-        while let Some(message) = self.assembler.next_message(&mut bytes) {
-            self.message(message).await?;
+    async fn hear(&self, peer: &Peer, frames: Vec<Bytes>) -> Result<(), End> {
+        if let Some(taker) = &self.taker {
+            return taker.take(peer.id, frames).await;
         }
-        Ok(())
-    }
-
-    fn subscribe(&mut self, prefix: &[u8], wanted: bool) -> Result<(), Refusal> {
-        match self.socket.pattern {
-            Pattern::XPub => self.socket.links.subscribe(self.peer, prefix, wanted),
-            Pattern::Pull | Pattern::Push | Pattern::XSub | Pattern::Router | Pattern::Dealer => {
-                Err(Refusal::Command)
-            }
-        }
-    }
-}
-
-impl Hearing<'_> {
-    async fn message(&mut self, frames: Vec<Bytes>) -> Result<(), End> {
-        if let Some(taker) = &mut self.taker {
-            return taker.take(self.peer, frames).await;
-        }
-        match (self.socket.pattern, frames.as_slice()) {
+        match (self.pattern, frames.as_slice()) {
             (Pattern::XPub, [only]) => match only.split_first() {
-                Some((&SUBSCRIBE, prefix)) => Ok(self.subscribe(prefix, true)?),
-                Some((&CANCEL, prefix)) => Ok(self.subscribe(prefix, false)?),
+                Some((&SUBSCRIBE, prefix)) => Ok(self.subscribe(peer, prefix, true)?),
+                Some((&CANCEL, prefix)) => Ok(self.subscribe(peer, prefix, false)?),
                 Some(_) | None => Err(End::Refused(Refusal::Subscriptions)),
             },
             _ => Err(End::Refused(Refusal::Command)),
         }
     }
-}
 
-/// What waits for a peer, to it. A slow one is slow: what waits for it has a bound.
-async fn outward(
-    guard: &Guard<PlainSocket>,
-    peer: &Peer,
-    writer: &mut (impl AsyncWrite + Unpin),
-    waiting: &mut mpsc::Receiver<Bytes>,
-    mut pongs: mpsc::Receiver<Vec<u8>>,
-) -> Result<(), End> {
-    let counters = &guard.counters;
-    if guard.inside.pattern == Pattern::XSub {
-        let wire = encode(&[Bytes::from_static(SUBSCRIBE_ALL)]);
-        write(writer, &wire, None, counters).await?;
-    }
-    let mut messages = Vec::with_capacity(WRITE_MESSAGES);
-    loop {
-        tokio::select! {
-            biased;
-            Some(pong) = pongs.recv() => write(writer, &pong, None, counters).await?,
-            taken = waiting.recv_many(&mut messages, WRITE_MESSAGES) => {
-                if taken == 0 {
-                    return Ok(());
-                }
-                write_together(writer, &messages, counters).await?;
-                let bytes = messages.drain(..).map(|wire| wire.len() as u64).sum();
-                guard.peers.discharge(peer, bytes, taken as u64);
-                guard.inside.links.has_room();
+    fn subscribe(&self, peer: &Peer, prefix: &[u8], wanted: bool) -> Result<(), Refusal> {
+        match self.pattern {
+            Pattern::XPub => self.links.subscribe(peer.id, prefix, wanted),
+            Pattern::Pull | Pattern::Push | Pattern::XSub | Pattern::Router | Pattern::Dealer => {
+                Err(Refusal::Command)
             }
         }
     }
-}
 
-/// Small ones in one system call.
-async fn write_together(
-    writer: &mut (impl AsyncWrite + Unpin),
-    messages: &[Bytes],
-    counters: &GuardCounters,
-) -> Result<(), End> {
-    let mut together = BytesMut::new();
-    for wire in messages {
-        if together.len() + wire.len() > WRITE_BYTES {
-            write(writer, &together, None, counters).await?;
-            together.clear();
-        }
-        if wire.len() >= WRITE_BYTES || messages.len() == 1 {
-            write(writer, wire, None, counters).await?;
-        } else {
-            together.extend_from_slice(wire);
-        }
+    fn taken(&self) {
+        self.links.has_room();
     }
-    write(writer, &together, None, counters).await
+
+    async fn left(&self, id: PeerId, unsent: Outbox) {
+        self.links.leave(id, unsent);
+    }
 }

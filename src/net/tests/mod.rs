@@ -39,7 +39,7 @@ impl Broker {
     async fn start(options: NetOptions) -> Self {
         let (sender, mut inbound) = mpsc::channel(16);
         let net = bind(options, sender).await.unwrap();
-        let outbound = net.outbound();
+        let sender = net.sender();
         let (tell, told) = mpsc::channel(1024);
         let answering = tokio::spawn(async move {
             while let Some(event) = inbound.recv().await {
@@ -48,7 +48,7 @@ impl Broker {
                         for reply in answers(request) {
                             let outbound_message =
                                 Outbound::Client { peer, reply_form: reply_form.clone(), reply };
-                            outbound.send(outbound_message).await.unwrap();
+                            sender.send(outbound_message);
                         }
                     }
                     other => tell.send(other).await.unwrap(),

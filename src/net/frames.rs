@@ -2,10 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::net::guard::{LONG, MORE};
+use super::guard::{LONG, MORE};
 
 /// What is reserved for a frame before its bytes have come: the rest is taken as they come.
 const MAX_RESERVED: usize = 64 * 1024;
+/// A frame's header at most: flags and a length of eight bytes.
+const MAX_HEADER_BYTES: usize = 9;
 
 /// Puts messages together from bytes that the guard's scanner has let through: it has checked every header, and passes
 /// headers whole.
@@ -57,22 +59,68 @@ fn begin(input: &mut &[u8]) -> Option<(BytesMut, u64, bool)> {
     Some((BytesMut::with_capacity(reserved), len, flags & MORE != 0))
 }
 
+/// A last frame of this many bytes and more is sent from where it is; copying less costs less than a write of its own.
+const PARTED_BYTES: usize = 16 * 1024;
+
 /// A message as it goes over the wire; one that is for many is encoded once.
-pub(in crate::net) fn encode(frames: &[Bytes]) -> Bytes {
-    let len = frames.iter().map(|frame| frame.len() + 9).sum();
-    let mut out = BytesMut::with_capacity(len);
-    for (at, frame) in frames.iter().enumerate() {
-        let more = if at + 1 < frames.len() { MORE } else { 0 };
-        match u8::try_from(frame.len()) {
-            Ok(len) => out.extend_from_slice(&[more, len]),
-            Err(_) => {
-                out.extend_from_slice(&[more | LONG]);
-                out.extend_from_slice(&(frame.len() as u64).to_be_bytes());
+#[derive(Debug, Clone)]
+pub(super) enum Wire {
+    /// All of it.
+    Whole(Bytes),
+    /// What comes before a large last frame's body, and that body, which is shared with whoever else has it.
+    Parted(Box<[Bytes; 2]>),
+}
+
+impl Wire {
+    /// Of these frames.
+    pub(super) fn of(frames: &[Bytes]) -> Self {
+        Self::encode(&[], frames)
+    }
+
+    /// With an empty frame before them.
+    pub(super) fn delimited(frames: &[Bytes]) -> Self {
+        Self::encode(&[MORE, 0], frames)
+    }
+
+    fn encode(before: &[u8], frames: &[Bytes]) -> Self {
+        let parted = frames.last().filter(|last| last.len() >= PARTED_BYTES);
+        let bodies: usize = frames.iter().map(Bytes::len).sum();
+        let bodies = bodies - parted.map_or(0, Bytes::len);
+        let mut out =
+            BytesMut::with_capacity(before.len() + frames.len() * MAX_HEADER_BYTES + bodies);
+        out.extend_from_slice(before);
+        for (at, frame) in frames.iter().enumerate() {
+            let is_last = at + 1 == frames.len();
+            let more = if is_last { 0 } else { MORE };
+            match u8::try_from(frame.len()) {
+                Ok(len) => out.extend_from_slice(&[more, len]),
+                Err(_) => {
+                    out.extend_from_slice(&[more | LONG]);
+                    out.extend_from_slice(&(frame.len() as u64).to_be_bytes());
+                }
+            }
+            if !is_last || parted.is_none() {
+                out.extend_from_slice(frame);
             }
         }
-        out.extend_from_slice(frame);
+        match parted {
+            None => Self::Whole(out.freeze()),
+            Some(body) => Self::Parted(Box::new([out.freeze(), body.clone()])),
+        }
     }
-    out.freeze()
+
+    /// Its bytes, in order.
+    pub(super) fn parts(&self) -> &[Bytes] {
+        match self {
+            Self::Whole(bytes) => std::slice::from_ref(bytes),
+            Self::Parted(parts) => &parts[..],
+        }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.parts().iter().map(Bytes::len).sum()
+    }
 }
 
 #[cfg(test)]
@@ -86,14 +134,18 @@ mod tests {
         fn what_is_encoded_comes_back_however_bodies_are_cut(
             messages in prop::collection::vec(
                 prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 1..4), 1..5),
+            large in prop::option::of(PARTED_BYTES..PARTED_BYTES + 600),
             cut in 1..700_usize,
         ) {
-            let messages: Vec<Vec<Bytes>> =
+            let mut messages: Vec<Vec<Bytes>> =
                 messages.into_iter().map(|it| it.into_iter().map(Bytes::from).collect()).collect();
+            messages[0].extend(large.map(|len| Bytes::from(vec![7; len])));
             let mut found = Vec::new();
             let mut assembler = Assembler::default();
             for message in &messages {
-                let wire = encode(message);
+                let wire = Wire::of(message);
+                prop_assert_eq!(Wire::delimited(message).len(), 2 + wire.len());
+                let wire = wire.parts().concat();
                 // The scanner passes headers whole: only cuts within a body are met.
                 let mut rest = &wire[..];
                 while !rest.is_empty() {
