@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use super::token::{MAX_TOKEN_BYTES, Token, TokenHash};
+use super::grants::Grants;
+use super::token::{MAX_TOKEN_BYTES, NoToken, Secret, Token, TokenHash};
 
 /// Revoked tokens that are remembered; beyond, what the configuration has no more is forgotten first.
 const MAX_REVOKED: usize = 4096;
@@ -23,6 +24,8 @@ pub struct Access {
 #[derive(Debug, Default)]
 struct Known {
     tokens: Vec<Arc<Token>>,
+    /// The broker's own, for what it starts itself.
+    own: Vec<Arc<Token>>,
     /// By hash as it is written; the name is for people.
     revoked: BTreeMap<String, String>,
 }
@@ -73,7 +76,7 @@ impl Access {
     pub fn open(tokens: Vec<Token>, file: PathBuf) -> Result<Self, AccessError> {
         let revoked = read(&file)?;
         let tokens = tokens.into_iter().map(Arc::new).collect();
-        let known = RwLock::new(Known { tokens, revoked });
+        let known = RwLock::new(Known { tokens, own: Vec::new(), revoked });
         Ok(Self { known, changes: watch::Sender::new(0), file })
     }
 
@@ -95,8 +98,27 @@ impl Access {
         // All are looked at, wherever the right one stands.
         let pick =
             |found, token| if (token as &Arc<Token>).hash == *hash { Some(token) } else { found };
-        let found: Option<&Arc<Token>> = known.tokens.iter().fold(None, pick);
+        let found: Option<&Arc<Token>> = known.tokens.iter().chain(&known.own).fold(None, pick);
         found.filter(|token| !known.is_revoked(token)).cloned()
+    }
+
+    /// Makes a token that counts for as long as this lives, is not listed, and that nobody is told but who gets this one.
+    pub fn own(&self, name: &str, grants: Grants) -> Result<Secret, NoToken> {
+        let secret = Secret::new()?;
+        let token = Token { name: name.to_owned(), hash: secret.hash(), grants };
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.own.push(Arc::new(token));
+        Ok(secret)
+    }
+
+    /// Whether any is configured.
+    pub fn has_any(&self) -> bool {
+        !self.known.read().unwrap_or_else(PoisonError::into_inner).tokens.is_empty()
+    }
+
+    /// How often tokens have changed: while it is the same, so is what [`Access::now`] says.
+    pub fn change(&self) -> u64 {
+        *self.changes.borrow()
     }
 
     /// All that are configured.
@@ -192,7 +214,6 @@ fn write(path: &Path, revoked: &BTreeMap<String, String>) -> Result<(), AccessEr
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Grants, Secret};
     use super::*;
 
     fn token(name: &str) -> (Secret, Token) {
@@ -218,6 +239,10 @@ mod tests {
         assert!(access.holder(secret.reveal()).is_none() && access.now(&anna).is_none());
         assert!(access.holder(other.reveal()).is_some());
         assert!(matches!(access.revoke("carl"), Err(AccessError::NoSuchToken { .. })));
+        let own = access.own("supervised", Grants::all()).expect("randomness");
+        access.replace(tokens.clone());
+        assert_eq!(access.holder(own.reveal()).expect("the broker's own").name, "supervised");
+        assert_eq!(access.list().len(), 2, "it is not listed");
 
         let again = Access::open(tokens, file).expect("the file is read");
         assert!(again.holder(secret.reveal()).is_none());

@@ -5,13 +5,9 @@ use super::event_loop::EventLoop;
 use super::failure::Health;
 use super::peers::{DrainOrder, Verb, Waiting, Workers};
 use crate::engine::{CallSpec, Event};
-use crate::model::limits::{
-    HEARTBEAT_MS, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_SENDMANY_MESSAGES,
-    MAX_WIRE_MESSAGE_BYTES,
-};
 use crate::model::{Actor, Content, MessageId, Origin, QueueName, RejectCode, Rejection, WorkerId};
-use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
-use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, WorkerMessage};
+use crate::net::{Inbound, Outbound, PeerId, ReplyForm, welcome};
+use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
 
 /// When a client whose answers pile up should try again, in milliseconds.
 const BUSY_RETRY_MS: u64 = 250;
@@ -67,7 +63,7 @@ impl EventLoop {
     fn on_client(&mut self, peer: PeerId, form: ReplyForm, request: ClientRequest) {
         match request {
             ClientRequest::Hello { .. } => {
-                self.reply(peer, form, ClientReply::Welcome(welcome()));
+                self.reply(peer, form, ClientReply::Welcome(welcome(VERBS.to_vec())));
             }
             ClientRequest::Ping => self.reply(peer, form, ClientReply::Pong),
             ClientRequest::Send(send) => {
@@ -184,7 +180,7 @@ impl EventLoop {
             WorkerMessage::Alert { kind, message, delivery: _ } => {
                 Event::Alert { worker, kind, message }
             }
-            WorkerMessage::Heartbeat => Event::WorkerHeard { worker },
+            WorkerMessage::Heartbeat | WorkerMessage::Hello { .. } => Event::WorkerHeard { worker },
             WorkerMessage::Bye => Event::WorkerBye { worker },
         };
         self.feed(event);
@@ -194,7 +190,7 @@ impl EventLoop {
     /// silent for too long, must say READY; what it had is over.
     fn say_ready(&mut self, peer: PeerId, message: &WorkerMessage) {
         match message {
-            WorkerMessage::Bye => {}
+            WorkerMessage::Bye | WorkerMessage::Hello { .. } => {}
             WorkerMessage::Ack { delivery, .. } | WorkerMessage::Nack { delivery, .. } => {
                 self.tell_worker(peer, BrokerMessage::Stale { delivery: *delivery });
                 self.bye_unknown(peer);
@@ -223,7 +219,8 @@ impl EventLoop {
                 self.tell_worker(peer, BrokerMessage::Stale { delivery });
             }
             WorkerMessage::Bye => drop(self.workers.gone(peer)),
-            WorkerMessage::Progress { .. }
+            WorkerMessage::Hello { .. }
+            | WorkerMessage::Progress { .. }
             | WorkerMessage::Partial { .. }
             | WorkerMessage::Alert { .. }
             | WorkerMessage::Heartbeat => {}
@@ -270,19 +267,4 @@ impl EventLoop {
 /// Who subscribes by the clients' door: there are no names yet.
 fn client() -> Actor {
     Actor { name: "client".to_owned(), via: "mub1".to_owned() }
-}
-
-fn welcome() -> Welcome {
-    Welcome {
-        server: "mubroker".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        limits: Limits {
-            max_header_bytes: MAX_HEADER_BYTES,
-            max_payload_bytes: MAX_PAYLOAD_BYTES,
-            max_message_bytes: MAX_WIRE_MESSAGE_BYTES,
-            max_sendmany: MAX_SENDMANY_MESSAGES,
-            heartbeat_ms: HEARTBEAT_MS,
-        },
-        may: VERBS.map(str::to_owned).to_vec(),
-    }
 }

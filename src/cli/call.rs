@@ -11,7 +11,6 @@ use super::input::{HeaderArgs, PayloadArgs};
 use super::output::{json, print_bytes};
 use super::target::ClientsDoor;
 use crate::admin::dto::Payload;
-use crate::client::Client;
 use crate::console::text::clean::clean;
 use crate::model::limits::{DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS};
 use crate::model::{
@@ -45,7 +44,7 @@ pub struct CallArgs {
 
 pub(super) async fn run(args: CallArgs) -> Result<Exit, Failure> {
     if let Some(id) = &args.reply_of {
-        let client = Client::connect(&args.door.endpoint().await?).await?;
+        let client = args.door.connect().await?;
         let reply = match client.reply_of(id, Some(&args.queue)).await? {
             (_, Some(reply)) => reply,
             (report, None) => return Err(not_kept(&report)),
@@ -53,7 +52,7 @@ pub(super) async fn run(args: CallArgs) -> Result<Exit, Failure> {
         return show(&args, &reply);
     }
     let content = args.header.message(args.payload.read()?)?;
-    let client = Client::connect(&args.door.endpoint().await?).await?;
+    let client = args.door.connect().await?;
     let wait = Duration::from_millis(args.timeout_ms);
     let mut printed = Ok(());
     let on_part = |part: CallPart| {

@@ -15,7 +15,7 @@ use super::pools::Pools;
 use crate::admin::{
     AdminLimits, AdminOptions, AdminServer, ScrapeServer, ServeError, TcpOptions, TlsError,
 };
-use crate::auth::{Access, AccessError};
+use crate::auth::{Access, AccessError, Failures, Grants, NoToken, Role};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
 use crate::config::{AdminTcp, Config, Redis};
 use crate::engine::EngineOptions;
@@ -23,7 +23,8 @@ use crate::mailbox::{
     MailboxError, MemoryMailbox, RedisConfigError, RedisMailbox, RedisOptions, RoutedMailbox,
     SledMailbox, SledOptions, Streams, part_bytes,
 };
-use crate::net::{DoorOptions, NetLimits, NetOptions};
+use crate::model::Hidden;
+use crate::net::{DoorAuth, DoorOptions, NetLimits, NetOptions};
 
 /// The store's folder in the data folder.
 pub const STORE: &str = "store";
@@ -72,6 +73,9 @@ pub enum EmbeddedError {
     /// It isn't known which tokens were revoked.
     #[error("the broker does not start")]
     Access(#[source] AccessError),
+    /// There is no token for supervised workers.
+    #[error("the broker does not start")]
+    Token(#[source] NoToken),
     /// The admin API can't be served.
     #[error("the broker does not start")]
     Admin(#[source] ServeError),
@@ -106,11 +110,12 @@ impl Embedded {
         let limits = net_limits(config);
         let streams = streams(config)?;
         let open = open_store(config, Arc::clone(&streams));
-        let running = broker::start(options(config, limits, streams), open)
+        let net = NetOptions { limits, ..net_options(config, &access) };
+        let running = broker::start(options(config, net, streams), open)
             .map_err(|error| start_error(error, config))?;
         alerts::start(&config.alerts, &config.data_dir, running.handle().clone())
             .map_err(EmbeddedError::Alerts)?;
-        let (pools, handle) = pools(config, &running)?;
+        let (pools, handle) = pools(config, &running, &access)?;
         let metrics = match config.metrics {
             Some(address) => Some(
                 ScrapeServer::start(address, handle.clone())
@@ -184,6 +189,7 @@ impl Embedded {
 fn pools(
     config: &Config,
     running: &Running,
+    access: &Access,
 ) -> Result<(Option<Pools>, BrokerHandle), EmbeddedError> {
     let handle = running.handle().clone();
     if config.workers_kept.is_empty() {
@@ -192,8 +198,20 @@ fn pools(
     let (asked, asking) = mpsc::channel(MAX_ASKED);
     let endpoint = running.workers().to_owned();
     let (kept, broker) = (config.workers_kept.clone(), handle.clone());
-    let pools = Pools::start(kept, endpoint, config.alerts.datadog.clone(), broker, asking);
+    let token = supervised(config, access)?;
+    let datadog = config.alerts.datadog.clone();
+    let pools = Pools::start(kept, endpoint, token, datadog, broker, asking);
     Ok((Some(pools.map_err(EmbeddedError::Workers)?), handle.with_pools(asked)))
+}
+
+/// What workers that the broker starts show, where a token is asked for.
+fn supervised(config: &Config, access: &Access) -> Result<Option<Hidden>, EmbeddedError> {
+    if !config.auth.workers {
+        return Ok(None);
+    }
+    let grants = Grants { role: Role::Worker, ..Grants::all() };
+    let secret = access.own("supervised", grants).map_err(EmbeddedError::Token)?;
+    Ok(Some(Hidden(secret.reveal().to_owned())))
 }
 
 /// Makes the data folder (0700) and the log folder in it. Fine if they are there.
@@ -224,7 +242,7 @@ fn streams(config: &Config) -> Result<Arc<Streams>, EmbeddedError> {
     Streams::new(options).map(Arc::new).map_err(EmbeddedError::Redis)
 }
 
-fn options(config: &Config, limits: NetLimits, streams: Arc<Streams>) -> BrokerOptions {
+fn options(config: &Config, net: NetOptions, streams: Arc<Streams>) -> BrokerOptions {
     BrokerOptions {
         engine: EngineOptions {
             templates: config.templates.clone(),
@@ -237,21 +255,32 @@ fn options(config: &Config, limits: NetLimits, streams: Arc<Streams>) -> BrokerO
             seed: fastrand::u64(..),
             ..EngineOptions::default()
         },
-        net: NetOptions {
-            proxies: config.proxies.clone(),
-            doors: DoorOptions {
-                push: config.doors.push.clone(),
-                live: config.doors.live.clone(),
-                feed: config.doors.feed.clone(),
-                pulls: config.doors.pulls.clone(),
-            },
-            limits,
-            ..NetOptions::new(&config.clients, &config.workers)
-        },
+        net,
         data_dir: config.data_dir.display().to_string(),
         store_dir: Some(config.data_dir.join(STORE)),
         queues: config.queues.clone(),
         streams: Some(streams),
+    }
+}
+
+fn net_options(config: &Config, access: &Arc<Access>) -> NetOptions {
+    let failures = Arc::<Failures>::default();
+    let auth = |is_needed| DoorAuth {
+        access: Arc::clone(access),
+        failures: Arc::clone(&failures),
+        is_needed,
+    };
+    NetOptions {
+        proxies: config.proxies.clone(),
+        doors: DoorOptions {
+            push: config.doors.push.clone(),
+            live: config.doors.live.clone(),
+            feed: config.doors.feed.clone(),
+            pulls: config.doors.pulls.clone(),
+        },
+        client_auth: Some(auth(config.auth.clients)),
+        worker_auth: Some(auth(config.auth.workers)),
+        ..NetOptions::new(&config.clients, &config.workers)
     }
 }
 

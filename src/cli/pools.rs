@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{BrokerHandle, OperatorError, PoolRequest};
-use crate::model::{Actor, Notice, WorkerPool, WorkerState};
+use crate::model::{Actor, Hidden, Notice, WorkerPool, WorkerState};
 use crate::worker::supervisor::{SupervisorEvent, SupervisorOptions, SupervisorRequest, supervise};
 
 /// Requests and events that may wait; each is small, and taken at once.
@@ -33,6 +33,7 @@ impl Pools {
     pub(super) fn start(
         pools: Vec<WorkerPool>,
         endpoint: String,
+        token: Option<Hidden>,
         datadog: String,
         broker: BrokerHandle,
         asked: mpsc::Receiver<PoolRequest>,
@@ -41,6 +42,7 @@ impl Pools {
             program: std::env::current_exe()?,
             launcher: super::processes::own_program()?,
             endpoint,
+            token,
             datadog,
             stop_limit: STOP_LIMIT,
             seed: fastrand::u64(..),

@@ -7,7 +7,6 @@ use super::failure::Failure;
 use super::input::{HeaderArgs, PayloadArgs};
 use super::output::{json, print};
 use super::target::ClientsDoor;
-use crate::client::Client;
 use crate::model::TopicName;
 
 /// Publish an event; returns when it is durable in every queue that takes it
@@ -33,7 +32,7 @@ pub struct PublishArgs {
 
 pub(super) async fn run(args: PublishArgs) -> Result<Exit, Failure> {
     let content = args.header.message(args.payload.read()?)?;
-    let client = Client::connect(&args.door.endpoint().await?).await?;
+    let client = args.door.connect().await?;
     let id = content.id().clone();
     let published =
         client.publish(&args.topic, content, args.mandatory).await.map_err(|error| {

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::input::{HeaderArgs, PayloadArgs};
 use super::output::{json, note, print};
 use super::target::ClientsDoor;
-use crate::client::{Client, Confirm};
+use crate::client::Confirm;
 use crate::model::limits::MAX_PAYLOAD_BYTES;
 use crate::model::{Accepted, QueueName};
 
@@ -50,7 +50,7 @@ pub(super) async fn run(args: SendArgs) -> Result<Exit, Failure> {
         return send_lines(&args, input).await;
     }
     let content = args.header.message(args.payload.read()?)?;
-    let client = Client::connect(&args.door.endpoint().await?).await?;
+    let client = args.door.connect().await?;
     let id = content.id().clone();
     let accepted = client.send(&args.queue, content).await.map_err(|error| {
         let unknown = error.outcome_unknown();
@@ -74,7 +74,7 @@ fn tell(args: &SendArgs, accepted: &Accepted) -> Result<(), Failure> {
 }
 
 async fn send_lines(args: &SendArgs, mut input: Box<dyn BufRead>) -> Result<Exit, Failure> {
-    let client = Client::connect(&args.door.endpoint().await?).await?;
+    let client = args.door.connect().await?;
     let mut under_way = VecDeque::new();
     let mut sent = 0u64;
     while let Some(line) = read_line(&mut input, sent + 1)? {

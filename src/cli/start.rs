@@ -7,7 +7,6 @@ use super::failure::Failure;
 use super::input::{HeaderArgs, PayloadArgs};
 use super::output::{json, print};
 use super::target::ClientsDoor;
-use crate::client::Client;
 use crate::model::SagaName;
 
 /// Start a saga; returns when it is durable, with its first step's message
@@ -30,7 +29,7 @@ pub struct StartArgs {
 
 pub(super) async fn run(args: StartArgs) -> Result<Exit, Failure> {
     let input = args.header.message(args.payload.read()?)?;
-    let client = Client::connect(&args.door.endpoint().await?).await?;
+    let client = args.door.connect().await?;
     let id = input.id().clone();
     let started = client.start_saga(&args.saga, input).await.map_err(|error| {
         let unknown = error.outcome_unknown();

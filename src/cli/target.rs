@@ -9,8 +9,9 @@ use super::failure::Failure;
 use super::remote::RemoteArgs;
 use crate::admin::client::{AdminClient, AdminError, Endpoint};
 use crate::admin::dto::Overview;
+use crate::client::Client;
 use crate::config::{Config, Sources};
-use crate::model::with_causes;
+use crate::model::{Hidden, with_causes};
 
 /// Which broker. Found as a broker itself finds its settings, so that a command without flags finds the
 /// broker that was started without flags.
@@ -78,6 +79,11 @@ impl Target {
         }
     }
 
+    /// What is shown in HELLO: the token that was given, if one was.
+    pub(super) fn token(&self) -> Result<Option<Hidden>, Failure> {
+        Ok(self.remote.token()?.map(|secret| Hidden(secret.reveal().to_owned())))
+    }
+
     /// One broker among several is meant, not the one of the configuration.
     fn is_named(&self) -> bool {
         self.data_dir.is_some() || self.admin.is_some()
@@ -119,8 +125,12 @@ impl ClientsDoor {
         &self.target
     }
 
-    /// The given endpoint, or where the running broker is.
-    pub(super) async fn endpoint(&self) -> Result<String, Failure> {
-        self.target.clients(self.broker.as_ref()).await
+    /// A connection to the given endpoint, or where the running broker is; HELLO with the token, if one was given.
+    pub(super) async fn connect(&self) -> Result<Client, Failure> {
+        let client = Client::connect(&self.target.clients(self.broker.as_ref()).await?).await?;
+        if let Some(Hidden(token)) = self.target.token()? {
+            client.hello("mubroker", Some(&token)).await?;
+        }
+        Ok(client)
     }
 }

@@ -55,7 +55,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::model::limits::{MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES};
-use crate::model::{Accepted, CallPart, CallReply, Content, MessageId, QueueName, StatusReport};
+use crate::model::{
+    Accepted, CallPart, CallReply, Content, Hidden, MessageId, QueueName, StatusReport,
+};
 use crate::wire::{ClientReply, ClientRequest, SendRequest, Welcome};
 
 pub use error::ClientError;
@@ -150,7 +152,7 @@ impl Client {
     /// `HELLO`: who this is; the answer has the broker's bounds.
     pub async fn hello(&self, name: &str, token: Option<&str>) -> Result<Welcome, ClientError> {
         let request = ClientRequest::Hello {
-            token: token.map(str::to_owned),
+            token: token.map(|token| Hidden(token.to_owned())),
             client: name.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };

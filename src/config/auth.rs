@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::bad;
 use super::error::{ConfigError, Place};
 use super::file::Source;
+use super::{Setting, bad, is_loopback, tcp_address};
 use crate::auth::{Grants, Right, Role, Token, TokenHash, token_name};
 use crate::model::QueuePatterns;
 
@@ -16,6 +16,10 @@ const MAX_TOKENS: usize = 1024;
 pub struct Auth {
     /// Who may come in, beside this machine's user.
     pub tokens: Vec<Token>,
+    /// Whether peers of the clients' door need one.
+    pub clients: bool,
+    /// Whether peers of the workers' door need one.
+    pub workers: bool,
 }
 
 /// `[auth]` as a file may set it.
@@ -23,6 +27,10 @@ pub struct Auth {
 pub(super) struct Table {
     #[serde(default)]
     tokens: Vec<toml::Spanned<Row>>,
+    #[serde(default)]
+    clients: bool,
+    #[serde(default)]
+    workers: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -34,7 +42,7 @@ struct Row {
     without: Option<toml::Spanned<Vec<String>>>,
 }
 
-pub(super) const KEYS: &[&str] = &["tokens"];
+pub(super) const KEYS: &[&str] = &["tokens", "clients", "workers"];
 pub(super) const TOKEN_KEYS: &[&str] = &["name", "hash", "role", "queues", "without"];
 
 impl Table {
@@ -57,8 +65,44 @@ impl Table {
             }
             tokens.push(token);
         }
-        Ok(Auth { tokens })
+        Ok(Auth { tokens, clients: self.clients, workers: self.workers })
     }
+}
+
+impl Auth {
+    /// Whether any token has the right.
+    fn any_has(&self, right: Right) -> bool {
+        self.tokens.iter().any(|token| token.grants.has(right))
+    }
+}
+
+/// The door's address, and whether its peers need a token: beyond loopback in any case. Then there must be one that has the
+/// `right` there.
+pub(super) fn door(
+    setting: &Setting,
+    key: &str,
+    auth: &Auth,
+    (is_asked, right, role): (bool, Right, Role),
+) -> Result<(String, bool), ConfigError> {
+    let (text, place) = setting;
+    let is_open = match text.strip_prefix("ipc://") {
+        Some(_) => false,
+        None => !is_loopback(&tcp_address(text, key, place)?.0),
+    };
+    let needed = is_open || is_asked;
+    if needed && !auth.any_has(right) {
+        let why = match is_open {
+            true => "lets other machines connect",
+            false => "is to ask for tokens, as [auth] says",
+        };
+        let reason = format!(
+            "{key} {text:?} {why}, and [auth] has no token with the right `{right}`; make one by `mubroker token \
+             new --role {role} --name NAME`, or give a loopback address or ipc://PATH, and an SSH tunnel for \
+             who is elsewhere"
+        );
+        return Err(bad(place, reason));
+    }
+    Ok((text.clone(), needed))
 }
 
 fn token(row: Row, source: &Source<'_>) -> Result<Token, ConfigError> {

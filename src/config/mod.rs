@@ -34,6 +34,7 @@ use queues::{Queues, known_queue};
 pub use redis::Redis;
 pub use store::Store;
 
+use crate::auth::{Right, Role};
 use crate::model::{
     ConfiguredGather, ConfiguredTopic, Proxy, QueueName, QueueSettings, QueueTemplate,
     SagaDefinition, WorkerPool,
@@ -166,7 +167,13 @@ impl Config {
         let workers = or_file(workers, &source, &file.listen.workers, WORKERS, default::WORKERS);
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
-        let auth = std::mem::take(&mut file.auth).check(&source)?;
+        let mut auth = std::mem::take(&mut file.auth).check(&source)?;
+        let asked = (auth.clients, Right::Send, Role::Producer);
+        let (clients, needed) = auth::door(&clients, CLIENTS, &auth, asked)?;
+        auth.clients = needed;
+        let asked = (auth.workers, Right::Consume, Role::Worker);
+        let (workers, needed) = auth::door(&workers, WORKERS, &auth, asked)?;
+        auth.workers = needed;
         let admin = admin::check(&admin, &data_dir, &file.listen, &source, &auth)?;
         let connections = Connections::check(&file.listen, &source)?;
         let metrics = metrics::check(&file.listen, &source, sources)?;
@@ -186,8 +193,8 @@ impl Config {
         let workers_kept = workers::check(workers_kept, &source, &queues)?;
         let (queues, templates) = queues;
         Ok(Self {
-            clients: checked_bind(&clients, CLIENTS)?,
-            workers: checked_bind(&workers, WORKERS)?,
+            clients,
+            workers,
             metrics,
             admin,
             auth,
@@ -260,7 +267,7 @@ fn expand(text: &str, place: &Place) -> Result<PathBuf, ConfigError> {
     }
 }
 
-/// Only this machine may connect: there are no tokens yet.
+/// Only this machine may connect: peers of these sockets have no way to show a token.
 fn checked_bind(setting: &Setting, key: &str) -> Result<String, ConfigError> {
     let (text, place) = setting;
     if text.starts_with("ipc://") {
@@ -270,8 +277,8 @@ fn checked_bind(setting: &Setting, key: &str) -> Result<String, ConfigError> {
     if !is_loopback(&host) {
         let port = address.rsplit_once(':').map_or("", |(_, port)| port);
         let reason = format!(
-            "{key} {text:?} lets other machines connect, and this version has no tokens to tell \
-             them apart; give a loopback address (tcp://127.0.0.1:{port}) or ipc://PATH, and an SSH \
+            "{key} {text:?} lets other machines connect, and peers of such sockets can't show a \
+             token; give a loopback address (tcp://127.0.0.1:{port}) or ipc://PATH, and an SSH \
              tunnel for who is elsewhere"
         );
         return Err(bad(place, reason));

@@ -9,6 +9,7 @@ mod filter;
 mod gather;
 mod header;
 mod header_fields;
+mod hidden;
 mod ids;
 mod journal;
 pub mod limits;
@@ -48,6 +49,7 @@ pub use gather::{
 };
 pub(crate) use header::parse_object;
 pub use header::{Header, HeaderError};
+pub use hidden::Hidden;
 pub use ids::{
     DeliveryId, GatherName, Generation, IdError, IdempotencyKey, MessageId, Origin, ProcessId,
     QueueId, QueueName, Revision, SagaName, Seq, TopicName, WorkerId,

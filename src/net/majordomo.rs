@@ -101,7 +101,8 @@ pub(super) fn to_worker(
 ) -> Option<Vec<Bytes>> {
     match message {
         BrokerMessage::Bye { .. } | BrokerMessage::Rejected(_) => drop(peer.set_ready(false)),
-        BrokerMessage::Deliver(_)
+        BrokerMessage::Welcome(_)
+        | BrokerMessage::Deliver(_)
         | BrokerMessage::Stale { .. }
         | BrokerMessage::Heartbeat
         | BrokerMessage::Pause { .. }

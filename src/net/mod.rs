@@ -7,6 +7,7 @@
 //! The guard (`guard/`) owns the public listener, speaks ZMTP, and checks every byte; [`bind`] ties clients' and
 //! workers' to the loop.
 
+mod admission;
 mod doors;
 mod endpoint;
 mod frames;
@@ -23,6 +24,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
+pub use admission::{DoorAuth, welcome};
 pub use doors::{Door, Doors};
 pub use guard::{GuardCounters, GuardSnapshot, Refusal};
 pub use majordomo::MajordomoForm;

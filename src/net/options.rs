@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::admission::DoorAuth;
 use crate::model::limits::{DEFAULT_CONNECTIONS, MAX_FRAMES, MAX_WIRE_MESSAGE_BYTES};
 use crate::model::{MessageId, Proxy, QueueName};
 
@@ -20,6 +21,10 @@ pub struct NetOptions {
     pub doors: DoorOptions,
     /// Plain devices.
     pub proxies: Vec<Proxy>,
+    /// Whom the clients' door lets in; anybody if absent.
+    pub client_auth: Option<DoorAuth>,
+    /// The same for the workers'.
+    pub worker_auth: Option<DoorAuth>,
     /// The bounds.
     pub limits: NetLimits,
     /// Makes the ids of messages that come without one.
@@ -47,6 +52,8 @@ impl NetOptions {
             workers: workers.into(),
             doors: DoorOptions::default(),
             proxies: Vec::new(),
+            client_auth: None,
+            worker_auth: None,
             limits: NetLimits::default(),
             new_message_id: uuid_v7,
         }
@@ -66,6 +73,8 @@ fn uuid_v7() -> MessageId {
 pub struct NetLimits {
     /// From the accepted connection to the end of the handshake.
     pub handshake: Duration,
+    /// How long a peer that needs a token may stay without one.
+    pub token: Duration,
     /// From a message's first frame to its last byte.
     pub message: Duration,
     /// How long a peer may take no bytes while there are some for it.
@@ -96,6 +105,7 @@ impl Default for NetLimits {
     fn default() -> Self {
         Self {
             handshake: HANDSHAKE,
+            token: TOKEN,
             message: MESSAGE,
             stall: STALL,
             connections: DEFAULT_CONNECTIONS,
@@ -140,6 +150,8 @@ impl Together {
 
 /// A handshake is two small packets each way; 3 s allow for one that is sent again.
 const HANDSHAKE: Duration = Duration::from_secs(3);
+/// How long a peer that needs a token may stay without one: HELLO is the first thing that it says.
+const TOKEN: Duration = Duration::from_secs(15);
 /// The largest message in two minutes is 2 Mbit/s: slower peers send smaller ones.
 const MESSAGE: Duration = Duration::from_secs(120);
 /// A peer that is alive takes at least one packet in 10 s.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::admission::{Admitted, DoorAuth};
 use super::guard::{End, GuardCounters, Inside, Outbox, Peer, Refusal, Role};
 use super::intake::{Intake, LoopEnded};
 use super::majordomo::{self, Step};
@@ -30,6 +31,8 @@ pub(super) struct Router {
     pub(super) intake: Intake,
     pub(super) sender: Sender,
     pub(super) counters: Arc<GuardCounters>,
+    /// Whom it lets do what; anybody anything if absent.
+    pub(super) auth: Option<DoorAuth>,
     pub(super) new_message_id: fn() -> MessageId,
 }
 
@@ -53,11 +56,12 @@ impl Inside for Router {
             Side::Clients => self.client(peer, delimited, frames).await,
             Side::Workers => self.worker(peer, delimited, frames).await,
         };
-        if let Err(LoopEnded) = passed {
+        match passed {
+            Ok(()) => Ok(()),
             // The phase follows. Until then, what is out may still leave.
-            std::future::pending::<()>().await;
+            Err(Stopped::LoopEnded) => std::future::pending().await,
+            Err(Stopped::Refused(refusal)) => Err(refusal.into()),
         }
-        Ok(())
     }
 
     fn subscribe(&self, _: &Peer, _: &[u8], _: bool) -> Result<(), Refusal> {
@@ -76,27 +80,39 @@ impl Inside for Router {
     }
 }
 
+/// Why no more is heard of a peer.
+enum Stopped {
+    LoopEnded,
+    Refused(Refusal),
+}
+
+impl From<LoopEnded> for Stopped {
+    fn from(_: LoopEnded) -> Self {
+        Self::LoopEnded
+    }
+}
+
 impl Router {
     async fn client(
         &self,
         peer: &Peer,
         delimited: bool,
         frames: Vec<Bytes>,
-    ) -> Result<(), LoopEnded> {
+    ) -> Result<(), Stopped> {
         let bytes = frames.iter().map(Bytes::len).sum();
         let reply_form = if delimited { ReplyForm::Delimited } else { ReplyForm::Plain };
         if majordomo::is_clients(&frames) {
             let step = majordomo::client(peer, &reply_form, frames, self.new_message_id);
             return self.majordomo(peer, step, bytes).await;
         }
-        let peer = peer.id;
+        let id = peer.id;
         match ClientRequest::decode(frames, self.new_message_id) {
             Ok(request) => {
-                self.intake.send(Inbound::Client { peer, reply_form, request }, bytes).await
+                self.pass(peer, Inbound::Client { peer: id, reply_form, request }, bytes).await
             }
             Err(rejection) => {
                 let reply = ClientReply::Rejected(rejection);
-                self.answer(Outbound::Client { peer, reply_form, reply });
+                self.answer(Outbound::Client { peer: id, reply_form, reply });
                 Ok(())
             }
         }
@@ -107,19 +123,19 @@ impl Router {
         peer: &Peer,
         delimited: bool,
         frames: Vec<Bytes>,
-    ) -> Result<(), LoopEnded> {
+    ) -> Result<(), Stopped> {
         peer.set_delimited(delimited);
         let bytes = frames.iter().map(Bytes::len).sum();
         if majordomo::is_workers(&frames) {
             let step = majordomo::worker(peer, frames);
             return self.majordomo(peer, step, bytes).await;
         }
-        let peer = peer.id;
+        let id = peer.id;
         match WorkerMessage::decode(frames) {
-            Ok(message) => self.intake.send(Inbound::Worker { peer, message }, bytes).await,
+            Ok(message) => self.pass(peer, Inbound::Worker { peer: id, message }, bytes).await,
             Err(rejection) => {
                 let message = BrokerMessage::Rejected(rejection);
-                self.answer(Outbound::Worker { peer, message });
+                self.answer(Outbound::Worker { peer: id, message });
                 Ok(())
             }
         }
@@ -131,9 +147,9 @@ impl Router {
         peer: &Peer,
         step: Result<Step, Rejection>,
         bytes: usize,
-    ) -> Result<(), LoopEnded> {
+    ) -> Result<(), Stopped> {
         match step {
-            Ok(Step::In(inbound)) => self.intake.send(inbound, bytes).await,
+            Ok(Step::In(inbound)) => self.pass(peer, inbound, bytes).await,
             Ok(Step::Out(outbound)) => {
                 self.sender.send(outbound);
                 Ok(())
@@ -141,13 +157,34 @@ impl Router {
             Ok(Step::Unexpected) => {
                 let message = BrokerMessage::Bye { reason: "READY twice".to_owned() };
                 self.sender.send(Outbound::Worker { peer: peer.id, message });
-                self.intake.send(Inbound::WorkerGone { peer: peer.id }, bytes).await
+                Ok(self.intake.send(Inbound::WorkerGone { peer: peer.id }, bytes).await?)
             }
             Err(rejection) => {
                 tracing::debug!(reason = rejection.reason, "a Majordomo message is dropped");
                 self.counters.could_not_read();
                 Ok(())
             }
+        }
+    }
+
+    /// Hands on what the peer may say; HELLO, and what it may not, is answered here.
+    async fn pass(&self, peer: &Peer, inbound: Inbound, bytes: usize) -> Result<(), Stopped> {
+        let admitted = match &self.auth {
+            Some(auth) => auth.admit(&peer.session, inbound),
+            None => Admitted::In(inbound),
+        };
+        match admitted {
+            Admitted::In(inbound) => Ok(self.intake.send(inbound, bytes).await?),
+            Admitted::Welcome(outbound) => {
+                self.sender.send(outbound);
+                Ok(())
+            }
+            Admitted::Out(outbound) => {
+                self.counters.could_not_read();
+                self.sender.send(outbound);
+                Ok(())
+            }
+            Admitted::Over => Err(Stopped::Refused(Refusal::Token)),
         }
     }
 

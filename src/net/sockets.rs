@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::Inbound;
+use super::admission::DoorAuth;
 use super::doors::{self, Doors, Main, OpenDoors};
 use super::endpoint::listen;
 use super::guard::{Guard, GuardCounters, GuardSnapshot, Mint, Peers, Phase};
@@ -81,7 +82,7 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
     let OpenDoors { doors, pulls, tasks, sockets } = others;
 
     let sender = Sender::new(client_door.peers.clone(), worker_door.peers.clone(), pulls);
-    let guard = |side, state: &DoorState| Guard {
+    let guard = |side, state: &DoorState, auth: &Option<DoorAuth>| Guard {
         limits: limits.clone(),
         counters: state.counters.clone(),
         peers: state.peers.clone(),
@@ -91,14 +92,16 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
             intake: Intake::new(inbound.clone()),
             sender: sender.clone(),
             counters: state.counters.clone(),
+            auth: auth.clone(),
             new_message_id: options.new_message_id,
         },
+        auth: auth.clone(),
         phase: common.phase.clone(),
         alive: common.alive.clone(),
     };
     let guards = [
-        tokio::spawn(guard(Side::Clients, &client_door).run(client_listener)),
-        tokio::spawn(guard(Side::Workers, &worker_door).run(worker_listener)),
+        tokio::spawn(guard(Side::Clients, &client_door, &options.client_auth).run(client_listener)),
+        tokio::spawn(guard(Side::Workers, &worker_door, &options.worker_auth).run(worker_listener)),
     ];
     Ok(Net {
         clients,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Accepted, CallPart, CallReply, Content, GatherAccepted, GatherReply, GatherRequest, MessageId,
-    Published, QueueName, Rejection, SagaName, SagaStarted, StatusReport, Subscription,
+    Accepted, CallPart, CallReply, Content, GatherAccepted, GatherReply, GatherRequest, Hidden,
+    MessageId, Published, QueueName, Rejection, SagaName, SagaStarted, StatusReport, Subscription,
     SubscriptionChange, TopicName,
 };
 
@@ -14,7 +14,7 @@ pub enum ClientRequest {
     /// `HELLO`
     Hello {
         /// A token, where the broker asks for one.
-        token: Option<String>,
+        token: Option<Hidden>,
         /// The client's name.
         client: String,
         /// The client's version.

@@ -15,7 +15,8 @@ use crate::model::limits::{
     DEFAULT_CALL_TIMEOUT_MS, MAX_CALL_TIMEOUT_MS, MAX_SENDMANY_MESSAGES, MAX_WIRE_MESSAGE_BYTES,
 };
 use crate::model::{
-    Accepted, Content, Header, MessageId, QueueName, RejectCode, Rejection, TopicName, parse_object,
+    Accepted, Content, Header, Hidden, MessageId, QueueName, RejectCode, Rejection, TopicName,
+    parse_object,
 };
 
 const KNOWN: &str =
@@ -27,14 +28,9 @@ impl ClientRequest {
     /// The frames, magic first; no identity, no delimiter.
     pub fn encode(&self) -> Vec<Bytes> {
         match self {
-            Self::Hello { token, client, version } => envelope(
-                "HELLO",
-                json(&HelloHeader {
-                    token: token.clone(),
-                    client: client.clone(),
-                    version: version.clone(),
-                }),
-            ),
+            Self::Hello { token, client, version } => {
+                envelope("HELLO", json(&HelloHeader { token: token.as_ref(), client, version }))
+            }
             Self::Send(send) => {
                 envelope_with("SEND", send_header(send, None), send.content.payload.clone())
             }
@@ -95,12 +91,8 @@ impl ClientRequest {
                 })
             }
             b"HELLO" => {
-                let fields = Fields::parse(&header_or_none("HELLO", frames)?)?;
-                Ok(Self::Hello {
-                    token: fields.text("token")?.map(str::to_owned),
-                    client: fields.note("client")?,
-                    version: fields.note("version")?,
-                })
+                let (token, client, version) = hello_of(frames)?;
+                Ok(Self::Hello { token, client, version })
             }
             b"PING" => {
                 Fields::parse(&header_or_none("PING", frames)?)?;
@@ -202,11 +194,18 @@ impl ClientReply {
 }
 
 #[derive(Serialize)]
-struct HelloHeader {
+pub(super) struct HelloHeader<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
-    client: String,
-    version: String,
+    pub(super) token: Option<&'a Hidden>,
+    pub(super) client: &'a str,
+    pub(super) version: &'a str,
+}
+
+/// Token, name and version of who says HELLO.
+pub(super) fn hello_of(frames: Vec<Bytes>) -> Result<(Option<Hidden>, String, String), Rejection> {
+    let fields = Fields::parse(&header_or_none("HELLO", frames)?)?;
+    let token = fields.text("token")?.map(|token| Hidden(token.to_owned()));
+    Ok((token, fields.note("client")?, fields.note("version")?))
 }
 
 #[derive(Serialize)]

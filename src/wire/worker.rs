@@ -2,11 +2,23 @@
 
 use bytes::Bytes;
 
-use crate::model::{Content, DeliveryId, NackAction, QueueName, Seq, WorkError, WorkerInfo};
+use super::client::Welcome;
+use crate::model::{
+    Content, DeliveryId, Hidden, NackAction, QueueName, Seq, WorkError, WorkerInfo,
+};
 
 /// From a worker to the broker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WorkerMessage {
+    /// `HELLO`: before READY, where the broker asks for a token.
+    Hello {
+        /// The token.
+        token: Option<Hidden>,
+        /// The worker's name.
+        client: String,
+        /// Its version.
+        version: String,
+    },
     /// `READY`
     Ready {
         /// What it serves, at least one.
@@ -69,6 +81,8 @@ pub enum WorkerMessage {
 /// From the broker to a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BrokerMessage {
+    /// `WELCOME`
+    Welcome(Welcome),
     /// `DELIVER`
     Deliver(Delivery),
     /// `STALE`

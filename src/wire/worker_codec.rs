@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::client_codec::{HelloHeader, hello_of};
 use super::frames::{
     Fields, bad_field, bad_header, bare, check_payload, envelope, envelope_with, exactly,
     header_or_none, join, json, malformed, open, typed, unknown_verb,
@@ -17,8 +18,8 @@ use crate::model::{
     WorkerInfo,
 };
 
-const KNOWN: &str = "READY, ACK, NACK, PROGRESS, PARTIAL, ALERT, HEARTBEAT, BYE";
-const KNOWN_TO_WORKERS: &str = "DELIVER, STALE, HEARTBEAT, BYE, DRAIN, RESTART, REJECTED";
+const KNOWN: &str = "HELLO, READY, ACK, NACK, PROGRESS, PARTIAL, ALERT, HEARTBEAT, BYE";
+const KNOWN_TO_WORKERS: &str = "WELCOME, DELIVER, STALE, HEARTBEAT, BYE, DRAIN, RESTART, REJECTED";
 /// DELIVER's own fields, before the message's.
 const DELIVER_FIELDS: [&str; 5] = ["delivery", "queue", "seq", "attempt", "deadline_ms"];
 
@@ -26,6 +27,9 @@ impl WorkerMessage {
     /// The frames, magic first; no identity, no delimiter.
     pub fn encode(&self) -> Vec<Bytes> {
         match self {
+            Self::Hello { token, client, version } => {
+                envelope("HELLO", json(&HelloHeader { token: token.as_ref(), client, version }))
+            }
             Self::Ready { queues, credit, info } => {
                 envelope("READY", json(&ReadyHeader { queues, credit: *credit, worker: info }))
             }
@@ -114,7 +118,11 @@ impl WorkerMessage {
                 ready_of(&header)
             }
             b"BYE" => header_or_none("BYE", frames).map(|_| Self::Bye),
-            b"SEND" | b"SENDMANY" | b"CALL" | b"STATUS" | b"PING" | b"HELLO" => {
+            b"HELLO" => {
+                let (token, client, version) = hello_of(frames)?;
+                Ok(Self::Hello { token, client, version })
+            }
+            b"SEND" | b"SENDMANY" | b"CALL" | b"STATUS" | b"PING" => {
                 let reason = "this is a client's verb; clients connect to the clients' address";
                 Err(Rejection::new(RejectCode::Unsupported, reason))
             }
@@ -127,6 +135,7 @@ impl BrokerMessage {
     /// The frames, magic first; no identity, no delimiter.
     pub fn encode(&self) -> Vec<Bytes> {
         match self {
+            Self::Welcome(welcome) => envelope("WELCOME", json(welcome)),
             Self::Deliver(delivery) => {
                 envelope_with("DELIVER", deliver_header(delivery), delivery.content.payload.clone())
             }
@@ -150,6 +159,10 @@ impl BrokerMessage {
             b"DELIVER" => {
                 let [header, payload] = exactly("DELIVER", "header, payload", frames)?;
                 deliver_of(&header, payload).map(Self::Deliver)
+            }
+            b"WELCOME" => {
+                let [header] = exactly("WELCOME", "header", frames)?;
+                typed(&header).map(Self::Welcome)
             }
             b"STALE" => {
                 let [header] = exactly("STALE", "header", frames)?;

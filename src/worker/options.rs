@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use crate::model::limits::{HEARTBEAT_MISSES, HEARTBEAT_MS};
-use crate::model::{DeliveryId, MessageId, QueueName, Rejection, Seq, WorkError, WorkerInfo};
+use crate::model::{
+    DeliveryId, Hidden, MessageId, QueueName, Rejection, Seq, WorkError, WorkerInfo,
+};
 
 /// What a worker serves, where and how.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
     /// The broker's workers' door, e.g. `tcp://127.0.0.1:5556`.
     pub endpoint: String,
+    /// What it shows in HELLO, where the broker asks for a token.
+    pub token: Option<Hidden>,
     /// What it serves, from 1 to `limits::MAX_WORKER_QUEUES`.
     pub queues: Vec<QueueName>,
     /// How many messages it takes at once, from 1 to `limits::MAX_CREDIT`.
@@ -37,6 +41,7 @@ impl WorkerOptions {
         };
         Self {
             endpoint: endpoint.to_owned(),
+            token: None,
             queues,
             credit: 1,
             info,

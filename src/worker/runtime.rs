@@ -196,6 +196,9 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
         S: Future<Output = ()> + Send,
     {
         let serve = async {
+            if let Some(hello) = self.hello() {
+                connection.send(&hello).await?;
+            }
             connection.send(&self.ready()).await?;
             (self.observe)(WorkerEvent::Ready);
             for answer in std::mem::take(&mut self.late) {
@@ -274,7 +277,7 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
                 self.leases.stale(delivery);
                 (self.observe)(WorkerEvent::Stale { delivery });
             }
-            BrokerMessage::Heartbeat => {}
+            BrokerMessage::Heartbeat | BrokerMessage::Welcome(_) => {}
             BrokerMessage::Pause { reason } => (self.observe)(WorkerEvent::Paused { reason }),
             BrokerMessage::Resume { reason } => (self.observe)(WorkerEvent::Resumed { reason }),
             BrokerMessage::Drain { .. } => return Ok(Heard::Drain { anew: false }),
@@ -355,6 +358,14 @@ impl<H: Handler, O: FnMut(WorkerEvent) + Send> Worker<H, O> {
             Some(message) => connection.send(&message).await,
             None => Ok(()),
         }
+    }
+
+    /// Its answer isn't waited for: without it READY is refused, which is told.
+    fn hello(&self) -> Option<WorkerMessage> {
+        let WorkerOptions { token, info, .. } = &self.options;
+        let token = Some(token.clone()?);
+        let version = info.version.clone().unwrap_or_default();
+        Some(WorkerMessage::Hello { token, client: info.name.clone(), version })
     }
 
     fn ready(&self) -> WorkerMessage {

@@ -46,6 +46,7 @@ pub(super) async fn work(workers: &str) -> Result<(), worker::WorkerError> {
     let run = |at: usize| {
         let options = WorkerOptions {
             endpoint: workers.to_owned(),
+            token: None,
             queues: vec![name(QUEUES[at])],
             credit: 1,
             info: WorkerInfo {

@@ -9,7 +9,6 @@ use crate::cli::failure::Failure;
 use crate::cli::input::{HeaderArgs, PayloadArgs};
 use crate::cli::output::{json, note, print, print_bytes};
 use crate::cli::target::ClientsDoor;
-use crate::client::Client;
 use crate::console::text::clean::clean;
 use crate::model::limits::MAX_CALL_TIMEOUT_MS;
 use crate::model::{
@@ -63,7 +62,7 @@ pub(super) async fn ask(args: AskArgs) -> Result<Exit, Failure> {
         timeout_ms: args.timeout_ms,
         aggregate: args.object.then_some(Aggregate::Object),
     };
-    let client = Client::connect(&args.door.endpoint().await?).await?;
+    let client = args.door.connect().await?;
     if is_answered_later {
         let accepted = client.gather_later(request).await?;
         if args.json {

@@ -87,6 +87,7 @@ pub(super) async fn serve(args: RunArgs) -> Result<Exit, Failure> {
     let alerts = args.datadog.as_deref().map(|address| Alerts::new(address, &name)).transpose()?;
     let options = WorkerOptions {
         endpoint: args.target.workers(args.broker.as_ref()).await?,
+        token: args.target.token()?,
         queues: args.queue,
         credit: args.credit,
         info: WorkerInfo {

@@ -107,7 +107,8 @@ impl PullDoor {
             // The store was opened anew, or a loop stood still: READY again, if there are sinks.
             BrokerMessage::Bye { .. } => self.is_ready = false,
             // A door has no process of its own that could end.
-            BrokerMessage::Pause { .. }
+            BrokerMessage::Welcome(_)
+            | BrokerMessage::Pause { .. }
             | BrokerMessage::Resume { .. }
             | BrokerMessage::Drain { .. }
             | BrokerMessage::Restart { .. }

@@ -15,7 +15,7 @@ pub enum Refusal {
     HandshakeTimeout,
     /// The first bytes are not ZMTP 3's.
     Greeting,
-    /// Another security mechanism than NULL.
+    /// A security mechanism that the door doesn't speak.
     Mechanism,
     /// READY is missing, too long or can't be read.
     Ready,
@@ -41,10 +41,16 @@ pub enum Refusal {
     Unsent,
     /// Too many or too long subscriptions, or one that can't be read.
     Subscriptions,
+    /// CURVE: a box that can't be opened, a word out of its turn, or one that was said before.
+    Encryption,
+    /// A token or a key that doesn't count, or counts no more.
+    Token,
+    /// No token in time, where one is needed.
+    TokenTimeout,
 }
 
 /// All reasons with their names for metrics and logs.
-const REASONS: [(Refusal, &str); 18] = [
+const REASONS: [(Refusal, &str); 21] = [
     (Refusal::Connections, "connections"),
     (Refusal::AddressConnections, "address-connections"),
     (Refusal::Descriptors, "descriptors"),
@@ -63,6 +69,9 @@ const REASONS: [(Refusal, &str); 18] = [
     (Refusal::Stalled, "stalled"),
     (Refusal::Unsent, "unsent"),
     (Refusal::Subscriptions, "subscriptions"),
+    (Refusal::Encryption, "encryption"),
+    (Refusal::Token, "token"),
+    (Refusal::TokenTimeout, "token-timeout"),
 ];
 
 impl Refusal {

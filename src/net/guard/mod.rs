@@ -31,6 +31,7 @@ mod peers;
 mod relay;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -38,7 +39,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 pub use counters::{GuardCounters, GuardSnapshot, Refusal};
 pub(super) use greeting::{LONG, MORE, Role};
@@ -47,6 +48,7 @@ pub(super) use peers::{Outbox, Peer, Peers};
 use self::peers::{Slot, Slots};
 use self::relay::{Inward, MAX_PONGS, Outward, Room};
 use super::PeerId;
+use super::admission::{DoorAuth, Session};
 use super::endpoint::{Listener, Stream};
 use super::options::NetLimits;
 
@@ -144,6 +146,8 @@ pub(super) struct Guard<I> {
     pub(super) peers: Arc<Peers>,
     pub(super) mint: Mint,
     pub(super) inside: I,
+    /// Whom it lets in; anybody if absent.
+    pub(super) auth: Option<DoorAuth>,
     pub(super) phase: watch::Receiver<Phase>,
     /// Held by every task of a connection: when all are dropped, all have ended.
     pub(super) alive: mpsc::Sender<()>,
@@ -193,11 +197,11 @@ impl<I: Inside> Guard<I> {
         let end = match stream {
             Stream::Tcp(stream, _) => {
                 let (reader, writer) = stream.into_split();
-                self.connection(reader, writer, room).await
+                self.connection(reader, writer, room, address).await
             }
             Stream::Ipc(stream) => {
                 let (reader, writer) = stream.into_split();
-                self.connection(reader, writer, room).await
+                self.connection(reader, writer, room, address).await
             }
         };
         match end {
@@ -206,7 +210,7 @@ impl<I: Inside> Guard<I> {
         }
     }
 
-    fn refused(&self, address: &Option<std::net::IpAddr>, refusal: Refusal) {
+    fn refused(&self, address: &Option<IpAddr>, refusal: Refusal) {
         self.counters.refuse(refusal);
         tracing::debug!(?address, reason = refusal.as_str(), "a connection was refused");
     }
@@ -216,6 +220,7 @@ impl<I: Inside> Guard<I> {
         mut reader: impl AsyncRead + Unpin + Send,
         mut writer: impl AsyncWrite + Unpin + Send,
         room: Room,
+        address: Option<IpAddr>,
     ) -> End {
         let mut phase = self.phase.clone();
         let shake = handshake::shake(&mut reader, &mut writer, self.inside.role());
@@ -228,12 +233,13 @@ impl<I: Inside> Guard<I> {
             Ok(Err(end)) => return end,
             Err(_) => return End::Refused(Refusal::HandshakeTimeout),
         }
-        let (peer, mut outbox) = self.peers.add(self.mint.next());
+        let (peer, mut outbox) = self.peers.add(self.mint.next(), Session::of(address));
         self.inside.joined(&peer);
         self.counters.connected();
         let end = tokio::select! {
             end = self.relay(&peer, (&mut reader, &mut writer), &mut outbox, room) => Some(end),
             () = peer.cut.notified() => Some(End::Refused(Refusal::Unsent)),
+            refusal = self.unwelcome(&peer) => Some(End::Refused(refusal)),
             () = reached(&mut phase, Phase::Closed) => None,
         };
         match end {
@@ -247,6 +253,38 @@ impl<I: Inside> Guard<I> {
         }
         self.counters.disconnected();
         end.unwrap_or(End::Closed)
+    }
+
+    /// Waits until the peer may stay no longer: it showed no token in time, or what it showed counts no more.
+    async fn unwelcome(&self, peer: &Peer) -> Refusal {
+        let Some(auth) = &self.auth else { return std::future::pending().await };
+        let mut changes = auth.access.changes();
+        // Where none is needed, thousands of idle peers have no timer.
+        let mut due = auth.is_needed.then(|| Box::pin(sleep(self.limits.token)));
+        loop {
+            let late = async {
+                match &mut due {
+                    Some(due) => due.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = late => {
+                    due = None;
+                    if !peer.session.has_shown_one() {
+                        return Refusal::TokenTimeout;
+                    }
+                }
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return std::future::pending().await;
+                    }
+                    if !peer.session.still_counts(&auth.access) {
+                        return Refusal::Token;
+                    }
+                }
+            }
+        }
     }
 
     /// Both ways until one ends.

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::counters::Refusal;
 use crate::net::PeerId;
+use crate::net::admission::Session;
 use crate::net::frames::Wire;
 use crate::net::options::{FAIR_UNSENT_BYTES, NetLimits, Together};
 use crate::wire::majordomo::Version;
@@ -23,6 +24,8 @@ pub(in crate::net) type Outbox = mpsc::UnboundedReceiver<Wire>;
 #[derive(Debug)]
 pub(in crate::net) struct Peer {
     pub(in crate::net) id: PeerId,
+    /// Who it is, as far as it has shown.
+    pub(in crate::net) session: Session,
     outbox: mpsc::UnboundedSender<Wire>,
     /// What was put into the outbox and its socket hasn't taken yet.
     unsent_bytes: AtomicU64,
@@ -96,10 +99,11 @@ impl Peers {
         clippy::disallowed_methods,
         reason = "what goes in is counted, and has its bound, in `put`"
     )]
-    pub(super) fn add(&self, id: PeerId) -> (Arc<Peer>, Outbox) {
+    pub(super) fn add(&self, id: PeerId, session: Session) -> (Arc<Peer>, Outbox) {
         let (outbox, waiting) = mpsc::unbounded_channel();
         let peer = Arc::new(Peer {
             id,
+            session,
             outbox,
             unsent_bytes: AtomicU64::new(0),
             unsent_messages: AtomicU64::new(0),
@@ -285,7 +289,8 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_bounded_for_each_peer_and_for_all() {
         let peers = peers();
-        let ((a, _a), (b, mut of_b)) = (peers.add(PeerId(1)), peers.add(PeerId(2)));
+        let add = |id| peers.add(PeerId(id), Session::default());
+        let ((a, _a), (b, mut of_b)) = (add(1), add(2));
         assert!(peers.send(a.id, wire(100 * FAIR_UNSENT_BYTES)), "one large one, if nothing waits");
         assert!(!peers.send(a.id, wire(1)), "cut off");
         a.cut.notified().await;

@@ -103,6 +103,8 @@ pub(in crate::net) async fn open(
         peers: Arc::clone(&peers),
         mint,
         inside,
+        // Its patterns have no word for a token.
+        auth: None,
         phase,
         alive,
     };

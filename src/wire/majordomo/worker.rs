@@ -76,7 +76,8 @@ impl Version {
             BrokerMessage::Bye { .. } | BrokerMessage::Rejected(_) => {
                 Some(self.command(disconnect))
             }
-            BrokerMessage::Stale { .. }
+            BrokerMessage::Welcome(_)
+            | BrokerMessage::Stale { .. }
             | BrokerMessage::Pause { .. }
             | BrokerMessage::Resume { .. }
             | BrokerMessage::Drain { .. }

@@ -8,9 +8,9 @@ use crate::model::limits::MAX_CREDIT;
 use crate::model::{
     Accepted, Aggregate, CallPart, CallReply, CallStatus, Completion, Content, DeliveryId, Filter,
     GatherAccepted, GatherName, GatherReply, GatherRequest, GatherStatus, Generation, Header,
-    MessageId, MessageState, MissingPart, NackAction, OnError, Published, QueueName, RejectCode,
-    Rejection, SagaName, Seq, StatusReport, Subscription, SubscriptionChange, TopicName, WorkError,
-    WorkerInfo,
+    Hidden, MessageId, MessageState, MissingPart, NackAction, OnError, Published, QueueName,
+    RejectCode, Rejection, SagaName, Seq, StatusReport, Subscription, SubscriptionChange,
+    TopicName, WorkError, WorkerInfo,
 };
 
 pub(super) fn text() -> impl Strategy<Value = String> {
@@ -106,8 +106,9 @@ pub(super) fn topic() -> TopicName {
 
 pub(super) fn client_request() -> impl Strategy<Value = ClientRequest> {
     prop_oneof![
-        (prop::option::of(text()), text(), text())
-            .prop_map(|(token, client, version)| ClientRequest::Hello { token, client, version }),
+        (prop::option::of(text()), text(), text()).prop_map(|(token, client, version)| {
+            ClientRequest::Hello { token: token.map(Hidden), client, version }
+        }),
         send_request().prop_map(ClientRequest::Send),
         prop::collection::vec(send_request(), 1..4).prop_map(ClientRequest::SendMany),
         (send_request(), 1..86_400_000_u64, any::<bool>())
@@ -252,6 +253,9 @@ pub(super) fn worker_message() -> impl Strategy<Value = WorkerMessage> {
         },
     );
     prop_oneof![
+        (prop::option::of(text()), text(), text()).prop_map(|(token, client, version)| {
+            WorkerMessage::Hello { token: token.map(Hidden), client, version }
+        }),
         (prop::collection::vec(queue(), 1..4), 1..=MAX_CREDIT, info)
             .prop_map(|(queues, credit, info)| WorkerMessage::Ready { queues, credit, info }),
         (delivery(), payload())

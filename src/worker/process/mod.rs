@@ -22,6 +22,7 @@ pub use keeper::keep;
 pub(crate) use last_words::{LastWords, STDERR_TAIL_BYTES};
 pub use launcher::{Launcher, become_command};
 pub use mark::Mark;
+pub(crate) use program::TOKEN;
 pub use program::{Program, ProgramError};
 
 /// How long a group may take to end after SIGTERM before it gets SIGKILL: time to write a line and close

@@ -27,6 +27,9 @@ pub struct Program {
     launcher: Option<Launcher>,
 }
 
+/// The variable by which a worker is given its token; what it starts has no use for it.
+pub(crate) const TOKEN: &str = "MUBROKER_TOKEN";
+
 impl Program {
     /// Checks that the program is there.
     pub fn new(command: impl IntoIterator<Item = OsString>) -> Result<Self, ProgramError> {
@@ -51,11 +54,16 @@ impl Program {
 
     /// Not yet started; leads a process group of its own.
     pub(crate) fn command(&self) -> Command {
-        if let Some(launcher) = &self.launcher {
-            return launcher.command(&self.program, &self.args);
-        }
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).process_group(0);
+        let mut command = match &self.launcher {
+            Some(launcher) => launcher.command(&self.program, &self.args),
+            None => {
+                let mut command = Command::new(&self.program);
+                command.args(&self.args).process_group(0);
+                command
+            }
+        };
+        // The worker's own.
+        command.env_remove(TOKEN);
         command
     }
 }

@@ -59,6 +59,7 @@ impl Setting {
         let (stop, stopped) = oneshot::channel();
         let options = WorkerOptions {
             endpoint: endpoint(&folder),
+            token: None,
             queues: vec![QueueName::new("q").expect("a valid name")],
             credit,
             info: WorkerInfo { name: "w".to_owned(), ..WorkerInfo::default() },
@@ -353,6 +354,7 @@ async fn a_panic_is_a_failure_that_blocks() {
 async fn an_endpoint_that_is_none_is_refused_at_once() {
     let options = WorkerOptions {
         endpoint: "localhost".to_owned(),
+        token: None,
         queues: Vec::new(),
         credit: 1,
         info: WorkerInfo::default(),

@@ -22,7 +22,7 @@ use self::pool::Pool;
 use self::process::Ended;
 use super::process::{Launcher, Mark};
 use crate::model::limits::MAX_POOL_COUNT;
-use crate::model::{PoolAct, PoolError, PoolView, QueueName, WorkerPool};
+use crate::model::{Hidden, PoolAct, PoolError, PoolView, QueueName, WorkerPool};
 
 /// How processes are run.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct SupervisorOptions {
     pub launcher: PathBuf,
     /// Where workers connect.
     pub endpoint: String,
+    /// What workers show in HELLO, where the broker asks for a token.
+    pub token: Option<Hidden>,
     /// The DogStatsD address that workers are told; none if empty.
     pub datadog: String,
     /// How long processes may take to end when all are stopped; a pool's own grace if that is shorter.

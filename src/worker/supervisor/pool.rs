@@ -9,8 +9,10 @@ use tokio::time::Instant;
 
 use super::process::Process;
 use super::{SupervisorEvent, SupervisorOptions, words};
-use crate::model::{PoolAct, PoolProcess, PoolState, PoolView, ProcessState, WorkedBy, WorkerPool};
-use crate::worker::process::{KILL_GRACE, Launcher};
+use crate::model::{
+    Hidden, PoolAct, PoolProcess, PoolState, PoolView, ProcessState, WorkedBy, WorkerPool,
+};
+use crate::worker::process::{KILL_GRACE, Launcher, TOKEN};
 
 /// Beyond the grace that a worker gives its messages: its BYE, and its handlers' end.
 const STOP_SLACK: Duration = Duration::from_secs(5);
@@ -104,7 +106,11 @@ impl Pool {
         command
             .env("MUBROKER_WORKERS", &options.endpoint)
             .env("MUBROKER_WORKER_NAME", worker)
+            .env_remove(TOKEN)
             .envs(&self.spec.env);
+        if let Some(Hidden(token)) = &options.token {
+            command.env(TOKEN, token);
+        }
         if let Some(cwd) = &self.spec.cwd {
             command.current_dir(cwd);
         }

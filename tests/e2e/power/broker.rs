@@ -157,6 +157,7 @@ async fn load(daemon: &Daemon, sent: &[&str]) -> Told {
     let (stop, stopped) = oneshot::channel::<()>();
     let options = WorkerOptions {
         endpoint: daemon.workers.clone(),
+        token: None,
         queues: vec![queue("worked")],
         credit: 1,
         info: WorkerInfo::default(),

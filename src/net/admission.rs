@@ -1,0 +1,365 @@
+//! Who may do what at the clients' and the workers' door: HELLO shows a token, and each request is held against it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::auth::{Access, Failures, Grants, Right, Token, Verdict};
+use crate::model::limits::{
+    HEARTBEAT_MS, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_SENDMANY_MESSAGES,
+    MAX_WIRE_MESSAGE_BYTES,
+};
+use crate::model::{Content, Hidden, QueueName, RejectCode, Rejection};
+use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, WorkerMessage};
+
+use super::{Inbound, Outbound};
+
+/// Whom a door lets in.
+#[derive(Debug, Clone)]
+pub struct DoorAuth {
+    /// Whose tokens count.
+    pub access: Arc<Access>,
+    /// Who shows wrong ones.
+    pub failures: Arc<Failures>,
+    /// Whether a token is needed for anything.
+    pub is_needed: bool,
+}
+
+/// Who is on a connection, as far as it has been shown.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    address: Option<IpAddr>,
+    /// With the change of the tokens by which it was looked at last.
+    token: Mutex<Option<(u64, Arc<Token>)>>,
+}
+
+impl Session {
+    pub(super) fn of(address: Option<IpAddr>) -> Self {
+        Self { address, token: Mutex::default() }
+    }
+
+    /// The peer has shown it.
+    pub(super) fn shows(&self, token: Arc<Token>, access: &Access) {
+        let mut shown = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown = Some((access.change(), token));
+    }
+
+    /// Whether it was shown one.
+    pub(super) fn has_shown_one(&self) -> bool {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// What it has shown, as it is now; `None` if that counts no more.
+    fn now(&self, access: &Access) -> Option<Arc<Token>> {
+        let mut shown = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let (looked_at, token) = shown.as_mut()?;
+        let change = access.change();
+        if *looked_at != change {
+            let now = access.now(token)?;
+            (*looked_at, *token) = (change, now);
+        }
+        Some(Arc::clone(token))
+    }
+
+    /// Whether it is as it was when it was shown, or was never shown.
+    pub(super) fn still_counts(&self, access: &Access) -> bool {
+        !self.has_shown_one() || self.now(access).is_some()
+    }
+}
+
+/// A HELLO that is refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) rejection: Rejection,
+    /// There were too many: it is told, and the connection ends.
+    pub(super) is_over: bool,
+}
+
+impl DoorAuth {
+    /// HELLO: the answer.
+    pub(super) fn hello(
+        &self,
+        session: &Session,
+        token: Option<&Hidden>,
+        verbs: fn(&Grants) -> Vec<&'static str>,
+    ) -> Result<Welcome, Refused> {
+        if let Some(Hidden(secret)) = token.filter(|_| self.is_needed || self.access.has_any()) {
+            match self.access.holder(secret) {
+                Some(token) => session.shows(token, &self.access),
+                None => return Err(self.failed(session.address)),
+            }
+        }
+        let may = match self.grants(session) {
+            Ok(grants) => verbs(&grants.unwrap_or_else(Grants::all)),
+            Err(rejection) => return Err(Refused { rejection, is_over: false }),
+        };
+        Ok(welcome(may))
+    }
+
+    /// What the peer may do: nothing is held against one who has shown no token where none is needed.
+    fn grants(&self, session: &Session) -> Result<Option<Grants>, Rejection> {
+        match session.now(&self.access) {
+            Some(token) => Ok(Some(token.grants.clone())),
+            None if session.has_shown_one() => {
+                let reason = "the token counts no more";
+                Err(Rejection::new(RejectCode::Unauthorized, reason))
+            }
+            None if self.is_needed => {
+                let reason = "say HELLO with a token first; `mubroker token new` makes one";
+                Err(Rejection::new(RejectCode::Unauthorized, reason))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Counts it, by the address that it came from. What was shown is not told.
+    pub(super) fn failed(&self, address: Option<IpAddr>) -> Refused {
+        // All peers of a unix socket are this machine's.
+        let counted = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let verdict = self.failures.failed(counted, Instant::now());
+        match verdict {
+            Verdict::Counted => tracing::info!(?address, "HELLO with a token that doesn't count"),
+            Verdict::First(_) => tracing::warn!(
+                ?address,
+                "too many HELLOs with tokens that don't count; the next ones within a minute are not written down"
+            ),
+            Verdict::TooMany(_) => {}
+        }
+        let Some(wait) = verdict.wait() else {
+            let reason = "no token has this text, or no more";
+            let rejection = Rejection::new(RejectCode::Unauthorized, reason);
+            return Refused { rejection, is_over: false };
+        };
+        let reason = "too many tokens from this address didn't count";
+        let rejection = Rejection::new(RejectCode::Busy, reason).retry_after(millis(wait));
+        Refused { rejection, is_over: true }
+    }
+
+    /// Refuses what a client may not ask. HELLO and PING are for all.
+    pub(super) fn client(
+        &self,
+        session: &Session,
+        request: &ClientRequest,
+    ) -> Result<(), Rejection> {
+        if matches!(request, ClientRequest::Hello { .. } | ClientRequest::Ping) {
+            return Ok(());
+        }
+        let Some(grants) = self.grants(session)? else { return Ok(()) };
+        let (checked, id) = match request {
+            ClientRequest::Hello { .. } | ClientRequest::Ping => (Ok(()), None),
+            ClientRequest::Send(send) | ClientRequest::Call { send, .. } => {
+                (sends(&grants, &send.queue, &send.content), Some(send.content.id()))
+            }
+            ClientRequest::SendMany(many) => {
+                (many.iter().try_for_each(|send| sends(&grants, &send.queue, &send.content)), None)
+            }
+            ClientRequest::Publish { content, .. }
+            | ClientRequest::Start { input: content, .. } => {
+                (grants.check_all(Right::Send), Some(content.id()))
+            }
+            ClientRequest::Gather(request) => {
+                let content = &request.content;
+                let checked = match &request.recipients {
+                    Some(queues) => {
+                        queues.iter().try_for_each(|queue| sends(&grants, queue, content))
+                    }
+                    None => grants.check_all(Right::Send),
+                };
+                (checked, Some(content.id()))
+            }
+            ClientRequest::Subscribe { .. } | ClientRequest::Unsubscribe { .. } => {
+                (grants.check_all(Right::Settings), None)
+            }
+            ClientRequest::Status { id, queue, .. } => {
+                let right = if grants.has(Right::Read) { Right::Read } else { Right::Send };
+                let checked = match queue {
+                    Some(queue) => grants.check_queue(right, queue),
+                    None => grants.check_all(right).map_err(|why| format!("{why}; name the queue")),
+                };
+                (checked, Some(id))
+            }
+        };
+        checked.map_err(|why| {
+            let rejection = forbidden(&why);
+            id.map_or(rejection.clone(), |id| rejection.of(id.clone()))
+        })
+    }
+
+    /// Refuses what a Majordomo client may not ask of a queue.
+    pub(super) fn service(&self, session: &Session, queue: &QueueName) -> Result<(), Rejection> {
+        let Some(grants) = self.grants(session)? else { return Ok(()) };
+        grants.check_queue(Right::Send, queue).map_err(|why| forbidden(&why))
+    }
+
+    /// Refuses to take back a request that may be in any queue.
+    pub(super) fn close(&self, session: &Session) -> Result<(), Rejection> {
+        let Some(grants) = self.grants(session)? else { return Ok(()) };
+        grants.check_all(Right::Send).map_err(|why| forbidden(&why))
+    }
+
+    /// Refuses what a worker may not say.
+    pub(super) fn worker(
+        &self,
+        session: &Session,
+        message: &WorkerMessage,
+    ) -> Result<(), Rejection> {
+        if matches!(message, WorkerMessage::Hello { .. }) {
+            return Ok(());
+        }
+        let Some(grants) = self.grants(session)? else { return Ok(()) };
+        let checked = match message {
+            WorkerMessage::Ready { queues, .. } => {
+                queues.iter().try_for_each(|queue| grants.check_queue(Right::Consume, queue))
+            }
+            _ => grants.check(Right::Consume),
+        };
+        checked.map_err(|why| forbidden(&why))
+    }
+}
+
+/// What becomes of what a peer says.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// It goes to the loop.
+    In(Inbound),
+    /// HELLO is answered.
+    Welcome(Outbound),
+    /// It is refused.
+    Out(Outbound),
+    /// The connection ends.
+    Over,
+}
+
+impl DoorAuth {
+    /// What the peer may say goes on; all else is answered in its own words.
+    pub(super) fn admit(&self, session: &Session, inbound: Inbound) -> Admitted {
+        match inbound {
+            Inbound::Client { peer, reply_form, request } => {
+                let answer =
+                    |reply| Outbound::Client { peer, reply_form: reply_form.clone(), reply };
+                if let ClientRequest::Hello { token, .. } = &request {
+                    return match self.hello(session, token.as_ref(), client_verbs) {
+                        Ok(welcome) => Admitted::Welcome(answer(ClientReply::Welcome(welcome))),
+                        Err(Refused { is_over: true, .. }) => Admitted::Over,
+                        Err(refused) => {
+                            Admitted::Out(answer(ClientReply::Rejected(refused.rejection)))
+                        }
+                    };
+                }
+                match self.client(session, &request) {
+                    Ok(()) => Admitted::In(Inbound::Client { peer, reply_form, request }),
+                    Err(rejection) => Admitted::Out(answer(ClientReply::Rejected(rejection))),
+                }
+            }
+            Inbound::Worker { peer, message } => {
+                let answer = |message| Outbound::Worker { peer, message };
+                if let WorkerMessage::Hello { token, .. } = &message {
+                    return match self.hello(session, token.as_ref(), worker_verbs) {
+                        Ok(welcome) => Admitted::Welcome(answer(BrokerMessage::Welcome(welcome))),
+                        Err(Refused { is_over: true, .. }) => Admitted::Over,
+                        Err(refused) => {
+                            Admitted::Out(answer(BrokerMessage::Rejected(refused.rejection)))
+                        }
+                    };
+                }
+                match self.worker(session, &message) {
+                    Ok(()) => Admitted::In(Inbound::Worker { peer, message }),
+                    Err(rejection) => Admitted::Out(answer(BrokerMessage::Rejected(rejection))),
+                }
+            }
+            Inbound::Service { peer, form, queue } => match self.service(session, &queue) {
+                Ok(()) => Admitted::In(Inbound::Service { peer, form, queue }),
+                // As one that isn't there.
+                Err(_) => Admitted::Out(Outbound::Served { peer, form, is_served: false }),
+            },
+            Inbound::Close { peer, form, id } => match self.close(session) {
+                Ok(()) => Admitted::In(Inbound::Close { peer, form, id }),
+                Err(_) => Admitted::Out(form.closed(peer, false)),
+            },
+            other @ (Inbound::Pushed { .. }
+            | Inbound::ClientGone { .. }
+            | Inbound::WorkerGone { .. }) => Admitted::In(other),
+        }
+    }
+}
+
+fn forbidden(why: &str) -> Rejection {
+    Rejection::new(RejectCode::Forbidden, format!("the token may not do this: {why}"))
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Into the queue, and so into the one that the reply goes to.
+fn sends(grants: &Grants, queue: &QueueName, content: &Content) -> Result<(), String> {
+    grants.check_queue(Right::Send, queue)?;
+    if grants.queues.are_all() || !content.header.has_reply_to() {
+        return Ok(());
+    }
+    match content.header.to_map().get("reply_to") {
+        Some(Value::String(name)) => match QueueName::new(name) {
+            Ok(queue) => grants.check_queue(Right::Send, &queue),
+            // It is refused for that.
+            Err(_) => Ok(()),
+        },
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What a client's token lets it say.
+pub(super) fn client_verbs(grants: &Grants) -> Vec<&'static str> {
+    let mut may = vec!["HELLO"];
+    let (sends, all) = (grants.has(Right::Send), grants.queues.are_all());
+    if sends {
+        may.extend(["SEND", "SENDMANY", "CALL", "GATHER"]);
+    }
+    if sends && all {
+        may.extend(["PUBLISH", "START"]);
+    }
+    if grants.check_all(Right::Settings).is_ok() {
+        may.extend(["SUBSCRIBE", "UNSUBSCRIBE"]);
+    }
+    if sends || grants.has(Right::Read) {
+        may.push("STATUS");
+    }
+    may.push("PING");
+    may
+}
+
+/// What a worker's token lets it say.
+pub(super) fn worker_verbs(grants: &Grants) -> Vec<&'static str> {
+    match grants.has(Right::Consume) {
+        true => vec![
+            "HELLO",
+            "READY",
+            "ACK",
+            "NACK",
+            "PROGRESS",
+            "PARTIAL",
+            "ALERT",
+            "HEARTBEAT",
+            "BYE",
+        ],
+        false => vec!["HELLO"],
+    }
+}
+
+/// The answer to HELLO.
+pub fn welcome(may: Vec<&'static str>) -> Welcome {
+    Welcome {
+        server: "mubroker".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        limits: Limits {
+            max_header_bytes: MAX_HEADER_BYTES,
+            max_payload_bytes: MAX_PAYLOAD_BYTES,
+            max_message_bytes: MAX_WIRE_MESSAGE_BYTES,
+            max_sendmany: MAX_SENDMANY_MESSAGES,
+            heartbeat_ms: HEARTBEAT_MS,
+        },
+        may: may.into_iter().map(str::to_owned).collect(),
+    }
+}
