@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
+use super::curve_key::CurvePublic;
 use super::grants::Grants;
 use super::token::{MAX_TOKEN_BYTES, NoToken, Secret, Token, TokenHash};
 
@@ -105,7 +106,7 @@ impl Access {
     /// Makes a token that counts for as long as this lives, is not listed, and that nobody is told but who gets this one.
     pub fn own(&self, name: &str, grants: Grants) -> Result<Secret, NoToken> {
         let secret = Secret::new()?;
-        let token = Token { name: name.to_owned(), hash: secret.hash(), grants };
+        let token = Token { name: name.to_owned(), hash: secret.hash(), curve_key: None, grants };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.own.push(Arc::new(token));
         Ok(secret)
@@ -119,6 +120,13 @@ impl Access {
     /// How often tokens have changed: while it is the same, so is what [`Access::now`] says.
     pub fn change(&self) -> u64 {
         *self.changes.borrow()
+    }
+
+    /// Whose key for CURVE this is.
+    pub fn of_key(&self, key: &CurvePublic) -> Option<Arc<Token>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known.tokens.iter().find(|token| token.curve_key.as_ref() == Some(key));
+        found.filter(|token| !known.is_revoked(token)).cloned()
     }
 
     /// All that are configured.
@@ -219,7 +227,7 @@ mod tests {
     fn token(name: &str) -> (Secret, Token) {
         let secret = Secret::new().expect("randomness");
         let hash = secret.hash();
-        (secret, Token { name: name.to_owned(), hash, grants: Grants::all() })
+        (secret, Token { name: name.to_owned(), hash, curve_key: None, grants: Grants::all() })
     }
 
     #[test]

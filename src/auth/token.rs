@@ -9,6 +9,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use subtle::ConstantTimeEq as _;
 
+use super::curve_key::CurvePublic;
 use super::grants::Grants;
 
 /// By which scanners of repositories and logs know one.
@@ -147,6 +148,8 @@ pub struct Token {
     pub name: String,
     /// What is kept of its secret.
     pub hash: TokenHash,
+    /// The holder's key for CURVE, which proves as much.
+    pub curve_key: Option<CurvePublic>,
     /// What it is for.
     pub grants: Grants,
 }

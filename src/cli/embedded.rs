@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::alerts::{self, AlertsError};
+use super::curve::{self, KeyFileError};
 use super::descriptors;
 use super::pools::Pools;
 use crate::admin::{
     AdminLimits, AdminOptions, AdminServer, ScrapeServer, ServeError, TcpOptions, TlsError,
 };
-use crate::auth::{Access, AccessError, Failures, Grants, NoToken, Role};
+use crate::auth::{Access, AccessError, CurveSecret, Failures, Grants, NoToken, Role};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
 use crate::config::{AdminTcp, Config, Redis};
 use crate::engine::EngineOptions;
@@ -73,6 +74,9 @@ pub enum EmbeddedError {
     /// It isn't known which tokens were revoked.
     #[error("the broker does not start")]
     Access(#[source] AccessError),
+    /// The key for CURVE can't be used.
+    #[error("the broker does not start")]
+    Curve(#[source] KeyFileError),
     /// There is no token for supervised workers.
     #[error("the broker does not start")]
     Token(#[source] NoToken),
@@ -110,7 +114,9 @@ impl Embedded {
         let limits = net_limits(config);
         let streams = streams(config)?;
         let open = open_store(config, Arc::clone(&streams));
-        let net = NetOptions { limits, ..net_options(config, &access) };
+        let curve = config.curve_key_file.as_deref().map(curve::read_key).transpose();
+        let curve = curve.map_err(EmbeddedError::Curve)?.map(Arc::new);
+        let net = NetOptions { limits, ..net_options(config, &access, curve.as_ref()) };
         let running = broker::start(options(config, net, streams), open)
             .map_err(|error| start_error(error, config))?;
         alerts::start(&config.alerts, &config.data_dir, running.handle().clone())
@@ -263,11 +269,16 @@ fn options(config: &Config, net: NetOptions, streams: Arc<Streams>) -> BrokerOpt
     }
 }
 
-fn net_options(config: &Config, access: &Arc<Access>) -> NetOptions {
+fn net_options(
+    config: &Config,
+    access: &Arc<Access>,
+    curve: Option<&Arc<CurveSecret>>,
+) -> NetOptions {
     let failures = Arc::<Failures>::default();
     let auth = |is_needed| DoorAuth {
         access: Arc::clone(access),
         failures: Arc::clone(&failures),
+        curve: curve.cloned(),
         is_needed,
     };
     NetOptions {

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod config_args;
 mod console;
+mod curve;
 mod demo;
 mod descriptors;
 mod doctor;
@@ -94,6 +95,7 @@ pub enum Command {
     Journal(journal::JournalArgs),
     Store(store::StoreArgs),
     Token(token::TokenArgs),
+    Curve(curve::CurveArgs),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
@@ -128,6 +130,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Journal(args) => asked(journal::run(args)),
             Command::Store(args) => asked(store::run(args)),
             Command::Token(args) => asked(token::run(args)),
+            Command::Curve(args) => asked(curve::run(args)),
             Command::Demo(args) => demo::run(&args),
             Command::Completions(args) => asked(async { completions::run(&args) }),
             Command::Man(args) => asked(async { man::run(&args) }),

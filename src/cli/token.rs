@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::output::{Column, json, print, table};
 use super::target::Target;
 use crate::admin::dto::TokenView;
-use crate::auth::{Grants, Right, Role, Secret, Token, token_name};
+use crate::auth::{CurvePublic, Grants, Right, Role, Secret, Token, token_name};
 use crate::model::QueuePatterns;
 
 /// Make, list and revoke tokens: who may come in from elsewhere, and what for
@@ -57,6 +57,9 @@ struct NewArgs {
     /// Rights of the role that it is not to have, like cancel
     #[arg(long, value_name = "RIGHTS", value_delimiter = ',')]
     without: Vec<Right>,
+    /// The holder's public key for CURVE, which proves as much as the token
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    curve_key: Option<CurvePublic>,
     /// As a JSON object: `token`, and `config`, the line
     #[arg(long)]
     json: bool,
@@ -82,7 +85,7 @@ struct Made<'a> {
 }
 
 fn make(args: NewArgs) -> Result<(), Failure> {
-    let NewArgs { name, role, queues, without, json: as_json } = args;
+    let NewArgs { name, role, queues, without, curve_key, json: as_json } = args;
     let usage = |reason: String| Failure::new(reason).exit(Exit::Usage);
     let queues =
         QueuePatterns::parse(&queues).map_err(|reason| usage(format!("--queues: {reason}")))?;
@@ -90,7 +93,12 @@ fn make(args: NewArgs) -> Result<(), Failure> {
         return Err(usage(format!("--without: the role {role} has not the right {right} anyway")));
     }
     let secret = Secret::new().map_err(|error| Failure::new(error.to_string()))?;
-    let line = line(&Token { name, hash: secret.hash(), grants: Grants { role, without, queues } });
+    let line = line(&Token {
+        name,
+        hash: secret.hash(),
+        curve_key,
+        grants: Grants { role, without, queues },
+    });
     if as_json {
         return json(&Made { token: secret.reveal(), config: &line });
     }
@@ -102,7 +110,7 @@ fn make(args: NewArgs) -> Result<(), Failure> {
 }
 
 /// As it stands in the configuration.
-fn line(Token { name, hash, grants }: &Token) -> String {
+fn line(Token { name, hash, curve_key, grants }: &Token) -> String {
     // None of these has what TOML escapes.
     let list = |texts: Vec<String>| {
         texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(", ")
@@ -112,8 +120,13 @@ fn line(Token { name, hash, grants }: &Token) -> String {
         true => String::new(),
         false => format!(", without = [{}]", list(without)),
     };
+    // Z85 has no quotes and no backslash.
+    let curve_key = match curve_key {
+        None => String::new(),
+        Some(key) => format!(", curve_key = \"{key}\""),
+    };
     format!(
-        "{{ name = \"{name}\", hash = \"{hash}\", role = \"{}\", queues = [{}]{without} }},",
+        "{{ name = \"{name}\", hash = \"{hash}\", role = \"{}\", queues = [{}]{without}{curve_key} }},",
         grants.role,
         list(grants.queues.texts())
     )

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::error::{ConfigError, Place};
 use super::file::Source;
 use super::{Setting, bad, is_loopback, tcp_address};
-use crate::auth::{Grants, Right, Role, Token, TokenHash, token_name};
+use crate::auth::{CurvePublic, Grants, NoKey, Right, Role, Token, TokenHash, token_name};
 use crate::model::QueuePatterns;
 
 /// Tokens of one broker: each is compared with what is shown, for each request.
@@ -40,10 +40,11 @@ struct Row {
     role: toml::Spanned<String>,
     queues: Option<toml::Spanned<Vec<String>>>,
     without: Option<toml::Spanned<Vec<String>>>,
+    curve_key: Option<toml::Spanned<String>>,
 }
 
 pub(super) const KEYS: &[&str] = &["tokens", "clients", "workers"];
-pub(super) const TOKEN_KEYS: &[&str] = &["name", "hash", "role", "queues", "without"];
+pub(super) const TOKEN_KEYS: &[&str] = &["name", "hash", "role", "queues", "without", "curve_key"];
 
 impl Table {
     pub(super) fn check(self, source: &Source<'_>) -> Result<Auth, ConfigError> {
@@ -61,6 +62,14 @@ impl Table {
             }
             if let Some(other) = tokens.iter().find(|other| other.hash == token.hash) {
                 let reason = format!("{name:?} has the hash of {:?}; make a new one", other.name);
+                return Err(bad(&place, reason));
+            }
+            let other = tokens
+                .iter()
+                .find(|other| other.curve_key.is_some() && other.curve_key == token.curve_key);
+            if let Some(other) = other {
+                let reason =
+                    format!("{name:?} has the curve_key of {:?}; make a new one", other.name);
                 return Err(bad(&place, reason));
             }
             tokens.push(token);
@@ -129,5 +138,13 @@ fn token(row: Row, source: &Source<'_>) -> Result<Token, ConfigError> {
             without.push(right);
         }
     }
-    Ok(Token { name, hash, grants: Grants { role, without, queues } })
+    let curve_key = match row.curve_key {
+        None => None,
+        Some(key) => {
+            let place = source.place(key.span());
+            let key: Result<CurvePublic, NoKey> = key.get_ref().parse();
+            Some(key.map_err(|error| at(place)(error.to_string()))?)
+        }
+    };
+    Ok(Token { name, hash, curve_key, grants: Grants { role, without, queues } })
 }

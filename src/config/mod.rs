@@ -67,6 +67,8 @@ pub struct Config {
     pub admin: Admin,
     /// Who may come in.
     pub auth: Auth,
+    /// The file with the broker's secret key for CURVE.
+    pub curve_key_file: Option<PathBuf>,
     /// The other doors.
     pub doors: Doors,
     /// How many connections each door takes.
@@ -175,6 +177,10 @@ impl Config {
         let (workers, needed) = auth::door(&workers, WORKERS, &auth, asked)?;
         auth.workers = needed;
         let admin = admin::check(&admin, &data_dir, &file.listen, &source, &auth)?;
+        let curve_key_file = from_file(&source, &file.listen.curve_key_file)
+            .filter(|(path, _)| !path.is_empty())
+            .map(|(path, place)| expand(&path, &place))
+            .transpose()?;
         let connections = Connections::check(&file.listen, &source)?;
         let metrics = metrics::check(&file.listen, &source, sources)?;
         let doors = doors::check(std::mem::take(&mut file.listen), &source, sources)?;
@@ -198,6 +204,7 @@ impl Config {
             metrics,
             admin,
             auth,
+            curve_key_file,
             doors,
             connections,
             proxies,

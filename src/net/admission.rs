@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::auth::{Access, Failures, Grants, Right, Token, Verdict};
+use crate::auth::{Access, CurveSecret, Failures, Grants, Right, Token, Verdict};
 use crate::model::limits::{
     HEARTBEAT_MS, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_SENDMANY_MESSAGES,
     MAX_WIRE_MESSAGE_BYTES,
@@ -24,6 +24,8 @@ pub struct DoorAuth {
     pub access: Arc<Access>,
     /// Who shows wrong ones.
     pub failures: Arc<Failures>,
+    /// The broker's key for CURVE; without one it isn't spoken.
+    pub curve: Option<Arc<CurveSecret>>,
     /// Whether a token is needed for anything.
     pub is_needed: bool,
 }
@@ -79,6 +81,24 @@ pub(super) struct Refused {
 }
 
 impl DoorAuth {
+    /// Whether another mechanism than NULL is spoken.
+    pub(super) fn has_choice(&self) -> bool {
+        self.curve.is_some() || self.access.has_any()
+    }
+
+    /// PLAIN: a token's name, and the token.
+    pub(super) fn plain(
+        &self,
+        address: Option<IpAddr>,
+        name: &[u8],
+        secret: &[u8],
+    ) -> Result<Arc<Token>, Rejection> {
+        let holder = std::str::from_utf8(secret).ok().and_then(|secret| self.access.holder(secret));
+        holder
+            .filter(|token| token.name.as_bytes() == name)
+            .ok_or_else(|| self.failed(address).rejection)
+    }
+
     /// HELLO: the answer.
     pub(super) fn hello(
         &self,

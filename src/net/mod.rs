@@ -8,6 +8,7 @@
 //! workers' to the loop.
 
 mod admission;
+mod curve;
 mod doors;
 mod endpoint;
 mod frames;

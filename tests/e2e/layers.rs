@@ -12,7 +12,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("wire", &["model"]),
     ("mailbox", &["model"]),
     ("net", &["auth", "wire", "model"]),
-    ("broker", &["auth", "engine", "wire", "mailbox", "net", "model"]),
+    ("broker", &["engine", "wire", "mailbox", "net", "model"]),
     ("worker", &["wire", "model", "https", "dealer"]),
     ("client", &["wire", "model", "dealer"]),
     ("dealer", &[]),

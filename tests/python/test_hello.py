@@ -143,7 +143,7 @@ def test_a_revoked_tokens_connections_end_and_what_they_held_goes_to_others(make
 
 
 def test_too_many_wrong_tokens_end_the_connection_and_right_ones_pass(make_broker):
-    broker, secrets = make(make_broker, send=("producer",))
+    broker, secrets = make(make_broker, auth="clients = true", send=("producer",))
     with Client(broker, kind=zmq.DEALER) as client:
         for n in range(10):
             assert hello(client, f"mub_{n:043}")[1]["code"] == "unauthorized"
@@ -155,7 +155,7 @@ def test_too_many_wrong_tokens_end_the_connection_and_right_ones_pass(make_broke
 
 
 def test_who_shows_no_token_does_not_stay(make_broker):
-    broker, secrets = make(make_broker, send=("producer",))
+    broker, secrets = make(make_broker, auth="clients = true", send=("producer",))
     with Client(broker, kind=zmq.DEALER) as silent, Client(broker) as client:
         hello(client, secrets["send"])
         silent.say("PING")

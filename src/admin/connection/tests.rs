@@ -120,7 +120,7 @@ async fn who_shows_no_token_does_not_stay_and_who_does_stays_until_it_is_revoked
     server.rest().await;
 
     let hash = Secret::new().expect("randomness").hash();
-    let token = Token { name: "anna".to_owned(), hash, grants: Grants::all() };
+    let token = Token { name: "anna".to_owned(), hash, curve_key: None, grants: Grants::all() };
     let limits = AdminLimits { stranger: SHORT, ..long() };
     let mut server = connect(limits, vec![token.clone()]).await;
     *server.shown.lock().expect("no panic") = Some(Arc::new(token));

@@ -14,7 +14,7 @@ pub(in crate::net) const MORE: u8 = 0b001;
 /// The length has eight bytes.
 pub(in crate::net) const LONG: u8 = 0b010;
 /// A command, not a part of a message.
-pub(super) const COMMAND: u8 = 0b100;
+pub(in crate::net) const COMMAND: u8 = 0b100;
 
 /// What our end of a connection is, and whom it may meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,34 +25,78 @@ pub(in crate::net) struct Role {
     pub(in crate::net) meets: &'static [&'static str],
 }
 
+/// How a connection is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mechanism {
+    /// Not at all.
+    Null,
+    /// By a name and a password (RFC 24).
+    Plain,
+    /// By keys (RFC 26).
+    Curve,
+}
+
+impl Mechanism {
+    /// Its name as a greeting has it.
+    fn name(self) -> [u8; 20] {
+        let name: &[u8] = match self {
+            Self::Null => b"NULL",
+            Self::Plain => b"PLAIN",
+            Self::Curve => b"CURVE",
+        };
+        let mut bytes = [0; 20];
+        bytes[..name.len()].copy_from_slice(name);
+        bytes
+    }
+}
+
 /// Our greeting. Version 3.1, because PING is answered.
-pub(super) fn greeting() -> [u8; GREETING_BYTES] {
+pub(super) fn greeting(mechanism: Mechanism) -> [u8; GREETING_BYTES] {
     let mut bytes = [0; GREETING_BYTES];
     bytes[0] = 0xff;
     bytes[9] = 0x7f;
     bytes[10] = 3;
     bytes[11] = 1;
-    bytes[12..16].copy_from_slice(b"NULL");
+    bytes[12..32].copy_from_slice(&mechanism.name());
+    // As server, where there are two sides.
+    bytes[32] = u8::from(mechanism != Mechanism::Null);
     bytes
 }
 
-/// Checks a peer's greeting: signature, a version from 3 on, the mechanism NULL.
-pub(super) fn check_greeting(bytes: &[u8; GREETING_BYTES]) -> Result<(), Refusal> {
+/// Checks a peer's greeting: signature, a version from 3 on, a mechanism that is known.
+pub(super) fn check_greeting(bytes: &[u8; GREETING_BYTES]) -> Result<Mechanism, Refusal> {
     if bytes[0] != 0xff || bytes[9] != 0x7f || bytes[10] < 3 {
         return Err(Refusal::Greeting);
     }
-    let mut null = [0; 20];
-    null[..4].copy_from_slice(b"NULL");
-    if bytes[12..32] == null { Ok(()) } else { Err(Refusal::Mechanism) }
+    let known = [Mechanism::Null, Mechanism::Plain, Mechanism::Curve];
+    let found = known.into_iter().find(|known| bytes[12..32] == known.name());
+    found.ok_or(Refusal::Mechanism)
+}
+
+/// A command's frame.
+pub(in crate::net) fn command(body: &[u8]) -> Vec<u8> {
+    let mut frame = match u8::try_from(body.len()) {
+        Ok(len) => vec![COMMAND, len],
+        Err(_) => {
+            let mut head = vec![COMMAND | LONG];
+            head.extend_from_slice(&(body.len() as u64).to_be_bytes());
+            head
+        }
+    };
+    frame.extend_from_slice(body);
+    frame
+}
+
+/// What we say of ourselves: this socket type.
+pub(super) fn properties(socket_type: &str) -> Vec<u8> {
+    let mut properties = Vec::new();
+    push_property(&mut properties, "Socket-Type", socket_type.as_bytes());
+    properties
 }
 
 /// A READY frame of this socket type.
 pub(super) fn ready(socket_type: &str) -> Vec<u8> {
-    let mut body = b"\x05READY".to_vec();
-    push_property(&mut body, "Socket-Type", socket_type.as_bytes());
-    let mut frame = vec![COMMAND, u8::try_from(body.len()).expect("a short property")];
-    frame.append(&mut body);
-    frame
+    command(&[b"\x05READY".to_vec(), properties(socket_type)].concat())
 }
 
 fn push_property(body: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -65,7 +109,11 @@ fn push_property(body: &mut Vec<u8>, name: &str, value: &[u8]) {
 /// Checks the body of a peer's READY: a socket type that goes together with ours, well-formed
 /// properties. Its identity is checked for length and otherwise ignored: the guard gives its own.
 pub(super) fn check_ready(body: &[u8], role: Role) -> Result<(), Refusal> {
-    let mut rest = body.strip_prefix(b"\x05READY").ok_or(Refusal::Ready)?;
+    check_properties(body.strip_prefix(b"\x05READY").ok_or(Refusal::Ready)?, role)
+}
+
+/// The same of the properties alone.
+pub(super) fn check_properties(mut rest: &[u8], role: Role) -> Result<(), Refusal> {
     let mut socket_type = None;
     while let Some((&name_len, after)) = rest.split_first() {
         let (name, after) = split(after, usize::from(name_len))?;
@@ -103,20 +151,22 @@ mod tests {
 
     #[test]
     fn our_own_greeting_and_ready_pass_our_own_checks() {
-        assert_eq!(check_greeting(&greeting()), Ok(()));
+        for mechanism in [Mechanism::Null, Mechanism::Plain, Mechanism::Curve] {
+            assert_eq!(check_greeting(&greeting(mechanism)), Ok(mechanism));
+        }
         assert_eq!(check_ready(&ready("DEALER")[2..]), Ok(()));
     }
 
     #[test]
     fn other_protocols_versions_and_mechanisms_are_told_apart() {
-        let mut old = greeting();
+        let mut old = greeting(Mechanism::Null);
         old[10] = 1;
         assert_eq!(check_greeting(&old), Err(Refusal::Greeting));
-        let mut http = greeting();
+        let mut http = greeting(Mechanism::Null);
         http[..4].copy_from_slice(b"GET ");
         assert_eq!(check_greeting(&http), Err(Refusal::Greeting));
-        for mechanism in [&b"PLAIN"[..], b"CURVE", b"NULLX"] {
-            let mut other = greeting();
+        for mechanism in [&b"GSSAPI"[..], b"NULLX"] {
+            let mut other = greeting(Mechanism::Null);
             other[12..12 + mechanism.len()].copy_from_slice(mechanism);
             assert_eq!(check_greeting(&other), Err(Refusal::Mechanism));
         }

@@ -3,8 +3,9 @@
 //! there, and what waits for each.
 //!
 //! What a peer meets, and what it sees:
-//! - A handshake by ZMTP 3 with the mechanism NULL within 3 s, from a socket type that goes with ours. Otherwise the
-//!   connection is closed.
+//! - A handshake by ZMTP 3 with the mechanism NULL, PLAIN or CURVE within 3 s, from a socket type that goes with ours.
+//!   Otherwise the connection is closed. PLAIN is spoken where there are tokens, CURVE where there is a key.
+//! - Where a token is needed, 15 s to show one; where it was revoked, the end.
 //! - Frames with flags that ZMTP defines, messages within `NetLimits`. A frame that declares more is
 //!   refused by its header, before any of its bytes are read or memory is taken for it: closed.
 //! - PING is answered with PONG; its TTL is kept. Other commands: closed.
@@ -42,13 +43,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 pub use counters::{GuardCounters, GuardSnapshot, Refusal};
-pub(super) use greeting::{LONG, MORE, Role};
+pub(super) use greeting::{COMMAND, LONG, MORE, Role, command};
+pub(super) use handshake::read_command;
 pub(super) use peers::{Outbox, Peer, Peers};
 
+use self::handshake::Known;
 use self::peers::{Slot, Slots};
 use self::relay::{Inward, MAX_PONGS, Outward, Room};
 use super::PeerId;
 use super::admission::{DoorAuth, Session};
+use super::curve::{self, BoxLimits};
 use super::endpoint::{Listener, Stream};
 use super::options::NetLimits;
 
@@ -94,9 +98,17 @@ impl From<Refusal> for End {
     }
 }
 
+/// A refusal on its way through an I/O error.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.as_str())]
+pub(super) struct Refused(pub(super) Refusal);
+
 impl From<io::Error> for End {
-    fn from(_: io::Error) -> Self {
-        Self::Closed
+    fn from(error: io::Error) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref::<Refused>()) {
+            Some(Refused(refusal)) => Self::Refused(*refusal),
+            None => Self::Closed,
+        }
     }
 }
 
@@ -223,17 +235,43 @@ impl<I: Inside> Guard<I> {
         address: Option<IpAddr>,
     ) -> End {
         let mut phase = self.phase.clone();
-        let shake = handshake::shake(&mut reader, &mut writer, self.inside.role());
+        let role = self.inside.role();
+        let shake = handshake::shake(&mut reader, &mut writer, role, self.auth.as_ref(), address);
         let shaken = tokio::select! {
             shaken = timeout(self.limits.handshake, shake) => shaken,
             () = reached(&mut phase, Phase::Draining) => return End::Closed,
         };
-        match shaken {
-            Ok(Ok(())) => {}
+        let Known { token, curve } = match shaken {
+            Ok(Ok(known)) => known,
             Ok(Err(end)) => return end,
             Err(_) => return End::Refused(Refusal::HandshakeTimeout),
+        };
+        let session = Session::of(address);
+        if let (Some(token), Some(auth)) = (token, &self.auth) {
+            session.shows(token, &auth.access);
         }
-        let (peer, mut outbox) = self.peers.add(self.mint.next(), Session::of(address));
+        let Some(curve) = curve else {
+            return self.stay((reader, writer), session, room).await;
+        };
+        let limits = BoxLimits {
+            frame_bytes: self.limits.message_bytes,
+            frame: self.limits.message,
+            room: Arc::clone(&room.boxes),
+        };
+        let (reader, writer) = curve::split(curve, (reader, writer), limits);
+        // Apart, so that a connection without boxes needs no place for them.
+        Box::pin(self.stay((reader, writer), session, room)).await
+    }
+
+    /// From the handshake to the end.
+    async fn stay(
+        &self,
+        (mut reader, mut writer): (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send),
+        session: Session,
+        room: Room,
+    ) -> End {
+        let mut phase = self.phase.clone();
+        let (peer, mut outbox) = self.peers.add(self.mint.next(), session);
         self.inside.joined(&peer);
         self.counters.connected();
         let end = tokio::select! {

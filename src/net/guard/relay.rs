@@ -60,7 +60,11 @@ impl ReadBuffer {
 
 /// Room for large messages that are under way, shared by all peers of a door.
 #[derive(Debug, Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    open: Arc<Semaphore>,
+    /// For what isn't out of CURVE's boxes yet.
+    pub(super) boxes: Arc<Semaphore>,
+}
 
 /// What one message holds of it.
 struct Held {
@@ -71,7 +75,9 @@ struct Held {
 impl Room {
     /// `bytes` for all peers; at least one largest message fits.
     pub(super) fn new(bytes: usize, message_bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes.max(message_bytes).div_ceil(ROOM_UNIT_BYTES))))
+        let bytes = bytes.max(message_bytes);
+        let open = Arc::new(Semaphore::new(bytes.div_ceil(ROOM_UNIT_BYTES)));
+        Self { open, boxes: crate::net::curve::room(bytes) }
     }
 }
 
@@ -85,7 +91,7 @@ impl Held {
         }
         let units = bytes.div_ceil(ROOM_UNIT_BYTES as u64);
         let units = u32::try_from(units).map_err(|_| End::Refused(Refusal::MessageBytes))?;
-        let semaphore = self.room.0.clone();
+        let semaphore = self.room.open.clone();
         match &mut self.permit {
             None => self.permit = semaphore.acquire_many_owned(units).await.ok(),
             Some(permit) => {

@@ -1,0 +1,8 @@
+//! CURVE (ZeroMQ RFC 26): the server's end of it, for the guard.
+
+mod cipher;
+mod handshake;
+mod stream;
+
+pub(super) use handshake::{Shaken, ready, shake};
+pub(super) use stream::{BoxLimits, room, split};

@@ -1,0 +1,285 @@
+//! A connection after CURVE's handshake, as if it weren't encrypted: frames come out of their boxes as ZMTP's frames, and go
+//! into boxes of their own.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BufMut as _, BytesMut};
+use crypto_box::SalsaBox;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
+
+use super::cipher::{NUMBER_BYTES, TAG_BYTES, numbered, open, seal};
+use super::handshake::Shaken;
+use crate::net::guard::{COMMAND, LONG, MORE, Refusal, Refused};
+
+const MESSAGE: &[u8] = b"\x07MESSAGE";
+/// Before the box.
+const HEAD_BYTES: usize = MESSAGE.len() + NUMBER_BYTES;
+/// What a frame is longer by in its box: its flags too.
+pub(in crate::net) const BOX_BYTES: usize = HEAD_BYTES + TAG_BYTES + 1;
+/// Flags inside: another frame follows; a command.
+const BOX_MORE: u8 = 0b01;
+const BOX_COMMAND: u8 = 0b10;
+/// Read at once.
+const READ_BYTES: usize = 8 * 1024;
+/// Frames up to this size need no room from the common store.
+const SMALL_FRAME_BYTES: usize = 64 * 1024;
+/// The unit of that room.
+const ROOM_UNIT_BYTES: usize = 1024;
+
+/// Bounds of what isn't out of its box yet.
+#[derive(Debug, Clone)]
+pub(in crate::net) struct BoxLimits {
+    /// A frame, without its box.
+    pub(in crate::net) frame_bytes: usize,
+    /// How long a frame may take to come, once it has begun.
+    pub(in crate::net) frame: Duration,
+    /// For large frames of all peers together.
+    pub(in crate::net) room: Arc<Semaphore>,
+}
+
+/// Room for so many bytes of large frames.
+pub(in crate::net) fn room(bytes: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(bytes.div_ceil(ROOM_UNIT_BYTES)))
+}
+
+/// Both directions.
+pub(in crate::net) fn split<R, W>(
+    shaken: Shaken,
+    (reader, writer): (R, W),
+    limits: BoxLimits,
+) -> (Opened<R>, Sealed<W>) {
+    let Shaken { key, heard, said, .. } = shaken;
+    let key = Arc::new(key);
+    let opened = Opened {
+        inner: reader,
+        key: Arc::clone(&key),
+        heard,
+        limits,
+        boxed: BytesMut::new(),
+        plain: BytesMut::new(),
+        held: None,
+        due: None,
+    };
+    let sealed =
+        Sealed { inner: writer, key, said, frame: BytesMut::new(), out: BytesMut::new(), ahead: 0 };
+    (opened, sealed)
+}
+
+/// What a peer says, out of its boxes.
+pub(in crate::net) struct Opened<R> {
+    inner: R,
+    key: Arc<SalsaBox>,
+    heard: u64,
+    limits: BoxLimits,
+    boxed: BytesMut,
+    plain: BytesMut,
+    held: Option<OwnedSemaphorePermit>,
+    /// When the frame that has begun must be there.
+    due: Option<Pin<Box<Sleep>>>,
+}
+
+fn refused(refusal: Refusal) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Refused(refusal))
+}
+
+/// A frame's header: its flags, its own length, and its body's. `None`: there is more to come.
+fn header(bytes: &[u8]) -> Option<(u8, usize, u64)> {
+    let (&flags, rest) = bytes.split_first()?;
+    if flags & LONG == 0 {
+        return rest.first().map(|&body| (flags, 2, u64::from(body)));
+    }
+    let body = rest.first_chunk::<8>()?;
+    Some((flags, 9, u64::from_be_bytes(*body)))
+}
+
+fn put_header(out: &mut BytesMut, flags: u8, body: usize) {
+    match u8::try_from(body) {
+        Ok(body) => out.put_slice(&[flags, body]),
+        Err(_) => {
+            out.put_u8(flags | LONG);
+            out.put_u64(body as u64);
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Opened<R> {
+    /// Opens the first frame, if it is whole.
+    fn next_frame(&mut self) -> Result<bool, Refusal> {
+        let Some((flags, head, body)) = header(&self.boxed) else { return Ok(false) };
+        // MESSAGE is sent as a frame by some, as a command by others.
+        if flags & !(LONG | COMMAND) != 0 {
+            return Err(Refusal::Flags);
+        }
+        let body = usize::try_from(body).unwrap_or(usize::MAX);
+        if body > self.limits.frame_bytes.saturating_add(BOX_BYTES) {
+            return Err(Refusal::MessageBytes);
+        }
+        if self.boxed.len() < head + body {
+            self.take_room(head + body)?;
+            return Ok(false);
+        }
+        let mut frame = self.boxed.split_to(head + body);
+        let frame = &mut frame[head..];
+        if frame.len() < BOX_BYTES || !frame.starts_with(MESSAGE) {
+            return Err(Refusal::Encryption);
+        }
+        let (about, sealed) = frame.split_at_mut(HEAD_BYTES);
+        let number = about.last_chunk::<NUMBER_BYTES>().expect("the head ends with it");
+        let number = u64::from_be_bytes(*number);
+        // Each number once, and rising: what was heard is not heard again.
+        if number <= self.heard {
+            return Err(Refusal::Encryption);
+        }
+        let text = open(&self.key, &numbered(b"CurveZMQMESSAGEC", number), sealed)?;
+        self.heard = number;
+        let (flags, text) = text.split_first().expect("a box has flags at least");
+        let more = if flags & BOX_MORE != 0 { MORE } else { 0 };
+        let command = if flags & BOX_COMMAND != 0 { COMMAND } else { 0 };
+        self.plain.reserve(9 + text.len());
+        put_header(&mut self.plain, more | command, text.len());
+        self.plain.put_slice(text);
+        self.due = None;
+        Ok(true)
+    }
+
+    /// A large frame waits for its end with room of its own; who finds none is refused, since nobody can wait here.
+    fn take_room(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if bytes <= SMALL_FRAME_BYTES || self.held.is_some() {
+            return Ok(());
+        }
+        let units = u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.limits.room).try_acquire_many_owned(units);
+        self.held = Some(room.map_err(|_| Refusal::IncomingBytes)?);
+        Ok(())
+    }
+
+    fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.boxed.is_empty() {
+            self.due = None;
+            return Poll::Pending;
+        }
+        let limit = self.limits.frame;
+        let due = self.due.get_or_insert_with(|| Box::pin(sleep(limit)));
+        due.as_mut().poll(cx).map(|()| Err(refused(Refusal::MessageTimeout)))
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Opened<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if !this.plain.is_empty() {
+                let taken = this.plain.len().min(buffer.remaining());
+                buffer.put_slice(&this.plain[..taken]);
+                this.plain.advance(taken);
+                if this.plain.is_empty() {
+                    this.plain = BytesMut::new();
+                    this.held = None;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if this.next_frame().map_err(refused)? {
+                continue;
+            }
+            let mut part = [0; READ_BYTES];
+            let mut read = ReadBuf::new(&mut part);
+            match Pin::new(&mut this.inner).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => {
+                    let is_whole = this.boxed.is_empty();
+                    let cut = || Err(io::ErrorKind::UnexpectedEof.into());
+                    return Poll::Ready(if is_whole { Ok(()) } else { cut() });
+                }
+                Poll::Ready(Ok(())) => this.boxed.extend_from_slice(read.filled()),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return this.poll_in_time(cx),
+            }
+        }
+    }
+}
+
+/// What a peer is told, into boxes.
+pub(in crate::net) struct Sealed<W> {
+    inner: W,
+    key: Arc<SalsaBox>,
+    said: u64,
+    /// A frame that isn't whole yet.
+    frame: BytesMut,
+    /// Boxes that the peer hasn't taken.
+    out: BytesMut,
+    /// Bytes that were taken from the caller before he was told so: he is told as the peer takes what became of them.
+    ahead: usize,
+}
+
+impl<W> Sealed<W> {
+    /// Puts each frame that is whole into its box.
+    fn seal(&mut self) {
+        while let Some((flags, head, body)) = header(&self.frame) {
+            let body = usize::try_from(body).unwrap_or(usize::MAX);
+            if self.frame.len() - head < body {
+                return;
+            }
+            let frame = self.frame.split_to(head + body);
+            let more = if flags & MORE != 0 { BOX_MORE } else { 0 };
+            let command = if flags & COMMAND != 0 { BOX_COMMAND } else { 0 };
+            self.said += 1;
+            let nonce = numbered(b"CurveZMQMESSAGES", self.said);
+            let mut plain = Vec::with_capacity(1 + body);
+            plain.push(more | command);
+            plain.extend_from_slice(&frame[head..]);
+            let sealed = seal(&self.key, &nonce, &plain);
+            self.out.reserve(9 + HEAD_BYTES + sealed.len());
+            put_header(&mut self.out, 0, HEAD_BYTES + sealed.len());
+            self.out.put_slice(MESSAGE);
+            self.out.put_u64(self.said);
+            self.out.put_slice(&sealed);
+        }
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Sealed<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.ahead == 0 {
+            this.frame.extend_from_slice(bytes);
+            this.ahead = bytes.len();
+            this.seal();
+        }
+        while !this.out.is_empty() {
+            let written = ready!(Pin::new(&mut this.inner).poll_write(cx, &this.out))?;
+            if written == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            this.out.advance(written);
+            // The last byte is told when all is out: nobody asks after that.
+            let told = written.min(this.ahead.saturating_sub(1));
+            if !this.out.is_empty() && told > 0 {
+                this.ahead -= told;
+                return Poll::Ready(Ok(told));
+            }
+        }
+        this.out = BytesMut::new();
+        Poll::Ready(Ok(std::mem::take(&mut this.ahead)))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
