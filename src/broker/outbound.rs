@@ -166,22 +166,23 @@ fn log(notice: &Notice) {
             kind = entry.kind.as_str(),
             queue = %entry.queue,
             seq = entry.seq.map(|seq| seq.0),
+            id = entry.id.as_ref().map(|id| id.as_str()),
             by = entry.actor.name,
             via = entry.actor.via,
             reason = entry.reason,
             "journal"
         ),
-        Notice::AttemptFailed { queue, seq, attempt, error, retry_in_ms, .. } => tracing::info!(
-            %queue, seq = seq.0, attempt, code = error.code, error = error.message, retry_in_ms,
+        Notice::AttemptFailed { queue, seq, id, attempt, error, retry_in_ms } => tracing::info!(
+            %queue, seq = seq.0, %id, attempt, code = error.code, error = error.message, retry_in_ms,
             "an attempt failed"
         ),
-        Notice::Recovered { queue, seq, .. } => {
-            tracing::info!(%queue, seq = seq.0, "a repaired message is done");
+        Notice::Recovered { queue, seq, id } => {
+            tracing::info!(%queue, seq = seq.0, %id, "a repaired message is done");
         }
         Notice::Unblocked { queue } => tracing::info!(%queue, "nothing is blocked any more"),
         // A queue that overflows may tell thousands in a second.
-        Notice::DeadLettered { queue, seq, reason, to, .. } => {
-            tracing::debug!(%queue, seq = seq.0, reason, %to, "a message is a dead letter");
+        Notice::DeadLettered { queue, seq, id, reason, to, .. } => {
+            tracing::debug!(%queue, seq = seq.0, %id, reason, %to, "a message is a dead letter");
         }
         Notice::TakenOver { queue, name } => {
             tracing::info!(%queue, worker = name, "a worker took over an exclusive queue");

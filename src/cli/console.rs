@@ -79,6 +79,9 @@ pub(super) fn open(args: &ConsoleArgs) -> Exit {
             let logs = LogOptions {
                 dir: config.log_dir(),
                 filter: std::env::var("MUBROKER_LOG").ok(),
+                json: config.log.json,
+                max_bytes: config.log.max_bytes(),
+                max_files: config.log.files,
                 // The screen is the console's.
                 warn_on_stderr: false,
             };

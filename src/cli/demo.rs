@@ -53,6 +53,9 @@ fn run_in(args: &DemoArgs, folder: &TempDir) -> Result<(), Box<dyn std::error::E
     let _logs = telemetry::start(&LogOptions {
         dir: config.log_dir(),
         filter: None,
+        json: config.log.json,
+        max_bytes: config.log.max_bytes(),
+        max_files: config.log.files,
         warn_on_stderr: false,
     })?;
     let broker = Embedded::start(&config)?;

@@ -37,6 +37,9 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     let logs = LogOptions {
         dir: config.log_dir(),
         filter: std::env::var("MUBROKER_LOG").ok(),
+        json: config.log.json,
+        max_bytes: config.log.max_bytes(),
+        max_files: config.log.files,
         warn_on_stderr: true,
     };
     let _logs = match telemetry::start(&logs) {

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
 use super::{
-    alerts, auth, doors, gathers, proxies, redis, sagas, store, topics, workers, wrong_value,
+    alerts, auth, doors, gathers, log, proxies, redis, sagas, store, topics, workers, wrong_value,
 };
 use crate::model::{QueueSettings, in_plain_words};
 
@@ -23,6 +23,8 @@ pub(super) struct File {
     pub(super) listen: Listen,
     #[serde(default)]
     pub(super) auth: auth::Table,
+    #[serde(default)]
+    pub(super) log: log::Table,
     #[serde(default)]
     pub(super) store: store::Table,
     #[serde(default)]
@@ -71,8 +73,8 @@ struct Keys {
 
 const ROOT: Keys = Keys {
     known: &[
-        "data_dir", "listen", "auth", "store", "redis", "queues", "topics", "gathers", "sagas",
-        "proxy", "workers", "alerts",
+        "data_dir", "listen", "log", "auth", "store", "redis", "queues", "topics", "gathers",
+        "sagas", "proxy", "workers", "alerts",
     ],
     later: &[],
 };
@@ -97,6 +99,7 @@ const LISTEN: Keys = Keys {
 const AUTH: Keys = Keys { known: auth::KEYS, later: &[] };
 const AUTH_TOKEN: Keys = Keys { known: auth::TOKEN_KEYS, later: &[] };
 const PROXY: Keys = Keys { known: proxies::KEYS, later: &[] };
+const LOG: Keys = Keys { known: log::KEYS, later: &[] };
 const STORE: Keys = Keys { known: store::KEYS, later: &[] };
 const ALERTS: Keys = Keys { known: alerts::KEYS, later: &[] };
 const REDIS: Keys = Keys { known: redis::KEYS, later: &[] };
@@ -213,6 +216,9 @@ impl Source<'_> {
         if let Some(auth) = table(root, "auth") {
             self.check_keys(auth, "auth.", &AUTH)?;
             self.check_rows(auth, "tokens", "auth.tokens.", &AUTH_TOKEN)?;
+        }
+        if let Some(log) = table(root, "log") {
+            self.check_keys(log, "log.", &LOG)?;
         }
         if let Some(store) = table(root, "store") {
             self.check_keys(store, "store.", &STORE)?;

@@ -8,6 +8,7 @@ mod doors;
 mod error;
 mod file;
 mod gathers;
+mod log;
 mod metrics;
 mod proxies;
 mod queues;
@@ -30,6 +31,7 @@ pub use connections::Connections;
 pub use doors::Doors;
 pub use error::{ConfigError, Place};
 use file::Source;
+pub use log::Log;
 use queues::{Queues, known_queue};
 pub use redis::Redis;
 pub use store::Store;
@@ -75,6 +77,8 @@ pub struct Config {
     pub connections: Connections,
     /// Plain devices.
     pub proxies: Vec<Proxy>,
+    /// How the log is written.
+    pub log: Log,
     /// What the store keeps beside messages.
     pub store: Store,
     /// Where payloads of `redis` queues are.
@@ -186,6 +190,7 @@ impl Config {
         let doors = doors::check(std::mem::take(&mut file.listen), &source, sources)?;
         let proxies = proxies::check(std::mem::take(&mut file.proxy), &source)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
+        let log = std::mem::take(&mut file.log).check(&source)?;
         let store = std::mem::take(&mut file.store).check(&source)?;
         let alerts = std::mem::take(&mut file.alerts).check(&source)?;
         let topics = std::mem::take(&mut file.topics);
@@ -209,6 +214,7 @@ impl Config {
             connections,
             proxies,
             data_dir,
+            log,
             store,
             redis,
             queues,

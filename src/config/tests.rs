@@ -51,6 +51,24 @@ fn connections_are_bounded_as_the_file_says() {
 }
 
 #[test]
+fn the_log_is_bounded_as_the_file_says() {
+    let of = |text: &str| load(&format!("[log]\n{text}")).map(|config| config.log);
+    let default = Log { json: false, max_mb: 64, files: 8 };
+    assert_eq!((load("").unwrap().log, load(EXAMPLE).unwrap().log), (default, default));
+    let set = of("format = 'json'\nmax_mb = 1\nfiles = 3").unwrap();
+    assert_eq!(set, Log { json: true, max_mb: 1, files: 3 });
+    for (text, reason) in [
+        ("format = 'xml'", "give \"text\" or \"json\""),
+        ("max_mb = 0", "from 1 to 4096"),
+        ("files = -1", "from 1 to 1000"),
+        ("file = 2", "did you mean `log.files`"),
+    ] {
+        let error = of(text).unwrap_err().to_string();
+        assert!(error.contains("mubroker.toml:2:") && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn metrics_are_served_to_this_machine_only() {
     let of =
         |value: &str| load(&format!("[listen]\nmetrics = '{value}'")).map(|config| config.metrics);

@@ -1,7 +1,8 @@
-//! Logs: into files that roll daily, written by a thread of their own. Never on the console's screen. And metrics.
+//! Logs: into files of a bounded size and number, written by a thread of their own. Never on the console's screen. And metrics.
 
 pub mod alert;
 pub mod datadog;
+mod rolling;
 pub mod standing;
 pub mod webhook;
 
@@ -10,16 +11,15 @@ use std::path::{Path, PathBuf};
 
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
 use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer as _};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use rolling::RollingFile;
 
 /// What is logged when nobody says: what an operator asks about the next day.
 const DEFAULT_FILTER: &str = "info";
-/// Log files kept: two weeks, so that the incident of last week is still there.
-const MAX_FILES: usize = 14;
 
 /// Lines that may wait for the disk; their places are allocated at once, and the crate's own 128,000
 /// take megabytes of an idle broker.
@@ -34,6 +34,12 @@ pub struct LogOptions {
     pub filter: Option<String>,
     /// Whether warnings and errors go to standard error, too. Not under a console.
     pub warn_on_stderr: bool,
+    /// A JSON object a line, rather than text.
+    pub json: bool,
+    /// How large a file becomes, in bytes.
+    pub max_bytes: u64,
+    /// How many files are kept.
+    pub max_files: u32,
 }
 
 /// Why nothing is logged.
@@ -53,7 +59,7 @@ pub enum LogError {
         /// Where.
         dir: PathBuf,
         /// What the system says.
-        source: InitError,
+        source: io::Error,
     },
     /// The filter is not one.
     #[error(
@@ -83,12 +89,7 @@ pub struct Logs {
 pub fn start(options: &LogOptions) -> Result<Logs, LogError> {
     let dir: &Path = &options.dir;
     std::fs::create_dir_all(dir).map_err(|source| LogError::Dir { dir: dir.to_owned(), source })?;
-    let appender = RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix("mubroker")
-        .filename_suffix("log")
-        .max_log_files(MAX_FILES)
-        .build(dir)
+    let appender = RollingFile::open(dir, options.max_bytes, options.max_files)
         .map_err(|source| LogError::File { dir: dir.to_owned(), source })?;
     let text = options.filter.as_deref().unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(text)
@@ -99,6 +100,10 @@ pub fn start(options: &LogOptions) -> Result<Logs, LogError> {
     let is_mute = |target: &str| target.starts_with("hyper_util::client");
     let filter = filter.and(filter_fn(move |metadata| !is_mute(metadata.target())));
     let file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let file: Box<dyn Layer<Registry> + Send + Sync> = match options.json {
+        true => file.json().flatten_event(true).boxed(),
+        false => file.boxed(),
+    };
     let stderr = options.warn_on_stderr.then(|| {
         tracing_subscriber::fmt::layer()
             .with_ansi(false)

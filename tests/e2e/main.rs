@@ -11,6 +11,7 @@ mod doctor;
 mod harness;
 mod journal;
 mod layers;
+mod logs;
 mod mailboxes;
 mod metrics;
 mod ordering;
