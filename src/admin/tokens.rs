@@ -46,7 +46,9 @@ async fn revoke(
     // It is written to the disk.
     let done = tokio::task::spawn_blocking(move || access.revoke(&revoked)).await;
     let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-    tracing::info!(token = name, by = actor.name, via = actor.via, "a token is revoked");
+    if done.is_ok() {
+        tracing::info!(token = name, by = actor.name, via = actor.via, "a token is revoked");
+    }
     let revoked = done.map_err(|error| match error {
         AccessError::NoSuchToken { .. } => {
             Failure::new(StatusCode::NOT_FOUND, "not_found", error.to_string())

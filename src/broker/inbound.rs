@@ -6,25 +6,11 @@ use super::failure::Health;
 use super::peers::{DrainOrder, Verb, Waiting, Workers};
 use crate::engine::{CallSpec, Event};
 use crate::model::{Actor, Content, MessageId, Origin, QueueName, RejectCode, Rejection, WorkerId};
-use crate::net::{Inbound, Outbound, PeerId, ReplyForm, welcome};
+use crate::net::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
 
 /// When a client whose answers pile up should try again, in milliseconds.
 const BUSY_RETRY_MS: u64 = 250;
-/// What a client may do.
-const VERBS: [&str; 11] = [
-    "HELLO",
-    "SEND",
-    "SENDMANY",
-    "CALL",
-    "PUBLISH",
-    "GATHER",
-    "START",
-    "SUBSCRIBE",
-    "UNSUBSCRIBE",
-    "STATUS",
-    "PING",
-];
 /// What a worker that must say READY again is told.
 const SAY_READY: &str = "not known here: say READY again";
 
@@ -62,9 +48,8 @@ impl EventLoop {
 
     fn on_client(&mut self, peer: PeerId, form: ReplyForm, request: ClientRequest) {
         match request {
-            ClientRequest::Hello { .. } => {
-                self.reply(peer, form, ClientReply::Welcome(welcome(VERBS.to_vec())));
-            }
+            // The door has answered it.
+            ClientRequest::Hello { .. } => {}
             ClientRequest::Ping => self.reply(peer, form, ClientReply::Pong),
             ClientRequest::Send(send) => {
                 self.send(peer, form, Verb::Send, vec![(send.queue, send.content)], None);

@@ -36,7 +36,7 @@ impl Settings {
             let changed = waiting.join(", ");
             tracing::warn!(changed, "SIGHUP: these settings count after a restart only");
         }
-        self.config.auth = config.auth;
+        self.config.auth.tokens = config.auth.tokens;
         tracing::info!(
             tokens = self.config.auth.tokens.len(),
             "SIGHUP: the configuration is reloaded"
@@ -52,7 +52,7 @@ fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
         workers,
         admin,
         metrics,
-        auth: _,
+        auth,
         curve_key_file,
         doors,
         connections,
@@ -73,6 +73,8 @@ fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listen.clients", old.clients == *clients),
         ("listen.workers", old.workers == *workers),
         ("listen.admin", old.admin == *admin),
+        ("auth.clients", old.auth.clients == auth.clients),
+        ("auth.workers", old.auth.workers == auth.workers),
         ("listen.curve_key_file", old.curve_key_file == *curve_key_file),
         ("listen.metrics", old.metrics == *metrics),
         ("listen.push, live, feed, pull", old.doors == *doors),

@@ -93,6 +93,7 @@ impl Engine {
         QueueFigures {
             name: queue.record.name.clone(),
             state: queue.state(self.stopping),
+            is_paused: queue.record.paused.is_some(),
             ready: aside.into_iter().fold(queue.depth(), u64::saturating_sub),
             leased,
             waiting,

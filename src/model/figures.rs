@@ -34,6 +34,8 @@ pub struct QueueFigures {
     pub name: QueueName,
     /// What it does.
     pub state: QueueState,
+    /// Whether an operator has paused it, blocked or not.
+    pub is_paused: bool,
     /// Messages that may be delivered when it is their turn.
     pub ready: u64,
     /// In workers' hands.

@@ -1,7 +1,7 @@
 //! Who may do what at the clients' and the workers' door: HELLO shows a token, and each request is held against it.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -34,41 +34,59 @@ pub struct DoorAuth {
 #[derive(Debug, Default)]
 pub(super) struct Session {
     address: Option<IpAddr>,
-    /// With the change of the tokens by which it was looked at last.
-    token: Mutex<Option<(u64, Arc<Token>)>>,
+    shown: Mutex<Option<Shown>>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    /// As it was then.
+    token: Arc<Token>,
+    /// What it has become, and by which change of the tokens. A token that was looked up is looked at again at its first
+    /// use: it may have been revoked between the two.
+    now: Option<(u64, Option<Arc<Token>>)>,
 }
 
 impl Session {
     pub(super) fn of(address: Option<IpAddr>) -> Self {
-        Self { address, token: Mutex::default() }
+        Self { address, shown: Mutex::default() }
     }
 
     /// The peer has shown it.
-    pub(super) fn shows(&self, token: Arc<Token>, access: &Access) {
-        let mut shown = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        *shown = Some((access.change(), token));
+    pub(super) fn shows(&self, token: Arc<Token>) {
+        *self.lock() = Some(Shown { token, now: None });
     }
 
     /// Whether it was shown one.
     pub(super) fn has_shown_one(&self) -> bool {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.lock().is_some()
     }
 
     /// What it has shown, as it is now; `None` if that counts no more.
     fn now(&self, access: &Access) -> Option<Arc<Token>> {
-        let mut shown = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        let (looked_at, token) = shown.as_mut()?;
-        let change = access.change();
-        if *looked_at != change {
-            let now = access.now(token)?;
-            (*looked_at, *token) = (change, now);
-        }
-        Some(Arc::clone(token))
+        self.lock().as_mut()?.look(access)
     }
 
     /// Whether it is as it was when it was shown, or was never shown.
     pub(super) fn still_counts(&self, access: &Access) -> bool {
-        !self.has_shown_one() || self.now(access).is_some()
+        let mut shown = self.lock();
+        let Some(shown) = shown.as_mut() else { return true };
+        shown.look(access).is_some_and(|now| now == shown.token)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Shown>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    fn look(&mut self, access: &Access) -> Option<Arc<Token>> {
+        // Read first: a change that comes meanwhile is seen at the next look.
+        let change = access.change();
+        let Self { token, now } = self;
+        match now {
+            Some((looked_at, now)) if *looked_at == change => now.clone(),
+            _ => now.insert((change, access.now(token))).1.clone(),
+        }
     }
 }
 
@@ -108,7 +126,7 @@ impl DoorAuth {
     ) -> Result<Welcome, Refused> {
         if let Some(Hidden(secret)) = token.filter(|_| self.is_needed || self.access.has_any()) {
             match self.access.holder(secret) {
-                Some(token) => session.shows(token, &self.access),
+                Some(token) => session.shows(token),
                 None => return Err(self.failed(session.address)),
             }
         }
@@ -332,22 +350,26 @@ fn sends(grants: &Grants, queue: &QueueName, content: &Content) -> Result<(), St
 
 /// What a client's token lets it say.
 pub(super) fn client_verbs(grants: &Grants) -> Vec<&'static str> {
-    let mut may = vec!["HELLO"];
-    let (sends, all) = (grants.has(Right::Send), grants.queues.are_all());
-    if sends {
-        may.extend(["SEND", "SENDMANY", "CALL", "GATHER"]);
-    }
-    if sends && all {
-        may.extend(["PUBLISH", "START"]);
-    }
-    if grants.check_all(Right::Settings).is_ok() {
-        may.extend(["SUBSCRIBE", "UNSUBSCRIBE"]);
-    }
-    if sends || grants.has(Right::Read) {
-        may.push("STATUS");
-    }
-    may.push("PING");
-    may
+    let sends = grants.has(Right::Send);
+    let publishes = sends && grants.queues.are_all();
+    let subscribes = grants.check_all(Right::Settings).is_ok();
+    let reads = sends || grants.has(Right::Read);
+    [
+        ("HELLO", true),
+        ("SEND", sends),
+        ("SENDMANY", sends),
+        ("CALL", sends),
+        ("PUBLISH", publishes),
+        ("GATHER", sends),
+        ("START", publishes),
+        ("SUBSCRIBE", subscribes),
+        ("UNSUBSCRIBE", subscribes),
+        ("STATUS", reads),
+        ("PING", true),
+    ]
+    .into_iter()
+    .filter_map(|(verb, may)| may.then_some(verb))
+    .collect()
 }
 
 /// What a worker's token lets it say.
@@ -369,7 +391,7 @@ pub(super) fn worker_verbs(grants: &Grants) -> Vec<&'static str> {
 }
 
 /// The answer to HELLO.
-pub fn welcome(may: Vec<&'static str>) -> Welcome {
+fn welcome(may: Vec<&'static str>) -> Welcome {
     Welcome {
         server: "mubroker".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

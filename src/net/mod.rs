@@ -25,7 +25,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
-pub use admission::{DoorAuth, welcome};
+pub use admission::DoorAuth;
 pub use doors::{Door, Doors};
 pub use guard::{GuardCounters, GuardSnapshot, Refusal};
 pub use majordomo::MajordomoForm;

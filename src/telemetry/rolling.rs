@@ -34,12 +34,16 @@ impl RollingFile {
                 Ok(()) | Err(_) => Ok(()),
             }
         });
+        let is_moved = renamed.is_ok() && last > 0;
         let begun = renamed.and_then(|()| append_to(&path(&self.dir, 0)));
+        let is_new = begun.is_ok();
         if let Ok(file) = begun {
             self.file = file;
         }
-        // Empty, unless it couldn't be moved, or is the only one.
-        self.file.set_len(0)?;
+        // What was moved and has no successor yet goes on, once more as long; what couldn't be moved is emptied.
+        if is_new || !is_moved {
+            self.file.set_len(0)?;
+        }
         self.bytes = 0;
         Ok(())
     }

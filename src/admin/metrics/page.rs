@@ -148,7 +148,7 @@ fn each_queue(out: &mut Exposition, queues: &[QueueFigures], now: Timestamp) {
     }
     let rows: [Row<QueueFigures>; 10] = [
         (&QUEUE_BYTES, |queue| queue.bytes),
-        (&QUEUE_PAUSED, |queue| u64::from(queue.state == QueueState::Paused)),
+        (&QUEUE_PAUSED, |queue| u64::from(queue.is_paused)),
         (&QUEUE_WORKERS, |queue| queue.workers),
         (&QUEUE_ACCEPTED, |queue| queue.totals.accepted),
         (&QUEUE_REDELIVERED, |queue| queue.totals.redelivered),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::Uid;
@@ -25,8 +25,10 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_millis(20);
 
 /// The folder itself, or the nearest one above that is there.
-fn nearest(folder: &Path) -> &Path {
-    folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"))
+fn nearest(folder: &Path) -> PathBuf {
+    // A relative path has no folder above its first name.
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    folder.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_owned()
 }
 
 /// Whether this user can keep a store there, and nobody else look at it.
@@ -34,7 +36,7 @@ pub(super) fn folder(folder: &Path) -> Finding {
     const CHECK: &str = "data folder";
     let name = folder.display();
     let there = nearest(folder);
-    if let Err(error) = tempfile::Builder::new().prefix(".mubroker-doctor").tempfile_in(there) {
+    if let Err(error) = tempfile::Builder::new().prefix(".mubroker-doctor").tempfile_in(&there) {
         let found = format!("{} can't be written: {error}", there.display());
         let advice = "let this user write there, or choose another data_dir";
         return Finding::wrong(CHECK, found, advice);
@@ -88,7 +90,7 @@ pub(super) fn room(config: &Config) -> Finding {
     const CHECK: &str = "disk";
     const MIB: u64 = 1024 * 1024;
     let folder = nearest(&config.data_dir);
-    match Disk::of(folder) {
+    match Disk::of(&folder) {
         Err(error) => {
             let found = format!("the disk of {} can't be looked at: {error}", folder.display());
             Finding::warning(CHECK, found, "look whether it is mounted")
@@ -110,7 +112,7 @@ pub(super) fn room(config: &Config) -> Finding {
 pub(super) fn sync(data_dir: &Path) -> Finding {
     const CHECK: &str = "fsync";
     let there = nearest(data_dir);
-    let mut took = match flushes(there) {
+    let mut took = match flushes(&there) {
         Ok(took) => took,
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             return Finding::wrong(CHECK, "the disk is full", "make room");

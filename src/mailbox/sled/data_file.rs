@@ -66,8 +66,9 @@ impl DataFile {
 fn missing(to: u64, len: u64) -> usize {
     let segment = SLED_SEGMENT_BYTES as u64;
     let (at, end) = (to % segment, len % segment);
-    // A file of whole segments doesn't grow: the log is in one that is used again, or there are zeroes to its end.
-    if end == 0 || end.saturating_sub(at) >= LEAST_BYTES {
+    // A file of whole segments doesn't grow: the log is in one that is used again, or there are zeroes to its end. One that
+    // ends before the log's place in its segment ends in another segment, which isn't this commit's.
+    if end == 0 || end < at || end - at >= LEAST_BYTES {
         return 0;
     }
     usize::try_from(CHUNK_BYTES.min(segment - end)).expect("a chunk at most")
@@ -90,6 +91,8 @@ mod tests {
         assert_eq!(missing(SEGMENT - 9_000, SEGMENT - 8_000), 8_000);
         assert_eq!(missing(SEGMENT - 9_000, SEGMENT), 0);
         assert_eq!(missing(SEGMENT * 3 + 5, SEGMENT * 2), 0, "in a segment that is used again");
+        assert_eq!(missing(SEGMENT * 3 + 5_000_000, SEGMENT * 3 + 100_000), 0, "in the next one");
+        assert_eq!(missing(SEGMENT * 2, SEGMENT * 2), 0, "between two");
     }
 
     #[test]

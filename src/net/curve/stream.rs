@@ -125,6 +125,10 @@ impl<R: AsyncRead + Unpin> Opened<R> {
             return Ok(false);
         }
         let mut frame = self.boxed.split_to(head + body);
+        if self.boxed.is_empty() || frame.len() > SMALL_FRAME_BYTES {
+            // What is left would keep all that the frame took.
+            self.boxed = BytesMut::from(&self.boxed[..]);
+        }
         let frame = &mut frame[head..];
         if frame.len() < BOX_BYTES || !frame.starts_with(MESSAGE) {
             return Err(Refusal::Encryption);
@@ -242,6 +246,10 @@ impl<W> Sealed<W> {
             self.out.put_slice(MESSAGE);
             self.out.put_u64(self.said);
             self.out.put_slice(&sealed);
+        }
+        if self.frame.is_empty() {
+            // Or it would keep what the largest took.
+            self.frame = BytesMut::new();
         }
     }
 }

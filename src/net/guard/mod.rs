@@ -247,8 +247,8 @@ impl<I: Inside> Guard<I> {
             Err(_) => return End::Refused(Refusal::HandshakeTimeout),
         };
         let session = Session::of(address);
-        if let (Some(token), Some(auth)) = (token, &self.auth) {
-            session.shows(token, &auth.access);
+        if let Some(token) = token {
+            session.shows(token);
         }
         let Some(curve) = curve else {
             return self.stay((reader, writer), session, room).await;

@@ -55,12 +55,13 @@ impl Links {
         self.room.notify_waiters();
     }
 
-    /// A peer is gone, with what still waited for it.
-    pub(super) fn leave(&self, peer: PeerId, mut unsent: Outbox) {
+    /// A peer is gone, with the messages that still waited for it.
+    pub(super) fn leave(&self, peer: PeerId, unsent: Option<Outbox>) {
         let mut linked = self.lock();
         linked.by_peer.remove(&peer);
         self.count.send_replace(linked.by_peer.len());
         drop(linked);
+        let Some(mut unsent) = unsent else { return };
         while unsent.try_recv().is_ok() {
             self.lost.fetch_add(1, Relaxed);
             self.sent.fetch_sub(1, Relaxed);

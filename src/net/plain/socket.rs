@@ -168,6 +168,8 @@ impl Inside for PlainSocket {
     }
 
     async fn left(&self, id: PeerId, unsent: Outbox) {
+        // What waits for a publisher is our subscription: no message.
+        let unsent = (self.pattern != Pattern::XSub).then_some(unsent);
         self.links.leave(id, unsent);
     }
 }

@@ -106,10 +106,13 @@ fn fresh(folder: &Path) -> Rig {
     rig
 }
 
-/// What others have added, taken in as the engine does; from place `seq` on.
+/// What others have added, taken in as the engine does; from place `seq` on. What is committed already was told again
+/// because that took long.
 fn take_in(rig: &Rig, mut seq: u64) -> u64 {
     let (queue, _, arrivals) = rig.arrivals();
-    let ops = arrivals.into_iter().map(|arrival| {
+    let taken = rig.streams.state().queues[&queue].taken;
+    let new = arrivals.into_iter().filter(|arrival| arrival.entry.id > taken);
+    let ops = new.map(|arrival| {
         let at = crate::model::Timestamp(1);
         let (content, entry) = (Arc::new(arrival.content), Some(Box::new(arrival.entry)));
         let op = Op::Append { queue, seq: Seq(seq), at, content, entry };
