@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::peer::{Caller, Peer, Remote};
 use super::rules::{Rule, rule};
-use crate::auth::{Access, Failures, Grants, Token, Verdict};
+use crate::auth::{Access, Failures, Grants, Right, Token, Verdict};
 use crate::model::QueueName;
 
 /// What there is to know of tokens.
@@ -57,11 +57,22 @@ async fn check(caller: &Caller, parts: &mut Parts) -> Result<(), Failure> {
     match rule(&parts.method, path.as_ref().map(MatchedPath::as_str)) {
         Rule::Some(right) => caller.may(right),
         Rule::All(right) => caller.may_all(right),
-        Rule::Queue(right) => match queue_of(parts).await {
-            Some(queue) => caller.may_in(right, &queue),
-            // A name that is none: the handler says what is wrong with it.
-            None => caller.may(right),
-        },
+        Rule::Queue(right) => of_queue(caller, right, parts).await,
+        Rule::OneOf(rights) => {
+            of_queue(caller, Right::Read, parts).await?;
+            match rights.iter().any(|&right| caller.grants.has(right)) {
+                true => Ok(()),
+                false => rights.iter().try_for_each(|&right| caller.may(right)),
+            }
+        }
+    }
+}
+
+async fn of_queue(caller: &Caller, right: Right, parts: &mut Parts) -> Result<(), Failure> {
+    match queue_of(parts).await {
+        Some(queue) => caller.may_in(right, &queue),
+        // A name that is none: the handler says what is wrong with it.
+        None => caller.may(right),
     }
 }
 

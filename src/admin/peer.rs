@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use nix::unistd::{Uid, User};
+use serde_json::{Map, Value};
 use tokio::net::UnixStream;
 
 use super::failure::Failure;
@@ -87,6 +88,15 @@ impl Caller {
     /// Refuses what is of one queue.
     pub(super) fn may_in(&self, right: Right, queue: &QueueName) -> Result<(), Failure> {
         self.grants.check_queue(right, queue).map_err(|why| self.forbidden(&why))
+    }
+
+    /// Refuses a new header that names queues of others where the one before didn't.
+    pub(super) fn may_say(
+        &self,
+        header: &Map<String, Value>,
+        before: Option<&Map<String, Value>>,
+    ) -> Result<(), Failure> {
+        self.grants.check_header(header, before).map_err(|why| self.forbidden(&why))
     }
 
     /// Whether lists show what is of this queue.

@@ -17,6 +17,8 @@ use crate::model::{IdempotencyKey, MessageId, QueueName, Seq, TopicName, in_plai
 
 /// A body in bytes: JSON may make six bytes of one of the payload, and the rest is small.
 pub(super) const MAX_BODY_BYTES: usize = 6 * MAX_PAYLOAD_BYTES + 1024 * 1024;
+/// The body of what has no payload: the longest is a redrive's with its filter.
+pub(super) const MAX_SMALL_BODY_BYTES: usize = 1024 * 1024;
 /// Rows of a page when the request doesn't say.
 const DEFAULT_PAGE: usize = 100;
 

@@ -15,17 +15,17 @@ use serde_json::Value;
 use super::dto::{
     BackupRequest, DeleteRequest, DoorView, HoldRequest, JournalPage, KeyPage, Located,
     MessagePage, MessageView, Overview, PauseRequest, QueueView, RedrivePage, RedriveRequest,
-    RepairOutcome, RepairRequest, RepairVerb, SettingsRequest, WorkerView,
+    RepairOutcome, SettingsRequest, WorkerView,
 };
 use super::failure::Failure;
 use super::gate::{Doorkeeper, gate};
 use super::listing;
 use super::peer::{Acting, Caller};
-use super::request::{Asked, Body, MAX_BODY_BYTES, PageAsked, Path, page};
+use super::request::{Asked, Body, MAX_SMALL_BODY_BYTES, PageAsked, Path, page};
 use super::stream::stream;
 use crate::auth::Right;
-use crate::broker::{Act, BrokerHandle, JournalQuery, RedriveOrder, RepairOrder};
-use crate::model::{Edit, Filter, MessageState, QueueName, Revision, Seq, SettingChange};
+use crate::broker::{BrokerHandle, JournalQuery, RedriveOrder};
+use crate::model::{Filter, MessageState, QueueName, Revision, Seq, SettingChange};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -43,11 +43,11 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .route("/v1/queues/{queue}/messages", get(messages))
         .route("/v1/queues/{queue}/messages/{seq}", get(message))
         .route("/v1/queues/{queue}/messages/{seq}/payload", get(payload))
-        .route("/v1/queues/{queue}/messages/{seq}/repair", post(repair))
         .route("/v1/queues/{queue}/messages/{seq}/hold", post(hold))
         .route("/v1/queues/{queue}/redrive", post(redrive))
         .route("/v1/repairs/{key}", get(repair_outcome))
         .route("/v1/messages/{id}", get(locate))
+        .merge(super::repairs::routes())
         .merge(super::sagas::routes())
         .merge(super::gathers::routes())
         .merge(super::topics::routes())
@@ -63,7 +63,7 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .route("/v1/stream", get(stream))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_SMALL_BODY_BYTES))
         .with_state(broker)
         .merge(super::tokens::routes().with_state(Arc::clone(&doorkeeper)))
         .layer(middleware::from_fn_with_state(doorkeeper, gate))
@@ -203,89 +203,6 @@ async fn payload(
     let revision = asked.revision.map(Revision);
     let content = broker.content(&path.queue()?, path.seq()?, revision).await?;
     Ok(([(CONTENT_TYPE, "application/octet-stream")], content.payload))
-}
-
-async fn repair(
-    State(broker): State<BrokerHandle>,
-    path: Path,
-    caller: Caller,
-    Acting(actor): Acting,
-    Body(request): Body<RepairRequest>,
-) -> Answer<Json<RepairOutcome>> {
-    let (queue, seq) = (path.queue()?, path.seq()?);
-    may_repair(&broker, &caller, (&queue, seq), &request).await?;
-    let RepairRequest { key, expect_revision, action, payload, header, to, reason } = request;
-    let edit = match payload {
-        Some(payload) => {
-            Some(Edit { payload: payload.into_bytes().map_err(Failure::invalid)?, header })
-        }
-        None if header.is_some() => {
-            let detail = "`header` comes with `payload` only; send the payload along, unchanged";
-            return Err(Failure::invalid(detail));
-        }
-        None => None,
-    };
-    if to.is_some() && action != RepairVerb::Move {
-        return Err(Failure::invalid("`to` is for `move` only"));
-    }
-    let act = act(action, edit, to)?;
-    let order = RepairOrder { key, actor, queue, seq, expect_revision, act, reason };
-    Ok(Json(broker.repair(order).await?))
-}
-
-/// Each action has its right, and a message goes to the caller's queues only.
-async fn may_repair(
-    broker: &BrokerHandle,
-    caller: &Caller,
-    (queue, seq): (&QueueName, Seq),
-    request: &RepairRequest,
-) -> Answer<()> {
-    let rights: &[Right] = match request.action {
-        RepairVerb::Retry => &[Right::Retry],
-        RepairVerb::Save | RepairVerb::UndoSave => &[Right::Edit],
-        RepairVerb::SaveAndRetry => &[Right::Edit, Right::Retry],
-        RepairVerb::Cancel | RepairVerb::Restore => &[Right::Cancel],
-        RepairVerb::DeadLetter => &[Right::DeadLetter],
-        RepairVerb::Move => &[Right::Move],
-    };
-    rights.iter().try_for_each(|&right| caller.may(right))?;
-    if request.action != RepairVerb::Move || caller.sees_all() {
-        return Ok(());
-    }
-    let to = match &request.to {
-        Some(to) => Some(to.clone()),
-        // As of the revision that the repair is refused without.
-        None => {
-            let content = broker.content(queue, seq, Some(request.expect_revision)).await?;
-            content.header.dead_letter_queue()
-        }
-    };
-    to.map_or(Ok(()), |to| caller.may_in(Right::Move, &to))
-}
-
-fn act(verb: RepairVerb, edit: Option<Edit>, to: Option<QueueName>) -> Answer<Act> {
-    match (verb, edit) {
-        (RepairVerb::Save, Some(edit)) => Ok(Act::Save(edit)),
-        (RepairVerb::SaveAndRetry, Some(edit)) => Ok(Act::SaveAndRetry(edit)),
-        (RepairVerb::Save | RepairVerb::SaveAndRetry, None) => {
-            Err(Failure::invalid("`payload` is missing; to save, the new payload is needed"))
-        }
-        (RepairVerb::Retry, None) => Ok(Act::Retry),
-        (RepairVerb::Cancel, None) => Ok(Act::Cancel),
-        (RepairVerb::Restore, None) => Ok(Act::Restore),
-        (RepairVerb::UndoSave, None) => Ok(Act::UndoSave),
-        (RepairVerb::DeadLetter, None) => Ok(Act::DeadLetter),
-        (RepairVerb::Move, None) => Ok(Act::Move(to)),
-        (
-            RepairVerb::Retry
-            | RepairVerb::Cancel
-            | RepairVerb::Restore
-            | RepairVerb::UndoSave
-            | RepairVerb::DeadLetter
-            | RepairVerb::Move,
-            Some(_),
-        ) => Err(Failure::invalid("`payload` is for `save` and `save-and-retry` only")),
-    }
 }
 
 async fn redrive(

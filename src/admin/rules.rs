@@ -2,6 +2,7 @@
 
 use axum::http::Method;
 
+use super::repairs;
 use crate::auth::Right;
 
 /// What a route needs before its handler runs.
@@ -11,6 +12,8 @@ pub(super) enum Rule {
     Some(Right),
     /// The right on the queue in the path.
     Queue(Right),
+    /// One of the rights on the queue in the path, and that to read; the handler says which.
+    OneOf(&'static [Right]),
     /// The right on all queues: it isn't of one.
     All(Right),
 }
@@ -18,7 +21,7 @@ pub(super) enum Rule {
 /// Methods are those of the routes; HEAD counts as GET.
 const RULES: &[(&str, &str, Rule)] = {
     use Right::{Delete, Operate, Read, Settings, Store, Tokens};
-    use Rule::{All, Queue, Some};
+    use Rule::{All, OneOf, Queue, Some};
     &[
         ("GET", "/livez", Some(Read)),
         ("GET", "/readyz", Some(Read)),
@@ -37,8 +40,7 @@ const RULES: &[(&str, &str, Rule)] = {
         ("GET", "/v1/queues/{queue}/messages", Queue(Read)),
         ("GET", "/v1/queues/{queue}/messages/{seq}", Queue(Read)),
         ("GET", "/v1/queues/{queue}/messages/{seq}/payload", Queue(Read)),
-        // And what its action needs.
-        ("POST", "/v1/queues/{queue}/messages/{seq}/repair", Queue(Read)),
+        ("POST", "/v1/queues/{queue}/messages/{seq}/repair", OneOf(repairs::RIGHTS)),
         ("POST", "/v1/queues/{queue}/messages/{seq}/hold", Queue(Operate)),
         ("POST", "/v1/queues/{queue}/redrive", Queue(Operate)),
         ("GET", "/v1/repairs/{key}", Some(Read)),

@@ -81,7 +81,10 @@ impl Right {
                 "pause, resume, hold a message; redrive; drain, restart and scale workers"
             }
             Self::Retry => "make a message ready again as it is; retry a saga's step",
-            Self::Edit => "save another payload or header, and undo that",
+            Self::Edit => {
+                "save another payload or header, and undo that; a queue that the header names anew (`reply_to`) needs \
+                 `send` there"
+            }
             Self::Cancel => "take a message out, restore it; skip a saga's step, abort a saga",
             Self::Move => {
                 "send a message to another queue, or a dead letter back; `to` of a redrive"

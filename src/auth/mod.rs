@@ -4,6 +4,7 @@ mod access;
 mod curve_key;
 mod failures;
 mod grants;
+mod headers;
 mod token;
 
 pub use access::{Access, AccessError, Listed};

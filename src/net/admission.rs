@@ -1,10 +1,10 @@
 //! Who may do what at the clients' and the workers' door: HELLO shows a token, and each request is held against it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::auth::{Access, CurveSecret, Failures, Grants, Right, Token, Verdict};
@@ -16,6 +16,9 @@ use crate::model::{Content, Hidden, QueueName, RejectCode, Rejection};
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, Limits, Welcome, WorkerMessage};
 
 use super::{Inbound, Outbound};
+
+/// A message of who needs a token and has shown none: HELLO is a few hundred bytes, and whatever else he says is refused.
+pub(super) const MAX_STRANGER_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// Whom a door lets in.
 #[derive(Debug, Clone)]
@@ -35,6 +38,7 @@ pub struct DoorAuth {
 pub(super) struct Session {
     address: Option<IpAddr>,
     shown: Mutex<Option<Shown>>,
+    has_shown_one: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -48,17 +52,23 @@ struct Shown {
 
 impl Session {
     pub(super) fn of(address: Option<IpAddr>) -> Self {
-        Self { address, shown: Mutex::default() }
+        Self { address, ..Self::default() }
     }
 
     /// The peer has shown it.
     pub(super) fn shows(&self, token: Arc<Token>) {
         *self.lock() = Some(Shown { token, now: None });
+        self.has_shown_one.store(true, Relaxed);
     }
 
     /// Whether it was shown one.
     pub(super) fn has_shown_one(&self) -> bool {
-        self.lock().is_some()
+        self.has_shown_one.load(Relaxed)
+    }
+
+    /// The same, for who is told apart from the session.
+    pub(super) fn shown(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_shown_one)
     }
 
     /// What it has shown, as it is now; `None` if that counts no more.
@@ -97,6 +107,23 @@ pub(super) struct Refused {
     /// There were too many: it is told, and the connection ends.
     pub(super) is_over: bool,
 }
+
+impl Refused {
+    fn answered(self, answer: impl FnOnce(Rejection) -> Outbound) -> Admitted {
+        let outbound = answer(self.rejection);
+        if self.is_over { Admitted::Over(outbound) } else { Admitted::Out(outbound) }
+    }
+}
+
+/// What a stranger's message is answered that has more bytes than he may send.
+pub(super) fn too_large_for_a_stranger() -> Rejection {
+    let reason = format!(
+        "{TOKEN_FIRST}; before that a message has at most {MAX_STRANGER_MESSAGE_BYTES} bytes"
+    );
+    Rejection::new(RejectCode::Unauthorized, reason)
+}
+
+const TOKEN_FIRST: &str = "say HELLO with a token first; `mubroker token new` makes one";
 
 impl DoorAuth {
     /// Whether another mechanism than NULL is spoken.
@@ -145,10 +172,7 @@ impl DoorAuth {
                 let reason = "the token counts no more";
                 Err(Rejection::new(RejectCode::Unauthorized, reason))
             }
-            None if self.is_needed => {
-                let reason = "say HELLO with a token first; `mubroker token new` makes one";
-                Err(Rejection::new(RejectCode::Unauthorized, reason))
-            }
+            None if self.is_needed => Err(Rejection::new(RejectCode::Unauthorized, TOKEN_FIRST)),
             None => Ok(None),
         }
     }
@@ -267,8 +291,8 @@ pub(super) enum Admitted {
     Welcome(Outbound),
     /// It is refused.
     Out(Outbound),
-    /// The connection ends.
-    Over,
+    /// It is refused, and the connection ends.
+    Over(Outbound),
 }
 
 impl DoorAuth {
@@ -281,10 +305,7 @@ impl DoorAuth {
                 if let ClientRequest::Hello { token, .. } = &request {
                     return match self.hello(session, token.as_ref(), client_verbs) {
                         Ok(welcome) => Admitted::Welcome(answer(ClientReply::Welcome(welcome))),
-                        Err(Refused { is_over: true, .. }) => Admitted::Over,
-                        Err(refused) => {
-                            Admitted::Out(answer(ClientReply::Rejected(refused.rejection)))
-                        }
+                        Err(refused) => refused.answered(|why| answer(ClientReply::Rejected(why))),
                     };
                 }
                 match self.client(session, &request) {
@@ -297,9 +318,8 @@ impl DoorAuth {
                 if let WorkerMessage::Hello { token, .. } = &message {
                     return match self.hello(session, token.as_ref(), worker_verbs) {
                         Ok(welcome) => Admitted::Welcome(answer(BrokerMessage::Welcome(welcome))),
-                        Err(Refused { is_over: true, .. }) => Admitted::Over,
                         Err(refused) => {
-                            Admitted::Out(answer(BrokerMessage::Rejected(refused.rejection)))
+                            refused.answered(|why| answer(BrokerMessage::Rejected(why)))
                         }
                     };
                 }
@@ -332,20 +352,13 @@ fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Into the queue, and so into the one that the reply goes to.
+/// Into the queue, and so into those that the header names.
 fn sends(grants: &Grants, queue: &QueueName, content: &Content) -> Result<(), String> {
     grants.check_queue(Right::Send, queue)?;
-    if grants.queues.are_all() || !content.header.has_reply_to() {
+    if grants.queues.are_all() {
         return Ok(());
     }
-    match content.header.to_map().get("reply_to") {
-        Some(Value::String(name)) => match QueueName::new(name) {
-            Ok(queue) => grants.check_queue(Right::Send, &queue),
-            // It is refused for that.
-            Err(_) => Ok(()),
-        },
-        Some(_) | None => Ok(()),
-    }
+    grants.check_header(&content.header.to_map(), None)
 }
 
 /// What a client's token lets it say.

@@ -45,6 +45,17 @@ impl Assembler {
     }
 }
 
+impl Assembler {
+    /// Whether the message that is under way, or begins with `input`, has an empty first frame.
+    pub(super) fn is_delimited(&self, input: &[u8]) -> bool {
+        match (self.message.first(), &self.frame) {
+            (Some(first), _) => first.is_empty(),
+            (None, Some(_)) => false,
+            (None, None) => input.starts_with(&[MORE, 0]),
+        }
+    }
+}
+
 fn begin(input: &mut &[u8]) -> Option<(BytesMut, u64, bool)> {
     let (&flags, rest) = input.split_first()?;
     let (len, rest) = if flags & LONG == 0 {

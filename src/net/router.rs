@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::admission::{Admitted, DoorAuth};
+use super::admission::{Admitted, DoorAuth, too_large_for_a_stranger};
 use super::guard::{End, GuardCounters, Inside, Outbox, Peer, Refusal, Role};
 use super::intake::{Intake, LoopEnded};
 use super::majordomo::{self, Step};
@@ -60,12 +60,23 @@ impl Inside for Router {
             Ok(()) => Ok(()),
             // The phase follows. Until then, what is out may still leave.
             Err(Stopped::LoopEnded) => std::future::pending().await,
-            Err(Stopped::Refused(refusal)) => Err(refusal.into()),
+            Err(Stopped::Told(refusal)) => Err(End::Told(refusal)),
         }
     }
 
     fn subscribe(&self, _: &Peer, _: &[u8], _: bool) -> Result<(), Refusal> {
         Err(Refusal::Command)
+    }
+
+    fn tell_stranger(&self, peer: &Peer, delimited: bool) {
+        let (peer, rejection) = (peer.id, too_large_for_a_stranger());
+        self.answer(match self.side {
+            Side::Clients => {
+                let reply_form = if delimited { ReplyForm::Delimited } else { ReplyForm::Plain };
+                Outbound::Client { peer, reply_form, reply: ClientReply::Rejected(rejection) }
+            }
+            Side::Workers => Outbound::Worker { peer, message: BrokerMessage::Rejected(rejection) },
+        });
     }
 
     fn taken(&self) {}
@@ -83,7 +94,8 @@ impl Inside for Router {
 /// Why no more is heard of a peer.
 enum Stopped {
     LoopEnded,
-    Refused(Refusal),
+    /// It has been told why.
+    Told(Refusal),
 }
 
 impl From<LoopEnded> for Stopped {
@@ -184,7 +196,10 @@ impl Router {
                 self.sender.send(outbound);
                 Ok(())
             }
-            Admitted::Over => Err(Stopped::Refused(Refusal::Token)),
+            Admitted::Over(outbound) => {
+                self.sender.send(outbound);
+                Err(Stopped::Told(Refusal::Token))
+            }
         }
     }
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import tokens
-from mub1 import BINARY, PATIENCE
+from mub1 import BINARY, PATIENCE, Client
 from redis_server import certificates
 
 ROLES = ["viewer", "operator", "editor", "admin", "producer", "worker"]
@@ -140,16 +140,66 @@ def test_a_token_for_some_queues_sees_and_touches_no_others(make_broker):
     assert ask("POST", "/v1/queues/eu.a/messages/1/repair", {**move, "to": "orders"})[0] == 200
 
     # What says that it came from elsewhere doesn't go there, moved or redriven.
-    header = json.dumps({"id": "forged", "dead_letter": {"queue": "us.a"}})
-    broker.cli("send", "-q", "eu.a", "--id", "forged", "{}")
-    edit = {"key": "e", "expect_revision": 0, "action": "save", "payload": {"encoding": "utf8", "data": "{}"}, "header": json.loads(header)}
-    assert ask("POST", "/v1/queues/eu.a/messages/2/repair", edit)[0] == 200
-    back = {"key": "m2", "expect_revision": 1, "action": "move", "reason": "x"}
+    with Client(broker) as client:
+        client.send("eu.a", b"{}", id="forged", dead_letter={"queue": "us.a"})
+    back = {"key": "m2", "expect_revision": 0, "action": "move", "reason": "x"}
     assert ask("POST", "/v1/queues/eu.a/messages/2/repair", back)[0] == 403
     status, said = ask("POST", "/v1/queues/eu.a/redrive", {"key": "rd"})
     assert status == 200 and "moved" not in said["messages"][0]
     assert "it would go to us.a, which is not among the queues" in said["messages"][0]["reason"]
     assert broker.queue("us.a")["depth"] == 1
+
+
+def test_a_saved_header_reaches_no_queue_of_others(make_broker):
+    secret, line = tokens.make("eu", "editor", "--queues", "eu.*")
+    mute, mute_line = tokens.make("mute", "editor", "--without", "send")
+    broker = make_broker(tokens.config([line, mute_line]) + '[queues."*"]\n').start()
+    with Client(broker) as client:
+        client.send("eu.a", b"{}", id="one")
+        client.send("eu.a", b"{}", id="two", reply_to="us.answers")
+
+    def save(seq, revision, header, action="save", token=secret):
+        body = {"key": f"{seq}-{revision}-{len(tried)}", "expect_revision": revision, "action": action, "reason": "x",
+                "payload": {"encoding": "utf8", "data": "{}"}, "header": header}
+        tried.append(body)
+        status, said, _ = tokens.ask(broker, token, "POST", f"/v1/queues/eu.a/messages/{seq}/repair", body)
+        return status, said.get("detail", "")
+
+    tried = []
+    for action in ("save", "save-and-retry"):
+        for field, header in [("reply_to", {"reply_to": "us.a"}), ("dead_letter", {"dead_letter": {"queue": "us.a"}})]:
+            status, detail = save(1, 0, {"id": "one", **header}, action)
+            assert status == 403, (header, detail)
+            assert f"header field `{field}`: the queue us.a is not among its queues (eu.*)" in detail
+    status, detail = save(1, 0, {"id": "one", "reply_to": "us.a"}, token=mute)
+    assert (status, "the right `send` is needed" in detail) == (403, True), detail
+    assert save(1, 0, {"id": "one", "reply_to": "eu.b"})[0] == 200
+    # What its sender wanted stays, but isn't changed to another one.
+    assert save(2, 0, {"id": "two", "reply_to": "us.answers", "x": 1})[0] == 200
+    assert save(2, 1, {"id": "two", "reply_to": "us.a"})[0] == 403
+
+
+def test_who_may_not_edit_sends_no_large_body(make_broker):
+    made = {role: tokens.make(role, role) for role in ("viewer", "operator", "editor")}
+    broker = make_broker(tokens.config([line for _, line in made.values()])).start()
+    broker.cli("send", "-q", "orders", "{}")
+    for role, status in [("viewer", 403), ("operator", 403), ("editor", 413)]:
+        connection = tokens.connect(broker)
+        connection.putrequest("POST", "/v1/queues/orders/messages/1/repair")
+        connection.putheader("authorization", f"Bearer {made[role][0]}")
+        connection.putheader("content-length", str(200 * 1024 * 1024))
+        connection.endheaders()
+        response = connection.getresponse()
+        assert response.status == status, "told before a byte of the body has come"
+        connection.close()
+    # Without a length it is read as far as the caller may send.
+    connection = tokens.connect(broker)
+    connection.putrequest("POST", "/v1/queues/orders/messages/1/repair")
+    connection.putheader("authorization", f"Bearer {made['operator'][0]}")
+    connection.putheader("transfer-encoding", "chunked")
+    connection.endheaders()
+    connection.send(b"%x\r\n" % (2 << 20) + b" " * (2 << 20) + b"\r\n")
+    assert connection.getresponse().status == 413
 
 
 def test_the_event_streams_tell_of_the_tokens_queues_only(make_broker):

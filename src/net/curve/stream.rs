@@ -4,13 +4,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use crypto_box::SalsaBox;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
 use super::cipher::{NUMBER_BYTES, TAG_BYTES, numbered, open, seal};
@@ -41,12 +42,26 @@ pub(in crate::net) struct BoxLimits {
     pub(in crate::net) frame: Duration,
     /// For large frames of all peers together.
     pub(in crate::net) room: Arc<Semaphore>,
+    /// A frame's bytes until the peer has shown a token, and whether it has; absent where none is needed.
+    pub(in crate::net) stranger: Option<(usize, Arc<AtomicBool>)>,
 }
 
-/// Room for so many bytes of large frames.
-pub(in crate::net) fn room(bytes: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(bytes.div_ceil(ROOM_UNIT_BYTES)))
+impl BoxLimits {
+    fn frame_bytes_now(&self) -> usize {
+        match &self.stranger {
+            Some((bytes, has_shown_one)) if !has_shown_one.load(Relaxed) => *bytes,
+            _ => self.frame_bytes,
+        }
+    }
 }
+
+/// Room for so many bytes of large frames, with their boxes.
+pub(in crate::net) fn room(bytes: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(bytes.div_ceil(ROOM_UNIT_BYTES) + 1))
+}
+
+/// Waits for room.
+type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
 /// Both directions.
 pub(in crate::net) fn split<R, W>(
@@ -63,7 +78,9 @@ pub(in crate::net) fn split<R, W>(
         limits,
         boxed: BytesMut::new(),
         plain: BytesMut::new(),
+        message_bytes: 0,
         held: None,
+        waiting: None,
         due: None,
     };
     let sealed =
@@ -79,7 +96,11 @@ pub(in crate::net) struct Opened<R> {
     limits: BoxLimits,
     boxed: BytesMut,
     plain: BytesMut,
+    /// Bytes of the message that is under way, in frames that are out of their boxes.
+    message_bytes: usize,
     held: Option<OwnedSemaphorePermit>,
+    /// For the large frame that has begun: nothing is read meanwhile.
+    waiting: Option<Waiting>,
     /// When the frame that has begun must be there.
     due: Option<Pin<Box<Sleep>>>,
 }
@@ -117,7 +138,7 @@ impl<R: AsyncRead + Unpin> Opened<R> {
             return Err(Refusal::Flags);
         }
         let body = usize::try_from(body).unwrap_or(usize::MAX);
-        if body > self.limits.frame_bytes.saturating_add(BOX_BYTES) {
+        if body > self.limits.frame_bytes_now().saturating_add(BOX_BYTES) {
             return Err(Refusal::MessageBytes);
         }
         if self.boxed.len() < head + body {
@@ -148,19 +169,42 @@ impl<R: AsyncRead + Unpin> Opened<R> {
         self.plain.reserve(9 + text.len());
         put_header(&mut self.plain, more | command, text.len());
         self.plain.put_slice(text);
+        if command == 0 {
+            self.message_bytes =
+                if more == 0 { 0 } else { self.message_bytes.saturating_add(text.len()) };
+        }
         self.due = None;
         Ok(true)
     }
 
-    /// A large frame waits for its end with room of its own; who finds none is refused, since nobody can wait here.
+    /// A large frame waits for its end with room of its own. Who finds none waits, unless the frames before have room that
+    /// others may wait for.
     fn take_room(&mut self, bytes: usize) -> Result<(), Refusal> {
-        if bytes <= SMALL_FRAME_BYTES || self.held.is_some() {
+        if bytes <= SMALL_FRAME_BYTES || self.held.is_some() || self.waiting.is_some() {
             return Ok(());
         }
         let units = u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.limits.room).try_acquire_many_owned(units);
-        self.held = Some(room.map_err(|_| Refusal::IncomingBytes)?);
+        let room = Arc::clone(&self.limits.room);
+        if let Ok(held) = Arc::clone(&room).try_acquire_many_owned(units) {
+            self.held = Some(held);
+        } else if self.message_bytes > SMALL_FRAME_BYTES {
+            return Err(Refusal::IncomingBytes);
+        } else {
+            self.waiting = Some(Box::pin(room.acquire_many_owned(units)));
+        }
         Ok(())
+    }
+
+    /// Ready once there is room for the frame that has begun, if it needs any.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(waiting) = &mut self.waiting {
+            let held = ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+            self.held = Some(held.map_err(io::Error::other)?);
+            // The time that the others took isn't the peer's.
+            self.due = None;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -195,6 +239,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Opened<R> {
             if this.next_frame().map_err(refused)? {
                 continue;
             }
+            ready!(this.poll_room(cx))?;
             let mut part = [0; READ_BYTES];
             let mut read = ReadBuf::new(&mut part);
             match Pin::new(&mut this.inner).poll_read(cx, &mut read) {
@@ -289,5 +334,100 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Sealed<W> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::super::cipher::between;
+    use super::*;
+    use crate::auth::{CurvePublic, CurveSecret};
+
+    const FRAME: usize = 200 * 1024;
+
+    fn key() -> SalsaBox {
+        let secret: CurveSecret =
+            "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs".parse().expect("a key");
+        between(&secret.public().key(), secret.key())
+    }
+
+    /// A peer's frame in its box.
+    fn boxed(number: u64, flags: u8, text: &[u8]) -> BytesMut {
+        let plain = [&[flags], text].concat();
+        let sealed = seal(&key(), &numbered(b"CurveZMQMESSAGEC", number), &plain);
+        let mut out = BytesMut::new();
+        put_header(&mut out, 0, HEAD_BYTES + sealed.len());
+        out.put_slice(MESSAGE);
+        out.put_u64(number);
+        out.put_slice(&sealed);
+        out
+    }
+
+    fn opened(
+        inner: tokio::io::DuplexStream,
+        room: &Arc<Semaphore>,
+        stranger: Option<(usize, Arc<AtomicBool>)>,
+    ) -> Opened<tokio::io::DuplexStream> {
+        let client = CurvePublic([0; 32]);
+        let shaken = Shaken { client, metadata: Vec::new(), key: key(), heard: 0, said: 0 };
+        let (room, frame) = (Arc::clone(room), Duration::from_secs(20));
+        let limits = BoxLimits { frame_bytes: FRAME, frame, room, stranger };
+        split(shaken, (inner, tokio::io::sink()), limits).0
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_waits_for_room_and_then_comes() {
+        let room = room(FRAME);
+        let others = Arc::clone(&room).acquire_many_owned(100).await.expect("open");
+        let (mut peer, inner) = tokio::io::duplex(1024 * 1024);
+        let mut opened = opened(inner, &room, None);
+        peer.write_all(&boxed(1, 0, &[7; FRAME])).await.expect("written");
+        let mut text = vec![0; 9 + FRAME];
+        let mut reading = Box::pin(opened.read_exact(&mut text));
+        for _ in 0..3 {
+            let look =
+                std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx).is_pending()));
+            assert!(look.await, "there is no room");
+            tokio::task::yield_now().await;
+        }
+        drop(others);
+        reading.await.expect("there is room now");
+        assert_eq!(&text[9..], &[7; FRAME]);
+        assert_eq!(room.available_permits(), FRAME / ROOM_UNIT_BYTES + 1, "it was given back");
+    }
+
+    #[tokio::test]
+    async fn who_has_room_for_a_part_does_not_wait_for_more() {
+        let room = room(FRAME);
+        let (mut peer, inner) = tokio::io::duplex(1024 * 1024);
+        let mut opened = opened(inner, &room, None);
+        peer.write_all(&boxed(1, BOX_MORE, &[7; FRAME / 2])).await.expect("written");
+        opened.read_exact(&mut vec![0; 9 + FRAME / 2]).await.expect("there is room");
+        let _others = Arc::clone(&room).acquire_many_owned(100).await.expect("open");
+        peer.write_all(&boxed(2, 0, &[7; FRAME])).await.expect("written");
+        let error = opened.read_exact(&mut vec![0; FRAME]).await.expect_err("cut off");
+        assert_eq!(error.to_string(), Refusal::IncomingBytes.as_str());
+    }
+
+    #[tokio::test]
+    async fn before_a_token_frames_are_small() {
+        let (room, has_shown_one) = (room(FRAME), Arc::new(AtomicBool::new(false)));
+        for shows in [true, false] {
+            let (mut peer, inner) = tokio::io::duplex(1024 * 1024);
+            let stranger = Some((1000, Arc::clone(&has_shown_one)));
+            let mut opened = opened(inner, &room, stranger);
+            has_shown_one.store(false, Relaxed);
+            peer.write_all(&boxed(1, 0, &[7; 1000])).await.expect("written");
+            opened.read_exact(&mut vec![0; 9 + 1000]).await.expect("as large as may be");
+            has_shown_one.store(shows, Relaxed);
+            peer.write_all(&boxed(2, 0, &[7; 1001])).await.expect("written");
+            let read = opened.read_exact(&mut vec![0; 9 + 1001]).await;
+            match shows {
+                true => drop(read.expect("a token was shown")),
+                false => assert_eq!(read.expect_err("refused").to_string(), "message-bytes"),
+            }
+        }
     }
 }

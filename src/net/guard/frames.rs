@@ -61,8 +61,27 @@ impl Scanner {
     /// Looks at `input`, which goes on where the last call's `pass` (and command) ended. What is neither
     /// passed nor a command is the beginning of a header or a command and must be given again with more.
     pub(super) fn scan(&mut self, input: &[u8]) -> Result<Scanned, Refusal> {
+        self.scan_until(input, |_| false)
+    }
+
+    /// The same up to the end of one message, which must have no more bytes than these: what it says decides on the next.
+    pub(super) fn scan_one(&mut self, input: &[u8], bytes: u64) -> Result<Scanned, Refusal> {
+        let allowed = std::mem::replace(&mut self.limits.bytes, bytes);
+        let scanned = self.scan_until(input, |out| out.messages > 0);
+        self.limits.bytes = allowed;
+        scanned
+    }
+
+    fn scan_until(
+        &mut self,
+        input: &[u8],
+        is_enough: impl Fn(&Scanned) -> bool,
+    ) -> Result<Scanned, Refusal> {
         let mut out = Scanned::default();
         loop {
+            if is_enough(&out) {
+                return Ok(out);
+            }
             let rest = input.get(out.pass..).unwrap_or_default();
             if self.body_left > 0 {
                 let here = usize::try_from(self.body_left).unwrap_or(usize::MAX).min(rest.len());
@@ -228,6 +247,18 @@ mod tests {
         assert_eq!(refusal(&[0b1000, 0]), Refusal::Flags);
         assert_eq!(refusal(&[COMMAND | MORE, 0]), Refusal::Flags);
         assert_eq!(refusal(&frame(COMMAND, &[0; 513])), Refusal::Command);
+    }
+
+    #[test]
+    fn one_message_is_bounded_by_itself_and_the_next_is_left() {
+        let input = [frame(MORE, b"a"), frame(0, &[7; 20]), frame(0, &[7; 900])].concat();
+        let mut scanner = Scanner::new(LIMITS);
+        let scanned = scanner.scan_one(&input, 21).unwrap();
+        assert_eq!(scanned, Scanned { pass: 3 + 22, messages: 1, command: None });
+        let rest = &input[25..];
+        assert_eq!(scanner.scan(rest).unwrap().pass, rest.len(), "no more than for all");
+        assert_eq!(Scanner::new(LIMITS).scan_one(&input, 20), Err(Refusal::MessageBytes));
+        assert_eq!(Scanner::new(LIMITS).scan_one(rest, 899), Err(Refusal::MessageBytes));
     }
 
     #[test]

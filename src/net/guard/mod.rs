@@ -5,7 +5,7 @@
 //! What a peer meets, and what it sees:
 //! - A handshake by ZMTP 3 with the mechanism NULL, PLAIN or CURVE within 3 s, from a socket type that goes with ours.
 //!   Otherwise the connection is closed. PLAIN is spoken where there are tokens, CURVE where there is a key.
-//! - Where a token is needed, 15 s to show one; where it was revoked, the end.
+//! - Where a token is needed, 15 s to show one, and until then messages of 16 KiB at most; where it was revoked, the end.
 //! - Frames with flags that ZMTP defines, messages within `NetLimits`. A frame that declares more is
 //!   refused by its header, before any of its bytes are read or memory is taken for it: closed.
 //! - PING is answered with PONG; its TTL is kept. Other commands: closed.
@@ -33,6 +33,7 @@ mod relay;
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -51,7 +52,7 @@ use self::handshake::Known;
 use self::peers::{Slot, Slots};
 use self::relay::{Inward, MAX_PONGS, Outward, Room};
 use super::PeerId;
-use super::admission::{DoorAuth, Session};
+use super::admission::{DoorAuth, MAX_STRANGER_MESSAGE_BYTES, Session};
 use super::curve::{self, BoxLimits};
 use super::endpoint::{Listener, Stream};
 use super::options::NetLimits;
@@ -59,6 +60,8 @@ use super::options::NetLimits;
 /// How long a peer may take to close its side when the broker stops. Closing before it has would throw
 /// away what is still on its way to it.
 const CLOSE: Duration = Duration::from_millis(200);
+/// How often is looked whether a peer has taken what it is told at its end.
+const TOLD_LOOK: Duration = Duration::from_millis(2);
 /// After the system refused to accept (most often: no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the log says that connections are refused.
@@ -88,6 +91,8 @@ pub(super) async fn reached(phase: &mut watch::Receiver<Phase>, at_least: Phase)
 pub(super) enum End {
     /// By the guard.
     Refused(Refusal),
+    /// The same; what the peer is told of it goes out first.
+    Told(Refusal),
     /// By the peer, the broker or the system.
     Closed,
 }
@@ -143,6 +148,10 @@ pub(super) trait Inside: Sized + Send + Sync + 'static {
 
     /// A peer subscribes to a prefix by a command, or does so no more.
     fn subscribe(&self, peer: &Peer, prefix: &[u8], wanted: bool) -> Result<(), Refusal>;
+
+    /// A peer that has shown no token where one is needed has begun a message that is too large for that; `delimited`: with
+    /// an empty frame. It may be told why.
+    fn tell_stranger(&self, _: &Peer, _delimited: bool) {}
 
     /// A peer's socket has taken something.
     fn taken(&self);
@@ -217,7 +226,7 @@ impl<I: Inside> Guard<I> {
             }
         };
         match end {
-            End::Refused(refusal) => self.refused(&address, refusal),
+            End::Refused(refusal) | End::Told(refusal) => self.refused(&address, refusal),
             End::Closed => tracing::debug!(?address, "a connection ended"),
         }
     }
@@ -255,6 +264,7 @@ impl<I: Inside> Guard<I> {
         };
         let limits = BoxLimits {
             frame_bytes: self.limits.message_bytes,
+            stranger: self.needs_token().then(|| (MAX_STRANGER_MESSAGE_BYTES, session.shown())),
             frame: self.limits.message,
             room: Arc::clone(&room.boxes),
         };
@@ -281,8 +291,8 @@ impl<I: Inside> Guard<I> {
             () = reached(&mut phase, Phase::Closed) => None,
         };
         match end {
-            Some(_) => drop((reader, writer)),
-            None => drop(timeout(CLOSE, close(reader, writer)).await),
+            Some(End::Refused(_) | End::Closed) => drop((reader, writer)),
+            Some(End::Told(_)) | None => drop(timeout(CLOSE, close(reader, writer)).await),
         }
         self.peers.remove(peer.id);
         tokio::select! {
@@ -338,11 +348,29 @@ impl<I: Inside> Guard<I> {
     ) -> End {
         let (pong_sender, pongs) = mpsc::channel(MAX_PONGS);
         let inward = Inward { guard: self, peer, room, pongs: pong_sender };
-        let outward = Outward { guard: self, peer, pongs };
-        tokio::select! {
+        let mut outward = pin!(Outward { guard: self, peer, pongs }.run(outbox, writer));
+        let end = tokio::select! {
             end = inward.run(reader) => end,
-            end = outward.run(outbox, writer) => end,
+            end = &mut outward => return end,
+        };
+        if matches!(end, End::Told(_)) {
+            let told = async {
+                while peer.has_unsent() {
+                    sleep(TOLD_LOOK).await;
+                }
+            };
+            // A peer that takes nothing is not waited for.
+            let _ = timeout(CLOSE, async {
+                tokio::select! { _ = outward => {}, () = told => {} }
+            })
+            .await;
         }
+        end
+    }
+
+    /// Whether a peer may do nothing before it has shown a token.
+    fn needs_token(&self) -> bool {
+        self.auth.as_ref().is_some_and(|auth| auth.is_needed)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::counters::Refusal;
+use crate::auth::network;
 use crate::net::PeerId;
 use crate::net::admission::Session;
 use crate::net::frames::Wire;
@@ -41,6 +42,11 @@ pub(in crate::net) struct Peer {
 }
 
 impl Peer {
+    /// Whether something waits for it.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent_messages.load(Relaxed) > 0
+    }
+
     pub(in crate::net) fn set_delimited(&self, delimited: bool) {
         self.delimited.store(delimited, Relaxed);
     }
@@ -231,6 +237,8 @@ impl Slots {
     }
 
     pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, Refusal> {
+        // As failures are counted.
+        let address = address.map(network);
         let mut taken = self.lock();
         if taken.all >= self.max {
             return Err(Refusal::Connections);
@@ -318,6 +326,18 @@ mod tests {
         assert_eq!(slots.take(None).unwrap_err(), Refusal::Connections);
         drop(first);
         slots.take(address(1)).unwrap();
+    }
+
+    #[test]
+    fn the_addresses_of_an_ipv6_network_count_as_one() {
+        let slots = Slots::new(&NetLimits { connections_per_address: 1, ..NetLimits::default() });
+        let address = |text: &str| Some(text.parse().unwrap());
+        let first = slots.take(address("2001:db8::1")).unwrap();
+        let refused = slots.take(address("2001:db8::2")).unwrap_err();
+        assert_eq!(refused, Refusal::AddressConnections);
+        let _other = slots.take(address("2001:db8:0:1::1")).unwrap();
+        drop(first);
+        slots.take(address("2001:db8::2")).unwrap();
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::counters::{GuardCounters, Refusal};
 use super::frames::{Command, FrameLimits, Scanned, Scanner, pong};
 use super::peers::{Outbox, Peer};
 use super::{End, Guard, Inside, Phase, reached};
+use crate::net::admission::MAX_STRANGER_MESSAGE_BYTES;
 use crate::net::frames::{Assembler, Wire};
 
 /// A read buffer's size for a peer that says little, and for one that says much. Thousands of idle peers
@@ -82,11 +83,15 @@ impl Room {
 }
 
 impl Held {
+    /// Gives back what a message held that has been handed on.
+    fn release(&mut self) {
+        self.permit = None;
+    }
+
     /// Takes room for a message of which `bytes` are declared so far. Who holds nothing waits; who holds
     /// a part already must not, or two could wait for each other.
     async fn grow(&mut self, bytes: u64) -> Result<(), End> {
         if bytes <= SMALL_MESSAGE_BYTES {
-            self.permit = None;
             return Ok(());
         }
         let units = bytes.div_ceil(ROOM_UNIT_BYTES as u64);
@@ -147,8 +152,15 @@ impl<I: Inside> Inward<'_, I> {
             self.guard.counters.received(read);
             silent_due = None;
             loop {
-                let Scanned { pass, messages, command } = scanner.scan(&buffer.bytes)?;
-                held.grow(scanner.open_bytes()).await?;
+                let is_stranger = self.is_stranger();
+                let scanned = match is_stranger {
+                    true => self.scan_strangers(&mut scanner, &buffer.bytes, &assembler),
+                    false => Ok(scanner.scan(&buffer.bytes)?),
+                };
+                let Scanned { pass, messages, command } = scanned?;
+                if messages == 0 {
+                    held.grow(scanner.open_bytes()).await?;
+                }
                 let mut passed = &buffer.bytes[..pass];
                 while let Some(frames) = assembler.next_message(&mut passed) {
                     self.guard.inside.hear(self.peer, frames).await?;
@@ -156,8 +168,17 @@ impl<I: Inside> Inward<'_, I> {
                 buffer.bytes.advance(pass);
                 if messages > 0 {
                     message_due = None;
+                    // What one held until it was heard is not the next one's.
+                    held.release();
+                    held.grow(scanner.open_bytes()).await?;
                 }
-                let Some((header, body)) = command else { break };
+                let Some((header, body)) = command else {
+                    // It may have shown a token: then what follows has other bounds.
+                    if is_stranger && messages > 0 {
+                        continue;
+                    }
+                    break;
+                };
                 let command = Command::read(&buffer.bytes[header..header + body])?;
                 if let Some(due) = self.obey(command)? {
                     silent_due = Some(due);
@@ -168,6 +189,29 @@ impl<I: Inside> Inward<'_, I> {
             message_due =
                 under_way.then(|| message_due.unwrap_or_else(|| Instant::now() + limits.message));
         }
+    }
+
+    /// Whether nothing is known of who it is, where something must be.
+    fn is_stranger(&self) -> bool {
+        self.guard.needs_token() && !self.peer.session.has_shown_one()
+    }
+
+    /// One message at a time, none of which takes room from the common store.
+    fn scan_strangers(
+        &self,
+        scanner: &mut Scanner,
+        input: &[u8],
+        assembler: &Assembler,
+    ) -> Result<Scanned, End> {
+        scanner.scan_one(input, MAX_STRANGER_MESSAGE_BYTES as u64).map_err(
+            |refusal| match refusal {
+                Refusal::MessageBytes => {
+                    self.guard.inside.tell_stranger(self.peer, assembler.is_delimited(input));
+                    End::Told(refusal)
+                }
+                other => End::Refused(other),
+            },
+        )
     }
 
     /// Does what a command asks for; when the peer will have been silent for too long, if it says so.

@@ -119,3 +119,41 @@ async fn large_messages_under_way_share_their_room() {
     assert_eq!(answer[1], "ACCEPTED");
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn a_message_takes_its_own_room_not_that_of_the_one_before() {
+    const KIB: usize = 1024;
+    let broker = Broker::start(with_limits(|limits| {
+        limits.message_bytes = 256 * KIB;
+        limits.incoming_bytes = 256 * KIB;
+    }))
+    .await;
+    let send = |kib: usize| message(&[b"MUB1", b"SEND", br#"{"queue":"q"}"#, &vec![0; kib * KIB]]);
+    let heard = async |bytes: usize| {
+        tokio::time::timeout(LONG, async {
+            while broker.clients().bytes_in < bytes as u64 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("it is read");
+    };
+    let (mut other, mut peer) =
+        (Raw::dealer(broker.port(), b"").await, Raw::dealer(broker.port(), b"").await);
+    let (of_other, first, second) = (send(100), send(100), send(200));
+    let half = 50 * KIB;
+    other.send(&of_other[..half]).await;
+    heard(half).await;
+    let (begun, rest) = first.split_at(first.len() - 10);
+    peer.send(begun).await;
+    heard(half + begun.len()).await;
+    // The end of one with the beginning of the next, for which there is no room yet: it waits, as if it were the first.
+    peer.send(&[rest, &second[..100]].concat()).await;
+    assert_eq!(peer.receive().await[1], "ACCEPTED");
+    other.send(&of_other[half..]).await;
+    assert_eq!(other.receive().await[1], "ACCEPTED");
+    peer.send(&second[100..]).await;
+    assert_eq!(peer.receive().await[1], "ACCEPTED");
+    assert_eq!(broker.clients().refused_for(Refusal::IncomingBytes), 0);
+    broker.stop().await;
+}

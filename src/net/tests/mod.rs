@@ -4,6 +4,7 @@ mod abuse;
 mod bounds;
 mod raw;
 mod service;
+mod strangers;
 
 use std::time::Duration;
 
