@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use redis::{Client, Cmd, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates, Value};
+use redis::{
+    Client, Cmd, ConnectionInfo, IntoConnectionInfo as _, ServerError, TlsCertificates, Value,
+};
 use tokio::time::Instant;
 
 use super::RedisOptions;
@@ -30,6 +32,12 @@ impl From<redis::RedisError> for Fault {
         }
         Self(error.to_string())
     }
+}
+
+/// Does the server refuse all writes for now? Then the probe of [`super::RedisPoller`] finds it as well.
+pub(super) fn is_passing(error: &ServerError) -> bool {
+    let codes = ["MISCONF", "READONLY", "LOADING", "OOM", "NOREPLICAS", "MASTERDOWN", "BUSY"];
+    codes.contains(&error.code())
 }
 
 /// Why Redis can't be used as it is configured.

@@ -156,6 +156,7 @@ impl<L: Mailbox> Mailbox for RedisMailbox<L> {
             let is_fed = backlog.record.settings.needs_redis();
             self.streams.put(backlog.record.id, name, mark, is_fed);
         }
+        self.streams.begun();
         Ok(recovered)
     }
 

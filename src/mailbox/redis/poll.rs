@@ -9,14 +9,15 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 use super::keeper::{entries, pair, unexpected};
-use super::link::{Fault, Link};
+use super::leftover::Pause;
+use super::link::{Fault, Link, is_passing};
 use super::streams::{Reach, State, Stream, Streams};
 use crate::model::{Arrival, Generation, QueueId, StreamId};
 
 /// The first pause before Redis is tried again, and the longest: what is away may come back soon, and a try
 /// costs little.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const MAX_BACKOFF: Duration = Duration::from_secs(2);
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// How long one look for new entries waits for some: what was asked of the poller meanwhile waits so long.
 const BLOCK: Duration = Duration::from_millis(250);
 /// The same while something is being removed: more comes.
@@ -27,7 +28,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Streams in one look; more take turns.
 const MAX_STREAMS: usize = 512;
 /// Entries of one stream in one look, at first and at most.
-const FIRST_COUNT: usize = 4;
+pub(super) const FIRST_COUNT: usize = 4;
 const MAX_COUNT: usize = 512;
 /// One look should bring about so many bytes: its entries wait in RAM until they are committed.
 const LOOK_BYTES: usize = 1024 * 1024;
@@ -68,6 +69,10 @@ pub struct RedisPoller {
     told_at: BTreeMap<QueueId, (StreamId, Instant)>,
     count: usize,
     next_stream: usize,
+    /// Queues that are gone, whose leftovers Redis has refused to remove.
+    pub(super) pauses: BTreeMap<QueueId, Pause>,
+    /// Why finished messages weren't removed, as it was told last.
+    told_refusal: Option<String>,
 }
 
 impl RedisPoller {
@@ -83,6 +88,8 @@ impl RedisPoller {
             told_at: BTreeMap::new(),
             count: FIRST_COUNT,
             next_stream: 0,
+            pauses: BTreeMap::new(),
+            told_refusal: None,
         }
     }
 
@@ -209,7 +216,8 @@ impl RedisPoller {
         self.tell_again();
         let (generation, chosen) = self.choose();
         if chosen.is_empty() {
-            let limit = if self.told_at.is_empty() { BLOCK } else { BUSY_BLOCK };
+            let is_idle = self.told_at.is_empty() && removed == 0;
+            let limit = if is_idle { BLOCK } else { BUSY_BLOCK };
             self.streams.wait(limit);
             return Ok(());
         }
@@ -252,19 +260,31 @@ impl RedisPoller {
             command
         });
         let (answers, fault) = link.ask_all(commands, self.streams.options.timeout);
+        let (mut removed, mut refused) = (0, None);
         let mut state = self.streams.state();
-        let mut removed = 0;
-        for (at, (queue, _, ids)) in batches.into_iter().enumerate() {
+        let mut answers = answers.into_iter();
+        for (queue, _, ids) in batches {
+            let answer = answers.next();
             let Some(stream) = state.queues.get_mut(&queue) else { continue };
-            if at < answers.len() {
-                removed += ids.len();
-                stream.forget_removed(&ids);
-            } else {
-                stream.removable.extend(ids);
+            match answer {
+                Some(Value::ServerError(error)) if is_passing(&error) => {
+                    stream.removable.extend(ids);
+                    refused = Some(Fault(error.to_string()));
+                }
+                None => stream.removable.extend(ids),
+                Some(answer) => {
+                    if let Value::ServerError(error) = answer
+                        && self.told_refusal.replace(error.code().to_owned()).as_deref()
+                            != Some(error.code())
+                    {
+                        tracing::warn!(%error, stream = stream.key, "finished messages stay in Redis");
+                    }
+                    removed += ids.len();
+                    stream.forget_removed(&ids);
+                }
             }
         }
-        state.forget_removed();
-        fault.map_or(Ok(removed), Err)
+        fault.or(refused).map_or(Ok(removed), Err)
     }
 
     /// Goes back to what was committed, where what was told is not.
@@ -333,16 +353,23 @@ impl RedisPoller {
             }
             other => return Err(unexpected(&other)),
         }
-        let bytes: usize = found.values().flatten().map(Entry::bytes).sum();
-        self.count = if bytes > 2 * LOOK_BYTES {
-            (self.count / 2).max(1)
-        } else if bytes < LOOK_BYTES / 2 && !found.is_empty() {
-            (self.count * 2).min(MAX_COUNT)
-        } else {
-            self.count
-        };
+        if !found.is_empty() {
+            let bytes = found.values().flatten().map(Entry::bytes).sum();
+            self.count = fitting_count(self.count, bytes);
+        }
         let of = |(_, key, _): &(QueueId, String, StreamId)| found.remove(key.as_bytes());
         Ok(chosen.iter().map(of).map(Option::unwrap_or_default).collect())
+    }
+}
+
+/// How many entries the next look asks of a stream, when the one before asked for `count` and brought so many bytes.
+pub(super) fn fitting_count(count: usize, bytes: usize) -> usize {
+    if bytes > 2 * LOOK_BYTES {
+        (count / 2).max(1)
+    } else if bytes < LOOK_BYTES / 2 {
+        (count * 2).min(MAX_COUNT)
+    } else {
+        count
     }
 }
 

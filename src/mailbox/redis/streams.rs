@@ -63,7 +63,7 @@ pub(super) struct Stream {
     pub(super) doubtful: BTreeSet<Seq>,
     /// Durably finished, or of nobody: to be removed.
     pub(super) removable: Vec<StreamId>,
-    /// The queue is gone, and this is in its stream; it goes once nothing is left to be removed.
+    /// The queue is gone, and this is in its stream.
     pub(super) leftover: Option<Leftover>,
 }
 
@@ -93,13 +93,21 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Its queue is gone for good: what it has in the stream goes.
+    fn leave(&mut self) {
+        let seen = self.seen(self.taken);
+        self.leftover = Some(Leftover::There { seen });
+        // They are among that.
+        self.removable.clear();
+        self.mark.removals.clear();
+    }
+}
+
 impl State {
     /// Streams of queues that are gone, once all that they had in Redis is removed.
     pub(super) fn forget_removed(&mut self) {
-        self.queues.retain(|_, stream| {
-            let is_over = |leftover: &Leftover| *leftover == Leftover::Nothing;
-            !stream.leftover.as_ref().is_some_and(is_over) || !stream.mark.removals.is_empty()
-        });
+        self.queues.retain(|_, stream| stream.leftover != Some(Leftover::Nothing));
     }
 }
 
@@ -173,16 +181,30 @@ impl Streams {
         }
     }
 
-    /// Forgets what was known of queues: the local store has been opened anew.
+    /// Forgets what was known of queues: the local store has been opened anew. What those that were removed have left
+    /// stays known, until they turn out to be there.
     pub(super) fn begin(&self, generation: Generation) {
         let mut state = self.state();
         state.generation = generation;
-        state.queues.clear();
+        state.queues.retain(|_, stream| stream.leftover.is_some());
+    }
+
+    /// All queues that there are have been put: a removal that wasn't known to be durable is.
+    pub(super) fn begun(&self) {
+        let mut state = self.state();
+        let gone = state.queues.values_mut();
+        for stream in gone.filter(|stream| stream.leftover == Some(Leftover::Unsynced)) {
+            stream.leave();
+        }
     }
 
     /// A queue is there.
     pub(super) fn put(&self, queue: QueueId, name: &QueueName, mark: Option<Mark>, is_fed: bool) {
         let mut state = self.state();
+        if state.queues.get(&queue).is_some_and(|stream| stream.leftover.is_some()) {
+            // Its removal was lost with the commit that it was in.
+            state.queues.remove(&queue);
+        }
         match state.queues.get_mut(&queue) {
             Some(stream) => stream.is_fed = is_fed,
             None if mark.is_none() && !is_fed => {}
@@ -210,11 +232,45 @@ impl Streams {
         }
         for queue in gone {
             if let Some(stream) = state.queues.get_mut(&queue) {
-                let seen = stream.seen(stream.taken);
-                stream.leftover = Some(Leftover::There { seen, own: stream.mark.own });
+                stream.leave();
             }
         }
         drop(state);
         self.tell();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_opened_again_says_which_removals_it_has() {
+        let streams = Streams::new(RedisOptions::default()).unwrap();
+        let name = QueueName::new("bills").unwrap();
+        streams.begin(Generation(1));
+        let ids = [1, 2, 3].map(QueueId);
+        for id in ids {
+            streams.put(id, &name, None, true);
+        }
+        for id in &ids[..2] {
+            let mut state = streams.state();
+            state.queues.get_mut(id).unwrap().leftover = Some(Leftover::Unsynced);
+        }
+        streams.remove([], [ids[0]]);
+        // The second one's removal was in a commit that failed, and yet is there; then it isn't.
+        for (is_there, expected) in [(false, Some(true)), (true, None)] {
+            streams.begin(Generation(2));
+            if is_there {
+                streams.put(ids[1], &name, None, false);
+            }
+            streams.begun();
+            let state = streams.state();
+            let is_leaving = |id: &QueueId| {
+                let stream = state.queues.get(id)?;
+                Some(matches!(stream.leftover, Some(Leftover::There { .. })))
+            };
+            assert_eq!(ids.each_ref().map(is_leaving), [Some(true), expected, None]);
+        }
     }
 }

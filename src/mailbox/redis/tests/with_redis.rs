@@ -1,5 +1,7 @@
 //! What needs a server. Each test has its own, which ends with the test's thread.
 
+mod leftover;
+
 use std::cell::RefCell;
 
 use bytes::Bytes;
@@ -310,72 +312,6 @@ fn what_a_run_has_left_over_is_taken_in_although_the_next_one_added_more_at_once
     rig.news.lock().unwrap().clear();
     assert_eq!(take_in(&rig, 3), 4);
     assert_eq!(payloads(&rig), ["one", "two", "left over"]);
-}
-
-/// `Q` is moved out of Redis, and then deleted with what waits in it.
-fn move_and_delete(rig: &Rig, next: u64) {
-    let moved = queue_record(Q, MailboxKind::File, 10);
-    rig.mailbox.append(&batch([Op::PutQueue(moved)])).unwrap();
-    commit(rig, [Op::RemoveQueue { queue: Q, next: Seq(next) }]);
-}
-
-fn ids() -> Vec<String> {
-    let all: Vec<(String, Vec<(String, String)>)> = redis(&["XRANGE", STREAM, "-", "+"]);
-    all.into_iter().map(|(id, _)| id).collect()
-}
-
-#[test]
-#[ignore = "needs redis-server: tests/run runs it"]
-fn a_former_redis_queue_that_is_deleted_leaves_others_entries_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let rig = fresh(folder.path());
-    commit(&rig, (1..=3_000).map(|seq| append(Q, seq, "own")));
-    let _: String = redis(&["XADD", STREAM, "*", "payload", "taken in"]);
-    assert_eq!(take_in(&rig, 3_001), 3_002);
-    commit(&rig, [finish(Q, 1)]);
-    // It is never taken in, so what the queue adds from now on stands among what is others'.
-    let others: String = redis(&["XADD", STREAM, "*", "payload", "of others"]);
-    rig.until("what others added is told", |rig| {
-        rig.streams.state().queues[&Q].told.is_some_and(|told| told.to_string() == others)
-    });
-    commit(&rig, (3_002..=3_200).map(|seq| append(Q, seq, "own")));
-    assert_eq!(entries(), 3_200);
-    move_and_delete(&rig, 3_201);
-    rig.until("what it had is removed", |_| ids() == [others.as_str()]);
-    rig.until("it is forgotten", |rig| rig.streams.state().queues.is_empty());
-}
-
-#[test]
-#[ignore = "needs redis-server: tests/run runs it"]
-fn a_queue_of_the_same_name_gets_nothing_of_the_one_that_was_deleted() {
-    let folder = tempfile::tempdir().unwrap();
-    let rig = fresh(folder.path());
-    commit(&rig, (1..=5).map(|seq| append(Q, seq, "deleted")));
-    server(|server| server.signal(nix::sys::signal::Signal::SIGSTOP));
-    move_and_delete(&rig, 6);
-    let mut again = queue_record(QueueId(2), MailboxKind::File, 10);
-    (again.name, again.first) = (name(Q), Seq(6));
-    commit(&rig, [Op::PutQueue(again)]);
-    server(|server| server.signal(nix::sys::signal::Signal::SIGCONT));
-    rig.until("what the first had is removed", |_| entries() == 0);
-    commit(&rig, [append(QueueId(2), 6, "new")]);
-    let _: String = redis(&["XADD", STREAM, "*", "payload", "of others"]);
-    let (queue, _, arrivals) = rig.arrivals();
-    assert_eq!((queue, &arrivals[0].content.payload[..]), (QueueId(2), &b"of others"[..]));
-    assert_eq!(arrivals.len(), 1);
-}
-
-#[test]
-#[ignore = "needs redis-server: tests/run runs it"]
-fn a_user_who_may_not_cut_a_stream_loses_no_more_than_that() {
-    let folder = tempfile::tempdir().unwrap();
-    let rig = fresh(folder.path());
-    commit(&rig, [append(Q, 1, "one"), put_queue(QueueId(2), 10)]);
-    let _: String = redis(&["ACL", "SETUSER", "default", "-xtrim"]);
-    move_and_delete(&rig, 2);
-    rig.until("it is given up", |rig| !rig.streams.state().queues.contains_key(&Q));
-    commit(&rig, [append(QueueId(2), 1, "two")]);
-    assert_eq!((entries(), redis::<usize>(&["XLEN", "mubroker:queue-2"])), (1, 1));
 }
 
 /// As by a process that ended between Redis and the local commit.
