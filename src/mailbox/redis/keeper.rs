@@ -19,6 +19,7 @@ const READ_TIMEOUTS: u32 = 10;
 /// A payload on its way into a stream.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
+    pub(super) queue: QueueId,
     /// The stream's key.
     pub(super) key: &'a str,
     pub(super) by: By,
@@ -44,7 +45,7 @@ pub(super) struct Fetched {
 }
 
 impl Streams {
-    /// Adds payloads in their order, as many as Redis takes in time; says of each what became of it. An answer
+    /// Adds payloads in their order, all of them or none; says of each what became of it. An answer
     /// that doesn't come keeps the caller once: nothing is tried after it until Redis is there again.
     pub(super) fn add(&self, outgoing: &[Outgoing<'_>]) -> Vec<Kept> {
         let mut kept = vec![Kept::Here; outgoing.len()];
@@ -53,23 +54,26 @@ impl Streams {
         }
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(link) = keeper.as_mut() else { return kept };
-        let (answers, cut_off) = link.ask_all(outgoing.iter().map(xadd), self.options.timeout);
+        let (answers, cut_off) = link.ask_all(transaction(outgoing), self.options.timeout);
         if cut_off.is_some() {
             *keeper = None;
         }
         drop(keeper);
-        let unanswered = answers.len()..;
-        let mut refused = None;
-        for (kept, answer) in kept.iter_mut().zip(answers) {
-            match stream_id(answer) {
+        if let Some(fault) = cut_off {
+            kept.fill(Kept::InDoubt);
+            // Known before Redis is looked for again, so before any of them is found.
+            self.doubt(outgoing.iter().map(|outgoing| (outgoing.queue, outgoing.by.seq)));
+            self.set_down(&fault);
+            return kept;
+        }
+        let (ids, mut refused) = added(answers, outgoing.len());
+        for (kept, id) in kept.iter_mut().zip(ids) {
+            match id {
                 Ok(id) => *kept = Kept::There(id),
                 Err(fault) => refused = refused.or(Some(fault)),
             }
         }
-        if cut_off.is_some() {
-            kept[unanswered].fill(Kept::InDoubt);
-        }
-        if let Some(fault) = cut_off.or(refused) {
+        if let Some(fault) = refused {
             self.set_down(&fault);
         }
         kept
@@ -110,8 +114,38 @@ impl Streams {
     }
 }
 
+/// Several are one transaction: a crash of either side in the middle of it leaves nothing, not a part of a batch.
+fn transaction<'a>(outgoing: &'a [Outgoing<'_>]) -> impl Iterator<Item = Cmd> + 'a {
+    let around = |name| (outgoing.len() > 1).then(|| redis::cmd(name));
+    around("MULTI").into_iter().chain(outgoing.iter().map(xadd)).chain(around("EXEC"))
+}
+
+/// What the answers to a [`transaction`] of `count` payloads say of each; and why there are none, if there are none.
+fn added(mut answers: Vec<Value>, count: usize) -> (Vec<Result<StreamId, Fault>>, Option<Fault>) {
+    let ids = |answers: Vec<Value>| answers.into_iter().map(stream_id).collect();
+    if count == 1 {
+        return (ids(answers), None);
+    }
+    let done = answers.pop();
+    // A user who may not: each was added by itself.
+    if let Some(Value::ServerError(_)) = answers.first() {
+        answers.remove(0);
+        return (ids(answers), None);
+    }
+    match done {
+        Some(Value::Array(answers)) => (ids(answers), None),
+        Some(answer) => {
+            // The first refusal says more than that of the whole.
+            let refusals = answers.into_iter().filter(|a| matches!(a, Value::ServerError(_)));
+            let refusal = refusals.chain([answer]).next().map(stream_id);
+            (Vec::new(), refusal.and_then(Result::err))
+        }
+        None => (Vec::new(), None),
+    }
+}
+
 fn xadd(outgoing: &Outgoing<'_>) -> Cmd {
-    let Outgoing { key, by, content } = *outgoing;
+    let Outgoing { key, by, content, .. } = *outgoing;
     let mut command = redis::cmd("XADD");
     command.arg(key).arg("*").arg(PAYLOAD).arg(&content.payload[..]);
     command.arg(HEADER).arg(&content.header.json()[..]).arg(BY).arg(by.to_text());
@@ -220,4 +254,43 @@ pub(super) fn unexpected(value: &Value) -> Fault {
         _ => "something else",
     };
     Fault(format!("it answers {what}, which is not what Redis answers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    /// As the server answers.
+    fn refusal(code: &str) -> Value {
+        redis::parse_redis_value(format!("-{code} no\r\n").as_bytes()).unwrap()
+    }
+
+    fn of(answers: Vec<Value>, count: usize) -> (Vec<Option<String>>, Option<String>) {
+        let (ids, refused) = added(answers, count);
+        let ids = ids.into_iter().map(|id| id.ok().map(|id| id.to_string()));
+        (ids.collect(), refused.map(|fault| fault.to_string()))
+    }
+
+    #[test]
+    fn each_payload_of_a_transaction_is_there_or_none_is() {
+        let queued = || Value::SimpleString("QUEUED".to_owned());
+        let there = |text: &str| Some(text.to_owned());
+        assert_eq!(of(vec![id("1-1")], 1), (vec![there("1-1")], None));
+        let done = Value::Array(vec![id("1-1"), id("1-2")]);
+        let answers = vec![Value::Okay, queued(), queued(), done];
+        assert_eq!(of(answers, 2), (vec![there("1-1"), there("1-2")], None));
+        // A key that isn't a stream: the others were added.
+        let done = Value::Array(vec![refusal("WRONGTYPE"), id("1-2")]);
+        let answers = vec![Value::Okay, queued(), queued(), done];
+        assert_eq!(of(answers, 2), (vec![None, there("1-2")], None));
+        let answers = vec![Value::Okay, queued(), refusal("OOM"), refusal("EXECABORT")];
+        let (ids, refused) = of(answers, 2);
+        assert!(ids.is_empty() && refused.is_some_and(|why| why.contains("OOM")));
+        let answers = vec![refusal("NOPERM"), id("1-1"), refusal("OOM"), refusal("ERR")];
+        assert_eq!(of(answers, 2), (vec![there("1-1"), None], None));
+    }
 }

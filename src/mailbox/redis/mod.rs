@@ -3,8 +3,8 @@
 //! The local store stays the authority: it has the queue's places, records, revisions, journal, and for each
 //! message its header and where its payload is. [`RedisMailbox`] stands before it and works like this:
 //!
-//! * **Append.** The payload is added to the stream `<prefix><queue>` first (`XADD`), then the local commit
-//!   keeps a reference to the entry and, as a note beside it, the newest such entry. If Redis doesn't answer
+//! * **Append.** The payload is added to the stream `<prefix><queue>` first (`XADD`; those of one commit in one
+//!   transaction), then the local commit keeps a reference to the entry and, as a note beside it, the newest such entry. If Redis doesn't answer
 //!   within the timeout, the payload is kept locally like that of a `file` queue: nothing is lost, the order
 //!   stays, and the queue is reported as unreachable.
 //! * **What others add** is found by [`RedisPoller`] and comes back as an `Append` that names the entry; how far
@@ -14,7 +14,8 @@
 //!
 //! **After a crash** an entry of the broker's own is either referred to, or was never committed. The latter is
 //! taken in like what others add, so that a store that lost its newest commits gets them back; its message id
-//! tells a duplicate. An entry whose `XADD` had no answer, and whose payload was therefore kept locally, is in
+//! tells a duplicate. Of a commit that was under way Redis has the payloads of all its queues or none, so no part of a
+//! batch is taken in; what else was in that commit is not done, so a move may be repeated. An entry whose `XADD` had no answer, and whose payload was therefore kept locally, is in
 //! doubt: its places are noted, and it is removed instead.
 //!
 //! | file | what |
@@ -26,7 +27,7 @@
 //! | `keeper` | adding and reading payloads |
 //! | `outsourced` | the mailbox |
 //! | `plan` | a batch, worked out against the streams |
-//! | `poll` | the poller |
+//! | `poll`, `sort` | the poller, and what it makes of an entry |
 //! | `leftover` | what a queue that is gone has left in its stream |
 
 mod entry;
@@ -37,6 +38,7 @@ mod mark;
 mod outsourced;
 mod plan;
 mod poll;
+mod sort;
 mod streams;
 mod stub;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::entry::By;
 use super::keeper::{Kept, Outgoing};
 use super::leftover::Leftover;
-use super::mark::{Doubt, Mark};
+use super::mark::Mark;
 use super::streams::Streams;
 use super::stub::{Reference, Stub, needs_escape};
 use crate::mailbox::{Mailbox, MailboxError};
@@ -45,7 +45,6 @@ struct Touched {
     is_fed: bool,
     mark: Mark,
     taken: StreamId,
-    doubtful: BTreeSet<Seq>,
     /// Entries of messages that the batch finishes.
     removals: Vec<StreamId>,
     /// The queue goes, and with it what it has in the stream.
@@ -102,7 +101,7 @@ impl Plan {
         let mut state = streams.state();
         for (queue, touched) in self.queues {
             let Some(stream) = state.queues.get_mut(&queue) else { continue };
-            let Touched { mark, taken, doubtful, removals, is_removed, .. } = touched;
+            let Touched { mark, taken, removals, is_removed, .. } = touched;
             // Meanwhile the poller may have removed some.
             let mut all = std::mem::take(&mut stream.mark.removals);
             all.extend(removals);
@@ -111,7 +110,6 @@ impl Plan {
                 stream.leftover = Some(Leftover::Unsynced);
                 stream.is_fed = false;
             }
-            stream.doubtful.extend(doubtful);
             stream.taken = stream.taken.max(taken);
             stream.told = stream.told.filter(|&told| told > stream.taken);
         }
@@ -147,7 +145,6 @@ fn touched(batch: &Batch, streams: &Streams) -> (Generation, BTreeMap<QueueId, T
             is_fed: stream.is_fed,
             mark: stream.mark.clone(),
             taken: stream.taken,
-            doubtful: BTreeSet::new(),
             removals: Vec::new(),
             is_removed: false,
         };
@@ -170,7 +167,7 @@ fn add(
             Op::Append { queue, seq, content, entry: None, .. } => {
                 let touched = queues.get(queue).filter(|touched| touched.is_fed)?;
                 let by = By { key: touched.mark.key, generation, seq: *seq };
-                Some(Outgoing { key: &touched.key, by, content })
+                Some(Outgoing { queue: *queue, key: &touched.key, by, content })
             }
             Op::Append { .. }
             | Op::PutQueue(_)
@@ -283,9 +280,7 @@ impl Building<'_> {
             }
             Kept::Here => here,
             Kept::InDoubt => {
-                touched.doubtful.insert(seq);
-                let doubt = Doubt { generation: self.generation, first: seq, last: seq };
-                touched.mark.doubt = Some(touched.mark.doubt.map_or(doubt, |old| old.merge(doubt)));
+                touched.mark.doubt(self.generation, seq);
                 here
             }
         }

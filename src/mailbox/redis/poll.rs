@@ -1,6 +1,6 @@
 //! The poller: finds Redis, looks for what others add, removes what is finished. One thread calls it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::entry::Entry;
 use super::keeper::{entries, pair, unexpected};
 use super::leftover::Pause;
 use super::link::{Fault, Link, is_passing};
-use super::streams::{Reach, State, Stream, Streams};
+use super::sort::sort_out;
+use super::streams::{Reach, State, Streams};
 use crate::model::{Arrival, Generation, QueueId, StreamId};
 
 /// The first pause before Redis is tried again, and the longest: what is away may come back soon, and a try
@@ -371,39 +372,6 @@ pub(super) fn fitting_count(count: usize, bytes: usize) -> usize {
     } else {
         count
     }
-}
-
-impl Stream {
-    fn forget_removed(&mut self, ids: &[StreamId]) {
-        let removed: HashSet<&StreamId> = ids.iter().collect();
-        self.mark.removals.retain(|id| !removed.contains(id));
-    }
-}
-
-/// Tells others' entries from the broker's own, and goes on behind them.
-fn sort_out(stream: &mut Stream, run: Generation, entries: Vec<Entry>) -> Vec<Arrival> {
-    let mut arrivals = Vec::new();
-    for entry in entries {
-        stream.position = stream.position.max(entry.id);
-        match entry.by().filter(|by| by.key == stream.mark.key) {
-            None => arrivals.push(entry.to_arrival()),
-            Some(by) if by.generation == run => {
-                if stream.doubtful.remove(&by.seq) {
-                    stream.removable.push(entry.id);
-                }
-            }
-            Some(by) if stream.mark.is_committed(entry.id, by.generation) => {}
-            Some(by) => {
-                if stream.mark.doubt.is_some_and(|doubt| doubt.covers(by.generation, by.seq)) {
-                    stream.removable.push(entry.id);
-                } else {
-                    tracing::info!(entry = %entry.id, stream = stream.key, "taken in: it was not committed");
-                    arrivals.push(entry.to_arrival());
-                }
-            }
-        }
-    }
-    arrivals
 }
 
 /// A Redis that may drop what it likes when its memory is full loses messages.

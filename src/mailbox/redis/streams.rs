@@ -59,7 +59,7 @@ pub(super) struct Stream {
     pub(super) position: StreamId,
     /// The newest entry that the poller has told of and that is not committed.
     pub(super) told: Option<StreamId>,
-    /// Places of this run whose `XADD` had no answer: what is found of them goes.
+    /// Places of this run whose `XADD` had no answer, until later ones are found: what is found of them goes.
     pub(super) doubtful: BTreeSet<Seq>,
     /// Durably finished, or of nobody: to be removed.
     pub(super) removable: Vec<StreamId>,
@@ -216,6 +216,16 @@ impl Streams {
         }
         drop(state);
         self.tell();
+    }
+
+    /// Places of this run whose `XADD` had no answer.
+    pub(super) fn doubt(&self, places: impl Iterator<Item = (QueueId, Seq)>) {
+        let mut state = self.state();
+        for (queue, seq) in places {
+            if let Some(stream) = state.queues.get_mut(&queue) {
+                stream.doubtful.insert(seq);
+            }
+        }
     }
 
     /// Removes entries, and all of queues that are gone, once the poller comes by.

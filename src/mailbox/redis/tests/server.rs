@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,10 @@ use nix::unistd::Pid;
 
 /// How long anything may take before a test gives up.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
+
+/// Folder and file of what was written since the server began: the file isn't written anew by itself.
+pub(super) const AOF: &str = "appendonlydir";
+pub(super) const WRITTEN_SINCE: &str = "appendonly.aof.1.incr.aof";
 
 /// A server that ends with this value.
 pub(super) struct Server {
@@ -22,9 +26,18 @@ pub(super) struct Server {
 impl Server {
     /// Durable, so that it has what it had after a kill.
     pub(super) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::over(tempfile::tempdir().unwrap())
+    }
+
+    /// With what another one has left in this folder.
+    pub(super) fn over(folder: tempfile::TempDir) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self { child: run(port, folder.path()), port, folder }
+    }
+
+    /// Where its append-only file is: a base, what came since, and a list of these.
+    pub(super) fn aof(&self) -> PathBuf {
+        self.folder.path().join(AOF)
     }
 
     pub(super) fn url(&self) -> String {
@@ -61,7 +74,7 @@ impl Server {
     /// On the same port, with nothing.
     pub(super) fn restart_empty(&mut self) {
         self.kill();
-        std::fs::remove_dir_all(self.folder.path().join("appendonlydir")).unwrap();
+        std::fs::remove_dir_all(self.aof()).unwrap();
         self.child = run(self.port, self.folder.path());
     }
 }
@@ -75,7 +88,8 @@ impl Drop for Server {
 fn run(port: u16, folder: &Path) -> Child {
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
+        .args(["--appendonly", "yes", "--appendfsync", "always", "--appenddirname", AOF])
+        .args(["--aof-load-truncated", "yes", "--auto-aof-rewrite-percentage", "0", "--dir"])
         .arg(folder)
         .stdout(Stdio::piped())
         .spawn()

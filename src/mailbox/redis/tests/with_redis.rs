@@ -1,6 +1,7 @@
 //! What needs a server. Each test has its own, which ends with the test's thread.
 
 mod leftover;
+mod power;
 
 use std::cell::RefCell;
 
@@ -312,6 +313,47 @@ fn what_a_run_has_left_over_is_taken_in_although_the_next_one_added_more_at_once
     rig.news.lock().unwrap().clear();
     assert_eq!(take_in(&rig, 3), 4);
     assert_eq!(payloads(&rig), ["one", "two", "left over"]);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn finished_messages_that_redis_refuses_to_remove_are_removed_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    commit(&rig, [append(Q, 1, "one"), append(Q, 2, "two")]);
+    let _: String = redis(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    commit(&rig, [finish(Q, 1)]);
+    rig.until("it is noticed", |rig| rig.streams.state().reach != Reach::Up);
+    assert_eq!(entries(), 2);
+    let _: String = redis(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    rig.until("it is removed", |_| entries() == 1);
+    assert_eq!(payloads(&rig), ["two"]);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_batch_that_redis_refuses_is_kept_here_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    let key: String =
+        redis(&["ACL", "SETUSER", "default", "resetkeys", "~mubroker:queue-1", "~mubroker:/*"]);
+    assert_eq!(key, "OK");
+    commit(&rig, [put_queue(QueueId(2), 10)]);
+    commit(&rig, [append(Q, 1, "one"), append(QueueId(2), 1, "refused"), append(Q, 2, "two")]);
+    assert_eq!((entries(), payloads(&rig)), (0, vec!["one".into(), "two".into()]));
+    let _: String = redis(&["ACL", "SETUSER", "default", "allkeys"]);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run runs it"]
+fn a_user_who_may_have_no_transaction_adds_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = fresh(folder.path());
+    let _: String = redis(&["ACL", "SETUSER", "default", "-multi"]);
+    commit(&rig, (1..=3).map(|seq| append(Q, seq, format!("payload {seq}"))));
+    assert_eq!(entries(), 3);
+    assert_eq!(payloads(&rig), ["payload 1", "payload 2", "payload 3"]);
+    assert_eq!(rig.streams.state().reach, Reach::Up);
 }
 
 /// As by a process that ended between Redis and the local commit.
