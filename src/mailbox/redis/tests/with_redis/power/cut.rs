@@ -35,7 +35,7 @@ pub(super) fn check(moment: &Moment, aof: &Path, len: u64, what: &str) {
     let recovered = rig.recover().unwrap();
     let mut next: Next =
         recovered.queues.iter().map(|backlog| (backlog.record.id, backlog.next_seq)).collect();
-    settle(&rig, &server, &mut next);
+    settle(&rig, &server, &mut next, what);
     let found: Contents = next.keys().map(|&queue| (queue, held(&rig, queue))).collect();
     if !moment.outcomes.contains(&found) {
         let expected = moment.outcomes.last().expect("there is one at least");
@@ -45,28 +45,24 @@ pub(super) fn check(moment: &Moment, aof: &Path, len: u64, what: &str) {
 }
 
 /// Takes in what others have added, and what of the broker's own was not committed, until all has been looked at.
-fn settle(rig: &Rig, server: &Server, next: &mut Next) {
-    // Nothing is added meanwhile.
-    let newest: BTreeMap<QueueId, StreamId> =
-        next.keys().map(|&queue| (queue, newest(server, queue))).collect();
-    rig.until("all is taken in", |rig| {
+fn settle(rig: &Rig, server: &Server, next: &mut Next, what: &str) {
+    rig.until(&format!("{what}: all is taken in"), |rig| {
         let news: Vec<RedisNews> = rig.news.lock().unwrap().drain(..).collect();
         for news in news {
             if let RedisNews::Arrived { queue, arrivals, .. } = news {
                 take(rig, queue, next, arrivals);
             }
         }
-        let state = rig.streams.state();
-        next.keys().all(|queue| {
-            // One that isn't fed has nothing of others.
-            let stream = state.queues.get(queue).filter(|stream| stream.is_fed);
-            stream.is_none_or(|stream| {
-                stream.told.is_none()
-                    && stream.removable.is_empty()
-                    && stream.position >= newest[queue]
-            })
-        })
+        next.keys().all(|&queue| looked_at(rig, queue).is_none_or(|at| at >= newest(server, queue)))
     });
+}
+
+/// Up to where nothing is to be done; `None` if the queue isn't fed, so that it has nothing of others. Zero: there is something.
+fn looked_at(rig: &Rig, queue: QueueId) -> Option<StreamId> {
+    let state = rig.streams.state();
+    let stream = state.queues.get(&queue).filter(|stream| stream.is_fed)?;
+    let is_done = stream.told.is_none() && stream.mark.removals.is_empty();
+    Some(if is_done { stream.position } else { StreamId::ZERO })
 }
 
 /// As the engine does: behind what is there; what is committed already was told twice.
