@@ -171,6 +171,16 @@ impl AdminClient {
         Ok(queues)
     }
 
+    /// `GET /v1/queues?prefix=…&limit=…`: the first of those whose names begin so.
+    pub async fn queues_named(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<QueueView>, AdminError> {
+        let asked = [("prefix", Some(prefix.to_owned())), ("limit", Some(limit.to_string()))];
+        self.get(with_query("/v1/queues".to_owned(), &asked)).await
+    }
+
     /// `GET /v1/queues/{queue}`
     pub async fn queue(&self, queue: &QueueName) -> Result<QueueView, AdminError> {
         self.get(queue_path(queue)).await

@@ -60,6 +60,24 @@ pub(super) async fn array(broker: BrokerHandle, caller: Caller) -> Result<Respon
     Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(bytes)).into_response())
 }
 
+/// Those whose names begin with `prefix`, the first `limit` that were made. Few enough for one answer.
+pub(super) async fn named(
+    broker: &BrokerHandle,
+    caller: &Caller,
+    prefix: &str,
+    limit: usize,
+) -> Result<Vec<QueueView>, OperatorError> {
+    let mut found = Vec::new();
+    let mut next = Some(QueueId(0));
+    while let Some(after) = next.filter(|_| found.len() < limit) {
+        let (page, more) = broker.queues_named(prefix.to_owned(), after, limit).await?;
+        found.extend(page.into_iter().filter(|queue| caller.sees(&queue.name)));
+        next = more;
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
 /// The page's items, without the brackets around them.
 fn items(page: &[QueueView]) -> Vec<u8> {
     let mut json = serde_json::to_vec(page).expect("a view is JSON");

@@ -23,6 +23,7 @@ mod scrape;
 mod server;
 mod socket;
 mod stream;
+mod taken;
 mod tls;
 mod tokens;
 mod topics;

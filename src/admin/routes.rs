@@ -74,7 +74,23 @@ async fn overview(State(broker): State<BrokerHandle>) -> Answer<Json<Overview>> 
     Ok(Json(broker.overview().await?))
 }
 
-async fn queues(State(broker): State<BrokerHandle>, caller: Caller) -> Answer<Response> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QueuesAsked {
+    prefix: Option<String>,
+    limit: Option<usize>,
+}
+
+/// All, unless some are asked for.
+async fn queues(
+    State(broker): State<BrokerHandle>,
+    caller: Caller,
+    Asked(asked): Asked<QueuesAsked>,
+) -> Answer<Response> {
+    let QueuesAsked { prefix: None, limit: None } = asked else {
+        let (prefix, limit) = (asked.prefix.unwrap_or_default(), page(asked.limit)?);
+        return Ok(Json(listing::named(&broker, &caller, &prefix, limit).await?).into_response());
+    };
     Ok(listing::array(broker, caller).await?)
 }
 

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use super::taken::Taken;
 use super::{health, problems, routes};
 use crate::broker::BrokerHandle;
 
@@ -23,6 +24,8 @@ const MAX_CONNECTIONS: usize = 16;
 /// From the connection to the end of a request's headers. Between two requests longer: Prometheus keeps a connection from
 /// one look to the next, but opens it again if it was closed.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
+/// From an answer's first byte to its last: who takes nothing, or little at a time, would keep the place of another.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// Pause after accepting failed: the usual reason, no descriptors left, doesn't go away at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -118,7 +121,10 @@ async fn serve(stream: TcpStream, app: Router) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_LIMIT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .serve_connection(
+            TokioIo::new(Taken::within(WRITE_LIMIT, stream)),
+            TowerToHyperService::new(app),
+        )
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection to listen.metrics ended early");

@@ -26,6 +26,9 @@ use crate::broker::BrokerHandle;
 /// Pause after accepting failed: the usual reason, no descriptors left, doesn't go away at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long the end waits for what is being written, the file of revoked tokens. A disk that hangs doesn't hold up the process.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
 /// Where the API is served, and to whom.
 #[derive(Debug, Clone)]
 pub struct AdminOptions {
@@ -189,6 +192,7 @@ fn run(
         }
     });
     drop(socket);
+    runtime.shutdown_timeout(END_LIMIT);
 }
 
 /// Accepts for ever. Dropping this ends all connections.

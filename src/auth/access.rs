@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -20,6 +20,8 @@ pub struct Access {
     known: RwLock<Known>,
     changes: watch::Sender<u64>,
     file: PathBuf,
+    /// One writes the file at a time. Nobody else waits for that: a disk may hang.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +80,7 @@ impl Access {
         let revoked = read(&file)?;
         let tokens = tokens.into_iter().map(Arc::new).collect();
         let known = RwLock::new(Known { tokens, own: Vec::new(), revoked });
-        Ok(Self { known, changes: watch::Sender::new(0), file })
+        Ok(Self { known, changes: watch::Sender::new(0), file, writing: Mutex::default() })
     }
 
     /// Whose secret this is. Each token is compared, in constant time.
@@ -150,6 +152,16 @@ impl Access {
     /// The tokens of this name count no more, at once and for ever: it is on disk when this returns. Gives how many there
     /// were. Blocks while it is written.
     pub fn revoke(&self, name: &str) -> Result<usize, AccessError> {
+        self.revoke_with(name, |revoked| write(&self.file, revoked))
+    }
+
+    fn revoke_with(
+        &self,
+        name: &str,
+        write: impl FnOnce(&BTreeMap<String, String>) -> Result<(), AccessError>,
+    ) -> Result<usize, AccessError> {
+        // Else an earlier list could take a later one's place.
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let of_name = known.tokens.iter().filter(|token| token.name == name);
         let hashes: Vec<String> = of_name.map(|token| token.hash.to_string()).collect();
@@ -167,10 +179,11 @@ impl Access {
             return Err(AccessError::TooMany);
         }
         // It counts even if it can't be written; the error says that it will count again after a restart.
-        known.revoked = revoked;
-        let written = write(&self.file, &known.revoked);
+        known.revoked.clone_from(&revoked);
         drop(known);
         self.changes.send_modify(|change| *change += 1);
+        let written = write(&revoked);
+        drop(writing);
         written.map(|()| hashes.len())
     }
 
@@ -260,6 +273,21 @@ mod tests {
         again.replace(vec![token]);
         assert!(again.holder(newer.reveal()).is_some(), "another token of the name");
         assert!(again.holder(other.reveal()).is_none(), "no more configured");
+    }
+
+    #[test]
+    fn nobody_waits_for_the_disk_while_a_revocation_is_written() {
+        let ((secret, anna), (other, bert)) = (token("anna"), token("bert"));
+        let access = Access::open(vec![anna, bert], PathBuf::from("/nowhere")).expect("no file");
+        let changes = access.change();
+        let written = access.revoke_with("anna", |revoked| {
+            assert_eq!(revoked.len(), 1);
+            assert!(access.known.try_write().is_ok(), "others look at the tokens meanwhile");
+            assert!(access.holder(secret.reveal()).is_none() && access.change() > changes);
+            assert!(access.holder(other.reveal()).is_some());
+            Ok(())
+        });
+        assert_eq!(written.expect("written"), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crypto_box::{PublicKey, SecretKey};
+use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::token::NoToken;
@@ -23,8 +24,17 @@ pub struct CurveSecret(SecretKey);
 
 /// Not what `mubroker curve keygen` printed. Says nothing of what it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is no key; give {Z85_BYTES} characters of Z85, as `mubroker curve keygen` does")]
-pub struct NoKey;
+pub enum NoKey {
+    /// It is no text of a key.
+    #[error("this is no key; give {Z85_BYTES} characters of Z85, as `mubroker curve keygen` does")]
+    Form,
+    /// What is agreed with it is the same for every secret, so that anybody could say that it is his.
+    #[error(
+        "this is no public key but a point of low order, which proves nothing of who shows it; make a pair by `mubroker \
+         curve keygen`"
+    )]
+    LowOrder,
+}
 
 impl CurveSecret {
     /// A new one, of the system's randomness.
@@ -75,6 +85,15 @@ impl FromStr for CurveSecret {
 }
 
 impl CurvePublic {
+    /// Whether every secret agrees with it on the same.
+    fn is_of_low_order(&self) -> bool {
+        let Ok(secret) = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()) else {
+            return false;
+        };
+        // ring refuses what comes to zeroes (RFC 7748, 6.1); the length is right.
+        agree_ephemeral(secret, &UnparsedPublicKey::new(&X25519, self.0), |_| ()).is_err()
+    }
+
     /// For a cipher.
     pub fn key(&self) -> PublicKey {
         PublicKey::from(self.0)
@@ -91,7 +110,8 @@ impl FromStr for CurvePublic {
     type Err = NoKey;
 
     fn from_str(text: &str) -> Result<Self, NoKey> {
-        decode(text).map(Self)
+        let key = Self(decode(text)?);
+        if key.is_of_low_order() { Err(NoKey::LowOrder) } else { Ok(key) }
     }
 }
 
@@ -108,16 +128,16 @@ fn encode(bytes: &[u8; 32]) -> String {
 
 fn decode(text: &str) -> Result<[u8; 32], NoKey> {
     if text.len() != Z85_BYTES {
-        return Err(NoKey);
+        return Err(NoKey::Form);
     }
     let mut bytes = [0; 32];
     for (digits, part) in text.as_bytes().chunks(5).zip(bytes.as_chunks_mut::<4>().0) {
         let mut number: u32 = 0;
         for digit in digits {
-            let value = DIGITS.iter().position(|known| known == digit).ok_or(NoKey)?;
+            let value = DIGITS.iter().position(|known| known == digit).ok_or(NoKey::Form)?;
             let value = u32::try_from(value).expect("below 85");
             let more = number.checked_mul(85).and_then(|number| number.checked_add(value));
-            number = more.ok_or(NoKey)?;
+            number = more.ok_or(NoKey::Form)?;
         }
         *part = number.to_be_bytes();
     }
@@ -145,6 +165,26 @@ mod tests {
         let long = "0".repeat(41);
         for bad in ["", "0", &long, &"~".repeat(40), &"#".repeat(40)] {
             assert!(bad.parse::<CurveSecret>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn points_of_low_order_are_no_public_keys() {
+        let bytes = |hex: &str| -> [u8; 32] {
+            std::array::from_fn(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex"))
+        };
+        // Those that there are below 2^255 (https://cr.yp.to/ecdh.html, "How do I validate Curve25519 public keys?").
+        for hex in [
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ] {
+            let text = CurvePublic(bytes(hex)).to_string();
+            assert_eq!(text.parse::<CurvePublic>(), Err(NoKey::LowOrder), "{hex}");
         }
     }
 }

@@ -237,7 +237,9 @@ impl EventLoop {
     /// A new engine over what the store holds. Workers say READY again; their leases were the old one's.
     fn store_is_back(&mut self, recovered: Recovered) {
         self.store_state = StoreState::Open;
-        self.engine = Engine::new(self.engine_options.clone(), recovered, self.now);
+        let engine = Engine::new(self.engine_options.clone(), recovered, self.now);
+        let before = std::mem::replace(&mut self.engine, engine);
+        self.engine.count_on(&before);
         for peer in self.workers.all() {
             self.workers.dropped(peer, self.now);
             let reason = "the store was opened again: say READY again".to_owned();

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::event_loop::{Answer, Command, Request};
 use super::events::Events;
+use super::figures::DiskLook;
 use super::peers::OperatorAnswer;
 use super::pools::PoolRequest;
 use super::store::Reads;
@@ -23,6 +24,9 @@ use crate::net::Doors;
 /// Queues in one answer: a view takes about a microsecond, and the loop does nothing else meanwhile.
 pub const QUEUES_PAGE: usize = 512;
 
+/// Names that one turn of the loop looks at: as long as for some hundred views.
+const NAMES_LOOKED_AT: usize = 8_192;
+
 /// What doesn't change while the broker runs.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
@@ -30,6 +34,7 @@ pub(super) struct Facts {
     pub(super) data_dir: String,
     /// The store's folder, if it has one.
     pub(super) store_dir: Option<PathBuf>,
+    pub(super) disk_look: DiskLook,
     pub(super) clients: String,
     pub(super) workers: String,
     pub(super) doors: Doors,
@@ -175,6 +180,18 @@ impl BrokerHandle {
     /// all the time, once.
     pub async fn queues(&self, after: QueueId) -> Result<(Vec<QueueView>, QueueId), OperatorError> {
         self.ask(move |view| view.engine.queue_views(after, QUEUES_PAGE)).await
+    }
+
+    /// Of the queues after the one with this number those whose names begin with `prefix`: at most `max` and
+    /// [`QUEUES_PAGE`]; and where to go on, if there may be more.
+    pub async fn queues_named(
+        &self,
+        prefix: String,
+        after: QueueId,
+        max: usize,
+    ) -> Result<(Vec<QueueView>, Option<QueueId>), OperatorError> {
+        let bounds = (NAMES_LOOKED_AT, max.min(QUEUES_PAGE));
+        self.ask(move |view| view.engine.queue_views_named(&prefix, after, bounds)).await
     }
 
     /// One queue.

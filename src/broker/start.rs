@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::clock::Clock;
 use super::closing;
 use super::event_loop::{Command, Ended, EventLoop, Inputs};
+use super::figures::DiskLook;
 use super::handle::{BrokerHandle, Facts, OperatorError};
 use super::outside;
 use super::store::{OpenStore, Started, Store};
@@ -171,6 +172,7 @@ async fn serve(
         started_at: clock.now(),
         data_dir: options.data_dir,
         store_dir: options.store_dir,
+        disk_look: DiskLook::default(),
         clients: net.client_endpoint().to_owned(),
         workers: net.worker_endpoint().to_owned(),
         doors: net.doors(),

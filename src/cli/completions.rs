@@ -19,7 +19,7 @@ use crate::admin::client::{AdminClient, AdminError};
 const VARIABLE: &str = "MUBROKER_COMPLETE";
 /// How long the broker is asked: longer than it takes, shorter than who has pressed a key waits.
 const LIMIT: Duration = Duration::from_millis(300);
-/// Names that are offered: more than a screen shows.
+/// Names that are asked for and offered: more than a screen shows, however many there are.
 const MAX_NAMES: usize = 200;
 
 /// Print a script that lets a shell complete commands, options and names of queues, topics and workers
@@ -52,15 +52,15 @@ pub fn complete() {
 
 /// Completes a queue's name.
 pub(super) fn queues() -> ArgValueCompleter {
-    names(async |client| {
-        let queues = client.queues().await?;
+    names(async |client, begun| {
+        let queues = client.queues_named(begun, MAX_NAMES).await?;
         Ok(queues.into_iter().map(|queue| queue.name.to_string()).collect())
     })
 }
 
 /// Completes a topic's name.
 pub(super) fn topics() -> ArgValueCompleter {
-    names(async |client| {
+    names(async |client, _| {
         let page = client.topics(None).await?;
         Ok(page.topics.into_iter().map(|topic| topic.name.to_string()).collect())
     })
@@ -69,7 +69,7 @@ pub(super) fn topics() -> ArgValueCompleter {
 /// What the broker that this environment names is asked. Where nothing answers, nothing is offered: an error has no place
 /// between two keys.
 fn names(
-    ask: impl AsyncFn(&AdminClient) -> Result<Vec<String>, AdminError> + Send + Sync + 'static,
+    ask: impl AsyncFn(&AdminClient, &str) -> Result<Vec<String>, AdminError> + Send + Sync + 'static,
 ) -> ArgValueCompleter {
     ArgValueCompleter::new(move |begun: &OsStr| {
         let begun = begun.to_string_lossy();
@@ -78,7 +78,8 @@ fn names(
         let client = client.with_limits(LIMIT, LIMIT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return Vec::new() };
-        let found = runtime.block_on(async { tokio::time::timeout(LIMIT, ask(&client)).await });
+        let found =
+            runtime.block_on(async { tokio::time::timeout(LIMIT, ask(&client, &begun)).await });
         let found = found.ok().and_then(Result::ok).unwrap_or_default();
         let matching = found.into_iter().filter(|name| name.starts_with(&*begun));
         matching.take(MAX_NAMES).map(CompletionCandidate::new).collect()

@@ -275,11 +275,12 @@ fn net_options(
     curve: Option<&Arc<CurveSecret>>,
 ) -> NetOptions {
     let failures = Arc::<Failures>::default();
-    let auth = |is_needed| DoorAuth {
+    let auth = |is_needed, is_curve_only| DoorAuth {
         access: Arc::clone(access),
         failures: Arc::clone(&failures),
         curve: curve.cloned(),
         is_needed,
+        is_curve_only,
     };
     NetOptions {
         proxies: config.proxies.clone(),
@@ -289,8 +290,8 @@ fn net_options(
             feed: config.doors.feed.clone(),
             pulls: config.doors.pulls.clone(),
         },
-        client_auth: Some(auth(config.auth.clients)),
-        worker_auth: Some(auth(config.auth.workers)),
+        client_auth: Some(auth(config.auth.clients, config.auth.curve_clients)),
+        worker_auth: Some(auth(config.auth.workers, config.auth.curve_workers)),
         ..NetOptions::new(&config.clients, &config.workers)
     }
 }

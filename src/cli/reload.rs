@@ -75,6 +75,8 @@ fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listen.admin", old.admin == *admin),
         ("auth.clients", old.auth.clients == auth.clients),
         ("auth.workers", old.auth.workers == auth.workers),
+        ("auth.curve_clients", old.auth.curve_clients == auth.curve_clients),
+        ("auth.curve_workers", old.auth.curve_workers == auth.curve_workers),
         ("listen.curve_key_file", old.curve_key_file == *curve_key_file),
         ("listen.metrics", old.metrics == *metrics),
         ("listen.push, live, feed, pull", old.doors == *doors),
@@ -103,4 +105,11 @@ pub(super) fn warn(config: &Config) {
             tcp.address
         );
     }
+    for (setting, address, mends) in &config.auth.in_clear {
+        tracing::warn!("{setting} {address} {IN_CLEAR}; set {mends} = true, and give peers keys");
+    }
 }
+
+/// What is to be known of a door that other machines reach, and that doesn't speak CURVE alone.
+pub(super) const IN_CLEAR: &str =
+    "takes tokens in clear from other machines (HELLO, PLAIN): whoever is on the way reads them";

@@ -30,7 +30,7 @@ pub(super) struct RemoteArgs {
 
 impl RemoteArgs {
     /// The address, if one elsewhere is meant; `is_named`: a broker is named otherwise.
-    fn url(&self, is_named: bool) -> Option<String> {
+    pub(super) fn url(&self, is_named: bool) -> Option<String> {
         let variable = || std::env::var(URL).ok().filter(|url| !url.is_empty() && !is_named);
         self.url.clone().or_else(variable)
     }

@@ -47,6 +47,16 @@ impl Target {
         }
     }
 
+    /// A client of the admin API on this machine, whatever names one elsewhere.
+    pub(super) fn here(config: &Config) -> AdminClient {
+        admin_of(config)
+    }
+
+    /// The address of a broker elsewhere, if one is meant.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        self.remote.url(self.is_named())
+    }
+
     /// Where it takes clients: as given, or as the running broker says, or as the configuration does.
     pub(super) async fn clients(&self, given: Option<&String>) -> Result<String, Failure> {
         self.door(given, |overview| overview.clients, |config| config.clients).await

@@ -20,6 +20,12 @@ pub struct Auth {
     pub clients: bool,
     /// Whether peers of the workers' door need one.
     pub workers: bool,
+    /// Whether the clients' door speaks CURVE alone.
+    pub curve_clients: bool,
+    /// The same for the workers'.
+    pub curve_workers: bool,
+    /// Doors that other machines reach, where tokens may be shown in clear: setting, address, and what to set.
+    pub in_clear: Vec<(&'static str, String, &'static str)>,
 }
 
 /// `[auth]` as a file may set it.
@@ -31,6 +37,8 @@ pub(super) struct Table {
     clients: bool,
     #[serde(default)]
     workers: bool,
+    curve_clients: Option<toml::Spanned<bool>>,
+    curve_workers: Option<toml::Spanned<bool>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,10 +51,39 @@ struct Row {
     curve_key: Option<toml::Spanned<String>>,
 }
 
-pub(super) const KEYS: &[&str] = &["tokens", "clients", "workers"];
+pub(super) const KEYS: &[&str] =
+    &["tokens", "clients", "workers", "curve_clients", "curve_workers"];
 pub(super) const TOKEN_KEYS: &[&str] = &["name", "hash", "role", "queues", "without", "curve_key"];
 
 impl Table {
+    /// Refuses CURVE alone at a door where it can't be: without a key, or where the broker's own workers are to connect, which
+    /// don't speak it.
+    pub(super) fn check_curve(
+        &self,
+        source: &Source<'_>,
+        has_key: bool,
+        has_own_workers: bool,
+    ) -> Result<(), ConfigError> {
+        for (key, set) in
+            [("curve_clients", &self.curve_clients), ("curve_workers", &self.curve_workers)]
+        {
+            let Some(set) = set.as_ref().filter(|set| *set.get_ref()) else { continue };
+            let place = source.place(set.span());
+            if !has_key {
+                let reason = format!(
+                    "auth.{key} needs listen.curve_key_file; `mubroker curve keygen --out FILE` makes one"
+                );
+                return Err(bad(&place, reason));
+            }
+            if key == "curve_workers" && has_own_workers {
+                let reason = "auth.curve_workers keeps the broker's own workers out, which speak no CURVE; leave out \
+                              [workers], or start them elsewhere";
+                return Err(bad(&place, reason.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn check(self, source: &Source<'_>) -> Result<Auth, ConfigError> {
         let mut tokens: Vec<Token> = Vec::new();
         for row in self.tokens {
@@ -74,7 +111,15 @@ impl Table {
             }
             tokens.push(token);
         }
-        Ok(Auth { tokens, clients: self.clients, workers: self.workers })
+        let is_set = |set: Option<toml::Spanned<bool>>| set.is_some_and(toml::Spanned::into_inner);
+        Ok(Auth {
+            tokens,
+            clients: self.clients,
+            workers: self.workers,
+            curve_clients: is_set(self.curve_clients),
+            curve_workers: is_set(self.curve_workers),
+            in_clear: Vec::new(),
+        })
     }
 }
 
@@ -85,6 +130,31 @@ impl Auth {
     }
 }
 
+/// What there is to know of a door.
+pub(super) struct Door {
+    pub(super) address: String,
+    /// Whether its peers need a token.
+    pub(super) needs_token: bool,
+    /// Whether other machines reach it.
+    is_open: bool,
+}
+
+impl Auth {
+    /// Takes over what became of the doors of clients and workers.
+    pub(super) fn note_doors(&mut self, clients: &Door, workers: &Door) {
+        (self.clients, self.workers) = (clients.needs_token, workers.needs_token);
+        let doors = [
+            (clients, self.curve_clients, super::CLIENTS, "auth.curve_clients"),
+            (workers, self.curve_workers, super::WORKERS, "auth.curve_workers"),
+        ];
+        self.in_clear = doors
+            .into_iter()
+            .filter(|(door, is_curve_only, ..)| door.is_open && !is_curve_only)
+            .map(|(door, _, setting, mends)| (setting, door.address.clone(), mends))
+            .collect();
+    }
+}
+
 /// The door's address, and whether its peers need a token: beyond loopback in any case. Then there must be one that has the
 /// `right` there.
 pub(super) fn door(
@@ -92,7 +162,7 @@ pub(super) fn door(
     key: &str,
     auth: &Auth,
     (is_asked, right, role): (bool, Right, Role),
-) -> Result<(String, bool), ConfigError> {
+) -> Result<Door, ConfigError> {
     let (text, place) = setting;
     let is_open = match text.strip_prefix("ipc://") {
         Some(_) => false,
@@ -111,7 +181,7 @@ pub(super) fn door(
         );
         return Err(bad(place, reason));
     }
-    Ok((text.clone(), needed))
+    Ok(Door { address: text.clone(), needs_token: needed, is_open })
 }
 
 fn token(row: Row, source: &Source<'_>) -> Result<Token, ConfigError> {

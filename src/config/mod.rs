@@ -173,13 +173,15 @@ impl Config {
         let workers = or_file(workers, &source, &file.listen.workers, WORKERS, default::WORKERS);
         let admin = sources.override_of(&sources.admin, "--admin", "MUBROKER_LISTEN__ADMIN");
         let admin = or_file(admin, &source, &file.listen.admin, ADMIN, default::ADMIN);
+        let has_key =
+            file.listen.curve_key_file.as_ref().is_some_and(|it| !it.get_ref().is_empty());
+        file.auth.check_curve(&source, has_key, !file.workers.is_empty())?;
         let mut auth = std::mem::take(&mut file.auth).check(&source)?;
         let asked = (auth.clients, Right::Send, Role::Producer);
-        let (clients, needed) = auth::door(&clients, CLIENTS, &auth, asked)?;
-        auth.clients = needed;
+        let clients = auth::door(&clients, CLIENTS, &auth, asked)?;
         let asked = (auth.workers, Right::Consume, Role::Worker);
-        let (workers, needed) = auth::door(&workers, WORKERS, &auth, asked)?;
-        auth.workers = needed;
+        let workers = auth::door(&workers, WORKERS, &auth, asked)?;
+        auth.note_doors(&clients, &workers);
         let admin = admin::check(&admin, &data_dir, &file.listen, &source, &auth)?;
         let curve_key_file = from_file(&source, &file.listen.curve_key_file)
             .filter(|(path, _)| !path.is_empty())
@@ -204,8 +206,8 @@ impl Config {
         let workers_kept = workers::check(workers_kept, &source, &queues)?;
         let (queues, templates) = queues;
         Ok(Self {
-            clients,
-            workers,
+            clients: clients.address,
+            workers: workers.address,
             metrics,
             admin,
             auth,

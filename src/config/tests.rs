@@ -657,3 +657,28 @@ fn the_admin_api_is_at_a_unix_socket_and_over_tcp_if_there_are_tokens() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn a_door_speaks_curve_alone_if_there_is_a_key_and_others_are_told_to_be_in_clear() {
+    let loaded = |listen: &str, auth: &str, more: &str| {
+        let roles = [token(""), token("").replace("anna", "w").replace("editor", "worker")];
+        let tokens = roles.join(", ").replacen("0000", "1111", 1);
+        load(&format!("[listen]\n{listen}\n[auth]\n{auth}\ntokens = [{tokens}]\n{more}"))
+    };
+    let open = "clients = 'tcp://0.0.0.0:5555'\ncurve_key_file = '/k'";
+    let auth = loaded(open, "", "").unwrap().auth;
+    let told = ("listen.clients", "tcp://0.0.0.0:5555".to_owned(), "auth.curve_clients");
+    assert_eq!((auth.in_clear, auth.curve_clients), (vec![told], false));
+    let auth = loaded(open, "curve_clients = true", "").unwrap().auth;
+    assert_eq!((auth.in_clear, auth.curve_clients, auth.curve_workers), (vec![], true, false));
+    assert!(loaded("curve_key_file = '/k'", "", "").unwrap().auth.in_clear.is_empty(), "loopback");
+    let error = loaded("", "curve_workers = true", "").unwrap_err().to_string();
+    assert!(error.contains("auth.curve_workers needs listen.curve_key_file"), "{error}");
+    let own = "[workers.w]\nqueues = ['q']\ncommand = ['true']\n[queues.q]\n";
+    let error =
+        loaded("curve_key_file = '/k'", "curve_workers = true", own).unwrap_err().to_string();
+    assert!(error.contains("auth.curve_workers keeps the broker's own workers out"), "{error}");
+    let low = token(&format!(", curve_key = '{}'", "0".repeat(40)));
+    let error = load(&format!("[auth]\ntokens = [{low}]")).unwrap_err().to_string();
+    assert!(error.contains("a point of low order"), "{error}");
+}

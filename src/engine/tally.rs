@@ -41,7 +41,25 @@ impl Engine {
         add_one(of_all);
     }
 
-    /// What became of the messages of all queues since this engine was made, also of queues that have gone.
+    /// Goes on from what `before` has counted: who looks at counters sees one broker, however often its store was opened.
+    /// What wasn't durable then, and happens again, counts twice.
+    pub fn count_on(&mut self, before: &Self) {
+        self.totals = sum(self.totals, before.totals);
+        for (counter, counted) in [
+            (&mut self.delivered, before.delivered),
+            (&mut self.stale_answers, before.stale_answers),
+            (&mut self.late_replies, before.late_replies),
+        ] {
+            *counter = counter.saturating_add(counted);
+        }
+        for counted in before.queues.iter() {
+            let Some(at) = self.queues.by_id(counted.record.id) else { continue };
+            let queue = self.queues.at_mut(at);
+            queue.set_totals(sum(queue.totals(), counted.totals()));
+        }
+    }
+
+    /// What became of the messages of all queues since the broker started, also of queues that have gone.
     pub fn totals(&self) -> Totals {
         self.totals
     }
@@ -55,7 +73,7 @@ impl Engine {
         }
     }
 
-    /// Deliveries of all queues since this engine was made.
+    /// Deliveries of all queues since the broker started.
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
@@ -102,17 +120,53 @@ impl Engine {
             bytes: queue.bytes,
             oldest_at: queue.oldest_at(),
             workers: queue.workers.len() as u64,
-            totals: Totals {
-                accepted: queue.accepted,
-                redelivered: parts.redelivered,
-                done: queue.done,
-                failed: parts.failed,
-                duplicates: parts.duplicates,
-                dead_lettered: parts.dead_lettered,
-                dropped: parts.dropped,
-                resent: parts.resent,
-            },
+            totals: queue.totals(),
         }
+    }
+}
+
+impl Queue {
+    fn totals(&self) -> Totals {
+        let parts = &self.uncommon;
+        Totals {
+            accepted: self.accepted,
+            redelivered: parts.redelivered,
+            done: self.done,
+            failed: parts.failed,
+            duplicates: parts.duplicates,
+            dead_lettered: parts.dead_lettered,
+            dropped: parts.dropped,
+            resent: parts.resent,
+        }
+    }
+
+    fn set_totals(&mut self, totals: Totals) {
+        let Totals { accepted, done, .. } = totals;
+        (self.accepted, self.done) = (accepted, done);
+        if totals == (Totals { accepted, done, ..Totals::default() }) {
+            // Most queues have no place for what is uncommon.
+            return;
+        }
+        let parts = self.uncommon.change();
+        parts.redelivered = totals.redelivered;
+        parts.failed = totals.failed;
+        parts.duplicates = totals.duplicates;
+        parts.dead_lettered = totals.dead_lettered;
+        parts.dropped = totals.dropped;
+        parts.resent = totals.resent;
+    }
+}
+
+fn sum(a: Totals, b: Totals) -> Totals {
+    Totals {
+        accepted: a.accepted.saturating_add(b.accepted),
+        redelivered: a.redelivered.saturating_add(b.redelivered),
+        done: a.done.saturating_add(b.done),
+        failed: a.failed.saturating_add(b.failed),
+        duplicates: a.duplicates.saturating_add(b.duplicates),
+        dead_lettered: a.dead_lettered.saturating_add(b.dead_lettered),
+        dropped: a.dropped.saturating_add(b.dropped),
+        resent: a.resent.saturating_add(b.resent),
     }
 }
 

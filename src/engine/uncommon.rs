@@ -34,7 +34,7 @@ pub(super) struct Parts {
     pub(super) handing_over: bool,
     /// The newest entry of its stream that was appended or passed.
     pub(super) newest_entry: StreamId,
-    /// Since the engine was made.
+    /// Since the broker started.
     pub(super) failed: u64,
     pub(super) redelivered: u64,
     pub(super) duplicates: u64,

@@ -82,6 +82,26 @@ impl Engine {
         (views.collect(), last)
     }
 
+    /// Of the next `looks` queues those whose names begin with `prefix`, at most `max`; and where to go on, if there are more
+    /// queues to look at. A name that isn't wanted costs less than a view.
+    pub fn queue_views_named(
+        &self,
+        prefix: &str,
+        after: QueueId,
+        (looks, max): (usize, usize),
+    ) -> (Vec<QueueView>, Option<QueueId>) {
+        let mut views = Vec::new();
+        for (looked, queue) in self.queues.after(after).enumerate() {
+            if looked == looks || views.len() == max {
+                return (views, Some(QueueId(queue.record.id.0 - 1)));
+            }
+            if queue.record.name.as_str().starts_with(prefix) {
+                views.push(self.view(queue));
+            }
+        }
+        (views, None)
+    }
+
     /// One queue.
     pub fn queue_view(&self, name: &QueueName) -> Option<QueueView> {
         self.queue_named(name).map(|queue| self.view(queue))

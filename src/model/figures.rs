@@ -5,7 +5,7 @@ use super::state::{QueueState, WorkerState};
 use super::time::Timestamp;
 use super::view::{DoorView, Overview, StoreHealth};
 
-/// What became of messages, counted since the store was opened. Of all queues these never go back, also when one is
+/// What became of messages, counted since the broker started. Of all queues these never go back, also when one is
 /// deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {

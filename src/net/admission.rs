@@ -31,6 +31,8 @@ pub struct DoorAuth {
     pub curve: Option<Arc<CurveSecret>>,
     /// Whether a token is needed for anything.
     pub is_needed: bool,
+    /// Whether CURVE alone is spoken: what would be in clear isn't heard.
+    pub is_curve_only: bool,
 }
 
 /// Who is on a connection, as far as it has been shown.

@@ -25,7 +25,8 @@ fn completed(script: &str, data_dir: &Path, line: &str) -> Vec<String> {
 
 #[test]
 fn bash_completes_commands_and_the_names_of_queues_that_there_are() {
-    let broker = Broker::start("");
+    let many: String = (0..250).map(|n| format!("[queues.\"many.{n}\"]\n")).collect();
+    let broker = Broker::start(&format!("{many}[queues.\"*\"]\n"));
     for queue in ["invoices", "inbox", "other"] {
         broker.run(&["send", "-q", queue, "1"], b"");
     }
@@ -35,6 +36,8 @@ fn bash_completes_commands_and_the_names_of_queues_that_there_are() {
     queues.sort();
     assert_eq!(queues, ["inbox", "invoices"]);
     assert_eq!(offered("mubroker send -q o"), ["other"]);
+    assert_eq!(offered("mubroker send -q many.24").len(), 11, "24, and 240 to 249");
+    assert_eq!(offered("mubroker send -q many.").len(), 200, "more than a screen shows");
     assert_eq!(offered("mubroker message show o"), ["other"]);
     assert_eq!(offered("mubroker que"), ["queue"]);
     let all = offered("mubroker ");

@@ -93,3 +93,43 @@ fn a_configuration_that_is_refused_is_the_first_thing_to_mend() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("WRONG    configuration:") && text.contains(":2:1"), "{text}");
 }
+
+#[test]
+fn it_looks_at_this_machine_and_says_so_if_a_broker_elsewhere_is_named() {
+    let broker = Broker::start("");
+    let mut command = Command::new(MUBROKER);
+    command.args(["doctor", "--json"]).env("MUBROKER_DATA_DIR", broker.data_dir());
+    command.env("MUBROKER_URL", "https://nobody.invalid:8443");
+    command.env("MUBROKER_LISTEN__CLIENTS", FREE).env("MUBROKER_LISTEN__WORKERS", FREE);
+    let output = command.output().expect("mubroker runs");
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a JSON array");
+    let (state, found, _) = of(&findings, "broker elsewhere");
+    assert!(state == "warning" && found.contains("https://nobody.invalid:8443 is not looked at"));
+    assert!(of(&findings, "broker").1.contains("runs as process"), "{findings:#?}");
+}
+
+#[test]
+fn a_door_where_others_may_read_tokens_is_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (file, key) = (folder.path().join("mubroker.toml"), folder.path().join("key"));
+    let hash = "0".repeat(64);
+    let configured = |auth: &str| {
+        let text = format!(
+            "data_dir = {:?}\n[listen]\nclients = \"tcp://*:0\"\nworkers = \"tcp://127.0.0.1:0\"\ncurve_key_file = \
+             {key:?}\n[auth]\n{auth}\ntokens = [{{ name = 'a', hash = 'sha256:{hash}', role = 'admin' }}]\n",
+            folder.path().join("data")
+        );
+        std::fs::write(&file, text).expect("the file");
+        let output =
+            Command::new(MUBROKER).args(["doctor", "--json", "--config"]).arg(&file).output();
+        let stdout = output.expect("mubroker runs").stdout;
+        serde_json::from_slice::<Vec<Value>>(&stdout).expect("a JSON array")
+    };
+    let findings = configured("");
+    let (state, found, advice) = of(&findings, "encryption");
+    assert!(state == "warning" && found.contains("listen.clients tcp://*:0 takes tokens in clear"));
+    assert!(advice.contains("auth.curve_clients = true"), "{advice}");
+    assert_ne!(of(&findings, "address").0, "wrong", "all interfaces are an address: {findings:#?}");
+    let findings = configured("curve_clients = true");
+    assert!(findings.iter().all(|it| it["check"] != "encryption"), "{findings:#?}");
+}

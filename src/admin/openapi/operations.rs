@@ -39,8 +39,13 @@ fn broker(api: &mut Api) {
 }
 
 fn queues(api: &mut Api) {
-    api.get("/v1/queues", "All queues, in the order in which they were made")
-        .gives_all::<QueueView>();
+    api.get(
+        "/v1/queues",
+        "All queues, in the order in which they were made, or a page of those asked for",
+    )
+    .text("prefix", "Only those whose names begin with this; a page of them.")
+    .number("limit", 1, Some(MAX_PAGE as u64), "At most so many; all without it and `prefix`.")
+    .gives_all::<QueueView>();
     api.get("/v1/queues/{queue}", "One queue").gives::<QueueView>();
     api.post("/v1/queues/{queue}/delete", "Deletes a queue; with `purge` one with messages, too")
         .may_take::<DeleteRequest>()

@@ -83,6 +83,7 @@ pub(super) fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -
         started_at: clock.now(),
         data_dir: String::new(),
         store_dir: None,
+        disk_look: crate::broker::figures::DiskLook::default(),
         clients: String::new(),
         workers: String::new(),
         doors: doors.clone(),

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use nix::unistd::Uid;
@@ -24,6 +26,40 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Slower than this is a disk without a cache that survives a power cut, or one that is busy.
 const SLOW: Duration = Duration::from_millis(20);
 
+/// The checks' names.
+pub(super) const FOLDER: &str = "data folder";
+pub(super) const STORE_CHECK: &str = "store";
+pub(super) const ROOM: &str = "disk";
+pub(super) const SYNC: &str = "fsync";
+
+/// How long a disk may take for one check: a hung one never comes back, and this command says so.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+
+/// What `look` finds; that nothing came back as the error. It is on a thread of its own, which is left alone then.
+pub(super) fn within(
+    limit: Duration,
+    check: &'static str,
+    look: impl FnOnce() -> Finding + Send + 'static,
+) -> Result<Finding, Finding> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let looking = thread::Builder::new().name("look".to_owned()).spawn(move || {
+        // Nobody asks any more if it took too long.
+        let _ = tell.send(look());
+    });
+    let found = match looking {
+        Ok(_) => told.recv_timeout(limit).map_err(|_| {
+            let seconds = limit.as_secs();
+            format!("the disk has not answered within {seconds} s")
+        }),
+        Err(error) => Err(format!("there is no thread to look: {error}")),
+    };
+    found.map_err(|why| {
+        let advice =
+            "it hangs, or a network file system's server is away: look at `dmesg` and at `mount`";
+        Finding::wrong(check, why, advice)
+    })
+}
+
 /// The folder itself, or the nearest one above that is there.
 fn nearest(folder: &Path) -> PathBuf {
     // A relative path has no folder above its first name.
@@ -33,7 +69,7 @@ fn nearest(folder: &Path) -> PathBuf {
 
 /// Whether this user can keep a store there, and nobody else look at it.
 pub(super) fn folder(folder: &Path) -> Finding {
-    const CHECK: &str = "data folder";
+    const CHECK: &str = FOLDER;
     let name = folder.display();
     let there = nearest(folder);
     if let Err(error) = tempfile::Builder::new().prefix(".mubroker-doctor").tempfile_in(&there) {
@@ -59,7 +95,7 @@ pub(super) fn folder(folder: &Path) -> Finding {
 
 /// Whether this version opens it.
 pub(super) fn store(data_dir: &Path) -> Finding {
-    const CHECK: &str = "store";
+    const CHECK: &str = STORE_CHECK;
     let path = data_dir.join(STORE);
     match store_format(&path) {
         Ok(None) => Finding::ok(CHECK, "there is none yet"),
@@ -87,7 +123,7 @@ pub(super) fn store(data_dir: &Path) -> Finding {
 
 /// Whether its disk has room, by what `[alerts]` calls nearly full.
 pub(super) fn room(config: &Config) -> Finding {
-    const CHECK: &str = "disk";
+    const CHECK: &str = ROOM;
     const MIB: u64 = 1024 * 1024;
     let folder = nearest(&config.data_dir);
     match Disk::of(&folder) {
@@ -110,7 +146,7 @@ pub(super) fn room(config: &Config) -> Finding {
 
 /// How long it takes until something is on it: each confirmed message waits for that once.
 pub(super) fn sync(data_dir: &Path) -> Finding {
-    const CHECK: &str = "fsync";
+    const CHECK: &str = SYNC;
     let there = nearest(data_dir);
     let mut took = match flushes(&there) {
         Ok(took) => took,
@@ -151,4 +187,26 @@ fn flushes(folder: &Path) -> std::io::Result<Vec<Duration>> {
         took.push(from.elapsed());
     }
     Ok(took)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::State;
+
+    #[test]
+    fn a_disk_that_hangs_is_told_and_not_waited_for() {
+        let (_comes_back, hangs) = mpsc::channel::<()>();
+        let hung = within(Duration::from_millis(20), SYNC, move || {
+            let _ = hangs.recv();
+            Finding::ok(SYNC, "never")
+        });
+        let hung = hung.expect_err("nothing comes back");
+        assert_eq!((hung.check, hung.state), (SYNC, State::Wrong));
+        assert!(hung.found.contains("has not answered"), "{}", hung.found);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().to_owned();
+        let found = within(LIMIT, SYNC, move || sync(&path)).expect("it comes back");
+        assert_ne!(found.state, State::Wrong);
+    }
 }

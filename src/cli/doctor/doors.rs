@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Finding;
 use crate::admin::dto::Overview;
+use crate::cli::reload::IN_CLEAR;
 use crate::config::Config;
 
 const CHECK: &str = "address";
@@ -34,6 +35,17 @@ pub(super) fn all(config: &Config, running: Option<&Overview>) -> Vec<Finding> {
     doors.iter().map(|(name, address)| one(name, address)).collect()
 }
 
+/// Doors where others may read what peers show.
+pub(super) fn in_clear(config: &Config) -> Vec<Finding> {
+    let warn = |(setting, address, mends): &(&str, String, &str)| {
+        let advice = format!(
+            "set {mends} = true, and give peers keys (`mubroker curve keygen`); or let them come through a tunnel"
+        );
+        Finding::warning("encryption", format!("{setting} {address} {IN_CLEAR}"), advice)
+    };
+    config.auth.in_clear.iter().map(warn).collect()
+}
+
 fn one(name: &str, address: &str) -> Finding {
     if let Some(path) = address.strip_prefix("ipc://") {
         let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -44,6 +56,11 @@ fn one(name: &str, address: &str) -> Finding {
         return Finding::ok(CHECK, format!("{name} {address}"));
     }
     let place = address.trim_start_matches("tcp://");
+    // All interfaces, as the broker reads it.
+    let place = match place.strip_prefix("*:") {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => place.to_owned(),
+    };
     let resolved = place.to_socket_addrs().map(|mut found| found.next());
     let bound = match resolved {
         Ok(Some(address)) => TcpListener::bind(address).map(drop),
@@ -71,5 +88,8 @@ mod tests {
         assert_eq!(one("listen.clients", &address).state, State::Wrong);
         assert_eq!(one("listen.clients", "tcp://127.0.0.1:0").state, State::Ok);
         assert_eq!(one("listen.clients", "ipc:///nowhere/x").state, State::Wrong);
+        assert_eq!(one("listen.clients", "tcp://*:0").state, State::Ok, "all interfaces");
+        let port = taken.local_addr().unwrap().port();
+        assert_eq!(one("listen.clients", &format!("tcp://*:{port}")).state, State::Wrong);
     }
 }

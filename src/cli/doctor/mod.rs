@@ -19,7 +19,8 @@ use crate::console::text::clean::clean;
 /// ports, the store's version, and the broker that runs
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It changes nothing, but writes a small file into the data folder and removes it. It ends with 1 if anything is \
+    after_help = "It is for the machine on which it runs; a broker elsewhere (--url, MUBROKER_URL) it doesn't look at, and says so. \
+                        It changes nothing, but writes a small file into the data folder and removes it. It ends with 1 if anything is \
                         wrong, 0 if there are warnings only.\n\nExamples:\n  mubroker doctor\n  \
                         mubroker doctor --config /etc/mubroker.toml --json"
 )]
@@ -94,18 +95,46 @@ pub(super) async fn run(args: DoctorArgs) -> Result<Exit, Failure> {
 
 async fn look(target: &Target, config: &Config) -> Result<Vec<Finding>, Failure> {
     // Whoever doesn't answer may not run, or hang: the check says which.
-    let asked = target.admin()?.overview().await;
+    let asked = Target::here(config).overview().await;
     let running: Option<&Overview> = asked.as_ref().ok();
     let mut findings = vec![Finding::ok("configuration", "every setting is right")];
+    if let Some(url) = target.elsewhere() {
+        let found = format!("{url} is not looked at: all that follows is of this machine");
+        let advice = "run doctor where that broker runs; `mubroker queue ls` shows its queues";
+        findings.push(Finding::warning("broker elsewhere", found, advice));
+    }
     findings.push(surroundings::broker(&config.admin.socket, &asked));
-    findings.push(disk::folder(&config.data_dir));
-    findings.push(disk::store(&config.data_dir));
-    findings.push(disk::room(config));
-    findings.push(disk::sync(&config.data_dir));
-    findings.push(surroundings::clock(&config.data_dir, running));
+    findings.extend(of_disk(config, running));
     findings.push(surroundings::open_files(config));
     findings.extend(doors::all(config, running));
+    findings.extend(doors::in_clear(config));
     Ok(findings)
+}
+
+/// After one that hangs the others aren't tried: they would, too.
+fn of_disk(config: &Config, running: Option<&Overview>) -> Vec<Finding> {
+    type Look = Box<dyn FnOnce() -> Finding + Send>;
+    let (data_dir, running) = (config.data_dir.clone(), running.cloned());
+    let at = || data_dir.clone();
+    let (folder, store, sync, of_clock, config) = (at(), at(), at(), at(), config.clone());
+    let looks: [(&'static str, Look); 5] = [
+        (disk::FOLDER, Box::new(move || disk::folder(&folder))),
+        (disk::STORE_CHECK, Box::new(move || disk::store(&store))),
+        (disk::ROOM, Box::new(move || disk::room(&config))),
+        (disk::SYNC, Box::new(move || disk::sync(&sync))),
+        (surroundings::CLOCK, Box::new(move || surroundings::clock(&of_clock, running.as_ref()))),
+    ];
+    let mut findings = Vec::new();
+    for (check, look) in looks {
+        match disk::within(disk::LIMIT, check, look) {
+            Ok(finding) => findings.push(finding),
+            Err(hangs) => {
+                findings.push(hangs);
+                break;
+            }
+        }
+    }
+    findings
 }
 
 fn text(findings: &[Finding]) -> String {

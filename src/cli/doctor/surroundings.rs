@@ -58,9 +58,12 @@ pub(super) fn broker(admin: &Path, asked: &Result<Overview, AdminError>) -> Find
     }
 }
 
+/// The check of the clock.
+pub(super) const CLOCK: &str = "clock";
+
 /// Whether the clock is set, and was not set back.
 pub(super) fn clock(data_dir: &Path, running: Option<&Overview>) -> Finding {
-    const CHECK: &str = "clock";
+    const CHECK: &str = CLOCK;
     let now = Clock::start().now();
     let advice = "set it (NTP): delays, times to live and the journal go by it";
     if now < BORN {

@@ -52,6 +52,9 @@ pub(super) async fn shake(
     reader.read_exact(&mut theirs[1..]).await?;
     let mechanism = check_greeting(&theirs)?;
     let server = auth.and_then(|auth| auth.curve.as_deref());
+    if mechanism != Mechanism::Curve && auth.is_some_and(|auth| auth.is_curve_only) {
+        return Err(End::Refused(Refusal::Mechanism));
+    }
     match (mechanism, auth, server) {
         (Mechanism::Null, _, _) | (Mechanism::Plain, Some(_), _) | (_, _, Some(_)) => {}
         (Mechanism::Plain, None, _) | (Mechanism::Curve, _, None) => {

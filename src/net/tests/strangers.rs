@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::raw::{Raw, message};
+use super::raw::{Raw, greeting, message};
 use super::*;
-use crate::auth::{Access, Failures, Grants, Secret, Token};
+use crate::auth::{Access, CurveSecret, Failures, Grants, Secret, Token};
 
 /// Doors that need a token, and one.
 fn guarded(change: impl FnOnce(&mut NetLimits)) -> (NetOptions, String, tempfile::TempDir) {
@@ -15,7 +15,7 @@ fn guarded(change: impl FnOnce(&mut NetLimits)) -> (NetOptions, String, tempfile
     let access = Arc::new(Access::open(vec![token], folder.path().join("revoked")).unwrap());
     let failures = Arc::<Failures>::default();
     let mut options = with_limits(change);
-    let auth = DoorAuth { access, failures, curve: None, is_needed: true };
+    let auth = DoorAuth { access, failures, curve: None, is_needed: true, is_curve_only: false };
     options.client_auth = Some(auth.clone());
     options.worker_auth = Some(auth);
     (options, secret.reveal().to_owned(), folder)
@@ -90,6 +90,25 @@ async fn strangers_take_none_of_the_room_for_large_messages() {
     peer.send(&[hello(&token), send(199 * 1024)].concat()).await;
     assert_eq!(peer.receive().await[1], "WELCOME");
     assert_eq!(peer.receive().await[1], "ACCEPTED");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn where_curve_alone_is_spoken_nothing_is_heard_in_clear() {
+    let (mut options, token, _folder) = guarded(|_| {});
+    let curve = Some(Arc::new(CurveSecret::new().unwrap()));
+    let auth = options.client_auth.take().unwrap();
+    options.client_auth = Some(DoorAuth { curve, is_curve_only: true, ..auth });
+    let broker = Broker::start(options).await;
+    for (times, mechanism) in [(1, &b"NULL"[..]), (2, b"PLAIN")] {
+        let mut peer = Raw::connect(broker.port()).await;
+        peer.send(&greeting(mechanism)).await;
+        peer.until_closed().await;
+        broker.refused(Refusal::Mechanism, times).await;
+    }
+    let mut worker = Raw::dealer(broker.worker_port(), b"").await;
+    worker.send(&hello(&token)).await;
+    assert_eq!(worker.receive().await[1], "WELCOME", "each door by itself");
     broker.stop().await;
 }
 
