@@ -1,6 +1,5 @@
 //! Before each request: who asks, and whether he may.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::peer::{Caller, Peer, Remote};
 use super::rules::{Rule, rule};
-use crate::auth::{Access, Failures, Grants, Right, Token, Verdict};
+use crate::auth::{Access, Failures, Grants, Right, Token};
 use crate::model::QueueName;
 
 /// What there is to know of tokens.
@@ -89,28 +88,13 @@ impl Doorkeeper {
             None => Err("no token came along"),
         };
         shown.inspect(|token| remote.shows(Arc::clone(token))).map_err(|why| {
-            match self.failed(remote.address) {
+            // What was shown is not told: it may be right elsewhere.
+            let address = Some(remote.address);
+            match self.failures.failed_at("the admin API was asked", address, Instant::now()) {
                 None => Stranger::Unauthorized(why),
                 Some(wait) => Stranger::TooMany(wait),
             }
         })
-    }
-
-    /// How long the address is to wait, if it is. What was shown is not told: it may be right elsewhere.
-    fn failed(&self, address: IpAddr) -> Option<Duration> {
-        let verdict = self.failures.failed(address, Instant::now());
-        match verdict {
-            Verdict::Counted => {
-                tracing::info!(%address, "the admin API was asked without a token that counts");
-            }
-            Verdict::First(_) => tracing::warn!(
-                %address,
-                "the admin API was asked too often without a token that counts; the next ones within a minute are \
-                 not written down"
-            ),
-            Verdict::TooMany(_) => {}
-        }
-        verdict.wait()
     }
 }
 

@@ -67,10 +67,12 @@ pub(super) async fn named(
     prefix: &str,
     limit: usize,
 ) -> Result<Vec<QueueView>, OperatorError> {
+    // A page of which the caller may see little is looked through at once.
+    let most = if caller.sees_all() { limit } else { QUEUES_PAGE };
     let mut found = Vec::new();
     let mut next = Some(QueueId(0));
     while let Some(after) = next.filter(|_| found.len() < limit) {
-        let (page, more) = broker.queues_named(prefix.to_owned(), after, limit).await?;
+        let (page, more) = broker.queues_named(prefix.to_owned(), after, most).await?;
         found.extend(page.into_iter().filter(|queue| caller.sees(&queue.name)));
         next = more;
     }

@@ -1,7 +1,7 @@
 //! Who shows wrong tokens, and how often.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,23 @@ impl Verdict {
 }
 
 impl Failures {
+    /// The same with a line in the log, while that is spared: for how long the address is to wait, if it is. `what` says what was
+    /// done.
+    pub fn failed_at(&self, what: &str, address: Option<IpAddr>, now: Instant) -> Option<Duration> {
+        // All peers of a unix socket are this machine's.
+        let counted = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let verdict = self.failed(counted, now);
+        match verdict {
+            Verdict::Counted => tracing::info!(?address, "{what} without a token that counts"),
+            Verdict::First(_) => tracing::warn!(
+                ?address,
+                "{what} too often without a token that counts; the next ones within a minute are not written down"
+            ),
+            Verdict::TooMany(_) => {}
+        }
+        verdict.wait()
+    }
+
     /// One failure of `address` at `now`; a peer of this machine without one is the unspecified one.
     pub fn failed(&self, address: IpAddr, now: Instant) -> Verdict {
         let address = network(address);

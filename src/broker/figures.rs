@@ -147,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_hangs_is_looked_at_once_and_not_waited_for() {
         let disk = DiskLook::default();
-        let (comes_back, hangs) = std::sync::mpsc::channel::<()>();
+        let (comes_back, hangs) = std::sync::mpsc::sync_channel::<()>(1);
         let first = move || {
             let _ = hangs.recv();
             Ok(FIGURES)

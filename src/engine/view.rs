@@ -90,11 +90,12 @@ impl Engine {
         after: QueueId,
         (looks, max): (usize, usize),
     ) -> (Vec<QueueView>, Option<QueueId>) {
-        let mut views = Vec::new();
+        let (mut views, mut last) = (Vec::new(), after);
         for (looked, queue) in self.queues.after(after).enumerate() {
             if looked == looks || views.len() == max {
-                return (views, Some(QueueId(queue.record.id.0 - 1)));
+                return (views, Some(last));
             }
+            last = queue.record.id;
             if queue.record.name.as_str().starts_with(prefix) {
                 views.push(self.view(queue));
             }

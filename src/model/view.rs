@@ -403,7 +403,7 @@ pub struct DoorView {
     pub sent: u64,
     /// Messages that a peer should have had and has not: it was slow, or went away.
     pub lost: u64,
-    /// Messages that were refused; at `clients` and `workers` those that can't be read.
+    /// Messages that were refused; at `clients` and `workers` those that can't be read, or that their senders may not say.
     pub refused: u64,
     /// Bytes from peers.
     pub bytes_in: u64,

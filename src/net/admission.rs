@@ -1,13 +1,13 @@
 //! Who may do what at the clients' and the workers' door: HELLO shows a token, and each request is held against it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::auth::{Access, CurveSecret, Failures, Grants, Right, Token, Verdict};
+use crate::auth::{Access, CurveSecret, Failures, Grants, Right, Token};
 use crate::model::limits::{
     HEARTBEAT_MS, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_SENDMANY_MESSAGES,
     MAX_WIRE_MESSAGE_BYTES,
@@ -104,13 +104,13 @@ impl Shown {
 
 /// A HELLO that is refused.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct HelloRefused {
     pub(super) rejection: Rejection,
     /// There were too many: it is told, and the connection ends.
     pub(super) is_over: bool,
 }
 
-impl Refused {
+impl HelloRefused {
     fn answered(self, answer: impl FnOnce(Rejection) -> Outbound) -> Admitted {
         let outbound = answer(self.rejection);
         if self.is_over { Admitted::Over(outbound) } else { Admitted::Out(outbound) }
@@ -152,7 +152,7 @@ impl DoorAuth {
         session: &Session,
         token: Option<&Hidden>,
         verbs: fn(&Grants) -> Vec<&'static str>,
-    ) -> Result<Welcome, Refused> {
+    ) -> Result<Welcome, HelloRefused> {
         if let Some(Hidden(secret)) = token.filter(|_| self.is_needed || self.access.has_any()) {
             match self.access.holder(secret) {
                 Some(token) => session.shows(token),
@@ -161,7 +161,7 @@ impl DoorAuth {
         }
         let may = match self.grants(session) {
             Ok(grants) => verbs(&grants.unwrap_or_else(Grants::all)),
-            Err(rejection) => return Err(Refused { rejection, is_over: false }),
+            Err(rejection) => return Err(HelloRefused { rejection, is_over: false }),
         };
         Ok(welcome(may))
     }
@@ -180,26 +180,15 @@ impl DoorAuth {
     }
 
     /// Counts it, by the address that it came from. What was shown is not told.
-    pub(super) fn failed(&self, address: Option<IpAddr>) -> Refused {
-        // All peers of a unix socket are this machine's.
-        let counted = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let verdict = self.failures.failed(counted, Instant::now());
-        match verdict {
-            Verdict::Counted => tracing::info!(?address, "HELLO with a token that doesn't count"),
-            Verdict::First(_) => tracing::warn!(
-                ?address,
-                "too many HELLOs with tokens that don't count; the next ones within a minute are not written down"
-            ),
-            Verdict::TooMany(_) => {}
-        }
-        let Some(wait) = verdict.wait() else {
+    pub(super) fn failed(&self, address: Option<IpAddr>) -> HelloRefused {
+        let Some(wait) = self.failures.failed_at("HELLO", address, Instant::now()) else {
             let reason = "no token has this text, or no more";
             let rejection = Rejection::new(RejectCode::Unauthorized, reason);
-            return Refused { rejection, is_over: false };
+            return HelloRefused { rejection, is_over: false };
         };
         let reason = "too many tokens from this address didn't count";
         let rejection = Rejection::new(RejectCode::Busy, reason).retry_after(millis(wait));
-        Refused { rejection, is_over: true }
+        HelloRefused { rejection, is_over: true }
     }
 
     /// Refuses what a client may not ask. HELLO and PING are for all.

@@ -1,13 +1,35 @@
 //! Frames out of bytes, and bytes out of frames.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::guard::{LONG, MORE};
+
+/// A frame's header: its flags, its own length, and its body's. `None`: there is more to come.
+#[inline]
+pub(super) fn header(bytes: &[u8]) -> Option<(u8, usize, u64)> {
+    let (&flags, rest) = bytes.split_first()?;
+    if flags & LONG == 0 {
+        return rest.first().map(|&body| (flags, 2, u64::from(body)));
+    }
+    rest.first_chunk().map(|body| (flags, MAX_HEADER_BYTES, u64::from_be_bytes(*body)))
+}
+
+/// Begins a frame with so many bytes.
+#[inline]
+pub(super) fn put_header(out: &mut impl BufMut, flags: u8, body: usize) {
+    match u8::try_from(body) {
+        Ok(body) => out.put_slice(&[flags, body]),
+        Err(_) => {
+            out.put_u8(flags | LONG);
+            out.put_u64(body as u64);
+        }
+    }
+}
 
 /// What is reserved for a frame before its bytes have come: the rest is taken as they come.
 const MAX_RESERVED: usize = 64 * 1024;
 /// A frame's header at most: flags and a length of eight bytes.
-const MAX_HEADER_BYTES: usize = 9;
+pub(super) const MAX_HEADER_BYTES: usize = 9;
 
 /// Puts messages together from bytes that the guard's scanner has let through: it has checked every header, and passes
 /// headers whole.
@@ -57,15 +79,8 @@ impl Assembler {
 }
 
 fn begin(input: &mut &[u8]) -> Option<(BytesMut, u64, bool)> {
-    let (&flags, rest) = input.split_first()?;
-    let (len, rest) = if flags & LONG == 0 {
-        let (&len, rest) = rest.split_first()?;
-        (u64::from(len), rest)
-    } else {
-        let (len, rest) = rest.split_first_chunk()?;
-        (u64::from_be_bytes(*len), rest)
-    };
-    *input = rest;
+    let (flags, head, len) = header(input)?;
+    *input = &input[head..];
     let reserved = usize::try_from(len).unwrap_or(usize::MAX).min(MAX_RESERVED);
     Some((BytesMut::with_capacity(reserved), len, flags & MORE != 0))
 }
@@ -103,13 +118,7 @@ impl Wire {
         for (at, frame) in frames.iter().enumerate() {
             let is_last = at + 1 == frames.len();
             let more = if is_last { 0 } else { MORE };
-            match u8::try_from(frame.len()) {
-                Ok(len) => out.extend_from_slice(&[more, len]),
-                Err(_) => {
-                    out.extend_from_slice(&[more | LONG]);
-                    out.extend_from_slice(&(frame.len() as u64).to_be_bytes());
-                }
-            }
+            put_header(&mut out, more, frame.len());
             if !is_last || parted.is_none() {
                 out.extend_from_slice(frame);
             }

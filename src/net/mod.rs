@@ -18,6 +18,7 @@ mod majordomo;
 mod options;
 mod plain;
 mod proxies;
+mod room;
 mod router;
 mod sender;
 mod sockets;

@@ -70,7 +70,8 @@ impl Inside for Router {
 
     fn tell_stranger(&self, peer: &Peer, delimited: bool) {
         let (peer, rejection) = (peer.id, too_large_for_a_stranger());
-        self.answer(match self.side {
+        self.counters.may_not();
+        self.sender.send(match self.side {
             Side::Clients => {
                 let reply_form = if delimited { ReplyForm::Delimited } else { ReplyForm::Plain };
                 Outbound::Client { peer, reply_form, reply: ClientReply::Rejected(rejection) }
@@ -192,11 +193,12 @@ impl Router {
                 Ok(())
             }
             Admitted::Out(outbound) => {
-                self.counters.could_not_read();
+                self.counters.may_not();
                 self.sender.send(outbound);
                 Ok(())
             }
             Admitted::Over(outbound) => {
+                self.counters.may_not();
                 self.sender.send(outbound);
                 Err(Stopped::Told(Refusal::Token))
             }

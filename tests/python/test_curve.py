@@ -73,6 +73,30 @@ def test_a_key_that_is_not_known_is_encrypted_and_says_hello(curved):
         assert client.hear()[0] == "ACCEPTED"
 
 
+def test_a_door_that_speaks_curve_alone_hears_nothing_in_clear(make_broker, tmp_path):
+    file, pair = tmp_path / "broker.key", keygen()
+    public = keygen("--out", str(file))["public"]
+    token, line = tokens.make("keyed", "admin", "--curve-key", pair["public"])
+    listen = f'admin = "tcp://127.0.0.1:0"\ncurve_key_file = "{file}"'
+    broker = make_broker(tokens.config([line], listen, NEEDED + "\ncurve_clients = true")).start()
+    with Curved(broker.clients, public, pair) as client:
+        client.say("SEND", {"queue": "q"}, b"{}")
+        assert client.hear()[0] == "ACCEPTED"
+    context = zmq.Context()
+    for plain in (False, True):
+        socket = context.socket(zmq.DEALER)
+        socket.linger = 0
+        if plain:
+            socket.plain_username, socket.plain_password = b"keyed", token.encode()
+        socket.connect(broker.clients)
+        socket.send_multipart([b"MUB1", b"PING"])
+        broker.until("it is refused", lambda: broker.door("clients")["cut_off_for"].get("mechanism", 0) > plain)
+        assert not socket.poll(0)
+        socket.close()
+    context.term()
+    assert broker.queue("q")["depth"] == 1
+
+
 def test_the_wrong_server_key_gets_nowhere(curved):
     broker, _, pair, _ = curved
     before = refusals(broker, "encryption")

@@ -64,7 +64,7 @@ metrics! {
     BYTES_IN = Counter "mubroker_door_received_bytes_total" ["door"] "Bytes from peers.";
     BYTES_OUT = Counter "mubroker_door_sent_bytes_total" ["door"] "Bytes to peers.";
     LOST = Counter "mubroker_door_messages_lost_total" ["door"] "Messages that a slow or gone peer should have had.";
-    NOT_TAKEN = Counter "mubroker_door_messages_refused_total" ["door"] "Messages that were refused; at clients and workers those that can't be read.";
+    NOT_TAKEN = Counter "mubroker_door_messages_refused_total" ["door"] "Messages that were refused; at clients and workers those that can't be read, or that their senders may not say.";
     REFUSED = Counter "mubroker_connections_refused_total" ["door,reason"] "Connections that were refused or cut off.";
     CPU = Counter "process_cpu_seconds_total" [""] "User and system time of the broker's process.";
     RESIDENT = Gauge "process_resident_memory_bytes" [""] "Its resident memory.";

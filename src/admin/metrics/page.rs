@@ -5,8 +5,8 @@ use super::exposition::{Exposition, Metric, decimal};
 use super::names::*;
 use super::process::Process;
 use crate::model::{
-    DoorView, Figures, HistogramView, PoolView, ProcessState, QueueFigures, QueueState,
-    StoreHealth, StoreMeasures, Timestamp, Totals,
+    DoorView, Figures, HistogramView, MessageState, PoolView, ProcessState, QueueFigures,
+    QueueState, StoreHealth, StoreMeasures, Timestamp, Totals,
 };
 
 const NANOS: u64 = 1_000_000_000;
@@ -19,7 +19,7 @@ type Row<T> = (&'static Metric, fn(&T) -> u64);
 /// All queues together.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
-    messages: [u64; 5],
+    messages: [u64; MESSAGE_STATES.len()],
     bytes: u64,
     oldest_at: Option<Timestamp>,
     states: [u64; QUEUE_STATES.len()],
@@ -43,14 +43,18 @@ impl Sums {
     }
 }
 
-fn by_state(queue: &QueueFigures) -> [(&'static str, u64); 5] {
-    [
-        ("ready", queue.ready),
-        ("leased", queue.leased),
-        ("waiting", queue.waiting),
-        ("scheduled", queue.scheduled),
-        ("blocked", queue.blocked),
-    ]
+const MESSAGE_STATES: [MessageState; 5] = [
+    MessageState::Ready,
+    MessageState::Leased,
+    MessageState::Waiting,
+    MessageState::Scheduled,
+    MessageState::Blocked,
+];
+
+fn by_state(queue: &QueueFigures) -> impl Iterator<Item = (&'static str, u64)> {
+    let QueueFigures { ready, leased, waiting, scheduled, blocked, .. } = *queue;
+    let counts = [ready, leased, waiting, scheduled, blocked];
+    MESSAGE_STATES.into_iter().map(MessageState::as_str).zip(counts)
 }
 
 /// The whole page.
@@ -77,14 +81,14 @@ pub(super) fn write(looked: &Looked) -> String {
 }
 
 fn store(out: &mut Exposition, figures: &Figures) {
-    let state = match &figures.overview.store {
-        StoreHealth::Ok => "ok",
-        StoreHealth::Full { .. } => "full",
-        StoreHealth::Unavailable { .. } => "unavailable",
-    };
+    let state = &figures.overview.store;
     let mut values = out.begin(&STORE_STATE);
-    for known in ["ok", "full", "unavailable"] {
-        values.put(&[("state", known)], u64::from(known == state));
+    for (name, is_it) in [
+        ("ok", matches!(state, StoreHealth::Ok)),
+        ("full", matches!(state, StoreHealth::Full { .. })),
+        ("unavailable", matches!(state, StoreHealth::Unavailable { .. })),
+    ] {
+        values.put(&[("state", name)], u64::from(is_it));
     }
 }
 
@@ -122,9 +126,8 @@ fn totals(out: &mut Exposition, figures: &Figures) {
 
 fn all_queues(out: &mut Exposition, sums: &Sums, now: Timestamp) {
     let mut values = out.begin(&MESSAGES);
-    let states = ["ready", "leased", "waiting", "scheduled", "blocked"];
-    for (state, sum) in states.into_iter().zip(sums.messages) {
-        values.put(&[("state", state)], sum);
+    for (state, sum) in MESSAGE_STATES.into_iter().zip(sums.messages) {
+        values.put(&[("state", state.as_str())], sum);
     }
     out.begin(&MESSAGES_BYTES).put(&[], sums.bytes);
     out.begin(&OLDEST).put(&[], age(sums.oldest_at, now));

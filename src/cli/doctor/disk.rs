@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_is_told_and_not_waited_for() {
-        let (_comes_back, hangs) = mpsc::channel::<()>();
+        let (_comes_back, hangs) = mpsc::sync_channel::<()>(1);
         let hung = within(Duration::from_millis(20), SYNC, move || {
             let _ = hangs.recv();
             Finding::ok(SYNC, "never")

@@ -16,7 +16,9 @@ use tokio::time::{Sleep, sleep};
 
 use super::cipher::{NUMBER_BYTES, TAG_BYTES, numbered, open, seal};
 use super::handshake::Shaken;
+use crate::net::frames::{header, put_header};
 use crate::net::guard::{COMMAND, LONG, MORE, Refusal, Refused};
+use crate::net::room::{ROOM_UNIT_BYTES, units};
 
 const MESSAGE: &[u8] = b"\x07MESSAGE";
 /// Before the box.
@@ -30,8 +32,6 @@ const BOX_COMMAND: u8 = 0b10;
 const READ_BYTES: usize = 8 * 1024;
 /// Frames up to this size need no room from the common store.
 const SMALL_FRAME_BYTES: usize = 64 * 1024;
-/// The unit of that room.
-const ROOM_UNIT_BYTES: usize = 1024;
 
 /// Bounds of what isn't out of its box yet.
 #[derive(Debug, Clone)]
@@ -109,26 +109,6 @@ fn refused(refusal: Refusal) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Refused(refusal))
 }
 
-/// A frame's header: its flags, its own length, and its body's. `None`: there is more to come.
-fn header(bytes: &[u8]) -> Option<(u8, usize, u64)> {
-    let (&flags, rest) = bytes.split_first()?;
-    if flags & LONG == 0 {
-        return rest.first().map(|&body| (flags, 2, u64::from(body)));
-    }
-    let body = rest.first_chunk::<8>()?;
-    Some((flags, 9, u64::from_be_bytes(*body)))
-}
-
-fn put_header(out: &mut BytesMut, flags: u8, body: usize) {
-    match u8::try_from(body) {
-        Ok(body) => out.put_slice(&[flags, body]),
-        Err(_) => {
-            out.put_u8(flags | LONG);
-            out.put_u64(body as u64);
-        }
-    }
-}
-
 impl<R: AsyncRead + Unpin> Opened<R> {
     /// Opens the first frame, if it is whole.
     fn next_frame(&mut self) -> Result<bool, Refusal> {
@@ -183,7 +163,7 @@ impl<R: AsyncRead + Unpin> Opened<R> {
         if bytes <= SMALL_FRAME_BYTES || self.held.is_some() || self.waiting.is_some() {
             return Ok(());
         }
-        let units = u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX);
+        let units = units(bytes);
         let room = Arc::clone(&self.limits.room);
         if let Ok(held) = Arc::clone(&room).try_acquire_many_owned(units) {
             self.held = Some(held);

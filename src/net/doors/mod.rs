@@ -148,7 +148,11 @@ impl Doors {
                 received: row.received.load(Relaxed),
                 sent: row.links.as_ref().map_or(0, |links| links.sent()),
                 lost: row.links.as_ref().map_or(0, |links| links.lost()),
-                refused: row.refused.map_or(0, refused).saturating_add(guard.undecodable),
+                refused: row
+                    .refused
+                    .map_or(0, refused)
+                    .saturating_add(guard.undecodable)
+                    .saturating_add(guard.forbidden),
                 bytes_in: guard.bytes_in,
                 bytes_out: guard.bytes_out,
                 cut_off: guard.refused.iter().map(|(_, count)| count).sum(),

@@ -16,6 +16,7 @@ use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{DeliveryId, QueueName, WorkerInfo};
 use crate::net::frames::Wire;
 use crate::net::guard::{Phase, reached};
+use crate::net::intake::LoopEnded;
 use crate::net::plain::{Links, Opened};
 use crate::net::{Inbound, PeerId};
 use crate::wire::{BrokerMessage, WorkerMessage};
@@ -36,9 +37,6 @@ pub(super) struct PullDoor {
     waiting: VecDeque<(DeliveryId, Wire)>,
     is_ready: bool,
 }
-
-/// The loop has ended.
-struct LoopEnded;
 
 impl PullDoor {
     pub(super) fn new(

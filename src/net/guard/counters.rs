@@ -89,6 +89,7 @@ pub struct GuardCounters {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     undecodable: AtomicU64,
+    forbidden: AtomicU64,
     refused: [AtomicU64; REASONS.len()],
 }
 
@@ -105,6 +106,8 @@ pub struct GuardSnapshot {
     pub bytes_out: u64,
     /// Messages that were answered REJECTED because they couldn't be read.
     pub undecodable: u64,
+    /// Messages that were refused because their senders may not say them.
+    pub forbidden: u64,
     /// Connections refused or cut off, by reason; all reasons.
     pub refused: Vec<(Refusal, u64)>,
 }
@@ -125,6 +128,7 @@ impl GuardCounters {
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
             undecodable: self.undecodable.load(Relaxed),
+            forbidden: self.forbidden.load(Relaxed),
             refused: REASONS
                 .iter()
                 .zip(&self.refused)
@@ -155,6 +159,10 @@ impl GuardCounters {
 
     pub(in crate::net) fn sent(&self, bytes: usize) {
         self.bytes_out.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(in crate::net) fn may_not(&self) {
+        self.forbidden.fetch_add(1, Relaxed);
     }
 
     pub(in crate::net) fn could_not_read(&self) {

@@ -2,7 +2,8 @@
 //! Pure; it looks at frame headers only, so it costs little next to moving the bytes.
 
 use super::counters::Refusal;
-use super::greeting::{COMMAND, LONG, MORE};
+use super::greeting::{COMMAND, LONG, MORE, command};
+use crate::net::frames::header;
 
 /// A command's body at most: PING has a time and 16 bytes.
 pub(super) const MAX_COMMAND_BYTES: usize = 512;
@@ -140,14 +141,10 @@ impl Scanner {
 
 /// Flags, header length and body length; `None` if the header isn't all there.
 fn read_header(input: &[u8]) -> Result<Option<(u8, usize, u64)>, Refusal> {
-    let Some((&flags, rest)) = input.split_first() else { return Ok(None) };
-    if flags & !(MORE | LONG | COMMAND) != 0 {
-        return Err(Refusal::Flags);
+    match input.first() {
+        Some(flags) if flags & !(MORE | LONG | COMMAND) != 0 => Err(Refusal::Flags),
+        _ => Ok(header(input)),
     }
-    if flags & LONG == 0 {
-        return Ok(rest.first().map(|&len| (flags, 2, u64::from(len))));
-    }
-    Ok(rest.first_chunk().map(|len| (flags, 9, u64::from_be_bytes(*len))))
 }
 
 /// A command in traffic.
@@ -187,10 +184,7 @@ impl<'a> Command<'a> {
 /// A PONG frame with a PING's context.
 pub(super) fn pong(context: &[u8]) -> Vec<u8> {
     let body = [b"\x04PONG", context].concat();
-    let mut frame =
-        vec![COMMAND, u8::try_from(body.len()).expect("a context has 16 bytes at most")];
-    frame.extend(body);
-    frame
+    command(&body)
 }
 
 #[cfg(test)]

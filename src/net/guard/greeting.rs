@@ -1,6 +1,7 @@
 //! The handshake's bytes (ZMTP 3.1, RFC 37): greeting and READY, made and checked. Pure.
 
 use super::counters::Refusal;
+use crate::net::frames::{MAX_HEADER_BYTES, put_header};
 
 /// A greeting's length, fixed by ZMTP.
 pub(super) const GREETING_BYTES: usize = 64;
@@ -75,14 +76,8 @@ pub(super) fn check_greeting(bytes: &[u8; GREETING_BYTES]) -> Result<Mechanism, 
 
 /// A command's frame.
 pub(in crate::net) fn command(body: &[u8]) -> Vec<u8> {
-    let mut frame = match u8::try_from(body.len()) {
-        Ok(len) => vec![COMMAND, len],
-        Err(_) => {
-            let mut head = vec![COMMAND | LONG];
-            head.extend_from_slice(&(body.len() as u64).to_be_bytes());
-            head
-        }
-    };
+    let mut frame = Vec::with_capacity(MAX_HEADER_BYTES + body.len());
+    put_header(&mut frame, COMMAND, body.len());
     frame.extend_from_slice(body);
     frame
 }

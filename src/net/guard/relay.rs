@@ -14,6 +14,7 @@ use super::peers::{Outbox, Peer};
 use super::{End, Guard, Inside, Phase, reached};
 use crate::net::admission::MAX_STRANGER_MESSAGE_BYTES;
 use crate::net::frames::{Assembler, Wire};
+use crate::net::room::{ROOM_UNIT_BYTES, units};
 
 /// A read buffer's size for a peer that says little, and for one that says much. Thousands of idle peers
 /// must not hold 64 KiB each.
@@ -28,8 +29,6 @@ const WRITE_MESSAGES: usize = 64;
 const WRITE_BYTES: usize = 64 * 1024;
 /// The list of what is written at once is made anew if it has become longer: thousands of idle peers keep theirs.
 const KEPT_MESSAGES: usize = 4;
-/// The unit of room for large messages: a semaphore counts to 2^61, but acquires at most 2^32 at once.
-const ROOM_UNIT_BYTES: usize = 1024;
 
 /// Reads with a buffer that grows under load and shrinks after it.
 struct ReadBuffer {
@@ -94,8 +93,7 @@ impl Held {
         if bytes <= SMALL_MESSAGE_BYTES {
             return Ok(());
         }
-        let units = bytes.div_ceil(ROOM_UNIT_BYTES as u64);
-        let units = u32::try_from(units).map_err(|_| End::Refused(Refusal::MessageBytes))?;
+        let units = units(usize::try_from(bytes).unwrap_or(usize::MAX));
         let semaphore = self.room.open.clone();
         match &mut self.permit {
             None => self.permit = semaphore.acquire_many_owned(units).await.ok(),

@@ -15,14 +15,13 @@ use crate::net::guard::{
     End, Guard, GuardCounters, Inside, Mint, Outbox, Peer, Peers, Phase, Refusal, Role,
 };
 use crate::net::options::{NetError, NetLimits};
+use crate::net::room::ROOM_UNIT_BYTES;
 
 /// A subscription as a message (ZMTP 3.0): 1 and a prefix; 0 cancels it.
 const SUBSCRIBE: u8 = 1;
 const CANCEL: u8 = 0;
 /// To everything: the empty prefix.
 const SUBSCRIBE_ALL: &[u8] = &[SUBSCRIBE];
-/// The unit of room for what waits to be taken.
-const ROOM_UNIT_BYTES: usize = 1024;
 
 /// Where what comes in goes.
 #[derive(Debug, Clone)]

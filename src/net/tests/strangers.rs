@@ -44,6 +44,8 @@ async fn a_stranger_says_little_and_hears_why() {
     assert!(reason.contains("unauthorized") && reason.contains("16384 bytes"), "{reason}");
     stranger.until_closed().await;
     broker.refused(Refusal::MessageBytes, 1).await;
+    let counted = broker.clients();
+    assert_eq!((counted.undecodable, counted.forbidden), (0, 2), "what may not be said was read");
 
     let mut delimited = Raw::dealer(broker.port(), b"").await;
     let mut frames = message(&[b"", b"MUB1"]);
