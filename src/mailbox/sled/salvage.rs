@@ -281,7 +281,10 @@ fn report(database: &Unopened<'_>, why: &str, gathered: &Gathered, mended: &Mend
              are lost are blocked as `damaged` in their queues; `mubroker store check` lists them."
                 .to_owned()
         }
-        (Role::Active { .. }, 0) => "\nNo messages are lost.".to_owned(),
+        (Role::Active { .. }, 0) if mended.paused.is_empty() => {
+            "\nNo messages are lost.".to_owned()
+        }
+        (Role::Active { .. }, 0) => "\nIt is not known whether messages are lost.".to_owned(),
         (Role::Active { .. }, count) => {
             format!("\nMessages lost: {count}. They are blocked as `damaged` in their queues.")
         }

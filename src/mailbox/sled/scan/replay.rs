@@ -170,6 +170,18 @@ impl Replay {
         })
     }
 
+    /// A bad place in what the snapshot has, of a page that was not written anew since: no torn end, however
+    /// little follows. sled opens, and fails when it reads the page.
+    fn damaged_part(&self, snapshot: &Snapshot) -> Option<String> {
+        let is_in = |place: &BadPlace, offset: u64| {
+            (place.offset..place.offset.saturating_add(place.bytes)).contains(&offset)
+        };
+        let part = snapshot
+            .needed_parts(&self.anew)
+            .find(|part| self.bad.iter().any(|place| is_in(place, part.offset)))?;
+        Some(format!("what is at offset {} of its file is damaged, and needed", part.offset))
+    }
+
     /// The segment in which the snapshot ends must be there: else sled writes on in it, and sees nothing of that
     /// when it is opened again.
     pub(super) fn look_for_active(&mut self, order: &Order) {
@@ -200,9 +212,10 @@ impl Replay {
         }
     }
 
+    /// What the snapshot has was confirmed, also behind a bad place.
     fn finish(&mut self, lsn: u64) {
         self.is_over = true;
-        self.end = self.end.min(lsn);
+        self.end = self.end.min(lsn.max(self.stable_lsn));
     }
 
     /// The place in the log of what is at this offset of the file, in the segment that is being read.
@@ -339,6 +352,9 @@ impl Replay {
                 Some(number) => format!("{what}: {}", self.header_is_damaged(number)),
                 None => what,
             });
+        }
+        if let Some(what) = self.damaged_part(snapshot) {
+            return Verdict::Damaged(what);
         }
         if self.bad.is_empty() { Verdict::Sound } else { Verdict::TornTail }
     }

@@ -9,6 +9,7 @@ use crate::mailbox::conformance::sample::*;
 use crate::mailbox::sled::generation::Generation;
 use crate::mailbox::sled::layout::{SLED_SEGMENT_BYTES, queue_key};
 use crate::mailbox::{Mailbox as _, SledMailbox, SledOptions};
+use crate::model::Seq;
 
 pub(in crate::mailbox::sled) fn database(folder: &Path) -> PathBuf {
     folder.join("store/gen-1")
@@ -226,3 +227,26 @@ fn a_file_may_end_before_where_its_snapshot_places_pages_that_were_written_anew(
 }
 
 mod lost;
+
+#[test]
+fn a_bad_place_that_the_snapshot_covers_is_damage_and_what_follows_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || SledMailbox::open(&folder.path().join("store"), SledOptions::default()).unwrap();
+    open().append(&batch([put_queue(Q, 5)])).unwrap();
+    for (seq, letter) in (1..).zip(*b"abc") {
+        // Closed each time: sled's snapshot has what came before.
+        let mailbox = open();
+        mailbox.append(&batch([append(Q, seq, vec![letter; 3_000])])).unwrap();
+        mailbox.sync().unwrap();
+    }
+    drop(open());
+    spoil(&database(folder.path()).join("db"), &[b'b'; 3_000]);
+    let found = scan(folder.path());
+    assert!(matches!(found.verdict, Verdict::Damaged(_)), "{:?}", found.verdict);
+    let mailbox = open();
+    mailbox.recover().unwrap();
+    let read = mailbox.read(Q, Seq(1), 9, usize::MAX).unwrap();
+    let sound: Vec<_> =
+        read.iter().map(|m| (m.seq.0, m.unreadable.is_none(), m.content.payload.len())).collect();
+    assert_eq!(sound, [(1, true, 3_000), (2, false, 0), (3, true, 3_000)]);
+}
