@@ -30,6 +30,8 @@ use crate::net::{Doors, Inbound, Outbound};
 /// Inputs taken in one turn: enough that a wake costs little for each, few enough that a turn stays below
 /// some milliseconds and a timer is not late.
 const TURN_INPUTS: usize = 512;
+/// Room for releases that is kept from turn to turn.
+const KEPT_RELEASES: usize = 4 * TURN_INPUTS;
 /// Operators' requests taken in one turn; each may look at hundreds of queues.
 const TURN_COMMANDS: usize = 16;
 /// How long a shutdown may take before it is given up. The sockets may take two seconds more, and the
@@ -269,8 +271,11 @@ impl EventLoop {
     fn settle(&mut self) {
         loop {
             while !self.ready.is_empty() {
-                for release in std::mem::take(&mut self.ready) {
-                    self.carry_out(release);
+                let mut ready = std::mem::take(&mut self.ready);
+                ready.drain(..).for_each(|release| self.carry_out(release));
+                if self.ready.is_empty() && ready.capacity() <= KEPT_RELEASES {
+                    // Its room is for those of the next turn.
+                    self.ready = ready;
                 }
             }
             if let Health::Down = self.store_state.health() {

@@ -1,6 +1,6 @@
 //! Who waits for an answer, and which workers are known.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use tokio::sync::oneshot;
 
@@ -8,7 +8,8 @@ use super::pushed::Unanswered;
 use crate::engine::HoldAnswer;
 use crate::model::limits::{HEARTBEAT_MS, MAX_WAITING_CALLS};
 use crate::model::{
-    MessageId, Origin, RepairOutcome, RepairRefusal, SubscriptionChange, Timestamp, WorkerId,
+    MessageId, Numbered, Numbers, Origin, RepairOutcome, RepairRefusal, SubscriptionChange,
+    Timestamp, WorkerId,
 };
 use crate::net::{PeerId, ReplyForm};
 
@@ -78,8 +79,8 @@ pub(super) enum OperatorAnswer {
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     last: u64,
-    waiting: HashMap<Origin, Waiting>,
-    of_peer: HashMap<PeerId, HashSet<Origin>>,
+    waiting: Numbered<Origin, Waiting>,
+    of_peer: Numbered<PeerId, Numbers<Origin>>,
 }
 
 impl Origins {
@@ -145,7 +146,7 @@ impl Origins {
 /// A worker's id is its connection's number: the guard never gives one twice.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    known: HashSet<PeerId>,
+    known: Numbers<PeerId>,
     /// When a connection that isn't known was told BYE: what it had already sent must not bring it
     /// another one for each frame. Kept for a heartbeat: the connection may have ended before it was told.
     told: HashMap<PeerId, Timestamp>,

@@ -16,6 +16,8 @@ const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
 /// Answers and deliveries that may wait for commits: what changes nothing (a refusal, a late answer of a
 /// worker) has no operation, and a commit may take long.
 const MAX_RELEASES: usize = 65_536;
+/// Places that a list of the next batch has from the beginning, at most: half a megabyte.
+const MAX_FORESEEN: usize = 2_048;
 /// What an operation counts beside its content: keys, times, names.
 const OP_BYTES: u64 = 128;
 
@@ -99,8 +101,12 @@ impl Pipeline {
         if self.is_committing() && self.bytes < OVERLAP_BYTES {
             return None;
         }
-        self.in_flight.push_back(std::mem::take(&mut self.waiting));
-        Some((std::mem::take(&mut self.gathered), std::mem::take(&mut self.bytes)))
+        // The next batch is like this one: its lists don't grow step by step.
+        let waiting = Vec::with_capacity(self.waiting.len().min(MAX_FORESEEN));
+        self.in_flight.push_back(std::mem::replace(&mut self.waiting, waiting));
+        let ops = Vec::with_capacity(self.gathered.ops.len().min(MAX_FORESEEN));
+        let batch = std::mem::replace(&mut self.gathered, Batch { ops });
+        Some((batch, std::mem::take(&mut self.bytes)))
     }
 
     /// The oldest `batches` that the store had are durable: what may be told now, in order.

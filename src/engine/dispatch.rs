@@ -74,8 +74,8 @@ impl Engine {
             }
             // What is in order has nothing more to hand out now.
             match self.queue(at).next(self.now) {
-                Next::Deliver(_) => self.wait_again(at, id),
-                Next::Load if !self.queue(at).is_loading() => self.wait_again(at, id),
+                Next::Deliver(_) => self.wait_again(at),
+                Next::Load if !self.queue(at).is_loading() => self.wait_again(at),
                 Next::Load | Next::Wait => {
                     self.unticket(at);
                 }
@@ -90,21 +90,18 @@ impl Engine {
         loop {
             let (ticket, at) = line.first()?;
             match queues.at_mut(at).ticket {
-                Ticket::Waiting(now) if now == ticket => return Some(at),
+                Ticket::Waiting(now) if now == ticket || line.is_alone() => return Some(at),
                 Ticket::Waiting(now) => line.put(at, now),
                 Ticket::None | Ticket::Kept(_) => line.remove(at),
             }
         }
     }
 
-    /// A queue that a worker was given a message of waits on, behind the others.
-    fn wait_again(&mut self, at: QueueIndex, id: WorkerId) {
+    /// A queue that a worker was given a message of waits on, behind the others: each worker sees so when it comes to it.
+    fn wait_again(&mut self, at: QueueIndex) {
         let Ticket::Waiting(_) = self.queue(at).ticket else { return self.ticket(at) };
         self.next_ticket = self.next_ticket.saturating_add(1);
         self.queue_mut(at).ticket = Ticket::Waiting(self.next_ticket);
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.waiting.put(at, self.next_ticket);
-        }
     }
 
     fn serve(&mut self, at: QueueIndex, worker: WorkerId, next: Next, out: &mut Effects) {
@@ -123,7 +120,14 @@ impl Engine {
 
     /// The least recently used worker of a queue with free credit.
     fn free_worker(&self, at: QueueIndex) -> Option<WorkerId> {
-        self.queue(at)
+        let queue = self.queue(at);
+        // It waits in the line of each of them, and who becomes free looks there.
+        if let Ticket::Waiting(_) = queue.ticket
+            && queue.is_shared()
+        {
+            return None;
+        }
+        queue
             .eligible()
             .iter()
             .filter_map(|&id| Some((id, self.workers.get(&id)?)))

@@ -18,6 +18,11 @@ impl Queue {
         }
     }
 
+    /// Whether all its workers are given its messages.
+    pub(super) fn is_shared(&self) -> bool {
+        !self.is_exclusive()
+    }
+
     /// Workers that may be given its messages now.
     pub(super) fn eligible(&self) -> &[WorkerId] {
         if !self.is_exclusive() {

@@ -21,8 +21,8 @@ pub(super) enum Ticket {
     Kept(u64),
 }
 
-/// The queues that wait for a worker. A queue that is served gets a later ticket; only the worker that served it hears
-/// so at once, the others when they come to it: else each message would cost a step for each worker.
+/// The queues that wait for a worker. A queue that is served gets a later ticket; each worker hears so when it comes to
+/// it: else each message would cost a step for each worker.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     by_ticket: BTreeMap<u64, QueueIndex>,
@@ -33,6 +33,11 @@ impl Line {
     /// The queue with the lowest ticket, and that ticket, which may be an earlier one of it.
     pub(super) fn first(&self) -> Option<(u64, QueueIndex)> {
         self.by_ticket.first_key_value().map(|(&ticket, &at)| (ticket, at))
+    }
+
+    /// Whether only one queue waits: it is next whatever its ticket.
+    pub(super) fn is_alone(&self) -> bool {
+        self.by_ticket.len() == 1
     }
 
     /// A queue waits with this ticket from now on.

@@ -72,7 +72,9 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Generation, QueueName, QueueSettings, Recovered, Timestamp, Totals, WorkerId};
+use crate::model::{
+    Generation, Numbered, QueueName, QueueSettings, Recovered, Timestamp, Totals, WorkerId,
+};
 
 pub use effect::{Effect, Effects, HoldAnswer};
 pub use event::{CallSpec, Event};
@@ -145,7 +147,7 @@ pub struct Engine {
     /// Queues that workers serve but that aren't made yet.
     unmade: BTreeMap<QueueName, BTreeSet<WorkerId>>,
     next_ticket: u64,
-    leases: HashMap<u64, Lease>,
+    leases: Numbered<u64, Lease>,
     copies: Copies,
     next_delivery: u64,
 
@@ -201,8 +203,8 @@ impl Engine {
             workers: BTreeMap::new(),
             unmade: BTreeMap::new(),
             next_ticket: 0,
-            leases: HashMap::new(),
-            copies: Copies::new(),
+            leases: Numbered::default(),
+            copies: Copies::default(),
             next_delivery: 0,
             calls: Calls::default(),
             processes: Processes::default(),

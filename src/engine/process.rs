@@ -14,7 +14,7 @@
 //! What a process hears it hears in the same `handle` as the event that made it so, after that event is through: so
 //! the message's end and what the process does then are one commit, and no queue is between two states.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -22,8 +22,8 @@ use crate::model::limits::{
     MAX_PROCESS_PART_BYTES, MAX_PROCESSES, MAX_PROCESSES_BYTES, MAX_PROCESSES_BYTES_AT_START,
 };
 use crate::model::{
-    Accepted, CallStatus, Content, Op, ProcessKey, ProcessKind, ProcessParts, ProcessRecord,
-    QueueName, RejectCode, Rejection, Seq, Timestamp,
+    Accepted, CallStatus, Content, Numbered, Op, ProcessKey, ProcessKind, ProcessParts,
+    ProcessRecord, QueueName, RejectCode, Rejection, Seq, Timestamp,
 };
 
 use super::queues::QueueIndex;
@@ -63,7 +63,7 @@ pub(super) struct Processes {
     by_key: BTreeMap<ProcessKey, ProcessNumber>,
     processes: BTreeMap<ProcessNumber, Process>,
     /// Who waits for a message.
-    by_place: HashMap<Place, Vec<ProcessNumber>>,
+    by_place: Numbered<Place, Vec<ProcessNumber>>,
     /// Told at the end of this `handle`, or of the first one.
     news: VecDeque<(ProcessNumber, News)>,
     /// What the store keeps of all.

@@ -1,12 +1,12 @@
 //! Callers that wait for a reply (design.md rule 9).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
 use crate::model::{
-    CallPart, CallReply, CallStatus, MessageId, MessageState, Origin, RejectCode, Rejection, Seq,
-    Timestamp, WorkError, limits,
+    CallPart, CallReply, CallStatus, MessageId, MessageState, Numbered, Origin, RejectCode,
+    Rejection, Seq, Timestamp, WorkError, limits,
 };
 
 use super::event::CallSpec;
@@ -31,7 +31,7 @@ struct Call {
 pub(super) struct Calls {
     next_number: u64,
     calls: BTreeMap<u64, Call>,
-    by_place: HashMap<Place, Vec<u64>>,
+    by_place: Numbered<Place, Vec<u64>>,
     by_origin: BTreeSet<(Origin, u64)>,
     /// Messages that were called for by somebody who no longer waits; bounded like the calls, beyond it
     /// a late reply isn't counted.

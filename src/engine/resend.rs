@@ -3,10 +3,9 @@
 //! Unlike a lease that is over this is no failure: the first worker goes on, and whoever answers first ends it. So one
 //! that is lost on its way, or slow, costs little time; the price is that two may do the same work.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::{DeliveryId, Seq, Timestamp, WorkerId};
+use crate::model::{DeliveryId, Numbered, Seq, Timestamp, WorkerId};
 
 use super::lease::Lease;
 use super::queues::QueueIndex;
@@ -21,7 +20,7 @@ const MAX_COPIES: usize = 4;
 const LOOK_AGAIN_MS: u64 = 1_000;
 
 /// The leases of messages that more than one worker has, the oldest first.
-pub(super) type Copies = HashMap<(QueueIndex, Seq), Vec<u64>>;
+pub(super) type Copies = Numbered<(QueueIndex, Seq), Vec<u64>>;
 
 impl Engine {
     /// Gives a worker a lease on a message, and sends it. Returns the lease's number.
@@ -159,6 +158,9 @@ impl Engine {
     /// A lease has ended: which other ones on the same message go on. One of them stands for the message now.
     pub(super) fn leave_copies(&mut self, lease: &mut Lease) {
         self.forget_resend(lease.resend_at.take(), lease.number);
+        if self.copies.is_empty() {
+            return;
+        }
         let place = (lease.queue, lease.seq);
         let Some(mut numbers) = self.copies.remove(&place) else { return };
         numbers.retain(|&number| number != lease.number);

@@ -136,6 +136,9 @@ impl Window {
     pub(super) fn insert(&mut self, entry: Entry, budget: &mut Budget) {
         let held = self.held.get_or_insert_default();
         held.take(entry.cost(), budget);
+        if held.entries.back().is_none_or(|last| last.seq < entry.seq) {
+            return held.entries.push_back(entry);
+        }
         let at = held.entries.partition_point(|other| other.seq < entry.seq);
         held.entries.insert(at, entry);
     }
@@ -242,8 +245,10 @@ impl Window {
 
 impl Held {
     fn position(&self, seq: Seq) -> Option<usize> {
-        if self.entries.front()?.seq == seq {
-            return Some(0);
+        // Mostly all of them are there, one behind the other.
+        let ahead = usize::try_from(seq.0.checked_sub(self.entries.front()?.seq.0)?).ok()?;
+        if self.entries.get(ahead).is_some_and(|entry| entry.seq == seq) {
+            return Some(ahead);
         }
         self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()
     }

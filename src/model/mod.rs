@@ -15,6 +15,7 @@ mod journal;
 pub mod limits;
 mod message;
 mod notice;
+mod numbered;
 mod plain_words;
 mod pool;
 mod process;
@@ -57,6 +58,7 @@ pub use ids::{
 pub use journal::{Actor, JournalEntry, JournalKind};
 pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
 pub use notice::Notice;
+pub use numbered::{Numbered, Numbers};
 pub(crate) use plain_words::in_plain_words;
 pub use pool::{
     PoolAct, PoolError, PoolProcess, PoolState, PoolView, ProcessState, RestartPolicy, WorkedBy,

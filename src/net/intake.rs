@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
 
 use super::Inbound;
@@ -47,7 +48,14 @@ impl Intake {
             drop(permits);
             waiting.forget_taken(keep);
         }
-        self.inbound.send(event).await.map_err(|_| LoopEnded)?;
+        // Mostly there is room at once.
+        match self.inbound.try_send(event) {
+            Ok(()) => {}
+            Err(TrySendError::Full(event)) => {
+                self.inbound.send(event).await.map_err(|_| LoopEnded)?;
+            }
+            Err(TrySendError::Closed(_)) => return Err(LoopEnded),
+        }
         waiting.sizes.push_back(bytes);
         waiting.bytes += bytes;
         Ok(())

@@ -74,9 +74,12 @@ impl WorkerMessage {
                     frames.push(Bytes::new());
                 }
                 let [header, reply] = exactly("ACK", "header, payload (may be left out)", frames)?;
-                let fields = Fields::parse(&header)?;
+                let delivery = match only_delivery(&header) {
+                    Some(delivery) => delivery,
+                    None => Fields::parse(&header)?.id("delivery")?,
+                };
                 check_payload(&reply)?;
-                Ok(Self::Ack { delivery: fields.id("delivery")?, reply })
+                Ok(Self::Ack { delivery, reply })
             }
             b"HEARTBEAT" => header_or_none("HEARTBEAT", frames).map(|_| Self::Heartbeat),
             b"NACK" => {
@@ -227,6 +230,13 @@ struct AlertHeader<'a> {
 struct ByeHeader<'a> {
     #[serde(serialize_with = "bounded")]
     reason: &'a str,
+}
+
+/// The delivery of a header that says nothing else and is written as most write it: each message has one of these.
+fn only_delivery(header: &[u8]) -> Option<DeliveryId> {
+    let text = header.strip_prefix(b"{\"delivery\":")?.strip_suffix(b"\"}")?;
+    let text = text.strip_prefix(b" ").unwrap_or(text).strip_prefix(b"\"")?;
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn reason_of(verb: &str, frames: Vec<Bytes>) -> Result<String, Rejection> {

@@ -67,10 +67,14 @@ impl Queue {
         bounds: Bounds,
         budget: &mut Budget,
     ) {
-        let Some(convoy) = self.convoy.as_deref_mut() else {
+        if self.convoy.is_none() {
             return self.window.push(entry, budget);
-        };
+        }
         self.window.cover_until(entry.seq.next());
+        if self.is_plain(&entry, now) {
+            return self.take_plain(entry, budget);
+        }
+        let Some(convoy) = self.convoy.as_deref_mut() else { return };
         let is_listed = convoy.listed.contains_key(&entry.seq);
         if !is_listed && self.leave_for_later(&entry, now) {
             return;
@@ -81,6 +85,28 @@ impl Queue {
         } else if let Some(key) = convoy.key_of(&entry.content.header).map(Arc::<str>::from) {
             convoy.starve(&key);
         }
+    }
+
+    /// Whether a message is in nobody's line or hands, and nothing has happened to it: it may go as it is.
+    fn is_plain(&self, entry: &Entry, now: Timestamp) -> bool {
+        let (seq, header) = (entry.seq, &entry.content.header);
+        self.convoy.as_deref().is_some_and(|convoy| {
+            convoy.key_of(header).is_none()
+                && !convoy.listed.contains_key(&seq)
+                && !self.records().contains_key(&seq)
+                && !self.holds().contains_key(&seq)
+                && !self.in_flight.has(seq)
+                && header.timing().due(entry.accepted_at).is_none_or(|due| due <= now)
+        })
+    }
+
+    /// What [`Queue::keep`] comes to for such a message.
+    fn take_plain(&mut self, entry: Entry, budget: &mut Budget) {
+        let Some(convoy) = self.convoy.as_deref_mut() else { return };
+        let (seq, priority) = (entry.seq, convoy.priority_of(&entry.content.header));
+        convoy.listed.insert(seq, Listed { key: None, priority, due: None });
+        convoy.ready.insert((Reverse(priority), seq));
+        self.window.insert(entry, budget);
     }
 
     /// Lists a message that has a priority before the window comes to it, unless there are too many: its record, by

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::counters::Refusal;
 use crate::auth::network;
+use crate::model::Numbered;
 use crate::net::PeerId;
 use crate::net::admission::Session;
 use crate::net::frames::Wire;
@@ -80,7 +81,7 @@ impl Peer {
 /// All connections of one door.
 #[derive(Debug)]
 pub(in crate::net) struct Peers {
-    connected: Mutex<HashMap<PeerId, Arc<Peer>>>,
+    connected: Mutex<Numbered<PeerId, Arc<Peer>>>,
     max_unsent_bytes: u64,
     max_unsent_messages: u64,
     max_total_bytes: u64,
@@ -194,7 +195,7 @@ impl Peers {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Arc<Peer>>> {
+    fn lock(&self) -> MutexGuard<'_, Numbered<PeerId, Arc<Peer>>> {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
