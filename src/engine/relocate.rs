@@ -39,7 +39,6 @@ impl Engine {
     ) -> Result<RepairOutcome, RepairRefusal> {
         let id = content.id().clone();
         let entry = self.readable(at, &repair, content)?;
-        self.queue_mut(at).forget_time(repair.seq);
         let (kind, moved) = match destination {
             Destination::DeadLetters => {
                 let moved = self.dead_letter(at, entry, None, Reason::Operator, out);
@@ -53,6 +52,7 @@ impl Engine {
             }
         };
         let Repair { key, actor, queue, seq, expect_revision, reason, .. } = repair;
+        self.queue_mut(at).forget_time(seq);
         let line = JournalLine {
             message: Some((seq, id.clone())),
             to: Some(moved.queue.clone()),

@@ -4,7 +4,7 @@ use super::rig::{Rig, content, delivered, deliveries, operator, queue};
 use crate::engine::{Effect, Event};
 use crate::model::{
     Content, Header, MovedTo, NackAction, Ordering, Origin, QueueSettings, Repair, RepairAction,
-    RepairOutcome, RepairRefusal, Revision, Seq,
+    RepairOutcome, RepairRefusal, Retry, Revision, Seq,
 };
 
 /// What an operator does to the message `seq` of the queue `from`.
@@ -115,6 +115,18 @@ fn a_move_that_its_queue_refuses_changes_nothing() {
         assert!(refusal.to_string().contains(why), "{refusal}");
         assert_eq!(rig.view("q").depth, 1);
     }
+}
+
+#[test]
+fn a_message_that_waits_for_its_next_attempt_goes_on_after_a_refused_move() {
+    let retry = Retry { attempts: 2, ..Retry::default() };
+    let free = QueueSettings { ordering: Ordering::None, retry, ..QueueSettings::default() };
+    let mut rig = Rig::new(free);
+    rig.send("q", "a");
+    let first = delivered(&rig.ready(1, &["q"], 1));
+    assert_eq!(deliveries(&rig.nack_with(&first, NackAction::Retry, Some(1_000))), []);
+    repair(&mut rig, "q", 1, RepairAction::Move(Some(queue("q")))).expect_err("it is there");
+    assert_eq!(delivered(&rig.pass(1_000)).attempt, 2);
 }
 
 #[test]
