@@ -54,7 +54,7 @@ impl EventLoop {
                     seq,
                     attempt,
                     deadline_ms: deadline.since_ms(self.now),
-                    content: content.as_ref().clone(),
+                    content,
                 };
                 self.tell_worker(Workers::peer(worker), BrokerMessage::Deliver(delivery));
             }

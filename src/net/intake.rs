@@ -48,17 +48,33 @@ impl Intake {
             drop(permits);
             waiting.forget_taken(keep);
         }
-        // Mostly there is room at once.
-        match self.inbound.try_send(event) {
-            Ok(()) => {}
-            Err(TrySendError::Full(event)) => {
-                self.inbound.send(event).await.map_err(|_| LoopEnded)?;
-            }
-            Err(TrySendError::Closed(_)) => return Err(LoopEnded),
-        }
+        self.inbound.send(event).await.map_err(|_| LoopEnded)?;
         waiting.sizes.push_back(bytes);
         waiting.bytes += bytes;
         Ok(())
+    }
+
+    /// The same, if there is room at once and nobody waits for some: mostly so, and many times cheaper. What there is
+    /// no room for comes back, and has to be sent.
+    pub(super) fn try_send(
+        &self,
+        event: Inbound,
+        bytes: usize,
+    ) -> Result<Option<Inbound>, LoopEnded> {
+        let Ok(mut waiting) = self.waiting.try_lock() else { return Ok(Some(event)) };
+        waiting.forget_taken(self.held());
+        if waiting.too_many_by(bytes, self.max_bytes).is_some() {
+            return Ok(Some(event));
+        }
+        match self.inbound.try_send(event) {
+            Ok(()) => {
+                waiting.sizes.push_back(bytes);
+                waiting.bytes += bytes;
+                Ok(None)
+            }
+            Err(TrySendError::Full(event)) => Ok(Some(event)),
+            Err(TrySendError::Closed(_)) => Err(LoopEnded),
+        }
     }
 
     /// Messages in the channel, of all senders.
@@ -103,7 +119,8 @@ mod tests {
     async fn bytes_that_wait_are_bounded_and_one_large_message_always_passes() {
         let (sender, mut receiver) = mpsc::channel(10);
         let intake = Intake { max_bytes: 100, ..Intake::new(sender) };
-        intake.send(EVENT, 1000).await.unwrap();
+        assert_eq!(intake.try_send(EVENT, 1000).unwrap(), None);
+        assert_eq!(intake.try_send(EVENT, 1).unwrap(), Some(EVENT), "no room beside the large one");
         let soon = Duration::from_millis(20);
         timeout(soon, intake.send(EVENT, 1)).await.expect_err("nothing beside the large one");
         receiver.recv().await.unwrap();
@@ -117,6 +134,7 @@ mod tests {
         timeout(soon, intake.send(EVENT, 50)).await.expect("fits").unwrap();
         drop(receiver);
         intake.send(EVENT, 1).await.expect_err("the loop has ended");
+        intake.try_send(EVENT, 1).expect_err("the loop has ended");
     }
 
     #[tokio::test]

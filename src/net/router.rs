@@ -52,15 +52,21 @@ impl Inside for Router {
         if delimited {
             frames.remove(0);
         }
-        let passed = match self.side {
-            Side::Clients => self.client(peer, delimited, frames).await,
-            Side::Workers => self.worker(peer, delimited, frames).await,
+        let bytes = frames.iter().map(Bytes::len).sum();
+        let heard = match self.side {
+            Side::Clients => self.client(peer, delimited, frames),
+            Side::Workers => self.worker(peer, delimited, frames),
         };
-        match passed {
+        let Some(inbound) = heard.map_err(End::Told)? else { return Ok(()) };
+        let sent = match self.intake.try_send(inbound, bytes) {
+            Ok(None) => Ok(()),
+            Ok(Some(inbound)) => self.intake.send(inbound, bytes).await,
+            Err(ended) => Err(ended),
+        };
+        match sent {
             Ok(()) => Ok(()),
             // The phase follows. Until then, what is out may still leave.
-            Err(Stopped::LoopEnded) => std::future::pending().await,
-            Err(Stopped::Told(refusal)) => Err(End::Told(refusal)),
+            Err(LoopEnded) => std::future::pending().await,
         }
     }
 
@@ -92,115 +98,83 @@ impl Inside for Router {
     }
 }
 
-/// Why no more is heard of a peer.
-enum Stopped {
-    LoopEnded,
-    /// It has been told why.
-    Told(Refusal),
-}
-
-impl From<LoopEnded> for Stopped {
-    fn from(_: LoopEnded) -> Self {
-        Self::LoopEnded
-    }
-}
+/// What goes to the loop, if anything does; why no more is heard of the peer, which has been told.
+type Heard = Result<Option<Inbound>, Refusal>;
 
 impl Router {
-    async fn client(
-        &self,
-        peer: &Peer,
-        delimited: bool,
-        frames: Vec<Bytes>,
-    ) -> Result<(), Stopped> {
-        let bytes = frames.iter().map(Bytes::len).sum();
+    fn client(&self, peer: &Peer, delimited: bool, frames: Vec<Bytes>) -> Heard {
         let reply_form = if delimited { ReplyForm::Delimited } else { ReplyForm::Plain };
         if majordomo::is_clients(&frames) {
             let step = majordomo::client(peer, &reply_form, frames, self.new_message_id);
-            return self.majordomo(peer, step, bytes).await;
+            return self.majordomo(peer, step);
         }
         let id = peer.id;
         match ClientRequest::decode(frames, self.new_message_id) {
-            Ok(request) => {
-                self.pass(peer, Inbound::Client { peer: id, reply_form, request }, bytes).await
-            }
+            Ok(request) => self.admit(peer, Inbound::Client { peer: id, reply_form, request }),
             Err(rejection) => {
                 let reply = ClientReply::Rejected(rejection);
                 self.answer(Outbound::Client { peer: id, reply_form, reply });
-                Ok(())
+                Ok(None)
             }
         }
     }
 
-    async fn worker(
-        &self,
-        peer: &Peer,
-        delimited: bool,
-        frames: Vec<Bytes>,
-    ) -> Result<(), Stopped> {
+    fn worker(&self, peer: &Peer, delimited: bool, frames: Vec<Bytes>) -> Heard {
         peer.set_delimited(delimited);
-        let bytes = frames.iter().map(Bytes::len).sum();
         if majordomo::is_workers(&frames) {
             let step = majordomo::worker(peer, frames);
-            return self.majordomo(peer, step, bytes).await;
+            return self.majordomo(peer, step);
         }
         let id = peer.id;
         match WorkerMessage::decode(frames) {
-            Ok(message) => self.pass(peer, Inbound::Worker { peer: id, message }, bytes).await,
+            Ok(message) => self.admit(peer, Inbound::Worker { peer: id, message }),
             Err(rejection) => {
                 let message = BrokerMessage::Rejected(rejection);
                 self.answer(Outbound::Worker { peer: id, message });
-                Ok(())
+                Ok(None)
             }
         }
     }
 
     /// Does what a Majordomo peer's message asks for. What can't be read is dropped and counted.
-    async fn majordomo(
-        &self,
-        peer: &Peer,
-        step: Result<Step, Rejection>,
-        bytes: usize,
-    ) -> Result<(), Stopped> {
+    fn majordomo(&self, peer: &Peer, step: Result<Step, Rejection>) -> Heard {
         match step {
-            Ok(Step::In(inbound)) => self.pass(peer, inbound, bytes).await,
+            Ok(Step::In(inbound)) => self.admit(peer, inbound),
             Ok(Step::Out(outbound)) => {
                 self.sender.send(outbound);
-                Ok(())
+                Ok(None)
             }
             Ok(Step::Unexpected) => {
                 let message = BrokerMessage::Bye { reason: "READY twice".to_owned() };
                 self.sender.send(Outbound::Worker { peer: peer.id, message });
-                Ok(self.intake.send(Inbound::WorkerGone { peer: peer.id }, bytes).await?)
+                Ok(Some(Inbound::WorkerGone { peer: peer.id }))
             }
             Err(rejection) => {
                 tracing::debug!(reason = rejection.reason, "a Majordomo message is dropped");
                 self.counters.could_not_read();
-                Ok(())
+                Ok(None)
             }
         }
     }
 
-    /// Hands on what the peer may say; HELLO, and what it may not, is answered here.
-    async fn pass(&self, peer: &Peer, inbound: Inbound, bytes: usize) -> Result<(), Stopped> {
-        let admitted = match &self.auth {
-            Some(auth) => auth.admit(&peer.session, inbound),
-            None => Admitted::In(inbound),
-        };
-        match admitted {
-            Admitted::In(inbound) => Ok(self.intake.send(inbound, bytes).await?),
+    /// What the peer may say goes to the loop; HELLO, and what it may not, is answered here.
+    fn admit(&self, peer: &Peer, inbound: Inbound) -> Heard {
+        let Some(auth) = &self.auth else { return Ok(Some(inbound)) };
+        match auth.admit(&peer.session, inbound) {
+            Admitted::In(inbound) => Ok(Some(inbound)),
             Admitted::Welcome(outbound) => {
                 self.sender.send(outbound);
-                Ok(())
+                Ok(None)
             }
             Admitted::Out(outbound) => {
                 self.counters.may_not();
                 self.sender.send(outbound);
-                Ok(())
+                Ok(None)
             }
             Admitted::Over(outbound) => {
                 self.counters.may_not();
                 self.sender.send(outbound);
-                Err(Stopped::Told(Refusal::Token))
+                Err(Refusal::Token)
             }
         }
     }

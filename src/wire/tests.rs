@@ -88,7 +88,7 @@ fn a_worker_gets_the_producers_header_after_the_deliverys_fields() {
         seq: Seq(3),
         attempt: 4,
         deadline_ms: 5,
-        content: send.content,
+        content: send.content.into(),
     };
     let frames = BrokerMessage::Deliver(delivery).encode();
     assert_eq!(
@@ -110,7 +110,7 @@ fn the_longest_header_that_is_accepted_can_be_delivered() {
         seq: Seq(u64::MAX),
         attempt: u32::MAX,
         deadline_ms: u64::MAX,
-        content: send.content,
+        content: send.content.into(),
     });
     assert_eq!(BrokerMessage::decode(delivery.encode()), Ok(delivery));
     let longer = format!(r#"{{"queue":"q","x":"x{filler}"}}"#);

@@ -1,5 +1,7 @@
 //! What workers and the broker say to each other.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::client::Welcome;
@@ -134,6 +136,6 @@ pub struct Delivery {
     pub attempt: u32,
     /// How long the lease lasts from now, in milliseconds.
     pub deadline_ms: u64,
-    /// The message.
-    pub content: Content,
+    /// The message. Shared: a broker may hand the same one out again.
+    pub content: Arc<Content>,
 }

@@ -1,6 +1,7 @@
 //! Worker frames to commands and back.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -287,7 +288,7 @@ fn deliver_of(header: &[u8], payload: Bytes) -> Result<Delivery, Rejection> {
         seq: Seq(whole("seq", seq)?),
         attempt: u32::try_from(attempt).map_err(|e| bad_field("attempt", e))?,
         deadline_ms: whole("deadline_ms", deadline_ms)?,
-        content: Content { header, payload },
+        content: Arc::new(Content { header, payload }),
     })
 }
 

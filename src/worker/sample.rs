@@ -1,5 +1,7 @@
 //! A delivery for tests of handlers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -14,9 +16,9 @@ pub(super) fn delivery(header: &Value, payload: impl Into<Bytes>) -> Delivery {
         seq: Seq(7),
         attempt: 2,
         deadline_ms: 30_000,
-        content: Content {
+        content: Arc::new(Content {
             header: Header::from_json(header.to_string().as_bytes()).expect("a valid header"),
             payload: payload.into(),
-        },
+        }),
     }
 }

@@ -170,7 +170,7 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
             match delivery.content.payload.is_empty() {
                 true => Err(Failure::of("empty", "no payload")),
-                false => Ok(delivery.content.payload),
+                false => Ok(delivery.content.payload.clone()),
             }
         }
     }

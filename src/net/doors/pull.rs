@@ -99,7 +99,7 @@ impl PullDoor {
     fn hear(&mut self, message: BrokerMessage) {
         match message {
             BrokerMessage::Deliver(delivery) => {
-                let wire = Wire::of(&[delivery.content.payload]);
+                let wire = Wire::of(std::slice::from_ref(&delivery.content.payload));
                 self.waiting.push_back((delivery.delivery, wire));
             }
             // The store was opened anew, or a loop stood still: READY again, if there are sinks.

@@ -164,7 +164,7 @@ fn a_worker_is_told_in_its_version() {
         seq: Seq(1),
         attempt: 1,
         deadline_ms: 1,
-        content,
+        content: content.into(),
     });
     let bye = BrokerMessage::Bye { reason: "because".to_owned() };
     for (version, tag, heartbeat, disconnect) in

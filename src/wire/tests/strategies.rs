@@ -285,7 +285,14 @@ pub(super) fn broker_message() -> impl Strategy<Value = BrokerMessage> {
     prop_oneof![
         (delivery(), queue(), any::<(u64, u32, u64)>(), content()).prop_map(
             |(delivery, queue, (seq, attempt, deadline_ms), content)| BrokerMessage::Deliver(
-                Delivery { delivery, queue, seq: Seq(seq), attempt, deadline_ms, content }
+                Delivery {
+                    delivery,
+                    queue,
+                    seq: Seq(seq),
+                    attempt,
+                    deadline_ms,
+                    content: content.into()
+                }
             )
         ),
         delivery().prop_map(|delivery| BrokerMessage::Stale { delivery }),

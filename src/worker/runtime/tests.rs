@@ -166,10 +166,10 @@ impl Broker {
             seq: Seq(seq),
             attempt: 1,
             deadline_ms,
-            content: Content {
+            content: Arc::new(Content {
                 header: Header::from_json(header.to_string().as_bytes()).expect("valid"),
                 payload: Bytes::from_static(b"work"),
-            },
+            }),
         };
         self.send(BrokerMessage::Deliver(delivery)).await;
     }
