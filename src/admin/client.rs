@@ -8,7 +8,7 @@ mod events;
 mod gathers;
 mod keys;
 mod pools;
-mod redrive;
+mod queues;
 mod sagas;
 mod stream;
 mod tokens;

@@ -10,11 +10,11 @@ pub use crate::model::{
     HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage,
     KeyView, MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo, Notice,
     OnError, Overview, PauseRecord, Payload, PoolAct, PoolProcess, PoolState, PoolView,
-    ProcessState, QueueName, QueueSettings, QueueState, QueueView, RecipientState, RecipientView,
-    RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView, SagaAct,
-    SagaDetail, SagaPage, SagaState, SagaView, Seq, StepState, StepView, StoreHealth,
-    SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicView,
-    WorkError, WorkerState, WorkerView,
+    ProcessState, PurgePage, QueueName, QueueSettings, QueueState, QueueView, RecipientState,
+    RecipientView, RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView,
+    SagaAct, SagaDetail, SagaPage, SagaState, SagaView, Seq, Staying, StepState, StepView,
+    StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
+    TopicPage, TopicView, WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
@@ -138,7 +138,22 @@ pub struct DeleteRequest {
     pub reason: String,
 }
 
-/// `POST …/settings`
+/// `POST …/purge`: one page of a queue is looked at, and what waits goes.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PurgeRequest {
+    /// From this place on.
+    pub from: Option<Seq>,
+    /// Up to this place; the newest now if absent.
+    pub until: Option<Seq>,
+    /// How many messages are looked at.
+    pub limit: Option<usize>,
+    /// Why; needed.
+    pub reason: String,
+}
+
+/// `POST …/settings` and `POST …/create`
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -14,6 +14,7 @@ mod openapi;
 mod peer;
 mod pools;
 mod problems;
+mod queues;
 mod repairs;
 mod request;
 mod routes;

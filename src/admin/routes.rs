@@ -10,12 +10,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::dto::{
     BackupRequest, DeleteRequest, DoorView, HoldRequest, JournalPage, KeyPage, Located,
     MessagePage, MessageView, Overview, PauseRequest, QueueView, RedrivePage, RedriveRequest,
-    RepairOutcome, SettingsRequest, WorkerView,
+    RepairOutcome, WorkerView,
 };
 use super::failure::Failure;
 use super::gate::{Doorkeeper, gate};
@@ -25,7 +24,7 @@ use super::request::{Asked, Body, MAX_SMALL_BODY_BYTES, PageAsked, Path, page};
 use super::stream::stream;
 use crate::auth::Right;
 use crate::broker::{BrokerHandle, JournalQuery, RedriveOrder};
-use crate::model::{Filter, MessageState, QueueName, Revision, Seq, SettingChange};
+use crate::model::{Filter, MessageState, QueueName, Revision, Seq};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -38,7 +37,6 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .route("/v1/queues/{queue}/delete", post(delete))
         .route("/v1/queues/{queue}/pause", post(pause))
         .route("/v1/queues/{queue}/resume", post(resume))
-        .route("/v1/queues/{queue}/settings", post(settings))
         .route("/v1/queues/{queue}/keys", get(keys))
         .route("/v1/queues/{queue}/messages", get(messages))
         .route("/v1/queues/{queue}/messages/{seq}", get(message))
@@ -47,6 +45,7 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .route("/v1/queues/{queue}/redrive", post(redrive))
         .route("/v1/repairs/{key}", get(repair_outcome))
         .route("/v1/messages/{id}", get(locate))
+        .merge(super::queues::routes())
         .merge(super::repairs::routes())
         .merge(super::sagas::routes())
         .merge(super::gathers::routes())
@@ -136,24 +135,6 @@ async fn delete(
     Body(request): Body<DeleteRequest>,
 ) -> Answer<StatusCode> {
     broker.delete_queue(actor, path.queue()?, request.purge, request.reason).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn settings(
-    State(broker): State<BrokerHandle>,
-    path: Path,
-    Acting(actor): Acting,
-    Body(request): Body<SettingsRequest>,
-) -> Answer<StatusCode> {
-    if request.set.is_empty() {
-        return Err(Failure::invalid("`set` is empty: name at least one setting"));
-    }
-    let change = |(key, value): (String, Value)| {
-        let value = Some(value).filter(|value| !value.is_null());
-        SettingChange { key, value }
-    };
-    let changes = request.set.into_iter().map(change).collect();
-    broker.set_queue(actor, path.queue()?, changes, request.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

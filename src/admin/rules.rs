@@ -20,7 +20,7 @@ pub(super) enum Rule {
 
 /// Methods are those of the routes; HEAD counts as GET.
 const RULES: &[(&str, &str, Rule)] = {
-    use Right::{Delete, Operate, Read, Settings, Store, Tokens};
+    use Right::{Cancel, Delete, Operate, Read, Settings, Store, Tokens};
     use Rule::{All, OneOf, Queue, Some};
     &[
         ("GET", "/livez", Some(Read)),
@@ -32,6 +32,8 @@ const RULES: &[(&str, &str, Rule)] = {
         ("GET", "/v1/overview", Some(Read)),
         ("GET", "/v1/queues", Some(Read)),
         ("GET", "/v1/queues/{queue}", Queue(Read)),
+        ("POST", "/v1/queues/{queue}/create", Queue(Settings)),
+        ("POST", "/v1/queues/{queue}/purge", Queue(Cancel)),
         ("POST", "/v1/queues/{queue}/delete", Queue(Delete)),
         ("POST", "/v1/queues/{queue}/pause", Queue(Operate)),
         ("POST", "/v1/queues/{queue}/resume", Queue(Operate)),

@@ -85,7 +85,9 @@ impl Right {
                 "save another payload or header, and undo that; a queue that the header names anew (`reply_to`) needs \
                  `send` there"
             }
-            Self::Cancel => "take a message out, restore it; skip a saga's step, abort a saga",
+            Self::Cancel => {
+                "take a message out, restore it; purge a queue; skip a saga's step, abort a saga"
+            }
             Self::Move => {
                 "send a message to another queue, or a dead letter back; `to` of a redrive"
             }
@@ -94,7 +96,9 @@ impl Right {
                 "SEND, SENDMANY, CALL, PUBLISH, GATHER, START, STATUS at the clients' door"
             }
             Self::Consume => "READY at the workers' door",
-            Self::Settings => "change queues' settings; subscribe and unsubscribe queues",
+            Self::Settings => {
+                "make queues, and change their settings; subscribe and unsubscribe queues"
+            }
             Self::Delete => "delete queues, with what is in them",
             Self::Store => "copy the store (backup)",
             Self::Tokens => "list and revoke tokens",

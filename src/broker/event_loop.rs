@@ -22,8 +22,8 @@ use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
     Actor, EventId, MessageId, Notice, Origin, Pulse, QueueName, QueueSettings, RejectCode,
-    Rejection, Repair, RepairRefusal, SagaAct, Seq, SettingChange, StoreHealth, Subscription,
-    Timestamp, TopicName,
+    Rejection, Repair, RepairRefusal, SagaAct, Seq, SettingChange, StoreHealth, StoredMessage,
+    Subscription, Timestamp, TopicName,
 };
 use crate::net::{Doors, Inbound, Outbound};
 
@@ -46,6 +46,8 @@ const MIN_WAIT_MS: u64 = 1;
 pub(super) enum Request {
     PutQueue { actor: Actor, name: QueueName, settings: QueueSettings },
     SetQueue { actor: Actor, queue: QueueName, changes: Vec<SettingChange>, reason: String },
+    CreateQueue { actor: Actor, queue: QueueName, changes: Vec<SettingChange>, reason: String },
+    Purge { actor: Actor, queue: QueueName, messages: Vec<StoredMessage>, reason: String },
     SetPaused { actor: Actor, queue: QueueName, paused: bool, reason: String },
     DeleteQueue { actor: Actor, queue: QueueName, purge: bool, reason: String },
     Repair(Repair),
@@ -353,6 +355,12 @@ impl EventLoop {
             }
             Request::SetQueue { actor, queue, changes, reason } => {
                 Event::SetQueue { origin, actor, queue, changes, reason }
+            }
+            Request::CreateQueue { actor, queue, changes, reason } => {
+                Event::CreateQueue { origin, actor, queue, changes, reason }
+            }
+            Request::Purge { actor, queue, messages, reason } => {
+                Event::Purge { origin, actor, queue, messages, reason }
             }
             Request::SetPaused { actor, queue, paused, reason } => {
                 Event::SetPaused { origin, actor, queue, paused, reason }

@@ -240,6 +240,17 @@ impl BrokerHandle {
         self.act(Request::SetQueue { actor, queue, changes, reason }).await.map(drop)
     }
 
+    /// Makes a queue with these settings beside the configured ones; refused if it is there.
+    pub async fn create_queue(
+        &self,
+        actor: Actor,
+        queue: QueueName,
+        changes: Vec<SettingChange>,
+        reason: String,
+    ) -> Result<(), OperatorError> {
+        self.act(Request::CreateQueue { actor, queue, changes, reason }).await.map(drop)
+    }
+
     /// Deletes a queue; with `purge` also one with messages, which needs a reason.
     pub async fn delete_queue(
         &self,
@@ -275,6 +286,7 @@ impl BrokerHandle {
             OperatorAnswer::Held(HoldAnswer::Released)
             | OperatorAnswer::Done
             | OperatorAnswer::Repaired(_)
+            | OperatorAnswer::Purged(_)
             | OperatorAnswer::Subscribed(_)
             | OperatorAnswer::Refused(_) => Ok(None),
         }
@@ -317,6 +329,7 @@ impl BrokerHandle {
             OperatorAnswer::Repaired(outcome) => Ok(outcome),
             OperatorAnswer::Done
             | OperatorAnswer::Held(_)
+            | OperatorAnswer::Purged(_)
             | OperatorAnswer::Subscribed(_)
             | OperatorAnswer::Refused(_) => Err(OperatorError::StoreBroke),
         }

@@ -76,6 +76,9 @@ impl EventLoop {
                 self.workers.dropped(peer, self.now);
                 self.tell_worker(peer, BrokerMessage::Bye { reason: reason.to_owned() });
             }
+            Effect::Purged { origin, purged } => {
+                self.operator(origin, OperatorAnswer::Purged(purged));
+            }
             Effect::Done { origin } => self.operator(origin, OperatorAnswer::Done),
             Effect::Repaired { origin, outcome } => {
                 self.operator(origin, OperatorAnswer::Repaired(outcome));

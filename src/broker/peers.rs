@@ -8,7 +8,7 @@ use super::pushed::Unanswered;
 use crate::engine::HoldAnswer;
 use crate::model::limits::{HEARTBEAT_MS, MAX_WAITING_CALLS};
 use crate::model::{
-    MessageId, Numbered, Numbers, Origin, RepairOutcome, RepairRefusal, SubscriptionChange,
+    MessageId, Numbered, Numbers, Origin, Purged, RepairOutcome, RepairRefusal, SubscriptionChange,
     Timestamp, WorkerId,
 };
 use crate::net::{PeerId, ReplyForm};
@@ -71,6 +71,7 @@ pub(super) enum OperatorAnswer {
     Done,
     Repaired(RepairOutcome),
     Held(HoldAnswer),
+    Purged(Purged),
     Subscribed(SubscriptionChange),
     Refused(RepairRefusal),
 }

@@ -59,6 +59,7 @@ fn subscribed(answer: OperatorAnswer) -> Result<SubscriptionChange, OperatorErro
         OperatorAnswer::Done
         | OperatorAnswer::Repaired(_)
         | OperatorAnswer::Held(_)
+        | OperatorAnswer::Purged(_)
         | OperatorAnswer::Refused(_) => Err(OperatorError::StoreBroke),
     }
 }

@@ -1,5 +1,6 @@
 //! `mubroker queue`
 
+mod purge;
 mod redrive;
 
 use clap::{Args, Subcommand};
@@ -14,7 +15,7 @@ use crate::admin::dto::{
 use crate::console::text::clean::clean;
 use crate::model::{MailboxKind, Ordering, Overflow, SettingChange};
 
-/// See queues, stop and start their delivery
+/// See queues, make them, stop and start their delivery
 #[derive(Debug, Args)]
 pub struct QueueArgs {
     #[command(subcommand)]
@@ -61,6 +62,17 @@ enum QueueCommand {
     Pause(Act),
     /// Let delivery go on
     Resume(Act),
+    /// Make a queue, before its first message comes
+    #[command(after_help = CREATE_HELP)]
+    Create {
+        #[command(flatten)]
+        act: Make,
+        /// Settings by their keys in the configuration
+        #[arg(value_name = "KEY=VALUE", value_parser = change)]
+        changes: Vec<SettingChange>,
+    },
+    #[command(after_help = purge::HELP)]
+    Purge(purge::PurgeArgs),
     /// Delete a queue that is empty
     #[command(after_help = DELETE_HELP)]
     Delete {
@@ -85,6 +97,13 @@ enum QueueCommand {
     },
 }
 
+const CREATE_HELP: &str = "\
+It gets what the configuration says of its name, or the default settings, and these instead where they are given; they stay as with \
+`queue set`. It is refused if the queue is there.
+
+  mubroker queue create invoices
+  mubroker queue create thumbnails ordering=none retry.attempts=3 --reason 'for the shop'";
+
 const DELETE_HELP: &str = "\
 A queue stays while a worker has a message of it, a caller, gather or saga waits for one, it is subscribed to a topic, the \
 configuration names it, or its dead-letter queue has messages. With it go its settings and the ids that it \
@@ -104,6 +123,18 @@ durable.
   mubroker queue resume invoices
   mubroker queue set invoices lease_ms=60000 retry.attempts=3
   mubroker queue set invoices lease_ms=default";
+
+#[derive(Debug, Args)]
+struct Make {
+    /// The queue's name
+    queue: QueueName,
+    /// Why; the journal keeps it
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Print the queue as it is then, as a JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Debug, Args)]
 struct Act {
@@ -151,23 +182,33 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
             client.resume(&act.queue, &act.reason).await?;
             tell(&act, &client.queue(&act.queue).await?)?;
         }
+        QueueCommand::Create { act: Make { queue, reason, json }, changes } => {
+            client.create_queue(&queue, &request(changes, reason)).await?;
+            tell_settings(&client.queue(&queue).await?, json)?;
+        }
+        QueueCommand::Purge(args) => return purge::run(&client, args).await,
         QueueCommand::Delete { queue, purge, reason } => {
             client.delete_queue(&queue, &DeleteRequest { purge, reason }).await?;
             print(&format!("{queue} is deleted\n"))?;
         }
         QueueCommand::Set { act, changes } => {
-            let set = changes.into_iter().map(|it| (it.key, it.value.unwrap_or_default()));
-            let request = SettingsRequest { set: set.collect(), reason: act.reason.clone() };
-            client.set_queue(&act.queue, &request).await?;
-            let queue = client.queue(&act.queue).await?;
-            if act.json {
-                json(&queue)?;
-            } else {
-                print(&format!("{}: {}\n", queue.name, clean(&settings(&queue))))?;
-            }
+            client.set_queue(&act.queue, &request(changes, act.reason)).await?;
+            tell_settings(&client.queue(&act.queue).await?, act.json)?;
         }
     }
     Ok(Exit::Done)
+}
+
+fn request(changes: Vec<SettingChange>, reason: String) -> SettingsRequest {
+    let set = changes.into_iter().map(|it| (it.key, it.value.unwrap_or_default()));
+    SettingsRequest { set: set.collect(), reason }
+}
+
+fn tell_settings(queue: &QueueView, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return json(queue);
+    }
+    print(&format!("{}: {}\n", queue.name, clean(&settings(queue))))
 }
 
 /// A value as in the configuration: TOML, or a bare word.

@@ -130,6 +130,11 @@ pub(super) struct ClientsDoor {
 }
 
 impl ClientsDoor {
+    /// Of a command whose target is known already.
+    pub(super) fn of(broker: Option<String>, target: Target) -> Self {
+        Self { broker, target }
+    }
+
     /// Whose clients.
     pub(super) fn target(&self) -> &Target {
         &self.target

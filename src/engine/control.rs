@@ -92,10 +92,7 @@ impl Engine {
             None => self.template(&queue.record.name).map(|it| (**it).clone()).unwrap_or_default(),
         };
         let settings = old.changed(changes, &configured)?;
-        if settings.needs_redis() && !self.redis {
-            let reason = "no Redis is configured: it needs [redis] url, and a restart";
-            return Err(reason.to_owned());
-        }
+        self.check_redis(&settings)?;
         let moves = (settings.mailbox, settings.needs_redis()) != (old.mailbox, old.needs_redis());
         if moves && queue.has_unfinished() && queue.record.paused.is_none() {
             return Err(format!(
@@ -121,8 +118,16 @@ impl Engine {
         Ok(settings)
     }
 
+    pub(super) fn check_redis(&self, settings: &QueueSettings) -> Result<(), String> {
+        if settings.needs_redis() && !self.redis {
+            let reason = "no Redis is configured: it needs [redis] url, and a restart";
+            return Err(reason.to_owned());
+        }
+        Ok(())
+    }
+
     /// Dead letters may not come back to the queue by the dead-letter queues of their dead-letter queues.
-    fn check_circle(
+    pub(super) fn check_circle(
         &self,
         name: &QueueName,
         old: &QueueSettings,
@@ -227,7 +232,7 @@ fn is_reordered(before: &QueueSettings, after: &QueueSettings) -> bool {
 }
 
 /// The keys that are an operator's after `changes`.
-fn overrides_after(before: &[String], changes: &[SettingChange]) -> Vec<String> {
+pub(super) fn overrides_after(before: &[String], changes: &[SettingChange]) -> Vec<String> {
     let mut overrides = before.to_vec();
     for change in changes {
         let key = change.top();
@@ -243,7 +248,7 @@ fn overrides_after(before: &[String], changes: &[SettingChange]) -> Vec<String> 
 }
 
 /// What the journal says of it.
-fn told(changes: &[SettingChange], reason: &str) -> String {
+pub(super) fn told(changes: &[SettingChange], reason: &str) -> String {
     let value = |change: &SettingChange| match &change.value {
         None => format!("{}=default", change.key),
         Some(Value::String(word)) => format!("{}={word}", change.key),

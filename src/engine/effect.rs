@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Accepted, CallPart, CallReply, Content, DeliveryId, GatherAccepted, GatherReply, HoldView,
-    MessageId, Notice, Op, Origin, Published, QueueId, QueueName, Rejection, RepairOutcome,
+    MessageId, Notice, Op, Origin, Published, Purged, QueueId, QueueName, Rejection, RepairOutcome,
     RepairRefusal, SagaStarted, Seq, StatusReport, SubscriptionChange, Timestamp, TopicName,
     WorkerId,
 };
@@ -57,6 +57,13 @@ pub enum Effect {
         origin: Origin,
         /// What to tell.
         change: SubscriptionChange,
+    },
+    /// Messages were taken out of a queue, or stay.
+    Purged {
+        /// Who waits.
+        origin: Origin,
+        /// What to tell.
+        purged: Purged,
     },
     /// A producer, caller or STATUS is refused.
     Rejected {

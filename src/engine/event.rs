@@ -256,6 +256,33 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// An operator makes a queue, with settings of his own beside the configured ones. Answered by
+    /// [`super::Effect::Done`] or `Refused`.
+    CreateQueue {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// Which queue; refused if it is there.
+        queue: QueueName,
+        /// His settings.
+        changes: Vec<SettingChange>,
+        /// Why.
+        reason: String,
+    },
+    /// An operator takes out of a queue what waits. Answered by [`super::Effect::Purged`] or `Refused`.
+    Purge {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// Which queue.
+        queue: QueueName,
+        /// Which messages, by place, as the asker has read them.
+        messages: Vec<StoredMessage>,
+        /// Why; needed.
+        reason: String,
+    },
     /// An operator deletes a queue. Answered by [`super::Effect::Done`] or `Refused`.
     DeleteQueue {
         /// Who waits.

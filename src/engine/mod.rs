@@ -17,7 +17,7 @@
 //! | `request`, `reply` | callers that wait; replies that are queued or kept |
 //! | `gather` | one message to several queues, their replies as one answer |
 //! | `process`, `lined` | what goes on over several messages and restarts, and waits for their ends; its records |
-//! | `repair`, `relocate`, `hold`, `control`, `journal` | what operators do |
+//! | `repair`, `relocate`, `purge`, `hold`, `control`, `creation`, `journal` | what operators do |
 //! | `status`, `view`, `tally` | what can be seen |
 
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
@@ -25,6 +25,7 @@ mod arrive;
 mod bury;
 mod control;
 mod convoy;
+mod creation;
 mod dead_letter;
 mod dedup;
 mod dedup_time;
@@ -44,6 +45,7 @@ mod options;
 mod places;
 mod process;
 mod progress;
+mod purge;
 mod queue;
 mod queues;
 mod relocate;
@@ -305,6 +307,12 @@ impl Engine {
             }
             Event::SetQueue { origin, actor, queue, changes, reason } => {
                 self.handle_set_queue(origin, actor, queue, &changes, reason, out);
+            }
+            Event::CreateQueue { origin, actor, queue, changes, reason } => {
+                self.handle_create_queue(origin, actor, queue, &changes, &reason, out);
+            }
+            Event::Purge { origin, actor, queue, messages, reason } => {
+                self.handle_purge(origin, actor, queue, &messages, &reason, out);
             }
             Event::DeleteQueue { origin, actor, queue, purge, reason } => {
                 self.handle_delete_queue(origin, actor, queue, purge, reason, out);

@@ -228,6 +228,19 @@ impl Engine {
         actor: Actor,
         out: &mut Effects,
     ) -> QueueIndex {
+        let line = Entry::new(JournalKind::QueueCreated, actor);
+        self.make_queue_with(name, settings, Vec::new(), line, out)
+    }
+
+    /// The same with the keys of which an operator says more than the configuration, and the journal's line.
+    pub(super) fn make_queue_with(
+        &mut self,
+        name: QueueName,
+        settings: Arc<QueueSettings>,
+        overrides: Vec<String>,
+        line: Entry,
+        out: &mut Effects,
+    ) -> QueueIndex {
         let (id, first) = self.queues.next_id();
         let record = QueueRecord {
             id,
@@ -236,13 +249,13 @@ impl Engine {
             settings,
             paused: None,
             created_at: self.now,
-            overrides: Vec::new(),
+            overrides,
             has_ttl: false,
             dedup_marks: None,
         };
         out.ops.push(Op::PutQueue(record.clone()));
         let at = self.add_queue(Queue::empty(record, self.seed, self.now));
-        self.write_journal(at, Entry::new(JournalKind::QueueCreated, actor), out);
+        self.write_journal(at, line, out);
         for id in self.unmade.remove(&name).unwrap_or_default() {
             if let Some(worker) = self.workers.get_mut(&id) {
                 worker.unmade.retain(|unmade| *unmade != name);

@@ -80,11 +80,12 @@ pub struct BrokerEvent {
 
 /// Every type of event, with what it tells and what its details are.
 pub const EVENT_TYPES: &[(&str, &str)] = &[
-    ("queue-created", "a queue was made; `actor`"),
+    ("queue-created", "a queue was made; `actor`, `reason`"),
     (
         "queue-deleted",
         "a queue was deleted, by an operator or since it was idle; `actor`, `reason`",
     ),
+    ("queue-purged", "an operator took out messages that waited; `actor`, `reason`"),
     ("settings-changed", "an operator changed a queue's settings; `actor`, `reason`"),
     ("paused", "an operator stopped a queue's delivery; `actor`, `reason`"),
     ("resumed", "and let it go on; `actor`, `reason`"),

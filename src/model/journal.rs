@@ -65,6 +65,8 @@ pub enum JournalKind {
     QueueCreated,
     /// A queue was deleted, with what was in it.
     QueueDeleted,
+    /// An operator took out of a queue what waited in it.
+    QueuePurged,
     /// An operator changed settings.
     SettingsChanged,
     /// An operator stopped delivery.
@@ -113,6 +115,7 @@ impl JournalKind {
         match self {
             Self::QueueCreated => "queue-created",
             Self::QueueDeleted => "queue-deleted",
+            Self::QueuePurged => "queue-purged",
             Self::SettingsChanged => "settings-changed",
             Self::Paused => "paused",
             Self::Resumed => "resumed",

@@ -20,6 +20,7 @@ mod plain_words;
 mod pool;
 mod process;
 mod proxy;
+mod purge;
 mod queue_patterns;
 mod record;
 mod repair;
@@ -67,6 +68,7 @@ pub use pool::{
 pub(crate) use process::process_records;
 pub use process::{ProcessKey, ProcessKind, ProcessParts, ProcessRecord};
 pub use proxy::{Proxy, ProxyKind};
+pub use purge::{PurgePage, Purged, Staying};
 pub use queue_patterns::QueuePatterns;
 pub use record::{
     Attempt, AttemptEnd, Batch, DedupMarks, Finish, MessageRecord, Op, PauseRecord, QueueBacklog,

@@ -43,6 +43,7 @@ impl Alert {
             JournalKind::WorkerFenced => ("worker-stuck", Level::Error),
             JournalKind::QueueCreated
             | JournalKind::QueueDeleted
+            | JournalKind::QueuePurged
             | JournalKind::SettingsChanged
             | JournalKind::Paused
             | JournalKind::Resumed

@@ -47,6 +47,15 @@ fn queues(api: &mut Api) {
     .number("limit", 1, Some(MAX_PAGE as u64), "At most so many; all without it and `prefix`.")
     .gives_all::<QueueView>();
     api.get("/v1/queues/{queue}", "One queue").gives::<QueueView>();
+    api.post(
+        "/v1/queues/{queue}/create",
+        "Makes a queue, with settings beside the configured ones",
+    )
+    .may_take::<SettingsRequest>()
+    .gives_nothing();
+    api.post("/v1/queues/{queue}/purge", "Takes out what waits in it, a page of it")
+        .takes::<PurgeRequest>()
+        .gives::<PurgePage>();
     api.post("/v1/queues/{queue}/delete", "Deletes a queue; with `purge` one with messages, too")
         .may_take::<DeleteRequest>()
         .gives_nothing();

@@ -4,6 +4,7 @@ mod act;
 mod address;
 mod edit;
 mod show;
+mod transfer;
 
 use clap::{Args, Subcommand};
 
@@ -20,7 +21,7 @@ use crate::model::limits::MAX_PAGE;
 /// See messages, and repair them
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mubroker message ls invoices --state blocked\n  mubroker message show invoices 7\n  mubroker message edit invoices 7 --file fixed.json --retry\n  mubroker message cancel invoices 7 --reason 'sent twice'"
+    after_help = "Examples:\n  mubroker message ls invoices --state blocked\n  mubroker message show invoices 7\n  mubroker message edit invoices 7 --file fixed.json --retry\n  mubroker message cancel invoices 7 --reason 'sent twice'\n  mubroker message export invoices --state blocked --output blocked.jsonl"
 )]
 pub struct MessageArgs {
     #[command(subcommand)]
@@ -49,6 +50,12 @@ enum MessageCommand {
     Move(act::MoveArgs),
     /// Take the last edit back, while the message is not with a worker
     Undo(act::ActArgs),
+    /// Write a queue's unfinished messages as JSON lines
+    #[command(after_help = transfer::EXPORT_HELP)]
+    Export(transfer::ExportArgs),
+    /// Send what `export` wrote, each line as a message
+    #[command(after_help = transfer::IMPORT_HELP)]
+    Import(transfer::ImportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +81,7 @@ struct LsArgs {
 pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
     let client = args.target.admin()?;
     match args.command {
+        MessageCommand::Import(import) => transfer::import(args.target, import).await,
         MessageCommand::Ls(ls) => {
             let query = MessageQuery {
                 from: ls.from.map(Seq),
@@ -88,6 +96,7 @@ pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
             }
             Ok(Exit::Done)
         }
+        MessageCommand::Export(export) => transfer::export(&client, export).await,
         MessageCommand::Show(show) => show::run(&client, show).await,
         MessageCommand::Edit(edit) => edit::run(&client, edit).await,
         MessageCommand::Retry(act) => act::run(&client, act, RepairVerb::Retry, None).await,

@@ -164,6 +164,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         JournalKind::Dropped
         | JournalKind::QueueCreated
         | JournalKind::QueueDeleted
+        | JournalKind::QueuePurged
         | JournalKind::SettingsChanged
         | JournalKind::Paused
         | JournalKind::Resumed

@@ -63,6 +63,7 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
         | JournalKind::WorkerFenced
         | JournalKind::SagaParked
         | JournalKind::QueueDeleted
+        | JournalKind::QueuePurged
         | JournalKind::Paused => Role::Warn,
         JournalKind::Retried | JournalKind::SavedAndRetried | JournalKind::Resumed => Role::Good,
         JournalKind::QueueCreated

@@ -22,6 +22,7 @@ mod gathers;
 mod keyed;
 mod loading;
 mod model;
+mod purging;
 mod random;
 mod relocating;
 mod removal;

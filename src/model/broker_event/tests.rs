@@ -45,6 +45,7 @@ fn all() -> Vec<Notice> {
     let journal = [
         QueueCreated,
         QueueDeleted,
+        QueuePurged,
         SettingsChanged,
         Paused,
         Resumed,

@@ -1,0 +1,66 @@
+//! Emptying a queue, a page at a time: each page is one turn of the engine, and one commit.
+
+use super::event_loop::Request;
+use super::handle::{BrokerHandle, OperatorError, no_such_queue};
+use super::messages::PAGE_BYTES;
+use super::peers::OperatorAnswer;
+use crate::model::limits::{MAX_PAGE, MAX_REASON_BYTES};
+use crate::model::{Actor, PurgePage, QueueName, RepairRefusal, Seq};
+
+/// One page of a purge as an operator asks for it.
+#[derive(Debug, Clone)]
+pub struct PurgeOrder {
+    /// Who.
+    pub actor: Actor,
+    /// The queue.
+    pub queue: QueueName,
+    /// The first place that is looked at.
+    pub from: Seq,
+    /// The last place; the newest if absent.
+    pub until: Option<Seq>,
+    /// How many messages are looked at; at most `limits::MAX_PAGE`.
+    pub limit: usize,
+    /// Why; must not be empty.
+    pub reason: String,
+}
+
+impl BrokerHandle {
+    /// Looks at one page and takes out what waits. Repeated, it takes out nothing twice.
+    pub async fn purge(&self, order: PurgeOrder) -> Result<PurgePage, OperatorError> {
+        check(&order.reason)?;
+        let (id, name) = (self.queue_id(&order.queue).await?, order.queue.clone());
+        let newest = self.ask(move |view| view.engine.newest_place(&name)).await?;
+        let newest = newest.ok_or_else(|| no_such_queue(&order.queue))?;
+        let until = order.until.map_or(newest, |until| until.min(newest));
+        let (from, limit) = (order.from, order.limit.clamp(1, MAX_PAGE));
+        let mut messages = self.read(move |m| m.read(id, from, limit, PAGE_BYTES)).await?;
+        let next = messages.last().map(|last| last.seq.next()).filter(|&seq| seq <= until);
+        messages.retain(|message| message.seq <= until);
+        if messages.is_empty() {
+            return Ok(PurgePage { until, ..PurgePage::default() });
+        }
+        let PurgeOrder { actor, queue, reason, .. } = order;
+        match self.act(Request::Purge { actor, queue, messages, reason }).await? {
+            OperatorAnswer::Purged(purged) => {
+                Ok(PurgePage { removed: purged.removed, stay: purged.stay, until, next })
+            }
+            OperatorAnswer::Done
+            | OperatorAnswer::Repaired(_)
+            | OperatorAnswer::Held(_)
+            | OperatorAnswer::Subscribed(_)
+            | OperatorAnswer::Refused(_) => Err(OperatorError::StoreBroke),
+        }
+    }
+}
+
+/// Before anything is read; a queue without messages needs a reason, too.
+fn check(reason: &str) -> Result<(), RepairRefusal> {
+    let why = if reason.trim().is_empty() {
+        "a purge needs a reason".to_owned()
+    } else if reason.len() > MAX_REASON_BYTES {
+        format!("the reason is longer than {MAX_REASON_BYTES} bytes; shorten it")
+    } else {
+        return Ok(());
+    };
+    Err(RepairRefusal::Invalid { reason: why })
+}
