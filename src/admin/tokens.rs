@@ -46,8 +46,18 @@ async fn revoke(
     // It is written to the disk.
     let done = tokio::task::spawn_blocking(move || access.revoke(&revoked)).await;
     let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-    if done.is_ok() {
-        tracing::info!(token = name, by = actor.name, via = actor.via, "a token is revoked");
+    match &done {
+        Ok(_) => {
+            tracing::info!(token = name, by = actor.name, via = actor.via, "a token is revoked");
+        }
+        Err(error @ (AccessError::File { .. } | AccessError::Line { .. })) => tracing::error!(
+            token = name,
+            by = actor.name,
+            via = actor.via,
+            error = with_causes(error),
+            "a token is revoked, but counts again after a restart"
+        ),
+        Err(AccessError::NoSuchToken { .. } | AccessError::TooMany) => {}
     }
     let revoked = done.map_err(|error| match error {
         AccessError::NoSuchToken { .. } => {

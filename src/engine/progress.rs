@@ -47,7 +47,7 @@ impl Engine {
         delivery: DeliveryId,
         out: &mut Effects,
     ) -> Option<&mut Lease> {
-        self.heard(id);
+        self.handle_heard(id, out);
         let ours = delivery.generation == self.generation
             && self.leases.get(&delivery.number).is_some_and(|lease| lease.worker == id);
         if !ours {

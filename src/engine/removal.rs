@@ -166,13 +166,17 @@ impl Engine {
         {
             self.dead_letter_queues.remove(&target);
         }
-        self.wait_for_queue(at, &name, workers);
+        self.wait_for_queue(at, &name, &workers);
         self.queues.remove(at);
         out.ops.push(Op::RemoveQueue { queue: id, next });
+        // Those that were kept free for a read of it go on with other queues.
+        for worker in workers {
+            self.drain(worker, out);
+        }
     }
 
-    fn wait_for_queue(&mut self, at: QueueIndex, name: &QueueName, workers: Vec<WorkerId>) {
-        for id in workers {
+    fn wait_for_queue(&mut self, at: QueueIndex, name: &QueueName, workers: &[WorkerId]) {
+        for &id in workers {
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             worker.queues.retain(|&other| other != at);
             worker.unmade.push(name.clone());

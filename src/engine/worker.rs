@@ -201,7 +201,7 @@ impl Engine {
         self.workers.get(&id).is_some_and(|worker| worker.info.at_most_once)
     }
 
-    /// Something was heard from a worker. It is given messages again, from its next heartbeat on.
+    /// Something was heard from a worker. It is given messages again: whoever calls lets it have some.
     pub(super) fn heard(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.heard_at = self.now;
@@ -237,7 +237,7 @@ impl Engine {
         mut message: String,
         out: &mut Effects,
     ) {
-        self.heard(id);
+        self.handle_heard(id, out);
         limits::clip(&mut alert, MAX_INFO_BYTES);
         limits::clip(&mut message, limits::MAX_REASON_BYTES);
         let Some(worker) = self.workers.get_mut(&id) else { return };

@@ -335,6 +335,21 @@ impl DoorAuth {
     }
 }
 
+/// What becomes of it where nobody is asked for a token.
+pub(super) fn admit_all(inbound: Inbound) -> Admitted {
+    match inbound {
+        Inbound::Client { peer, reply_form, request: ClientRequest::Hello { .. } } => {
+            let reply = ClientReply::Welcome(welcome(client_verbs(&Grants::all())));
+            Admitted::Welcome(Outbound::Client { peer, reply_form, reply })
+        }
+        Inbound::Worker { peer, message: WorkerMessage::Hello { .. } } => {
+            let message = BrokerMessage::Welcome(welcome(worker_verbs(&Grants::all())));
+            Admitted::Welcome(Outbound::Worker { peer, message })
+        }
+        other => Admitted::In(other),
+    }
+}
+
 fn forbidden(why: &str) -> Rejection {
     Rejection::new(RejectCode::Forbidden, format!("the token may not do this: {why}"))
 }

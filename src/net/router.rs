@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::admission::{Admitted, DoorAuth, too_large_for_a_stranger};
+use super::admission::{Admitted, DoorAuth, admit_all, too_large_for_a_stranger};
 use super::guard::{End, GuardCounters, Inside, Outbox, Peer, Refusal, Role};
 use super::intake::{Intake, LoopEnded};
 use super::majordomo::{self, Step};
@@ -74,15 +74,18 @@ impl Inside for Router {
         Err(Refusal::Command)
     }
 
-    fn tell_stranger(&self, peer: &Peer, delimited: bool) {
-        let (peer, rejection) = (peer.id, too_large_for_a_stranger());
+    fn tell_stranger(&self, from: &Peer, delimited: bool) {
+        let (peer, rejection) = (from.id, too_large_for_a_stranger());
         self.counters.may_not();
         self.sender.send(match self.side {
             Side::Clients => {
                 let reply_form = if delimited { ReplyForm::Delimited } else { ReplyForm::Plain };
                 Outbound::Client { peer, reply_form, reply: ClientReply::Rejected(rejection) }
             }
-            Side::Workers => Outbound::Worker { peer, message: BrokerMessage::Rejected(rejection) },
+            Side::Workers => {
+                from.set_delimited(delimited);
+                Outbound::Worker { peer, message: BrokerMessage::Rejected(rejection) }
+            }
         });
     }
 
@@ -159,8 +162,11 @@ impl Router {
 
     /// What the peer may say goes to the loop; HELLO, and what it may not, is answered here.
     fn admit(&self, peer: &Peer, inbound: Inbound) -> Heard {
-        let Some(auth) = &self.auth else { return Ok(Some(inbound)) };
-        match auth.admit(&peer.session, inbound) {
+        let admitted = match &self.auth {
+            Some(auth) => auth.admit(&peer.session, inbound),
+            None => admit_all(inbound),
+        };
+        match admitted {
             Admitted::In(inbound) => Ok(Some(inbound)),
             Admitted::Welcome(outbound) => {
                 self.sender.send(outbound);

@@ -27,14 +27,15 @@ impl RollingFile {
     /// Each file takes the next one's name, the oldest goes, and a new one is begun. Where that can't be done, the same
     /// file goes on: it is cut off first, so that the bound is kept.
     fn roll(&mut self) -> io::Result<()> {
-        let last = self.max_files - 1;
-        let renamed = (0..last).rev().try_for_each(|number| {
+        let mut is_moved = false;
+        let renamed = (0..self.max_files - 1).rev().try_for_each(|number| {
             match fs::rename(path(&self.dir, number), path(&self.dir, number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                Ok(()) | Err(_) => Ok(()),
+                Ok(()) => is_moved = number == 0,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
+            Ok(())
         });
-        let is_moved = renamed.is_ok() && last > 0;
         let begun = renamed.and_then(|()| append_to(&path(&self.dir, 0)));
         let is_new = begun.is_ok();
         if let Ok(file) = begun {
@@ -113,6 +114,17 @@ mod tests {
             writeln!(log, "line {n}").unwrap();
         }
         assert_eq!(texts(folder.path()), ["line 2\n"]);
+    }
+
+    #[test]
+    fn a_log_without_a_successor_keeps_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = RollingFile::open(folder.path(), 10, 2).unwrap();
+        fs::remove_dir_all(folder.path()).unwrap();
+        for n in 0..5 {
+            writeln!(log, "line {n}").unwrap();
+        }
+        assert_eq!(log.file.metadata().unwrap().len(), 7);
     }
 
     #[test]

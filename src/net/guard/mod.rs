@@ -307,6 +307,10 @@ impl<I: Inside> Guard<I> {
     async fn unwelcome(&self, peer: &Peer) -> Refusal {
         let Some(auth) = &self.auth else { return std::future::pending().await };
         let mut changes = auth.access.changes();
+        // A revocation during the handshake was no change for this receiver.
+        if !peer.session.still_counts(&auth.access) {
+            return Refusal::Token;
+        }
         // Where none is needed, thousands of idle peers have no timer.
         let mut due = auth.is_needed.then(|| Box::pin(sleep(self.limits.token)));
         loop {

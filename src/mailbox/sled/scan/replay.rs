@@ -48,6 +48,8 @@ pub(super) struct Replay {
     /// The highest number of a page that was written, whole or in part; pages are numbered from 0 on.
     last_page: Option<u64>,
     pub(super) bad: Vec<BadPlace>,
+    /// A bad place ends what sled sees of a segment.
+    is_torn: bool,
     prefixes: BTreeMap<u64, Vec<u8>>,
     /// The newest commit that sled would see.
     pub(super) seen: u64,
@@ -79,6 +81,7 @@ impl Replay {
             anew: BTreeMap::new(),
             last_page: None,
             bad: Vec::new(),
+            is_torn: false,
             prefixes: BTreeMap::new(),
             seen: 0,
             synced: confirmed.commit(),
@@ -240,7 +243,12 @@ impl Replay {
             }
             Item::Bad { offset, bytes, .. } => {
                 self.bad.push(BadPlace { offset, bytes });
-                self.leave(offset);
+                // Where the snapshot ends sled begins to read, whatever is before that.
+                let end = self.lsn_at(offset).saturating_add(bytes);
+                if !self.is_tail() || end > self.stable_lsn {
+                    self.is_torn = true;
+                    self.leave(offset);
+                }
             }
             // In the tail it is the end of the log. Else there was more: a full segment ends with a message.
             Item::Blank { offset } => {
@@ -356,7 +364,7 @@ impl Replay {
         if let Some(what) = self.damaged_part(snapshot) {
             return Verdict::Damaged(what);
         }
-        if self.bad.is_empty() { Verdict::Sound } else { Verdict::TornTail }
+        if self.is_torn { Verdict::TornTail } else { Verdict::Sound }
     }
 }
 

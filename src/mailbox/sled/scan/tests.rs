@@ -228,25 +228,64 @@ fn a_file_may_end_before_where_its_snapshot_places_pages_that_were_written_anew(
 
 mod lost;
 
+/// A store with three messages, closed after each: sled's snapshot has what came before.
+fn closed_after_each(folder: &Path) {
+    opened(folder).append(&batch([put_queue(Q, 5)])).unwrap();
+    for (seq, letter) in (1..).zip(*b"abc") {
+        append_one(&opened(folder), seq, letter);
+    }
+    drop(opened(folder));
+}
+
+fn opened(folder: &Path) -> SledMailbox {
+    SledMailbox::open(&folder.join("store"), SledOptions::default()).unwrap()
+}
+
+fn append_one(mailbox: &SledMailbox, seq: u64, letter: u8) {
+    mailbox.append(&batch([append(Q, seq, vec![letter; 3_000])])).unwrap();
+    mailbox.sync().unwrap();
+}
+
+/// Of the messages that are there: whether each can be read.
+fn readable(folder: &Path) -> Vec<(u64, bool)> {
+    let mailbox = opened(folder);
+    mailbox.recover().unwrap();
+    let read = mailbox.read(Q, Seq(1), 9, usize::MAX).unwrap();
+    read.iter().map(|message| (message.seq.0, message.unreadable.is_none())).collect()
+}
+
 #[test]
 fn a_bad_place_that_the_snapshot_covers_is_damage_and_what_follows_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || SledMailbox::open(&folder.path().join("store"), SledOptions::default()).unwrap();
-    open().append(&batch([put_queue(Q, 5)])).unwrap();
-    for (seq, letter) in (1..).zip(*b"abc") {
-        // Closed each time: sled's snapshot has what came before.
-        let mailbox = open();
-        mailbox.append(&batch([append(Q, seq, vec![letter; 3_000])])).unwrap();
-        mailbox.sync().unwrap();
-    }
-    drop(open());
+    closed_after_each(folder.path());
     spoil(&database(folder.path()).join("db"), &[b'b'; 3_000]);
     let found = scan(folder.path());
     assert!(matches!(found.verdict, Verdict::Damaged(_)), "{:?}", found.verdict);
-    let mailbox = open();
-    mailbox.recover().unwrap();
-    let read = mailbox.read(Q, Seq(1), 9, usize::MAX).unwrap();
-    let sound: Vec<_> =
-        read.iter().map(|m| (m.seq.0, m.unreadable.is_none(), m.content.payload.len())).collect();
-    assert_eq!(sound, [(1, true, 3_000), (2, false, 0), (3, true, 3_000)]);
+    assert_eq!(readable(folder.path()), [(1, true), (2, false), (3, true)]);
+}
+
+#[test]
+fn a_commit_behind_the_snapshot_is_kept_whatever_is_damaged_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    closed_after_each(folder.path());
+    let running = opened(folder.path());
+    append_one(&running, 4, b'd');
+    let killed = tempfile::tempdir().unwrap();
+    copy_all(folder.path(), killed.path());
+    drop(running);
+    spoil(&database(killed.path()).join("db"), &[b'b'; 3_000]);
+    assert_eq!(readable(killed.path()), [(1, true), (2, false), (3, true), (4, true)]);
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let copy = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_all(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).unwrap();
+        }
+    }
 }
