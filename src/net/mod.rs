@@ -13,6 +13,7 @@ mod doors;
 mod endpoint;
 mod frames;
 mod guard;
+mod incoming;
 mod intake;
 mod majordomo;
 mod options;

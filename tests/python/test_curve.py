@@ -73,6 +73,36 @@ def test_a_key_that_is_not_known_is_encrypted_and_says_hello(curved):
         assert client.hear()[0] == "ACCEPTED"
 
 
+def test_a_stranger_hears_that_its_message_is_too_large(curved):
+    broker, public, _, secrets = curved
+
+    def ask(kind, address, frames):
+        with Curved(address, public, keygen(), kind) as peer:
+            peer.socket.send_multipart(frames)
+            assert peer.socket.poll(PATIENCE * 1000), "it is answered before the end"
+            return peer.socket.recv_multipart()
+
+    before = refusals(broker, "message-bytes")
+    large = [b"MUB1", b"SEND", b'{"queue": "q"}', bytes(1024 * 1024)]
+    answers = [
+        ask(zmq.DEALER, broker.clients, large),
+        # Together they are too large, each by itself isn't.
+        ask(zmq.DEALER, broker.clients, [b"MUB1", b"SENDMANY", *[bytes(9_000)] * 2]),
+        ask(zmq.REQ, broker.clients, large),
+        ask(zmq.DEALER, broker.workers, large),
+    ]
+    for said in answers:
+        assert said[:2] == [b"MUB1", b"REJECTED"]
+        why = json.loads(said[2])
+        assert why["code"] == "unauthorized" and "16384 bytes" in why["reason"]
+    # After a token all is heard.
+    with Curved(broker.clients, public, keygen()) as client:
+        assert hello(client, secrets["send"])[0] == "WELCOME"
+        client.socket.send_multipart(large)
+        assert client.hear()[0] == "ACCEPTED"
+    assert refusals(broker, "message-bytes") >= before + 4
+
+
 def test_a_door_that_speaks_curve_alone_hears_nothing_in_clear(make_broker, tmp_path):
     file, pair = tmp_path / "broker.key", keygen()
     public = keygen("--out", str(file))["public"]

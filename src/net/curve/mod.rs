@@ -1,6 +1,8 @@
 //! CURVE (ZeroMQ RFC 26): the server's end of it, for the guard.
 
 mod cipher;
+#[cfg(test)]
+pub(super) mod client;
 mod handshake;
 mod stream;
 

@@ -11,13 +11,14 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use crypto_box::SalsaBox;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::cipher::{NUMBER_BYTES, TAG_BYTES, numbered, open, seal};
 use super::handshake::Shaken;
 use crate::net::frames::{header, put_header};
 use crate::net::guard::{COMMAND, LONG, MORE, Refusal, Refused};
+use crate::net::incoming::{Came, Incoming};
 use crate::net::room::{ROOM_UNIT_BYTES, units};
 
 const MESSAGE: &[u8] = b"\x07MESSAGE";
@@ -60,9 +61,6 @@ pub(in crate::net) fn room(bytes: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(bytes.div_ceil(ROOM_UNIT_BYTES) + 1))
 }
 
-/// Waits for room.
-type Waiting = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
-
 /// Both directions.
 pub(in crate::net) fn split<R, W>(
     shaken: Shaken,
@@ -80,7 +78,7 @@ pub(in crate::net) fn split<R, W>(
         plain: BytesMut::new(),
         message_bytes: 0,
         held: None,
-        waiting: None,
+        missing: 0,
         due: None,
     };
     let sealed =
@@ -99,17 +97,17 @@ pub(in crate::net) struct Opened<R> {
     /// Bytes of the message that is under way, in frames that are out of their boxes.
     message_bytes: usize,
     held: Option<OwnedSemaphorePermit>,
-    /// For the large frame that has begun: nothing is read meanwhile.
-    waiting: Option<Waiting>,
+    /// Units of room that the large frame that has begun waits for: nothing is read meanwhile.
+    missing: u32,
     /// When the frame that has begun must be there.
-    due: Option<Pin<Box<Sleep>>>,
+    due: Option<Instant>,
 }
 
 fn refused(refusal: Refusal) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, Refused(refusal))
 }
 
-impl<R: AsyncRead + Unpin> Opened<R> {
+impl<R: AsyncRead + Unpin + Send> Opened<R> {
     /// Opens the first frame, if it is whole.
     fn next_frame(&mut self) -> Result<bool, Refusal> {
         let Some((flags, head, body)) = header(&self.boxed) else { return Ok(false) };
@@ -160,79 +158,81 @@ impl<R: AsyncRead + Unpin> Opened<R> {
     /// A large frame waits for its end with room of its own. Who finds none waits, unless the frames before have room that
     /// others may wait for.
     fn take_room(&mut self, bytes: usize) -> Result<(), Refusal> {
-        if bytes <= SMALL_FRAME_BYTES || self.held.is_some() || self.waiting.is_some() {
+        if bytes <= SMALL_FRAME_BYTES || self.held.is_some() || self.missing > 0 {
             return Ok(());
         }
         let units = units(bytes);
-        let room = Arc::clone(&self.limits.room);
-        if let Ok(held) = Arc::clone(&room).try_acquire_many_owned(units) {
+        if let Ok(held) = Arc::clone(&self.limits.room).try_acquire_many_owned(units) {
             self.held = Some(held);
         } else if self.message_bytes > SMALL_FRAME_BYTES {
             return Err(Refusal::IncomingBytes);
         } else {
-            self.waiting = Some(Box::pin(room.acquire_many_owned(units)));
+            self.missing = units;
         }
         Ok(())
     }
 
-    /// Ready once there is room for the frame that has begun, if it needs any.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(waiting) = &mut self.waiting {
-            let held = ready!(waiting.as_mut().poll(cx));
-            self.waiting = None;
-            self.held = Some(held.map_err(io::Error::other)?);
-            // The time that the others took isn't the peer's.
-            self.due = None;
+    /// Reads more of what is in boxes; 0 at the end. A frame that has begun must be there in time. Cancel safe.
+    async fn read(&mut self) -> io::Result<usize> {
+        let Self { inner, boxed, limits, due, .. } = self;
+        let has_begun = !boxed.is_empty();
+        let reading = std::future::poll_fn(|cx| {
+            // Here, so that an idle peer holds none of it.
+            let mut part = [0; READ_BYTES];
+            let mut read = ReadBuf::new(&mut part);
+            ready!(Pin::new(&mut *inner).poll_read(cx, &mut read))?;
+            boxed.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        });
+        if !has_begun {
+            *due = None;
+            return reading.await;
         }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.boxed.is_empty() {
-            self.due = None;
-            return Poll::Pending;
-        }
-        let limit = self.limits.frame;
-        let due = self.due.get_or_insert_with(|| Box::pin(sleep(limit)));
-        due.as_mut().poll(cx).map(|()| Err(refused(Refusal::MessageTimeout)))
+        let due = *due.get_or_insert_with(|| Instant::now() + limits.frame);
+        timeout_at(due, reading).await.unwrap_or_else(|_| Err(refused(Refusal::MessageTimeout)))
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Opened<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
+impl<R: AsyncRead + Incoming + Unpin> Incoming for Opened<R> {
+    async fn fill(&mut self, into: &mut BytesMut) -> io::Result<Came> {
         loop {
-            if !this.plain.is_empty() {
-                let taken = this.plain.len().min(buffer.remaining());
-                buffer.put_slice(&this.plain[..taken]);
-                this.plain.advance(taken);
-                if this.plain.is_empty() {
-                    this.plain = BytesMut::new();
-                    this.held = None;
+            if !self.plain.is_empty() {
+                let taken = self.plain.len().min(into.capacity() - into.len());
+                into.extend_from_slice(&self.plain[..taken]);
+                self.plain.advance(taken);
+                if self.plain.is_empty() {
+                    self.plain = BytesMut::new();
+                    self.held = None;
                 }
-                return Poll::Ready(Ok(()));
+                return Ok(Came::Bytes(taken));
             }
-            if this.next_frame().map_err(refused)? {
+            if self.next_frame().map_err(refused)? {
                 continue;
             }
-            ready!(this.poll_room(cx))?;
-            let mut part = [0; READ_BYTES];
-            let mut read = ReadBuf::new(&mut part);
-            match Pin::new(&mut this.inner).poll_read(cx, &mut read) {
-                Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                    let is_whole = this.boxed.is_empty();
-                    let cut = || Err(io::ErrorKind::UnexpectedEof.into());
-                    return Poll::Ready(if is_whole { Ok(()) } else { cut() });
-                }
-                Poll::Ready(Ok(())) => this.boxed.extend_from_slice(read.filled()),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return this.poll_in_time(cx),
+            if self.missing > 0 {
+                return Ok(Came::NoRoom(self.missing));
+            }
+            if self.read().await? == 0 {
+                let is_whole = self.boxed.is_empty();
+                let cut = || Err(io::ErrorKind::UnexpectedEof.into());
+                return if is_whole { Ok(Came::Bytes(0)) } else { cut() };
             }
         }
+    }
+
+    fn hold(&mut self, room: OwnedSemaphorePermit) {
+        self.held = Some(room);
+        self.missing = 0;
+        // The time that the others took isn't the peer's.
+        self.due = None;
+    }
+
+    async fn discard(&mut self) {
+        self.inner.discard().await;
+    }
+
+    async fn left(&self) {
+        self.inner.left().await;
     }
 }
 
@@ -319,7 +319,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Sealed<W> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
     use super::super::cipher::between;
     use super::*;
@@ -345,11 +345,31 @@ mod tests {
         out
     }
 
+    impl Incoming for DuplexStream {
+        async fn fill(&mut self, _: &mut BytesMut) -> io::Result<Came> {
+            unreachable!("the boxes read it themselves")
+        }
+        async fn discard(&mut self) {}
+        async fn left(&self) {}
+    }
+
+    /// A frame with a header of 9 bytes, if there is room.
+    async fn frame(opened: &mut Opened<DuplexStream>, body: usize) -> io::Result<Vec<u8>> {
+        let mut text = BytesMut::with_capacity(9 + body);
+        while text.len() < 9 + body {
+            match opened.fill(&mut text).await? {
+                Came::Bytes(read) => assert_ne!(read, 0, "it has ended"),
+                Came::NoRoom(_) => panic!("there is no room"),
+            }
+        }
+        Ok(text[9..].to_vec())
+    }
+
     fn opened(
-        inner: tokio::io::DuplexStream,
+        inner: DuplexStream,
         room: &Arc<Semaphore>,
         stranger: Option<(usize, Arc<AtomicBool>)>,
-    ) -> Opened<tokio::io::DuplexStream> {
+    ) -> Opened<DuplexStream> {
         let client = CurvePublic([0; 32]);
         let shaken = Shaken { client, metadata: Vec::new(), key: key(), heard: 0, said: 0 };
         let (room, frame) = (Arc::clone(room), Duration::from_secs(20));
@@ -364,17 +384,15 @@ mod tests {
         let (mut peer, inner) = tokio::io::duplex(1024 * 1024);
         let mut opened = opened(inner, &room, None);
         peer.write_all(&boxed(1, 0, &[7; FRAME])).await.expect("written");
-        let mut text = vec![0; 9 + FRAME];
-        let mut reading = Box::pin(opened.read_exact(&mut text));
-        for _ in 0..3 {
-            let look =
-                std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx).is_pending()));
-            assert!(look.await, "there is no room");
-            tokio::task::yield_now().await;
+        let mut text = BytesMut::with_capacity(9 + FRAME);
+        for _ in 0..2 {
+            let came = opened.fill(&mut text).await.expect("it goes on");
+            assert_eq!(came, Came::NoRoom(units(FRAME + 9 + BOX_BYTES)));
         }
         drop(others);
-        reading.await.expect("there is room now");
-        assert_eq!(&text[9..], &[7; FRAME]);
+        let units = units(FRAME + 9 + BOX_BYTES);
+        opened.hold(Arc::clone(&room).acquire_many_owned(units).await.expect("there is room now"));
+        assert_eq!(frame(&mut opened, FRAME).await.expect("it comes"), [7; FRAME]);
         assert_eq!(room.available_permits(), FRAME / ROOM_UNIT_BYTES + 1, "it was given back");
     }
 
@@ -384,10 +402,10 @@ mod tests {
         let (mut peer, inner) = tokio::io::duplex(1024 * 1024);
         let mut opened = opened(inner, &room, None);
         peer.write_all(&boxed(1, BOX_MORE, &[7; FRAME / 2])).await.expect("written");
-        opened.read_exact(&mut vec![0; 9 + FRAME / 2]).await.expect("there is room");
+        frame(&mut opened, FRAME / 2).await.expect("there is room");
         let _others = Arc::clone(&room).acquire_many_owned(100).await.expect("open");
         peer.write_all(&boxed(2, 0, &[7; FRAME])).await.expect("written");
-        let error = opened.read_exact(&mut vec![0; FRAME]).await.expect_err("cut off");
+        let error = frame(&mut opened, FRAME).await.expect_err("cut off");
         assert_eq!(error.to_string(), Refusal::IncomingBytes.as_str());
     }
 
@@ -400,10 +418,10 @@ mod tests {
             let mut opened = opened(inner, &room, stranger);
             has_shown_one.store(false, Relaxed);
             peer.write_all(&boxed(1, 0, &[7; 1000])).await.expect("written");
-            opened.read_exact(&mut vec![0; 9 + 1000]).await.expect("as large as may be");
+            frame(&mut opened, 1000).await.expect("as large as may be");
             has_shown_one.store(shows, Relaxed);
             peer.write_all(&boxed(2, 0, &[7; 1001])).await.expect("written");
-            let read = opened.read_exact(&mut vec![0; 9 + 1001]).await;
+            let read = frame(&mut opened, 1001).await;
             match shows {
                 true => drop(read.expect("a token was shown")),
                 false => assert_eq!(read.expect_err("refused").to_string(), "message-bytes"),

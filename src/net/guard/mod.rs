@@ -30,6 +30,7 @@ mod greeting;
 mod handshake;
 mod peers;
 mod relay;
+mod room;
 
 use std::io;
 use std::net::IpAddr;
@@ -39,7 +40,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -50,11 +51,13 @@ pub(super) use peers::{Outbox, Peer, Peers};
 
 use self::handshake::Known;
 use self::peers::{Slot, Slots};
-use self::relay::{Inward, MAX_PONGS, Outward, Room};
+use self::relay::{Inward, MAX_PONGS, Outward};
+use self::room::Room;
 use super::PeerId;
 use super::admission::{DoorAuth, MAX_STRANGER_MESSAGE_BYTES, Session};
 use super::curve::{self, BoxLimits};
 use super::endpoint::{Listener, Stream};
+use super::incoming::Incoming;
 use super::options::NetLimits;
 
 /// How long a peer may take to close its side when the broker stops. Closing before it has would throw
@@ -95,6 +98,13 @@ pub(super) enum End {
     Told(Refusal),
     /// By the peer, the broker or the system.
     Closed,
+}
+
+impl End {
+    /// A message was refused by its size.
+    fn is_too_large(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::MessageBytes))
+    }
 }
 
 impl From<Refusal> for End {
@@ -238,7 +248,7 @@ impl<I: Inside> Guard<I> {
 
     async fn connection(
         &self,
-        mut reader: impl AsyncRead + Unpin + Send,
+        mut reader: impl AsyncRead + Unpin + Incoming,
         mut writer: impl AsyncWrite + Unpin + Send,
         room: Room,
         address: Option<IpAddr>,
@@ -276,7 +286,7 @@ impl<I: Inside> Guard<I> {
     /// From the handshake to the end.
     async fn stay(
         &self,
-        (mut reader, mut writer): (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send),
+        (mut reader, mut writer): (impl Incoming, impl AsyncWrite + Unpin + Send),
         session: Session,
         room: Room,
     ) -> End {
@@ -343,10 +353,7 @@ impl<I: Inside> Guard<I> {
     async fn relay(
         &self,
         peer: &Peer,
-        (reader, writer): (
-            &mut (impl AsyncRead + Unpin + Send),
-            &mut (impl AsyncWrite + Unpin + Send),
-        ),
+        (reader, writer): (&mut impl Incoming, &mut (impl AsyncWrite + Unpin + Send)),
         outbox: &mut Outbox,
         room: Room,
     ) -> End {
@@ -379,14 +386,8 @@ impl<I: Inside> Guard<I> {
 }
 
 /// Ends a connection so that what was written reaches the peer.
-async fn close(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
+async fn close(mut reader: impl Incoming, mut writer: impl AsyncWrite + Unpin) {
     if writer.shutdown().await.is_ok() {
-        discard(&mut reader).await;
+        reader.discard().await;
     }
-}
-
-async fn discard(reader: &mut (impl AsyncRead + Unpin)) {
-    // Small: it is a part of each connection's task from its beginning.
-    let mut sink = [0; 256];
-    while matches!(reader.read(&mut sink).await, Ok(read) if read > 0) {}
 }

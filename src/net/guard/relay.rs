@@ -1,27 +1,25 @@
 //! Bytes from a peer to what is inside and back, checked and counted on the way.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::counters::{GuardCounters, Refusal};
 use super::frames::{Command, FrameLimits, Scanned, Scanner, pong};
 use super::peers::{Outbox, Peer};
+use super::room::{Held, Room};
 use super::{End, Guard, Inside, Phase, reached};
 use crate::net::admission::MAX_STRANGER_MESSAGE_BYTES;
 use crate::net::frames::{Assembler, Wire};
-use crate::net::room::{ROOM_UNIT_BYTES, units};
+use crate::net::incoming::{Came, Incoming};
 
 /// A read buffer's size for a peer that says little, and for one that says much. Thousands of idle peers
 /// must not hold 64 KiB each.
 const MIN_READ_BYTES: usize = 4 * 1024;
-const MAX_READ_BYTES: usize = 64 * 1024;
-/// Messages up to this size need no room from the common store: one fits the read buffers anyway.
-const SMALL_MESSAGE_BYTES: u64 = MAX_READ_BYTES as u64;
+pub(super) const MAX_READ_BYTES: usize = 64 * 1024;
 /// PONGs that wait for a message's end; further PINGs of an impatient peer need no answer of their own.
 pub(super) const MAX_PONGS: usize = 4;
 /// Messages, and bytes of them, that are written at once.
@@ -41,73 +39,46 @@ impl ReadBuffer {
         Self { bytes: BytesMut::new(), size: MIN_READ_BYTES }
     }
 
-    /// Appends what comes; 0 at the end of the stream. Cancel safe.
-    async fn fill(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
+    /// Appends what comes. Cancel safe.
+    async fn fill(&mut self, reader: &mut impl Incoming) -> std::io::Result<Came> {
         if self.bytes.is_empty() && self.bytes.capacity() > self.size {
             self.bytes = BytesMut::new();
         }
         self.bytes.reserve(self.size);
         let room = self.bytes.capacity() - self.bytes.len();
-        let read = reader.read_buf(&mut self.bytes).await?;
+        let came = reader.fill(&mut self.bytes).await?;
+        let Came::Bytes(read) = came else { return Ok(came) };
         if read == room {
             self.size = (self.size * 2).min(MAX_READ_BYTES);
         } else if read < self.size / 4 {
             self.size = (self.size / 2).max(MIN_READ_BYTES);
         }
-        Ok(read)
+        Ok(came)
     }
 }
 
-/// Room for large messages that are under way, shared by all peers of a door.
-#[derive(Debug, Clone)]
-pub(super) struct Room {
-    open: Arc<Semaphore>,
-    /// For what isn't out of CURVE's boxes yet.
-    pub(super) boxes: Arc<Semaphore>,
+/// When a peer must have gone on.
+#[derive(Default)]
+struct Clocks {
+    /// The message that is under way must be there.
+    message: Option<Instant>,
+    /// It said that it won't be silent for so long.
+    silent: Option<Instant>,
 }
 
-/// What one message holds of it.
-struct Held {
-    room: Room,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Room {
-    /// `bytes` for all peers; at least one largest message fits.
-    pub(super) fn new(bytes: usize, message_bytes: usize) -> Self {
-        let bytes = bytes.max(message_bytes);
-        let open = Arc::new(Semaphore::new(bytes.div_ceil(ROOM_UNIT_BYTES)));
-        Self { open, boxes: crate::net::curve::room(bytes) }
-    }
-}
-
-impl Held {
-    /// Gives back what a message held that has been handed on.
-    fn release(&mut self) {
-        self.permit = None;
-    }
-
-    /// Takes room for a message of which `bytes` are declared so far. Who holds nothing waits; who holds
-    /// a part already must not, or two could wait for each other.
-    async fn grow(&mut self, bytes: u64) -> Result<(), End> {
-        if bytes <= SMALL_MESSAGE_BYTES {
-            return Ok(());
+impl Clocks {
+    /// The time that others took isn't the peer's.
+    fn stood_still(&mut self, since: Instant) {
+        for due in [&mut self.message, &mut self.silent].into_iter().flatten() {
+            *due += since.elapsed();
         }
-        let units = units(usize::try_from(bytes).unwrap_or(usize::MAX));
-        let semaphore = self.room.open.clone();
-        match &mut self.permit {
-            None => self.permit = semaphore.acquire_many_owned(units).await.ok(),
-            Some(permit) => {
-                let held = u32::try_from(permit.num_permits()).unwrap_or(u32::MAX);
-                if units > held {
-                    let more = semaphore
-                        .try_acquire_many_owned(units - held)
-                        .map_err(|_| End::Refused(Refusal::IncomingBytes))?;
-                    permit.merge(more);
-                }
-            }
-        }
-        Ok(())
+    }
+
+    /// What comes first, and what the peer is refused for then.
+    fn next(&self) -> Option<(Instant, Refusal)> {
+        let message = self.message.map(|due| (due, Refusal::MessageTimeout));
+        let silent = self.silent.map(|due| (due, Refusal::HeartbeatTimeout));
+        message.into_iter().chain(silent).min_by_key(|(due, _)| *due)
     }
 }
 
@@ -121,34 +92,32 @@ pub(super) struct Inward<'a, I> {
 
 impl<I: Inside> Inward<'_, I> {
     /// Runs until the peer closes or is refused.
-    pub(super) async fn run(self, reader: &mut (impl AsyncRead + Unpin)) -> End {
+    pub(super) async fn run(self, reader: &mut impl Incoming) -> End {
         match self.relay(reader).await {
             Ok(()) => End::Closed,
             Err(end) => end,
         }
     }
 
-    async fn relay(&self, reader: &mut (impl AsyncRead + Unpin)) -> Result<(), End> {
+    async fn relay(&self, reader: &mut impl Incoming) -> Result<(), End> {
         let limits = &self.guard.limits;
         let bytes = limits.message_bytes as u64;
         let mut scanner = Scanner::new(FrameLimits { frames: limits.frames, bytes });
         let mut assembler = Assembler::default();
         let mut buffer = ReadBuffer::new();
-        let mut held = Held { room: self.room.clone(), permit: None };
-        let mut phase = self.guard.phase.clone();
-        let mut message_due: Option<Instant> = None;
-        let mut silent_due: Option<Instant> = None;
+        let mut held = Held::of(&self.room);
+        let mut clocks = Clocks::default();
         loop {
-            let read = tokio::select! {
-                read = fill_by(&mut buffer, reader, message_due, silent_due) => read?,
-                // Nothing new is read while the broker stops; what is out may still leave.
-                () = reached(&mut phase, Phase::Draining) => std::future::pending().await,
-            };
+            let read = self.read(&mut buffer, reader, &mut clocks).await;
+            if read.as_ref().is_err_and(End::is_too_large) && self.is_stranger() {
+                return Err(self.tell_stranger(&assembler, &buffer.bytes));
+            }
+            let read = read?;
             if read == 0 {
                 return Ok(());
             }
             self.guard.counters.received(read);
-            silent_due = None;
+            clocks.silent = None;
             loop {
                 let is_stranger = self.is_stranger();
                 let scanned = match is_stranger {
@@ -157,7 +126,7 @@ impl<I: Inside> Inward<'_, I> {
                 };
                 let Scanned { pass, messages, command } = scanned?;
                 if messages == 0 {
-                    held.grow(scanner.open_bytes()).await?;
+                    self.grow(&mut held, scanner.open_bytes(), reader, &mut clocks).await?;
                 }
                 let mut passed = &buffer.bytes[..pass];
                 while let Some(frames) = assembler.next_message(&mut passed) {
@@ -165,10 +134,10 @@ impl<I: Inside> Inward<'_, I> {
                 }
                 buffer.bytes.advance(pass);
                 if messages > 0 {
-                    message_due = None;
+                    clocks.message = None;
                     // What one held until it was heard is not the next one's.
                     held.release();
-                    held.grow(scanner.open_bytes()).await?;
+                    self.grow(&mut held, scanner.open_bytes(), reader, &mut clocks).await?;
                 }
                 let Some((header, body)) = command else {
                     // It may have shown a token: then what follows has other bounds.
@@ -179,13 +148,75 @@ impl<I: Inside> Inward<'_, I> {
                 };
                 let command = Command::read(&buffer.bytes[header..header + body])?;
                 if let Some(due) = self.obey(command)? {
-                    silent_due = Some(due);
+                    clocks.silent = Some(due);
                 }
                 buffer.bytes.advance(header + body);
             }
             let under_way = !scanner.between_messages() || !buffer.bytes.is_empty();
-            message_due =
-                under_way.then(|| message_due.unwrap_or_else(|| Instant::now() + limits.message));
+            clocks.message = under_way
+                .then(|| clocks.message.unwrap_or_else(|| Instant::now() + limits.message));
+        }
+    }
+
+    /// What comes in time: so many bytes; 0 when the peer has closed.
+    async fn read(
+        &self,
+        buffer: &mut ReadBuffer,
+        reader: &mut impl Incoming,
+        clocks: &mut Clocks,
+    ) -> Result<usize, End> {
+        let mut phase = self.guard.phase.clone();
+        loop {
+            let came = tokio::select! {
+                came = fill_by(buffer, reader, clocks) => came?,
+                // Nothing new is read while the broker stops; what is out may still leave.
+                () = reached(&mut phase, Phase::Draining) => std::future::pending().await,
+            };
+            match came {
+                Came::Bytes(read) => return Ok(read),
+                Came::NoRoom(units) => {
+                    let room = self.room.boxes.clone().acquire_many_owned(units);
+                    let permit = self.wait_for(room, reader, clocks).await?;
+                    reader.hold(permit.map_err(|_| End::Closed)?);
+                }
+            }
+        }
+    }
+
+    /// Takes room for a message of which `bytes` are declared so far.
+    async fn grow(
+        &self,
+        held: &mut Held,
+        bytes: u64,
+        reader: &impl Incoming,
+        clocks: &mut Clocks,
+    ) -> Result<(), End> {
+        if !held.has_enough(bytes)? {
+            self.wait_for(held.wait(bytes), reader, clocks).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for room, with the peer's clocks stopped. One that leaves meanwhile keeps its place for as long as a message may
+    /// take: all of what it wants to say may have come.
+    async fn wait_for<T>(
+        &self,
+        room: impl Future<Output = T>,
+        reader: &impl Incoming,
+        clocks: &mut Clocks,
+    ) -> Result<T, End> {
+        let since = Instant::now();
+        let left = async {
+            reader.left().await;
+            sleep(self.guard.limits.message).await;
+        };
+        tokio::select! {
+            biased;
+            room = room => {
+                clocks.stood_still(since);
+                Ok(room)
+            }
+            () = left => Err(End::Closed),
         }
     }
 
@@ -203,13 +234,16 @@ impl<I: Inside> Inward<'_, I> {
     ) -> Result<Scanned, End> {
         scanner.scan_one(input, MAX_STRANGER_MESSAGE_BYTES as u64).map_err(
             |refusal| match refusal {
-                Refusal::MessageBytes => {
-                    self.guard.inside.tell_stranger(self.peer, assembler.is_delimited(input));
-                    End::Told(refusal)
-                }
+                Refusal::MessageBytes => self.tell_stranger(assembler, input),
                 other => End::Refused(other),
             },
         )
+    }
+
+    /// Its message is too large; `input` has what follows on what was assembled.
+    fn tell_stranger(&self, assembler: &Assembler, input: &[u8]) -> End {
+        self.guard.inside.tell_stranger(self.peer, assembler.is_delimited(input));
+        End::Told(Refusal::MessageBytes)
     }
 
     /// Does what a command asks for; when the peer will have been silent for too long, if it says so.
@@ -231,16 +265,13 @@ impl<I: Inside> Inward<'_, I> {
 
 async fn fill_by(
     buffer: &mut ReadBuffer,
-    reader: &mut (impl AsyncRead + Unpin),
-    message_due: Option<Instant>,
-    silent_due: Option<Instant>,
-) -> Result<usize, End> {
-    let message = message_due.map(|due| (due, Refusal::MessageTimeout));
-    let silent = silent_due.map(|due| (due, Refusal::HeartbeatTimeout));
-    match message.into_iter().chain(silent).min_by_key(|(due, _)| *due) {
+    reader: &mut impl Incoming,
+    clocks: &Clocks,
+) -> Result<Came, End> {
+    match clocks.next() {
         None => Ok(buffer.fill(reader).await?),
         Some((due, refusal)) => match timeout_at(due, buffer.fill(reader)).await {
-            Ok(read) => Ok(read?),
+            Ok(came) => Ok(came?),
             Err(_) => Err(End::Refused(refusal)),
         },
     }

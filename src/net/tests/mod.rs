@@ -2,7 +2,9 @@
 
 mod abuse;
 mod bounds;
+mod curve;
 mod raw;
+mod room;
 mod service;
 mod strangers;
 

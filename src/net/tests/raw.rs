@@ -21,27 +21,37 @@ pub(super) fn greeting(mechanism: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn ready(socket_type: &[u8], identity: &[u8]) -> Vec<u8> {
-    let mut body = b"\x05READY\x0bSocket-Type".to_vec();
+    let body = [&b"\x05READY"[..], &properties(socket_type, identity)].concat();
+    [&[4, u8::try_from(body.len()).unwrap()][..], &body].concat()
+}
+
+pub(super) fn properties(socket_type: &[u8], identity: &[u8]) -> Vec<u8> {
+    let mut body = b"\x0bSocket-Type".to_vec();
     for (name, value) in [(&b""[..], socket_type), (b"\x08Identity", identity)] {
         body.extend(name);
         body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
         body.extend(value);
     }
-    [&[4, u8::try_from(body.len()).unwrap()][..], &body].concat()
+    body
 }
 
 pub(super) fn message(frames: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
-    for (i, frame) in frames.iter().enumerate() {
-        let more = u8::from(i + 1 < frames.len());
-        if frame.len() > 255 {
-            out.push(more | 2);
-            out.extend((frame.len() as u64).to_be_bytes());
-        } else {
-            out.extend([more, frame.len() as u8]);
-        }
-        out.extend_from_slice(frame);
+    for (i, body) in frames.iter().enumerate() {
+        out.extend(frame(u8::from(i + 1 < frames.len()), body));
     }
+    out
+}
+
+pub(super) fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if body.len() > 255 {
+        out.push(flags | 2);
+        out.extend((body.len() as u64).to_be_bytes());
+    } else {
+        out.extend([flags, body.len() as u8]);
+    }
+    out.extend_from_slice(body);
     out
 }
 
