@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod gathers;
 mod keys;
+mod messages;
 mod pools;
 mod queues;
 mod sagas;
@@ -32,12 +33,13 @@ use serde::de::DeserializeOwned;
 
 use super::dto::{
     BackupRequest, DeleteRequest, DoorView, HoldRequest, HoldView, IdempotencyKey, JournalPage,
-    Located, MessageId, MessagePage, MessageState, MessageView, Overview, PauseRequest, Problem,
-    QueueName, QueueView, RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
+    Located, MessageId, MessageView, Overview, PauseRequest, Problem, QueueName, QueueView,
+    RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
 };
 
 pub use error::AdminError;
 pub use events::EventQuery;
+pub use messages::MessageQuery;
 pub use stream::EventStream;
 pub use transport::RemoteError;
 
@@ -113,17 +115,6 @@ pub struct JournalQuery {
     pub seq: Option<Seq>,
 }
 
-/// Which of a queue's messages are asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MessageQuery {
-    /// From this place on; from the head if absent.
-    pub from: Option<Seq>,
-    /// How many, at most `limits::MAX_PAGE`; the broker's default if absent.
-    pub limit: Option<usize>,
-    /// In this state only.
-    pub state: Option<MessageState>,
-}
-
 impl AdminClient {
     /// A client of the API at `endpoint`; nothing is connected yet. `via` is what the journal will say of
     /// where an act came from: `console`, `cli`.
@@ -171,13 +162,20 @@ impl AdminClient {
         Ok(queues)
     }
 
-    /// `GET /v1/queues?prefix=…&limit=…`: the first of those whose names begin so.
+    /// `GET /v1/queues?prefix=…&after=…&limit=…`: the first of those whose names begin so and that were made after the one with
+    /// this `number`. Fewer than `limit`: there are no more.
     pub async fn queues_named(
         &self,
         prefix: &str,
+        after: u32,
         limit: usize,
     ) -> Result<Vec<QueueView>, AdminError> {
-        let asked = [("prefix", Some(prefix.to_owned())), ("limit", Some(limit.to_string()))];
+        let after = (after > 0).then(|| after.to_string());
+        let asked = [
+            ("prefix", Some(prefix.to_owned())),
+            ("after", after),
+            ("limit", Some(limit.to_string())),
+        ];
         self.get(with_query("/v1/queues".to_owned(), &asked)).await
     }
 
@@ -214,24 +212,6 @@ impl AdminClient {
     pub async fn resume(&self, queue: &QueueName, reason: &str) -> Result<(), AdminError> {
         let request = PauseRequest { reason: reason.to_owned() };
         self.post(format!("{}/resume", queue_path(queue)), &request).await.map(drop)
-    }
-
-    /// `GET /v1/queues/{queue}/messages`: unfinished messages, ascending by place.
-    pub async fn messages(
-        &self,
-        queue: &QueueName,
-        query: &MessageQuery,
-    ) -> Result<MessagePage, AdminError> {
-        let path = format!("{}/messages", queue_path(queue));
-        self.get(with_query(
-            path,
-            &[
-                ("from", query.from.map(|seq| seq.to_string())),
-                ("limit", query.limit.map(|limit| limit.to_string())),
-                ("state", query.state.map(|state| state.to_string())),
-            ],
-        ))
-        .await
     }
 
     /// `GET /v1/queues/{queue}/messages/{seq}`
@@ -464,7 +444,7 @@ fn with_query(mut path: String, pairs: &[(&str, Option<String>)]) -> String {
 
 /// RFC 3986 section 2.3: all but the unreserved characters; right in a path's part and in a query. A
 /// part that is `.` or `..` would be taken as a step, so that a dot alone is encoded too.
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     let dots = text.bytes().all(|b| b == b'.');
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

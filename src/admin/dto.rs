@@ -1,19 +1,26 @@
 //! What goes over the admin API. The views are the model's; requests and problems are here.
 
+mod bulk;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use bulk::{
+    BulkItem, BulkOutcome, BulkRequest, BulkResult, BulkResultPage, BulkState, BulkVerb, BulkView,
+};
+
 pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
-    Actor, Attempt, AttemptEnd, BrokerEvent, DeadLetterView, DeliveryId, DoorView, EVENT_TYPES,
-    EventId, GatherDetail, GatherName, GatherPage, GatherState, GatherView, Generation, HeadView,
-    HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage,
-    KeyView, MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo, Notice,
-    OnError, Overview, PauseRecord, Payload, PoolAct, PoolProcess, PoolState, PoolView,
-    ProcessState, PurgePage, QueueName, QueueSettings, QueueState, QueueView, RecipientState,
-    RecipientView, RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision, RevisionView,
-    SagaAct, SagaDetail, SagaPage, SagaState, SagaView, Seq, Staying, StepState, StepView,
-    StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
+    Actor, Attempt, AttemptEnd, BrokerEvent, BulkNow, DeadLetterView, DeliveryId, DoorView,
+    EVENT_TYPES, ErrorGroupId, ErrorGroupPage, ErrorGroupView, EventId, Filter, GatherDetail,
+    GatherName, GatherPage, GatherState, GatherView, Generation, HeadView, HeaderTest, HoldView,
+    IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, KeyView,
+    MessageFilter, MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo,
+    Notice, OnError, Overview, PathTest, PauseRecord, Payload, PoolAct, PoolProcess, PoolState,
+    PoolView, ProcessState, PurgePage, QueueName, QueueSettings, QueueState, QueueView,
+    RecipientState, RecipientView, RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision,
+    RevisionView, SagaAct, SagaDetail, SagaPage, SagaState, SagaView, Seq, Staying, StepState,
+    StepView, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
     TopicPage, TopicView, WorkError, WorkerState, WorkerView,
 };
 
@@ -274,8 +281,6 @@ pub struct Problem {
     #[serde(rename = "type", default)]
     pub kind: String,
     /// For programs; the kind again, as one of those that `GET /v1/problems` lists.
-    /// For programs: `no_such_queue`, `no_such_topic`, `changed`, `state`, `held`, `invalid`, `key_reused`,
-    /// `store_unavailable`, `not_found`, `internal`, `unauthorized`, `forbidden`, `busy`.
     pub code: String,
     /// The HTTP status again.
     pub status: u16,

@@ -38,9 +38,9 @@ pub(super) async fn gate(
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().cloned();
     let caller = match peer.expect("the server puts the peer into every request") {
-        Peer::User(name) => Caller { name, grants: Grants::all() },
+        Peer::User(name) => Caller { name, grants: Grants::all(), token: None },
         Peer::Remote(remote) => match doorkeeper.holder(&remote, &parts.headers) {
-            Ok(token) => Caller { name: token.name.clone(), grants: token.grants.clone() },
+            Ok(token) => Caller::with(token),
             Err(stranger) => return stranger.into_response(),
         },
     };

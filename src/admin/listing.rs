@@ -60,17 +60,19 @@ pub(super) async fn array(broker: BrokerHandle, caller: Caller) -> Result<Respon
     Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(bytes)).into_response())
 }
 
-/// Those whose names begin with `prefix`, the first `limit` that were made. Few enough for one answer.
+/// Those whose names begin with `prefix`, the first `limit` that were made after the one with this number. Few enough for
+/// one answer; fewer than `limit` are the last ones.
 pub(super) async fn named(
     broker: &BrokerHandle,
     caller: &Caller,
     prefix: &str,
+    after: QueueId,
     limit: usize,
 ) -> Result<Vec<QueueView>, OperatorError> {
     // A page of which the caller may see little is looked through at once.
     let most = if caller.sees_all() { limit } else { QUEUES_PAGE };
     let mut found = Vec::new();
-    let mut next = Some(QueueId(0));
+    let mut next = Some(after);
     while let Some(after) = next.filter(|_| found.len() < limit) {
         let (page, more) = broker.queues_named(prefix.to_owned(), after, most).await?;
         found.extend(page.into_iter().filter(|queue| caller.sees(&queue.name)));

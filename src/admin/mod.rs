@@ -1,5 +1,6 @@
 //! The admin API: routes, DTOs, and the client that console and command line use.
 
+mod bulk;
 pub mod client;
 mod connection;
 pub mod dto;
@@ -9,6 +10,7 @@ mod gate;
 mod gathers;
 mod health;
 mod listing;
+mod messages;
 pub mod metrics;
 mod openapi;
 mod peer;

@@ -72,9 +72,22 @@ impl Remote {
 pub(super) struct Caller {
     pub(super) name: String,
     pub(super) grants: Grants,
+    /// What was shown, over TCP.
+    pub(super) token: Option<Arc<Token>>,
 }
 
 impl Caller {
+    /// The same with the rights of now; `None` if its token counts no more.
+    pub(super) fn now(&self, access: &Access) -> Option<Self> {
+        let Some(token) = &self.token else { return Some(self.clone()) };
+        access.now(token).map(Self::with)
+    }
+
+    /// Who shows this token.
+    pub(super) fn with(token: Arc<Token>) -> Self {
+        Self { name: token.name.clone(), grants: token.grants.clone(), token: Some(token) }
+    }
+
     /// Refuses what is not of one queue.
     pub(super) fn may(&self, right: Right) -> Result<(), Failure> {
         self.grants.check(right).map_err(|why| self.forbidden(&why))

@@ -11,10 +11,11 @@ use axum::{Json, Router, middleware};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::bulk::Bulk;
 use super::dto::{
     BackupRequest, DeleteRequest, DoorView, HoldRequest, JournalPage, KeyPage, Located,
-    MessagePage, MessageView, Overview, PauseRequest, QueueView, RedrivePage, RedriveRequest,
-    RepairOutcome, WorkerView,
+    MessageView, Overview, PauseRequest, QueueView, RedrivePage, RedriveRequest, RepairOutcome,
+    WorkerView,
 };
 use super::failure::Failure;
 use super::gate::{Doorkeeper, gate};
@@ -24,7 +25,7 @@ use super::request::{Asked, Body, MAX_SMALL_BODY_BYTES, PageAsked, Path, page};
 use super::stream::stream;
 use crate::auth::Right;
 use crate::broker::{BrokerHandle, JournalQuery, RedriveOrder};
-use crate::model::{Filter, MessageState, QueueName, Revision, Seq};
+use crate::model::{Filter, QueueId, QueueName, Revision, Seq};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -38,13 +39,13 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .route("/v1/queues/{queue}/pause", post(pause))
         .route("/v1/queues/{queue}/resume", post(resume))
         .route("/v1/queues/{queue}/keys", get(keys))
-        .route("/v1/queues/{queue}/messages", get(messages))
         .route("/v1/queues/{queue}/messages/{seq}", get(message))
         .route("/v1/queues/{queue}/messages/{seq}/payload", get(payload))
         .route("/v1/queues/{queue}/messages/{seq}/hold", post(hold))
         .route("/v1/queues/{queue}/redrive", post(redrive))
         .route("/v1/repairs/{key}", get(repair_outcome))
         .route("/v1/messages/{id}", get(locate))
+        .merge(super::messages::routes())
         .merge(super::queues::routes())
         .merge(super::repairs::routes())
         .merge(super::sagas::routes())
@@ -63,7 +64,8 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_SMALL_BODY_BYTES))
-        .with_state(broker)
+        .with_state(broker.clone())
+        .merge(super::bulk::routes().with_state(Bulk::new(broker, Arc::clone(&doorkeeper.access))))
         .merge(super::tokens::routes().with_state(Arc::clone(&doorkeeper)))
         .layer(middleware::from_fn_with_state(doorkeeper, gate))
         .layer(middleware::from_fn(super::problems::with_instance))
@@ -77,6 +79,7 @@ async fn overview(State(broker): State<BrokerHandle>) -> Answer<Json<Overview>> 
 #[serde(deny_unknown_fields)]
 struct QueuesAsked {
     prefix: Option<String>,
+    after: Option<u32>,
     limit: Option<usize>,
 }
 
@@ -86,9 +89,11 @@ async fn queues(
     caller: Caller,
     Asked(asked): Asked<QueuesAsked>,
 ) -> Answer<Response> {
-    let QueuesAsked { prefix: None, limit: None } = asked else {
+    let QueuesAsked { prefix: None, after: None, limit: None } = asked else {
         let (prefix, limit) = (asked.prefix.unwrap_or_default(), page(asked.limit)?);
-        return Ok(Json(listing::named(&broker, &caller, &prefix, limit).await?).into_response());
+        let after = QueueId(asked.after.unwrap_or(0));
+        let found = listing::named(&broker, &caller, &prefix, after, limit).await?;
+        return Ok(Json(found).into_response());
     };
     Ok(listing::array(broker, caller).await?)
 }
@@ -161,24 +166,6 @@ async fn keys(
 ) -> Answer<Json<KeyPage>> {
     let (queue, limit) = (path.queue()?, page(asked.limit)?);
     Ok(Json(broker.keys(&queue, Seq(asked.from.unwrap_or(1)), limit).await?))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MessagesAsked {
-    from: Option<u64>,
-    limit: Option<usize>,
-    state: Option<MessageState>,
-}
-
-async fn messages(
-    State(broker): State<BrokerHandle>,
-    path: Path,
-    Asked(asked): Asked<MessagesAsked>,
-) -> Answer<Json<MessagePage>> {
-    let (queue, limit) = (path.queue()?, page(asked.limit)?);
-    let from = Seq(asked.from.unwrap_or(1));
-    Ok(Json(broker.messages(&queue, from, limit, asked.state).await?))
 }
 
 async fn message(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<MessageView>> {

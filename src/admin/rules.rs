@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use super::repairs;
+use super::{bulk, repairs};
 use crate::auth::Right;
 
 /// What a route needs before its handler runs.
@@ -40,6 +40,13 @@ const RULES: &[(&str, &str, Rule)] = {
         ("POST", "/v1/queues/{queue}/settings", Queue(Settings)),
         ("GET", "/v1/queues/{queue}/keys", Queue(Read)),
         ("GET", "/v1/queues/{queue}/messages", Queue(Read)),
+        ("GET", "/v1/queues/{queue}/errors", Queue(Read)),
+        ("POST", "/v1/queues/{queue}/bulk", OneOf(bulk::RIGHTS)),
+        ("GET", "/v1/bulk", Some(Read)),
+        ("GET", "/v1/bulk/{key}", Some(Read)),
+        ("GET", "/v1/bulk/{key}/results", Some(Read)),
+        // And what its action needs.
+        ("POST", "/v1/bulk/{key}/stop", Some(Read)),
         ("GET", "/v1/queues/{queue}/messages/{seq}", Queue(Read)),
         ("GET", "/v1/queues/{queue}/messages/{seq}/payload", Queue(Read)),
         ("POST", "/v1/queues/{queue}/messages/{seq}/repair", OneOf(repairs::RIGHTS)),

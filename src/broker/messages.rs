@@ -1,5 +1,7 @@
 //! Messages as operators see them: what the store has, under what the engine knows.
 
+mod pages;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,19 +11,16 @@ use crate::engine::MessageOverlay;
 use crate::mailbox::{JournalFilter, Mailbox, MailboxError};
 use crate::model::limits::{MAX_PAGE, PREVIEW_BYTES};
 use crate::model::{
-    Actor, Content, DeadLetterView, Edit, IdempotencyKey, JournalPage, MessageId, MessagePage,
-    MessageState, MessageSummary, MessageView, Payload, QueueId, QueueName, Repair, RepairAction,
-    RepairOutcome, RepairRefusal, Revision, RevisionRecord, RevisionView, Seq, StoredMessage,
+    Actor, Content, DeadLetterView, Edit, IdempotencyKey, JournalPage, MessageId, MessageState,
+    MessageSummary, MessageView, Payload, QueueId, QueueName, Repair, RepairAction, RepairOutcome,
+    RepairRefusal, Revision, RevisionRecord, RevisionView, Seq, StoredMessage,
 };
 
-use super::handle::{BrokerHandle, OperatorError, no_such_message};
+use super::handle::{BrokerHandle, OperatorError, no_such_message, no_such_queue};
 
 /// Header and payload bytes read for one page: rows show only payloads' beginnings, but the store reads
 /// whole ones.
 pub(super) const PAGE_BYTES: usize = 8 * 1024 * 1024;
-/// Reads for one page when only messages in one state are wanted: the page may then come back short,
-/// with `next` set, rather than look through a long backlog at once.
-const MAX_PAGE_READS: usize = 8;
 /// A message may get a new revision between the read and the look at the engine; so often is enough.
 const MAX_ATTEMPTS: usize = 5;
 
@@ -72,43 +71,6 @@ pub struct JournalQuery {
 }
 
 impl BrokerHandle {
-    /// A page of a queue's messages from place `from` on, in one state or all. At most `limit` rows, and
-    /// at most `limits::MAX_PAGE`.
-    pub async fn messages(
-        &self,
-        queue: &QueueName,
-        from: Seq,
-        limit: usize,
-        state: Option<MessageState>,
-    ) -> Result<MessagePage, OperatorError> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let id = self.queue_id(queue).await?;
-        let mut rows = Vec::new();
-        let mut next = Some(from);
-        for _ in 0..MAX_PAGE_READS {
-            let Some(from) = next.filter(|_| rows.len() < limit) else { break };
-            let stored = self.read(move |m| m.read(id, from, MAX_PAGE, PAGE_BYTES)).await?;
-            let seqs = stored.iter().map(|message| message.seq).collect();
-            let overlays = self.overlays(queue, seqs).await?;
-            next = stored.last().map(|message| message.seq.next());
-            for (message, overlay) in stored.iter().zip(overlays) {
-                let Some(overlay) = overlay else { continue };
-                let overlay = overlay.with_content(message.accepted_at, &message.content.header);
-                if rows.len() == limit {
-                    next = Some(message.seq);
-                    break;
-                }
-                if overlay.behind == 0 {
-                    next = None;
-                }
-                if state.is_none_or(|wanted| wanted == overlay.state) {
-                    rows.push(summary(message, &overlay));
-                }
-            }
-        }
-        Ok(MessagePage { messages: rows, next })
-    }
-
     /// A message with all that is known of it.
     pub async fn message(&self, queue: &QueueName, seq: Seq) -> Result<MessageView, OperatorError> {
         let id = self.queue_id(queue).await?;
@@ -217,27 +179,13 @@ impl BrokerHandle {
         let RepairOrder { key, actor, queue, seq, expect_revision, act, reason } = order;
         let id = self.queue_id(&queue).await?;
         let seen = self.read(move |mailbox| seen(mailbox, id, seq, expect_revision)).await?;
-        let action = match act {
-            Act::DeadLetter => RepairAction::DeadLetter,
-            Act::Move(to) => RepairAction::Move(to),
-            Act::Save(edit) => RepairAction::Save(edit),
-            Act::Retry => RepairAction::Retry,
-            Act::SaveAndRetry(edit) => RepairAction::SaveAndRetry(edit),
-            Act::Cancel => RepairAction::Cancel,
-            Act::Restore => RepairAction::Restore,
-            Act::UndoSave => {
-                let Some(before) = expect_revision.0.checked_sub(1).map(Revision) else {
-                    let reason = "revision 0 is what was sent; there is nothing to undo".to_owned();
-                    return Err(RepairRefusal::Invalid { reason }.into());
-                };
-                let earlier = self.read(move |mailbox| mailbox.content(id, seq, before)).await?;
-                // Gone with its message: the engine answers by the key, or that the message is gone.
-                RepairAction::UndoSave(earlier.map_or_else(nothing, |content| Edit {
-                    header: Some(content.header.to_map()),
-                    payload: content.payload,
-                }))
-            }
+        let earlier = if act == Act::UndoSave {
+            self.read(move |mailbox| earlier(mailbox, id, seq, expect_revision, &Act::UndoSave))
+                .await?
+        } else {
+            None
         };
+        let action = action(act, expect_revision, earlier)?;
         let seen = seen.map(Arc::new);
         self.submit(Repair { key, actor, queue, seq, expect_revision, seen, action, reason }).await
     }
@@ -260,8 +208,48 @@ impl BrokerHandle {
     }
 }
 
+/// What the engine is asked to do. `earlier` is for [`Act::UndoSave`].
+pub(super) fn action(
+    act: Act,
+    expect_revision: Revision,
+    earlier: Option<Content>,
+) -> Result<RepairAction, RepairRefusal> {
+    Ok(match act {
+        Act::DeadLetter => RepairAction::DeadLetter,
+        Act::Move(to) => RepairAction::Move(to),
+        Act::Save(edit) => RepairAction::Save(edit),
+        Act::Retry => RepairAction::Retry,
+        Act::SaveAndRetry(edit) => RepairAction::SaveAndRetry(edit),
+        Act::Cancel => RepairAction::Cancel,
+        Act::Restore => RepairAction::Restore,
+        Act::UndoSave if expect_revision == Revision(0) => {
+            let reason = "revision 0 is what was sent; there is nothing to undo".to_owned();
+            return Err(RepairRefusal::Invalid { reason });
+        }
+        // Gone with its message: the engine answers by the key, or that the message is gone.
+        Act::UndoSave => RepairAction::UndoSave(earlier.map_or_else(nothing, |content| Edit {
+            header: Some(content.header.to_map()),
+            payload: content.payload,
+        })),
+    })
+}
+
+/// The content before the revision that was seen, where an edit is to be taken back.
+pub(super) fn earlier(
+    mailbox: &dyn Mailbox,
+    queue: QueueId,
+    seq: Seq,
+    revision: Revision,
+    act: &Act,
+) -> Result<Option<Content>, MailboxError> {
+    match revision.0.checked_sub(1) {
+        Some(before) if *act == Act::UndoSave => mailbox.content(queue, seq, Revision(before)),
+        Some(_) | None => Ok(None),
+    }
+}
+
 /// The content that an operator has seen; of one that can't be read, what stands for it.
-fn seen(
+pub(super) fn seen(
     mailbox: &dyn Mailbox,
     queue: QueueId,
     seq: Seq,

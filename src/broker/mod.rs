@@ -5,6 +5,7 @@
 //! → durable → effects → [`crate::net::Outbound`] → sockets. Nothing is told before the commit that it
 //! rests upon.
 
+mod bulk;
 mod clock;
 mod closing;
 mod committer;
@@ -35,6 +36,7 @@ mod time;
 mod topics;
 mod watch;
 
+pub use bulk::{BULK_STEP, BulkOrder, BulkStep, bulk_key};
 pub use clock::Clock;
 pub use event_loop::Ended;
 pub use events::Events;

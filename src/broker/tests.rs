@@ -18,8 +18,8 @@ use super::watch::Sight;
 use crate::engine::EngineOptions;
 use crate::mailbox::DiskReserve;
 use crate::model::{
-    CallStatus, Edit, IdempotencyKey, MessageId, MessageState, Notice, Payload, QueueId,
-    RejectCode, RepairRefusal, Revision, Seq, Totals,
+    CallStatus, Edit, IdempotencyKey, MessageFilter, MessageId, MessageState, Notice, Payload,
+    QueueId, RejectCode, RepairRefusal, Revision, Seq, Totals,
 };
 use crate::net::Outbound;
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
@@ -230,14 +230,16 @@ async fn a_blocked_message_is_looked_at_edited_and_delivered_as_saved() {
     broker.nack(delivery.delivery).await;
     broker.taken_in().await;
 
-    let page = broker.handle.messages(&queue(), Seq(1), 10, None).await.unwrap();
+    let page =
+        broker.handle.messages(&queue(), Seq(1), 10, &MessageFilter::default()).await.unwrap();
     let states: Vec<MessageState> = page.messages.iter().map(|row| row.state).collect();
     assert_eq!(states, [MessageState::Blocked, MessageState::Ready]);
     assert_eq!(page.next, None);
-    let page = broker.handle.messages(&queue(), Seq(1), 1, None).await.unwrap();
+    let page =
+        broker.handle.messages(&queue(), Seq(1), 1, &MessageFilter::default()).await.unwrap();
     assert_eq!((page.messages.len(), page.next), (1, Some(Seq(2))));
-    let state = Some(MessageState::Ready);
-    let page = broker.handle.messages(&queue(), Seq(1), 10, state).await.unwrap();
+    let ready = MessageFilter::in_state(MessageState::Ready);
+    let page = broker.handle.messages(&queue(), Seq(1), 10, &ready).await.unwrap();
     assert_eq!(page.messages[0].seq, Seq(2));
 
     let view = broker.handle.message(&queue(), Seq(1)).await.unwrap();

@@ -53,7 +53,7 @@ pub fn complete() {
 /// Completes a queue's name.
 pub(super) fn queues() -> ArgValueCompleter {
     names(async |client, begun| {
-        let queues = client.queues_named(begun, MAX_NAMES).await?;
+        let queues = client.queues_named(begun, 0, MAX_NAMES).await?;
         Ok(queues.into_iter().map(|queue| queue.name.to_string()).collect())
     })
 }

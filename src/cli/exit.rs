@@ -17,6 +17,8 @@ pub enum Exit {
     Unreachable = 5,
     /// The broker refused, and nothing was changed; or a call's message was accepted, but did not end well.
     Refused = 6,
+    /// Ctrl-C; what is under way in the broker goes on.
+    Interrupted = 130,
     /// A worker's command can't be started; told to the worker only, as shells tell it.
     NotStarted = 127,
 }

@@ -68,7 +68,7 @@ pub struct Cli {
 /// What `--help` says of exit codes; see [`Exit`].
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the store is held by \
      another process, 4 the configuration is refused, 5 no broker answers, 6 the broker refused, or a \
-     call did not end well.";
+     call did not end well, 130 Ctrl-C.";
 
 /// One variant a command, one file a variant.
 #[derive(Debug, Subcommand)]

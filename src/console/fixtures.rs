@@ -133,6 +133,7 @@ pub(crate) fn queue(
     head: Option<HeadView>,
 ) -> QueueView {
     QueueView {
+        number: 0,
         name: name(text),
         state,
         depth,

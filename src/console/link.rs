@@ -90,7 +90,7 @@ pub(super) async fn ask(client: &AdminClient, request: Request) -> Result<Reply,
 async fn send(client: &AdminClient, request: Request) -> Result<Reply, AdminError> {
     Ok(match request {
         Request::Page { queue, from } => {
-            let query = MessageQuery { from, limit: Some(PAGE), state: None };
+            let query = MessageQuery { from, limit: Some(PAGE), ..MessageQuery::default() };
             Reply::Page(client.messages(&queue, &query).await?)
         }
         Request::Message(message) => {

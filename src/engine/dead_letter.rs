@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// Why nothing can be dead-lettered from a queue now.
-    fn has_dead_letter_room(
+    pub(super) fn has_dead_letter_room(
         &self,
         name: &QueueName,
         settings: &QueueSettings,

@@ -41,6 +41,7 @@ mod lane;
 mod lease;
 mod lined;
 mod load;
+mod noted;
 mod options;
 mod places;
 mod process;
@@ -48,6 +49,7 @@ mod progress;
 mod purge;
 mod queue;
 mod queues;
+mod rehearse;
 mod relocate;
 mod removal;
 mod repair;
@@ -80,6 +82,7 @@ use crate::model::{
 
 pub use effect::{Effect, Effects, HoldAnswer};
 pub use event::{CallSpec, Event};
+pub use noted::{Noted, NotedQuery};
 pub use options::EngineOptions;
 pub use view::{Counts, MessageOverlay};
 

@@ -79,6 +79,41 @@ impl Engine {
         Ok(outcome)
     }
 
+    /// Why a message whose state allows it can't leave its queue now.
+    pub(super) fn check_relocation(
+        &self,
+        at: QueueIndex,
+        repair: &Repair,
+        content: Arc<Content>,
+        destination: Destination,
+    ) -> Result<(), RepairRefusal> {
+        let entry = self.readable(at, repair, content)?;
+        let to = match destination {
+            Destination::DeadLetters => {
+                let record = &self.queue(at).record;
+                return self.has_dead_letter_room(&record.name, &record.settings).map_err(invalid);
+            }
+            Destination::Queue(to) => to,
+            Destination::Origin => {
+                let to = entry.content.header.dead_letter_queue();
+                to.ok_or_else(|| no_origin(&entry.content.header))?
+            }
+        };
+        self.check_move(at, &[(to, (*entry.content).clone())])
+    }
+
+    fn check_move(
+        &self,
+        at: QueueIndex,
+        message: &[(QueueName, Content); 1],
+    ) -> Result<(), RepairRefusal> {
+        let [(to, _)] = message;
+        if self.queue(at).record.name == *to {
+            return Err(invalid(format!("it is in {to} already; to try it again, retry it")));
+        }
+        self.admit_moved(message).map_err(|rejection| invalid(rejection.reason))
+    }
+
     /// The message as it leaves. What stands for one that can't be read must not go in its place.
     fn readable(
         &self,
@@ -105,12 +140,9 @@ impl Engine {
         to: QueueName,
         out: &mut Effects,
     ) -> Result<MovedTo, RepairRefusal> {
-        if self.queue(at).record.name == to {
-            return Err(invalid(format!("it is in {to} already; to try it again, retry it")));
-        }
-        let messages = [(to, (*entry.content).clone())];
-        self.admit_moved(&messages).map_err(|rejection| invalid(rejection.reason))?;
-        let [(to, content)] = messages;
+        let message = [(to, (*entry.content).clone())];
+        self.check_move(at, &message)?;
+        let [(to, content)] = message;
         let seq = entry.seq;
         let target = self.make_if_absent(&to, out);
         // Its id may be known there, from before it was dead-lettered; it comes all the same.

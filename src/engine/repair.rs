@@ -47,14 +47,22 @@ impl Repairs {
     }
 }
 
+/// A repair that can be done.
+pub(super) struct Decided {
+    pub(super) at: QueueIndex,
+    /// The message's content now.
+    pub(super) before: Arc<Content>,
+    pub(super) decision: Decision,
+}
+
 /// What a repair comes to.
-enum Decision {
+pub(super) enum Decision {
     Change(Box<Change>),
     Leave(Destination),
 }
 
 /// What a repair changes.
-struct Change {
+pub(super) struct Change {
     record: MessageRecord,
     content: Option<Arc<Content>>,
     kind: JournalKind,
@@ -78,26 +86,43 @@ impl Engine {
         repair: Repair,
         out: &mut Effects,
     ) -> Result<RepairOutcome, RepairRefusal> {
-        if let Some(known) = self.repairs.outcomes.get(&repair.key) {
-            let same = known.queue == repair.queue && known.seq == repair.seq;
-            return if same {
-                Ok(RepairOutcome { repeated: true, ..known.clone() })
-            } else {
-                Err(RepairRefusal::KeyReused)
-            };
+        if let Some(outcome) = self.done_before(&repair)? {
+            return Ok(outcome);
         }
-        let at = self.check_repair(&repair)?;
+        let Decided { at, before, decision } = self.decided(&repair)?;
+        match decision {
+            Decision::Leave(destination) => self.relocate(at, repair, before, destination, out),
+            Decision::Change(change) => Ok(self.apply(at, repair, &before, *change, out)),
+        }
+    }
+
+    /// What came of this repair, if it has been done.
+    pub(super) fn done_before(
+        &self,
+        repair: &Repair,
+    ) -> Result<Option<RepairOutcome>, RepairRefusal> {
+        match self.repairs.outcomes.get(&repair.key) {
+            None => Ok(None),
+            Some(known) if known.queue == repair.queue && known.seq == repair.seq => {
+                Ok(Some(RepairOutcome { repeated: true, ..known.clone() }))
+            }
+            Some(_) => Err(RepairRefusal::KeyReused),
+        }
+    }
+
+    /// What the repair comes to now, or why it can't be done. What refuses one that leaves its queue is not all asked
+    /// for here (`relocate`).
+    pub(super) fn decided(&self, repair: &Repair) -> Result<Decided, RepairRefusal> {
+        let at = self.check_repair(repair)?;
         let seq = repair.seq;
-        let before = self.content_for(at, &repair)?;
+        let before = self.content_for(at, repair)?;
         let record = self.queue(at).records().get(&seq).cloned().unwrap_or_default();
         let state = self.state_with_content(at, seq, &before);
-        match decide(&repair, record, state, &before)? {
-            Decision::Leave(destination) => self.relocate(at, repair, before, destination, out),
-            Decision::Change(change) => {
-                self.check_key(at, &before, change.content.as_deref())?;
-                Ok(self.apply(at, repair, &before, *change, out))
-            }
+        let decision = decide(repair, record, state, &before)?;
+        if let Decision::Change(change) = &decision {
+            self.check_key(at, &before, change.content.as_deref())?;
         }
+        Ok(Decided { at, before, decision })
     }
 
     /// A message's state. That one isn't due yet may be known by its content only.

@@ -243,6 +243,7 @@ impl Engine {
             queue.records().keys().filter(|&&seq| has_state(seq, MessageState::Waiting)).count();
         let uncommon = &queue.uncommon;
         QueueView {
+            number: queue.record.id.0,
             name: queue.record.name.clone(),
             state: queue.state(self.stopping),
             depth: queue.depth(),

@@ -4,6 +4,7 @@ mod answer;
 mod broker_event;
 mod causes;
 mod dead_letter_way;
+mod error_group;
 mod figures;
 mod filter;
 mod gather;
@@ -14,6 +15,7 @@ mod ids;
 mod journal;
 pub mod limits;
 mod message;
+mod message_filter;
 mod notice;
 mod numbered;
 mod plain_words;
@@ -40,10 +42,14 @@ pub use answer::{Accepted, CallPart, CallReply, CallStatus, RejectCode, Rejectio
 pub use broker_event::{BrokerEvent, EVENT_TYPES, EventId};
 pub use causes::with_causes;
 pub use dead_letter_way::dead_letter_circle;
+pub use error_group::{ErrorGroupId, ErrorGroupPage, ErrorGroupView, NoErrorGroup, error_pattern};
 pub use figures::{
     DiskFigures, Figures, HistogramView, Pulse, QueueFigures, StoreMeasures, Totals,
 };
-pub use filter::{Budget as FilterBudget, Filter, FilterError, Subject as FilterSubject};
+pub use filter::{
+    Budget as FilterBudget, Filter, FilterError, HeaderTest, PathTest, PlainTestError,
+    Subject as FilterSubject,
+};
 pub use gather::{
     Aggregate, Completion, CompletionError, ConfiguredGather, GatherAccepted, GatherDetail,
     GatherPage, GatherReply, GatherRequest, GatherSettings, GatherState, GatherStatus, GatherView,
@@ -58,6 +64,7 @@ pub use ids::{
 };
 pub use journal::{Actor, JournalEntry, JournalKind};
 pub use message::{Content, Message, NackAction, WorkError, WorkerInfo};
+pub use message_filter::MessageFilter;
 pub use notice::Notice;
 pub use numbered::{Numbered, Numbers};
 pub(crate) use plain_words::in_plain_words;
@@ -75,7 +82,8 @@ pub use record::{
     QueueRecord, Recovered, RemovedQueues, RevisionRecord, StoredMessage,
 };
 pub use repair::{
-    Edit, MovedTo, RedrivePage, Redriven, Repair, RepairAction, RepairOutcome, RepairRefusal,
+    BulkNow, Edit, MovedTo, RedrivePage, Redriven, Repair, RepairAction, RepairOutcome,
+    RepairRefusal,
 };
 pub use saga::{
     SagaAct, SagaDefinition, SagaDetail, SagaPage, SagaStarted, SagaState, SagaStep, SagaView,

@@ -134,6 +134,16 @@ pub struct Redriven {
     pub reason: String,
 }
 
+/// What is there of a message that was not repaired as one of many.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkNow {
+    /// Its state.
+    pub state: MessageState,
+    /// Its newest revision.
+    pub revision: Revision,
+}
+
 /// Why a repair was not done; nothing has changed.
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -6,8 +6,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::limits::{MAX_MESSAGE_ID_BYTES, MAX_QUEUE_NAME_BYTES, MAX_TOPIC_NAME_BYTES};
 use super::{
-    Dedup, DeliveryId, GatherName, Generation, IdempotencyKey, MessageId, QueueName, Revision,
-    SagaName, Seq, Timestamp, TopicName,
+    Dedup, DeliveryId, ErrorGroupId, GatherName, Generation, HeaderTest, IdempotencyKey, MessageId,
+    PathTest, QueueName, Revision, SagaName, Seq, Timestamp, TopicName,
 };
 
 /// Letters, digits and `. _ - :`.
@@ -64,6 +64,9 @@ schemas! {
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
         .description(Some("RFC 3339, UTC, with milliseconds."))
         .into();
+    ErrorGroupId = text("^[0-9a-f]{12}$", "Names a group of errors.").into();
+    HeaderTest = text("^[^=]+=", "A header field and its value, FIELD=VALUE.").into();
+    PathTest = text("^[$.\\[A-Za-z_]", "A place in a JSON body, and =VALUE.").into();
     Seq = number(u64::MAX, "A message's place in its queue, from 1.");
     Generation = number(u64::MAX, "One run of the engine over a store.");
     Revision = number(u64::from(u32::MAX), "A message's content as of one edit; 0 is what was sent.");

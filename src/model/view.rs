@@ -86,6 +86,9 @@ pub enum StoreHealth {
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueueView {
+    /// Its place among all queues, in the order in which they were made; never used again. A list goes on behind it (`after`).
+    #[serde(default)]
+    pub number: u32,
     /// Its name.
     pub name: QueueName,
     /// What it does.

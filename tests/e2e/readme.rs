@@ -124,7 +124,7 @@ fn the_exit_codes_are_those_of_the_help() {
     let table = block(&readme, "## Exit codes", "## How fast");
     let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| code"));
     let codes: Vec<&str> = rows.filter_map(|row| row.split(" | ").next()).collect();
-    assert_eq!(codes, ["| 0", "| 1", "| 2", "| 3", "| 4", "| 5", "| 6"]);
+    assert_eq!(codes, ["| 0", "| 1", "| 2", "| 3", "| 4", "| 5", "| 6", "| 130"]);
     let help = Command::new(MUBROKER).arg("--help").output().expect("mubroker starts");
     let help =
         String::from_utf8_lossy(&help.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -136,6 +136,7 @@ fn the_exit_codes_are_those_of_the_help() {
         "4 the configuration",
         "5 no broker",
         "6 the broker refused",
+        "130 Ctrl-C",
     ] {
         assert!(help.contains(code), "{code} is not in --help");
     }

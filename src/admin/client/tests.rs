@@ -14,7 +14,9 @@ use tempfile::TempDir;
 use tokio::net::UnixListener;
 
 use super::*;
-use crate::admin::dto::{Notice, RepairRefusal, RepairVerb, StreamEvent, told};
+use crate::admin::dto::{
+    MessageFilter, MessageState, Notice, RepairRefusal, RepairVerb, StreamEvent, told,
+};
 
 /// A limit that is meant to be reached.
 const SHORT: Duration = Duration::from_millis(20);
@@ -97,8 +99,12 @@ async fn paths_and_queries_are_encoded_and_say_where_they_come_from() {
         _ => StatusCode::NO_CONTENT.into_response(),
     });
     let (client, a_b) = (&server.client, queue("a:b"));
-    let page =
-        MessageQuery { from: Some(Seq(3)), limit: Some(20), state: Some(MessageState::Blocked) };
+    let filter = MessageFilter {
+        path: Some("$.a=b c".parse().expect("a path")),
+        older_ms: Some(5),
+        ..MessageFilter::in_state(MessageState::Blocked)
+    };
+    let page = MessageQuery { from: Some(Seq(3)), limit: Some(20), filter };
     client.messages(&a_b, &page).await.expect("a page");
     let bytes = client.payload(&a_b, Seq(7), Some(Revision(0))).await.expect("bytes");
     assert_eq!(&bytes[..], b"\xff\0raw");
@@ -115,7 +121,7 @@ async fn paths_and_queries_are_encoded_and_say_where_they_come_from() {
     assert_eq!(
         *server.asked.lock().expect("no panic while held"),
         [
-            "GET /v1/queues/a%3Ab/messages?from=3&limit=20&state=blocked [cli]",
+            "GET /v1/queues/a%3Ab/messages?from=3&limit=20&state=blocked&path=%24.a%3Db%20c&older_ms=5 [cli]",
             "GET /v1/queues/a%3Ab/messages/7/payload?revision=0 [cli]",
             "POST /v1/queues/a%3Ab/messages/7/repair [cli] \
              {\"key\":\"k/1\",\"expect_revision\":2,\"action\":\"retry\"}",

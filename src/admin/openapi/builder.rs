@@ -7,8 +7,8 @@ use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ArrayBuilder, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-    Required, ResponseBuilder, Schema,
+    ArrayBuilder, ContentBuilder, HeaderBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder,
+    Ref, RefOr, Required, ResponseBuilder, Schema,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -153,6 +153,12 @@ impl Route<'_> {
         self.parameter(name, description, schema.into())
     }
 
+    /// Yes or no in the query, that may be left out.
+    pub(super) fn flag(self, name: &str, description: &str) -> Self {
+        let schema = ObjectBuilder::new().schema_type(Type::Boolean);
+        self.parameter(name, description, schema.into())
+    }
+
     fn parameter(mut self, name: &str, description: &str, schema: RefOr<Schema>) -> Self {
         let parameter = ParameterBuilder::new()
             .name(name)
@@ -185,6 +191,20 @@ impl Route<'_> {
     pub(super) fn gives<T: ToSchema>(self) {
         let schema = self.api.shape::<T>();
         self.gives_as(JSON, schema);
+    }
+
+    /// It answers this at once, and goes on; `location` says where it can be seen.
+    pub(super) fn begins<T: ToSchema>(mut self) {
+        let content = ContentBuilder::new().schema(Some(self.api.shape::<T>())).build();
+        let place = HeaderBuilder::new()
+            .description(Some("Where it can be seen."))
+            .schema(Some(String::schema()));
+        let response = ResponseBuilder::new()
+            .description("It has begun.")
+            .content(JSON, content)
+            .header("location", place.build());
+        self.operation = self.operation.response("202", response.build());
+        self.end();
     }
 
     /// It answers a list of these.

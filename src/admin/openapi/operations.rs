@@ -15,6 +15,7 @@ pub(super) fn document() -> OpenApi {
     broker(&mut api);
     queues(&mut api);
     messages(&mut api);
+    bulk(&mut api);
     workers(&mut api);
     topics(&mut api);
     processes(&mut api);
@@ -44,7 +45,13 @@ fn queues(api: &mut Api) {
         "All queues, in the order in which they were made, or a page of those asked for",
     )
     .text("prefix", "Only those whose names begin with this; a page of them.")
-    .number("limit", 1, Some(MAX_PAGE as u64), "At most so many; all without it and `prefix`.")
+    .number("after", 0, Some(u32::MAX.into()), "After the one with this `number`.")
+    .number(
+        "limit",
+        1,
+        Some(MAX_PAGE as u64),
+        "At most so many; all without it, `after` and `prefix`.",
+    )
     .gives_all::<QueueView>();
     api.get("/v1/queues/{queue}", "One queue").gives::<QueueView>();
     api.post(
@@ -82,7 +89,19 @@ fn messages(api: &mut Api) {
         .number("from", 0, None, "From this place on.")
         .number("limit", 1, Some(MAX_PAGE as u64), LIMIT)
         .query::<MessageState>("state", "In this state only.")
+        .query::<HeaderTest>("header", "With this header field.")
+        .query::<PathTest>("path", "With this place in the JSON body.")
+        .text("filter", "For which this expression in CEL is true.")
+        .query::<ErrorGroupId>("group", "That failed last with an error of this group.")
+        .number("older_ms", 0, None, "Accepted at least so many milliseconds ago.")
+        .number("newer_ms", 0, None, "Accepted less than so many milliseconds ago.")
         .gives::<MessagePage>();
+    api.get(
+        "/v1/queues/{queue}/errors",
+        "The errors that its messages failed last with, in groups",
+    )
+    .number("from", 0, None, "From the message at this place on.")
+    .gives::<ErrorGroupPage>();
     api.get("/v1/queues/{queue}/messages/{seq}", "A message with all that is known of it")
         .gives::<MessageView>();
     api.get("/v1/queues/{queue}/messages/{seq}/payload", "Its payload's bytes, as they are")
@@ -96,6 +115,20 @@ fn messages(api: &mut Api) {
         .gives_or_nothing::<HoldView>();
     api.get("/v1/repairs/{key}", "What came of a repair").gives::<RepairOutcome>();
     api.get("/v1/messages/{id}", "Where a message is").gives::<Located>();
+}
+
+fn bulk(api: &mut Api) {
+    api.post("/v1/queues/{queue}/bulk", "Begins the same repair of many messages")
+        .takes::<BulkRequest>()
+        .begins::<BulkView>();
+    api.get("/v1/bulk", "Repairs of many messages, the newest first").gives_all::<BulkView>();
+    api.get("/v1/bulk/{key}", "How far a repair of many messages is").gives::<BulkView>();
+    api.get("/v1/bulk/{key}/results", "What came of each of its messages")
+        .number("from", 0, None, "From the message with this number on, from 0.")
+        .number("limit", 1, Some(MAX_PAGE as u64), LIMIT)
+        .flag("refused", "Only those that were refused, or only those that were not.")
+        .gives::<BulkResultPage>();
+    api.post("/v1/bulk/{key}/stop", "Stops it").gives::<BulkView>();
 }
 
 fn workers(api: &mut Api) {

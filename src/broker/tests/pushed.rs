@@ -16,7 +16,8 @@ async fn push(broker: &Broker, id: &str) {
 async fn kept(broker: &Broker, ids: &[&str]) {
     let found = async {
         loop {
-            if let Ok(page) = broker.handle.messages(&queue(), Seq(1), 10, None).await
+            if let Ok(page) =
+                broker.handle.messages(&queue(), Seq(1), 10, &MessageFilter::default()).await
                 && page.messages.iter().map(|row| row.id.as_str()).eq(ids.iter().copied())
             {
                 return;

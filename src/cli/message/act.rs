@@ -7,9 +7,11 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::address::Address;
+use super::choose::ManyArgs;
+use super::many::{self, Many};
 use crate::admin::client::{AdminClient, AdminError};
 use crate::admin::dto::{
-    IdempotencyKey, QueueName, RepairOutcome, RepairRequest, RepairVerb, Revision, Seq,
+    BulkVerb, IdempotencyKey, QueueName, RepairOutcome, RepairRequest, RepairVerb, Revision, Seq,
 };
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
@@ -17,9 +19,9 @@ use crate::cli::output::{json, note, print};
 use crate::console::text::clean::clean;
 
 /// How long an unknown outcome is asked for: a broker that was restarted has opened its store by then.
-const ASK_FOR: Duration = Duration::from_secs(15);
+pub(super) const ASK_FOR: Duration = Duration::from_secs(15);
 /// Between two questions.
-const ASK_EVERY: Duration = Duration::from_millis(300);
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(300);
 
 /// What every repair can be told.
 #[derive(Debug, Args)]
@@ -91,6 +93,16 @@ impl RepairArgs {
     }
 }
 
+pub(super) const MANY_HELP: &str = "\
+Over many messages: say which, see what would be done with --dry-run, and type their number (or give it: --yes COUNT). Each is \
+repaired as it was listed: one that changed since stays as it is, and is told. The broker goes on by itself, also when the \
+connection is lost; `mubroker message bulk` follows or stops it. What came of each is printed; the exit code is 6 if any was refused.
+
+  mubroker message retry invoices --state blocked --dry-run
+  mubroker message retry invoices --group 3f2a9c01b7de --rate 20 --yes 117
+  mubroker message cancel invoices --path '$.test=true' --reason 'test data'
+  mubroker message move invoices 7 9 12 --to invoices.later";
+
 /// Where a message goes.
 #[derive(Debug, Args)]
 pub(super) struct MoveArgs {
@@ -107,6 +119,11 @@ pub(super) struct ActArgs {
     message: Address,
     #[command(flatten)]
     repair: RepairArgs,
+    #[command(flatten)]
+    many: ManyArgs,
+    /// Don't ask; so many messages are meant
+    #[arg(long, value_name = "COUNT", help_heading = "Over many")]
+    yes: Option<u64>,
 }
 
 pub(super) async fn run(
@@ -118,6 +135,17 @@ pub(super) async fn run(
     if action == RepairVerb::Cancel && args.repair.reason.is_empty() {
         let failure = Failure::new("a cancelled message needs a reason").exit(Exit::Usage);
         return Err(failure.advice("say why with --reason"));
+    }
+    if args.many.is_meant(&args.message) {
+        let action = bulk_verb(action);
+        let (repair, many) = (&args.repair, &args.many);
+        return many::run(client, &args.message, Many { repair, many, yes: args.yes, action, to })
+            .await;
+    }
+    if args.many.dry_run || args.many.plain || args.yes.is_some() {
+        let text = "--dry-run, --plain and --yes are for many messages";
+        let advice = "say which: --all, --state or another of them, or several places";
+        return Err(Failure::new(text).advice(advice).exit(Exit::Usage));
     }
     if let Some(outcome) = args.repair.done_before(client).await? {
         args.repair.tell(&outcome)?;
@@ -140,6 +168,20 @@ pub(super) async fn run(
     let outcome = repair(client, &queue, seq, &request).await?;
     args.repair.tell(&outcome)?;
     Ok(Exit::Done)
+}
+
+fn bulk_verb(action: RepairVerb) -> BulkVerb {
+    match action {
+        RepairVerb::Retry => BulkVerb::Retry,
+        RepairVerb::Cancel => BulkVerb::Cancel,
+        RepairVerb::Restore => BulkVerb::Restore,
+        RepairVerb::UndoSave => BulkVerb::UndoSave,
+        RepairVerb::DeadLetter => BulkVerb::DeadLetter,
+        RepairVerb::Move => BulkVerb::Move,
+        RepairVerb::Save | RepairVerb::SaveAndRetry => {
+            unreachable!("`message edit` has its own way")
+        }
+    }
 }
 
 /// Sends a repair. When its answer got lost, asks what came of its key before anything is said; the

@@ -2,7 +2,12 @@
 
 mod act;
 mod address;
+mod agree;
+mod bulk;
+mod choose;
 mod edit;
+mod list;
+mod many;
 mod show;
 mod transfer;
 
@@ -10,13 +15,8 @@ use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::failure::Failure;
-use super::output::{Column, age, json, print, table};
 use super::target::Target;
-use crate::admin::client::MessageQuery;
-use crate::admin::dto::{
-    MessagePage, MessageState, MessageSummary, QueueName, RepairVerb, Seq, Timestamp,
-};
-use crate::model::limits::MAX_PAGE;
+use crate::admin::dto::{MessageSummary, QueueName, RepairVerb};
 
 /// See messages, and repair them
 #[derive(Debug, Args)]
@@ -33,23 +33,35 @@ pub struct MessageArgs {
 #[derive(Debug, Subcommand)]
 enum MessageCommand {
     /// List a queue's unfinished messages, in their order
-    Ls(LsArgs),
+    #[command(after_help = list::LS_HELP)]
+    Ls(list::LsArgs),
+    /// Count the errors that a queue's messages failed last with, in groups
+    #[command(after_help = list::GROUPS_HELP)]
+    Groups(list::GroupsArgs),
     /// Show one message: header, payload, attempts, revisions, journal
     Show(show::ShowArgs),
     /// Change a message's payload: from a file, standard input or $EDITOR
     Edit(edit::EditArgs),
-    /// Make a blocked or waiting message ready again
+    /// Make blocked or waiting messages ready again
+    #[command(after_help = act::MANY_HELP)]
     Retry(act::ActArgs),
-    /// Take a message out of its queue; needs --reason
+    /// Take messages out of their queue; needs --reason
+    #[command(after_help = act::MANY_HELP)]
     Cancel(act::ActArgs),
-    /// Put a cancelled message back in its place, while its successor has not been delivered
+    /// Put cancelled messages back in their places, while their successors have not been delivered
+    #[command(after_help = act::MANY_HELP)]
     Restore(act::ActArgs),
-    /// Send a message to its queue's dead-letter queue
+    /// Send messages to their queue's dead-letter queue
+    #[command(after_help = act::MANY_HELP)]
     DeadLetter(act::ActArgs),
-    /// Send a message to the end of another queue, or a dead letter back to where it came from
+    /// Send messages to the end of another queue, or dead letters back to where they came from
+    #[command(after_help = act::MANY_HELP)]
     Move(act::MoveArgs),
     /// Take the last edit back, while the message is not with a worker
+    #[command(after_help = act::MANY_HELP)]
     Undo(act::ActArgs),
+    /// Repairs of many messages, which the broker goes on with by itself: list, follow or stop them
+    Bulk(bulk::BulkArgs),
     /// Write a queue's unfinished messages as JSON lines
     #[command(after_help = transfer::EXPORT_HELP)]
     Export(transfer::ExportArgs),
@@ -58,44 +70,13 @@ enum MessageCommand {
     Import(transfer::ImportArgs),
 }
 
-#[derive(Debug, Args)]
-struct LsArgs {
-    /// The queue
-    #[arg(add = crate::cli::completions::queues())]
-    queue: QueueName,
-    /// From this place on
-    #[arg(long, value_name = "SEQ")]
-    from: Option<u64>,
-    /// How many
-    #[arg(long, default_value_t = 50,
-          value_parser = clap::value_parser!(u16).range(1..=MAX_PAGE as i64))]
-    limit: u16,
-    /// In this state only: ready, leased, waiting, blocked, cancelled
-    #[arg(long, value_parser = state)]
-    state: Option<MessageState>,
-    /// As one JSON object: messages, and next for the next page
-    #[arg(long)]
-    json: bool,
-}
-
 pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
     let client = args.target.admin()?;
     match args.command {
         MessageCommand::Import(import) => transfer::import(args.target, import).await,
-        MessageCommand::Ls(ls) => {
-            let query = MessageQuery {
-                from: ls.from.map(Seq),
-                limit: Some(usize::from(ls.limit)),
-                state: ls.state,
-            };
-            let page = client.messages(&ls.queue, &query).await?;
-            if ls.json {
-                json(&page)?;
-            } else {
-                print(&list(&page, &ls.queue, client.overview().await?.now))?;
-            }
-            Ok(Exit::Done)
-        }
+        MessageCommand::Ls(ls) => list::ls(&client, ls).await,
+        MessageCommand::Groups(groups) => list::groups(&client, groups).await,
+        MessageCommand::Bulk(bulk) => bulk::run(&client, bulk).await,
         MessageCommand::Export(export) => transfer::export(&client, export).await,
         MessageCommand::Show(show) => show::run(&client, show).await,
         MessageCommand::Edit(edit) => edit::run(&client, edit).await,
@@ -110,21 +91,6 @@ pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
     }
 }
 
-fn state(text: &str) -> Result<MessageState, String> {
-    let all = [
-        MessageState::Scheduled,
-        MessageState::Ready,
-        MessageState::Leased,
-        MessageState::Waiting,
-        MessageState::Blocked,
-        MessageState::Cancelled,
-    ];
-    all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
-        let words: Vec<_> = all.iter().map(|state| state.as_str()).collect();
-        format!("one of {} is needed", words.join(", "))
-    })
-}
-
 /// Why it failed, or why it is a dead letter; not of one that is back in its queue.
 fn what_is_wrong(message: &MessageSummary, queue: &QueueName) -> Option<String> {
     if let Some(error) = &message.error {
@@ -133,36 +99,4 @@ fn what_is_wrong(message: &MessageSummary, queue: &QueueName) -> Option<String> 
     let dead = message.dead_letter.as_ref().filter(|dead| dead.queue != queue.as_str())?;
     let error = dead.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
     Some(format!("{} in {}{error}", dead.reason, dead.queue))
-}
-
-fn list(page: &MessagePage, queue: &QueueName, now: Timestamp) -> String {
-    if page.messages.is_empty() {
-        return "no such messages\n".to_owned();
-    }
-    let columns = [
-        Column("SEQ", 10),
-        Column("STATE", 9),
-        Column("TRY", 4),
-        Column("REV", 4),
-        Column("AGE", 5),
-        Column("ID", 20),
-        Column("ERROR OR PAYLOAD", 80),
-    ];
-    let rows: Vec<_> = page
-        .messages
-        .iter()
-        .map(|message| {
-            vec![
-                message.seq.to_string(),
-                message.state.to_string(),
-                message.attempt.to_string(),
-                message.revision.to_string(),
-                age(now.since_ms(message.accepted_at)),
-                message.id.to_string(),
-                what_is_wrong(message, queue).unwrap_or_else(|| message.preview.clone()),
-            ]
-        })
-        .collect();
-    let more = page.next.map_or(String::new(), |seq| format!("more: --from {seq}\n"));
-    table(&columns, &rows) + &more
 }

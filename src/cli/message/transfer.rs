@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use crate::admin::client::{AdminClient, AdminError, MessageQuery};
 use crate::admin::dto::{
-    MessageId, MessageState, MessageView, Payload, QueueName, Seq, Timestamp, WorkError,
+    MessageFilter, MessageId, MessageState, MessageView, Payload, QueueName, Seq, Timestamp,
+    WorkError,
 };
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
@@ -59,7 +60,7 @@ pub(super) struct ExportArgs {
     #[arg(add = crate::cli::completions::queues())]
     queue: QueueName,
     /// In this state only: scheduled, ready, leased, waiting, blocked, cancelled
-    #[arg(long, value_parser = super::state)]
+    #[arg(long, value_parser = super::choose::state)]
     state: Option<MessageState>,
     /// Into a new file [default: standard output]
     #[arg(long, value_name = "FILE")]
@@ -131,7 +132,8 @@ pub(super) async fn export(client: &AdminClient, args: ExportArgs) -> Result<Exi
         Some(path) => at(path, error),
         None => Failure::io("standard output", error),
     };
-    let mut query = MessageQuery { from: Some(Seq(1)), limit: Some(MAX_PAGE), state: args.state };
+    let filter = MessageFilter { state: args.state, ..MessageFilter::default() };
+    let mut query = MessageQuery { from: Some(Seq(1)), limit: Some(MAX_PAGE), filter };
     let mut count = 0u64;
     loop {
         let page = client.messages(&args.queue, &query).await?;

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::compile::{Arithmetic, Comparison, Fold, Function, Node};
 use super::subject::Subject;
 use super::value::Value;
+use crate::model::limits::MAX_FILTER_COST;
 
 /// Bytes of text that are looked at or copied for one unit.
 const BYTES_A_UNIT: usize = 64;
@@ -22,6 +23,11 @@ impl Budget {
     /// So many units.
     pub fn new(units: u64) -> Self {
         Self { left: units }
+    }
+
+    /// Whether an evaluation may still take what one may take at most.
+    pub fn has_room(&self) -> bool {
+        self.left >= MAX_FILTER_COST
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod compile;
 mod eval;
+mod plain;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use eval::Budget;
+pub use plain::{HeaderTest, PathTest, PlainTestError};
 pub use subject::Subject;
 
 use compile::{Names, Node};
