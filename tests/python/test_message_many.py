@@ -135,3 +135,54 @@ def test_it_goes_on_without_who_began_it(blocked):
     left = broker.queue("bills")["blocked"]
     assert 0 < left < 4
     assert f"{left} not tried" in broker.cli("message", "bulk", "show", "night", code=1)
+
+
+def bodies(broker, queue, *seqs):
+    return [broker.cli("message", "show", queue, str(seq), "--payload") for seq in seqs]
+
+
+def test_many_are_edited_by_jq_after_their_differences_were_seen(blocked):
+    broker = blocked
+    command = ("message", "edit", "bills", "--state", "blocked", "--jq", "if .n == 2 then . else .n += 10 end")
+    told = broker.cli(*command, "--dry-run")
+    assert told.count('-{"n":1,"amount":1.10}') == 1 and told.count('+{"n":11,"amount":1.10}') == 1
+    assert "bills 2 " not in told and "bills 3 (m3), revision 0:" in told
+    assert "nobody can be asked here" in broker.cli(*command, code=2)
+    assert "4 are meant, --yes says 5" in broker.cli(*command, "--yes", "5", code=6)
+    assert broker.cli("message", "show", "bills", "1", "--payload") == '{"n":1,"amount":1.10}'
+    done = broker.cli(*command, "--yes", "4", "--json", "--key", "night", "--reason", "ten more", "--retry")
+    done = [json.loads(line) for line in done.splitlines()]
+    assert [(one["seq"], one["outcome"]["result"], one["outcome"]["revision"]) for one in done] == [
+        (1, "done", 1), (3, "done", 1), (4, "done", 1), (5, "done", 1)]
+    # What wasn't asked for keeps its bytes.
+    assert bodies(broker, "bills", 1, 2, 5) == [
+        '{"n":11,"amount":1.10}', '{"n":2,"amount":1.10}', '{"n":15,"amount":1.10}']
+    entry = broker.admin("GET", "/v1/journal?queue=bills&seq=1")["entries"][0]
+    assert (entry["kind"], entry["key"], entry["reason"]) == ("saved-and-retried", "night/1", "ten more")
+    # Under the same key nothing is edited twice.
+    again = broker.cli("message", "edit", "bills", "1", "3", "--jq", ".n += 10", "--key", "night", "--plain")
+    assert [row[1:3] for row in lines(again)] == [["1", "done"], ["3", "done"]]
+    assert bodies(broker, "bills", 1, 3) == ['{"n":11,"amount":1.10}', '{"n":13,"amount":1.10}']
+
+
+def test_what_a_program_cannot_keep_whole_is_refused_unless_forced(broker, tmp_path):
+    twice = b'{ "id":12345678901234567890123, "k":1, "k":2 }'
+    with Client(broker) as client:
+        for body in [b'{ "id":12345678901234567890123,\n  "a":1.10 }\n', twice, b"no JSON"]:
+            client.send("q", body)
+    broker.cli("queue", "pause", "q")
+    patch = tmp_path / "patch.json"
+    patch.write_text('[{"op": "add", "path": "/b", "value": [1]}]')
+    told = broker.cli("message", "edit", "q", "--all", "--patch", str(patch), "--yes", "1", code=6)
+    assert 'the payload has the key k twice' in told and "the payload is not JSON: 1:1" in told
+    assert "1 saved, 2 refused" in told
+    assert bodies(broker, "q", 1) == ['{ "id":12345678901234567890123,\n  "a":1.10,\n  "b":[1] }\n']
+    assert bodies(broker, "q", 2) == [twice.decode()]
+    broker.cli("message", "edit", "q", "2", "--patch", str(patch), "--force", "--yes")
+    assert bodies(broker, "q", 2) == ['{"id":12345678901234567890123,"k":2,"b":[1]}']
+    # One that changed meanwhile is told with what is there; programs that are none, at once.
+    assert "revision 1 is there, 0 was seen" in broker.cli(
+        "message", "edit", "q", "1", "--jq", ".a = 2", "--yes", "--expect-revision", "0", code=6)
+    assert "there is no filter" in broker.cli("message", "edit", "q", "1", "--jq", "nosuch", code=2)
+    assert "are for --jq and --patch" in broker.cli("message", "edit", "q", "--all", code=2)
+    assert broker.cli("message", "edit", "q", "1", "--jq", ".") == ""

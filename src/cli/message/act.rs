@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::address::Address;
+use super::address::Addresses;
 use super::choose::ManyArgs;
 use super::many::{self, Many};
 use crate::admin::client::{AdminClient, AdminError};
@@ -116,7 +116,7 @@ pub(super) struct MoveArgs {
 #[derive(Debug, Args)]
 pub(super) struct ActArgs {
     #[command(flatten)]
-    message: Address,
+    message: Addresses,
     #[command(flatten)]
     repair: RepairArgs,
     #[command(flatten)]
@@ -192,9 +192,37 @@ pub(super) async fn repair(
     seq: Seq,
     request: &RepairRequest,
 ) -> Result<RepairOutcome, Failure> {
+    attempt(client, queue, seq, request).await.map_err(|unrepaired| match unrepaired {
+        Unrepaired::Refused(error) => refused(error, queue, seq),
+        Unrepaired::Unknown(error) => {
+            let text = format!("UNKNOWN whether the repair was done: {error}");
+            let advice = format!(
+                "repeat the same command with --key {}: if it was done, it isn't done again",
+                request.key
+            );
+            Failure::new(text).advice(advice)
+        }
+    })
+}
+
+/// Why a repair isn't known to be done.
+pub(super) enum Unrepaired {
+    /// It isn't.
+    Refused(AdminError),
+    /// Nobody could say, for long enough.
+    Unknown(AdminError),
+}
+
+/// The same, for who tells of many.
+pub(super) async fn attempt(
+    client: &AdminClient,
+    queue: &QueueName,
+    seq: Seq,
+    request: &RepairRequest,
+) -> Result<RepairOutcome, Unrepaired> {
     let mut error = match client.repair(queue, seq, request).await {
         Ok(outcome) => return Ok(outcome),
-        Err(error) if !error.outcome_unknown() => return Err(refused(error, queue, seq)),
+        Err(error) if !error.outcome_unknown() => return Err(Unrepaired::Refused(error)),
         Err(error) => error,
     };
     note(&clean(&format!("{error}; asking what came of it")));
@@ -206,7 +234,7 @@ pub(super) async fn repair(
             Ok(None) => match client.repair(queue, seq, request).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(refusal @ AdminError::Problem(_)) if !refusal.outcome_unknown() => {
-                    return Err(refused(refusal, queue, seq));
+                    return Err(Unrepaired::Refused(refusal));
                 }
                 Err(other) => error = other,
             },
@@ -214,12 +242,7 @@ pub(super) async fn repair(
         }
         sleep(ASK_EVERY).await;
     }
-    let text = format!("UNKNOWN whether the repair was done: {error}");
-    let advice = format!(
-        "repeat the same command with --key {}: if it was done, it isn't done again",
-        request.key
-    );
-    Err(Failure::new(text).advice(advice))
+    Err(Unrepaired::Unknown(error))
 }
 
 fn refused(error: AdminError, queue: &QueueName, seq: Seq) -> Failure {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::address::Address;
+use super::address::Addresses;
 use crate::admin::client::{AdminClient, AdminError, MessageQuery};
 use crate::admin::dto::{
     BulkItem, ErrorGroupId, Filter, HeaderTest, MessageFilter, MessageState, MessageSummary,
@@ -93,7 +93,7 @@ pub(super) struct Row {
 
 impl ManyArgs {
     /// Whether more than one message is meant.
-    pub(super) fn is_meant(&self, message: &Address) -> bool {
+    pub(super) fn is_meant(&self, message: &Addresses) -> bool {
         self.all || self.filter.filter() != MessageFilter::default() || message.names_many()
     }
 
@@ -101,7 +101,7 @@ impl ManyArgs {
     pub(super) async fn choose(
         &self,
         client: &AdminClient,
-        message: &Address,
+        message: &Addresses,
     ) -> Result<Chosen, Failure> {
         let wrong = |text: &str| Failure::new(text).exit(Exit::Usage);
         let filter = self.filter.filter();
@@ -164,7 +164,7 @@ async fn named(client: &AdminClient, queue: QueueName, seqs: &[Seq]) -> Result<C
 }
 
 impl Row {
-    fn new(row: &MessageSummary, queue: &QueueName) -> Self {
+    pub(super) fn new(row: &MessageSummary, queue: &QueueName) -> Self {
         let why = super::what_is_wrong(row, queue).unwrap_or_else(|| row.preview.clone());
         Self {
             item: BulkItem { seq: row.seq, revision: row.revision },

@@ -9,7 +9,9 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::act::{RepairArgs, repair};
-use super::address::Address;
+use super::address::Addresses;
+use super::choose::ManyArgs;
+use super::rework;
 use crate::admin::client::AdminClient;
 use crate::admin::dto::{
     MessageView, Payload, QueueName, RepairOutcome, RepairRequest, RepairVerb, Seq,
@@ -23,30 +25,57 @@ use crate::console::text::diff::{DiffKind, unified};
 use crate::console::text::json as syntax;
 use crate::model::limits::MAX_HOLD_MS;
 
+pub(super) const HELP: &str = "\
+--jq and --patch change one or many messages: their differences are shown first, then their number is to be typed (a script says --yes COUNT), then each is saved \
+on the revision that was seen. What the program doesn't change keeps its bytes: white space, digits, escapes, the keys' order. A payload with a key twice is refused.
+
+  mubroker message edit invoices 7
+  mubroker message edit invoices 7 --file fixed.json --retry
+  mubroker message edit invoices --group 3f2a9c01b7de --jq '.amount |= (sub(\",\"; \".\") | tonumber)' --retry
+  mubroker message edit invoices --state blocked --patch fix.json --dry-run";
+
 /// Equal lines shown around each change.
 const CONTEXT_LINES: usize = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct EditArgs {
     #[command(flatten)]
-    message: Address,
+    pub(super) message: Addresses,
     /// Take the new payload from a file, `-` for standard input [default: $VISUAL or $EDITOR]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["jq", "patch"])]
     file: Option<PathBuf>,
+    /// Change the JSON payload by a jq expression; nothing else in it changes
+    #[arg(long, value_name = "EXPRESSION", conflicts_with = "patch")]
+    jq: Option<String>,
+    /// Change it by a JSON Patch (RFC 6902) in a file, `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    patch: Option<PathBuf>,
+    /// With --jq and --patch: of a key that is there twice keep the last one
+    #[arg(long)]
+    pub(super) force: bool,
     /// Make the message ready again, in the same commit
     #[arg(long)]
-    retry: bool,
-    /// Don't ask
-    #[arg(long, short)]
-    yes: bool,
+    pub(super) retry: bool,
+    /// Don't ask; over many: so many messages are meant
+    #[arg(long, short, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1")]
+    pub(super) yes: Option<u64>,
     /// Save what isn't JSON, and say why
     #[arg(long, value_name = "REASON", conflicts_with = "reason")]
     not_json: Option<String>,
     #[command(flatten)]
-    repair: RepairArgs,
+    pub(super) repair: RepairArgs,
+    #[command(flatten)]
+    pub(super) many: ManyArgs,
 }
 
 pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Failure> {
+    if let Some(rework) = rework::program(args.jq.as_deref(), args.patch.as_ref())? {
+        return rework::run(client, &args, &rework).await;
+    }
+    if args.many.is_meant(&args.message) || args.many.dry_run || args.many.plain || args.force {
+        let text = "many messages, --dry-run, --plain and --force are for --jq and --patch";
+        return Err(Failure::new(text).exit(Exit::Usage));
+    }
     if let Some(outcome) = args.repair.done_before(client).await? {
         args.repair.tell(&outcome)?;
         return Ok(Exit::Done);
@@ -184,7 +213,8 @@ fn check(args: &EditArgs, message: &MessageView, draft: &Draft) -> Result<(), Fa
     })
 }
 
-fn difference(old: &[u8], new: &[u8]) -> String {
+/// For people: `-` and `+` before each line.
+pub(super) fn difference(old: &[u8], new: &[u8]) -> String {
     let mark = |kind| match kind {
         DiffKind::Same => " ",
         DiffKind::Removed => "-",
@@ -199,7 +229,7 @@ fn difference(old: &[u8], new: &[u8]) -> String {
 /// Asks, where there is a person to ask.
 fn agreed(args: &EditArgs, message: &MessageView) -> Result<bool, Failure> {
     let from_stdin = args.file.as_deref() == Some(Path::new("-"));
-    if args.yes || from_stdin || !std::io::stdin().is_terminal() {
+    if args.yes.is_some() || from_stdin || !std::io::stdin().is_terminal() {
         return Ok(true);
     }
     let what = if args.retry { "Save and retry" } else { "Save" };

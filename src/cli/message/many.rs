@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::act::{ASK_EVERY, ASK_FOR, RepairArgs};
-use super::address::Address;
+use super::address::Addresses;
 use super::agree::agreed;
 use super::choose::{Chosen, ManyArgs};
 use crate::admin::client::{AdminClient, AdminError};
@@ -37,7 +37,7 @@ pub(super) struct Many<'a> {
 
 pub(super) async fn run(
     client: &AdminClient,
-    message: &Address,
+    message: &Addresses,
     asked: Many<'_>,
 ) -> Result<Exit, Failure> {
     let Many { repair, many, yes, action, to } = asked;

@@ -8,6 +8,7 @@ mod choose;
 mod edit;
 mod list;
 mod many;
+mod rework;
 mod show;
 mod transfer;
 
@@ -40,8 +41,9 @@ enum MessageCommand {
     Groups(list::GroupsArgs),
     /// Show one message: header, payload, attempts, revisions, journal
     Show(show::ShowArgs),
-    /// Change a message's payload: from a file, standard input or $EDITOR
-    Edit(edit::EditArgs),
+    /// Change a message's payload: from a file, standard input or $EDITOR; or of many, by jq or a JSON Patch
+    #[command(after_help = edit::HELP)]
+    Edit(Box<edit::EditArgs>),
     /// Make blocked or waiting messages ready again
     #[command(after_help = act::MANY_HELP)]
     Retry(act::ActArgs),
@@ -79,7 +81,7 @@ pub(super) async fn run(args: MessageArgs) -> Result<Exit, Failure> {
         MessageCommand::Bulk(bulk) => bulk::run(&client, bulk).await,
         MessageCommand::Export(export) => transfer::export(&client, export).await,
         MessageCommand::Show(show) => show::run(&client, show).await,
-        MessageCommand::Edit(edit) => edit::run(&client, edit).await,
+        MessageCommand::Edit(edit) => edit::run(&client, *edit).await,
         MessageCommand::Retry(act) => act::run(&client, act, RepairVerb::Retry, None).await,
         MessageCommand::Cancel(act) => act::run(&client, act, RepairVerb::Cancel, None).await,
         MessageCommand::Restore(act) => act::run(&client, act, RepairVerb::Restore, None).await,

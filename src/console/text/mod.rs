@@ -7,3 +7,4 @@ pub mod drafts;
 pub mod editor;
 pub mod hex;
 pub mod json;
+pub mod rework;
