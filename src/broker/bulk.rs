@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::handle::{BrokerHandle, OperatorError};
+use super::handle::{BrokerHandle, OperatorError, no_such_queue};
 use super::messages::{Act, PAGE_BYTES, action, earlier, seen};
 use crate::engine::MessageOverlay;
 use crate::mailbox::{Mailbox, MailboxError};
@@ -13,8 +13,8 @@ use crate::model::{
     RepairOutcome, RepairRefusal, Revision, Seq, Timestamp,
 };
 
-/// Messages that are repaired at once: they share a commit or two, and other reads wait for theirs.
-pub const BULK_STEP: usize = 32;
+/// Messages that are repaired at once: they share a commit or two, and operators' lists wait while their contents are read.
+pub const BULK_STEP: usize = 16;
 
 /// What is done to each message.
 #[derive(Debug, Clone)]
@@ -56,6 +56,13 @@ impl BrokerHandle {
     /// The broker's time.
     pub async fn now(&self) -> Result<Timestamp, OperatorError> {
         self.ask(|view| view.now).await
+    }
+
+    /// The place of a queue's newest message; 0 if none has ever come.
+    pub async fn newest_place(&self, queue: &QueueName) -> Result<Seq, OperatorError> {
+        let name = queue.clone();
+        let newest = self.ask(move |view| view.engine.newest_place(&name)).await?;
+        newest.ok_or_else(|| no_such_queue(queue))
     }
 
     /// Repairs the first of these messages, in their order: at most [`BULK_STEP`], fewer if they are large, at least one. What

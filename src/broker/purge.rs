@@ -1,7 +1,7 @@
 //! Emptying a queue, a page at a time: each page is one turn of the engine, and one commit.
 
 use super::event_loop::Request;
-use super::handle::{BrokerHandle, OperatorError, no_such_queue};
+use super::handle::{BrokerHandle, OperatorError};
 use super::messages::PAGE_BYTES;
 use super::peers::OperatorAnswer;
 use crate::model::limits::{MAX_PAGE, MAX_REASON_BYTES};
@@ -28,9 +28,8 @@ impl BrokerHandle {
     /// Looks at one page and takes out what waits. Repeated, it takes out nothing twice.
     pub async fn purge(&self, order: PurgeOrder) -> Result<PurgePage, OperatorError> {
         check(&order.reason)?;
-        let (id, name) = (self.queue_id(&order.queue).await?, order.queue.clone());
-        let newest = self.ask(move |view| view.engine.newest_place(&name)).await?;
-        let newest = newest.ok_or_else(|| no_such_queue(&order.queue))?;
+        let id = self.queue_id(&order.queue).await?;
+        let newest = self.newest_place(&order.queue).await?;
         let until = order.until.map_or(newest, |until| until.min(newest));
         let (from, limit) = (order.from, order.limit.clamp(1, MAX_PAGE));
         let mut messages = self.read(move |m| m.read(id, from, limit, PAGE_BYTES)).await?;

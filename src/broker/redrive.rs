@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::handle::{BrokerHandle, OperatorError, no_such_queue};
+use super::handle::{BrokerHandle, OperatorError};
 use super::messages::PAGE_BYTES;
 use crate::model::limits::{MAX_FILTER_COST, MAX_PAGE};
 use crate::model::{
@@ -44,9 +44,8 @@ impl BrokerHandle {
     /// Looks at one page and brings back what the filter takes. A message that a worker has, that was cancelled, or
     /// that its queue can't take now stays, with the reason.
     pub async fn redrive(&self, order: RedriveOrder) -> Result<RedrivePage, OperatorError> {
-        let (id, name) = (self.queue_id(&order.queue).await?, order.queue.clone());
-        let newest = self.ask(move |view| view.engine.newest_place(&name)).await?;
-        let newest = newest.ok_or_else(|| no_such_queue(&order.queue))?;
+        let id = self.queue_id(&order.queue).await?;
+        let newest = self.newest_place(&order.queue).await?;
         let until = order.until.map_or(newest, |until| until.min(newest));
         let (from, limit) = (order.from, order.limit.clamp(1, MAX_PAGE));
         let filter = order.filter.clone();

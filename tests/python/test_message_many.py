@@ -186,3 +186,19 @@ def test_what_a_program_cannot_keep_whole_is_refused_unless_forced(broker, tmp_p
     assert "there is no filter" in broker.cli("message", "edit", "q", "1", "--jq", "nosuch", code=2)
     assert "are for --jq and --patch" in broker.cli("message", "edit", "q", "--all", code=2)
     assert broker.cli("message", "edit", "q", "1", "--jq", ".") == ""
+
+
+def test_an_interrupted_edit_goes_on_under_its_key_and_edits_nothing_twice(blocked):
+    broker = blocked
+    command = [BINARY, "message", "edit", "bills", "--state", "blocked", "--jq", ".n += 10", "--key", "night",
+               "--data-dir", str(broker.data)]
+    process = subprocess.Popen([*command, "--yes", "5", "--rate", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+    broker.until("one is saved", lambda: broker.admin("GET", "/v1/queues/bills/messages/1")["summary"]["revision"])
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130 and "repeat the same command with --key night" in said, said
+    kept = [body for body in bodies(broker, "bills", 1, 2, 3, 4, 5) if json.loads(body)["n"] < 10]
+    assert 0 < len(kept) < 5
+    broker.cli(*command[1:8], "--key", "night", "--rate", "0", "--yes", str(len(kept)))
+    assert [json.loads(body)["n"] for body in bodies(broker, "bills", 1, 2, 3, 4, 5)] == [11, 12, 13, 14, 15]

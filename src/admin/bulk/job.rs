@@ -71,11 +71,9 @@ impl Job {
         self.progress().items.len()
     }
 
-    /// More messages are chosen; how many there are.
-    pub(super) fn choose(&self, items: impl IntoIterator<Item = BulkItem>) -> usize {
-        let mut progress = self.progress();
-        progress.items.extend(items);
-        progress.items.len()
+    /// More messages are chosen.
+    pub(super) fn choose(&self, items: impl IntoIterator<Item = BulkItem>) {
+        self.progress().items.extend(items);
     }
 
     /// All are chosen; those from there on are not looked at.

@@ -75,19 +75,28 @@ impl Task<'_> {
         }
     }
 
-    /// Where it would go on, if there is more than one bulk repair takes.
+    /// Where it would go on, if there is more than one bulk repair takes. What comes while it looks is not among them: who
+    /// publishes faster than it looks would keep it for ever.
     async fn look_up(&self, filter: &MessageFilter) -> Result<Option<Seq>, End> {
+        let queue = &self.job.queue;
+        let newest = loop {
+            self.may_go_on()?;
+            match self.broker.newest_place(queue).await {
+                Ok(newest) => break newest,
+                Err(error) => self.wait_after(&error).await?,
+            }
+        };
         let mut next = Some(Seq(1));
-        while let Some(from) = next {
+        while let Some(from) = next.filter(|&from| from <= newest) {
             self.may_go_on()?;
             let room = MAX_BULK_ITEMS - self.job.len();
             if room == 0 {
                 return Ok(next);
             }
-            match self.broker.messages(&self.job.queue, from, room.min(MAX_PAGE), filter).await {
+            match self.broker.messages(queue, from, room.min(MAX_PAGE), filter).await {
                 Ok(page) => {
                     next = page.next;
-                    let rows = page.messages.iter();
+                    let rows = page.messages.iter().filter(|row| row.seq <= newest);
                     self.job
                         .choose(rows.map(|row| BulkItem { seq: row.seq, revision: row.revision }));
                 }

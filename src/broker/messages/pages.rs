@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{BrokerHandle, OperatorError, PAGE_BYTES, no_such_queue, summary};
+use super::{BrokerHandle, OperatorError, no_such_queue, summary};
 use crate::engine::{MessageOverlay, Noted, NotedQuery};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::limits::{MAX_FILTER_COST, MAX_PAGE};
@@ -19,7 +19,9 @@ use crate::model::{
 const PAGE_LOOKS: usize = 2_048;
 /// Of these, in one read: others wait for the store's reader meanwhile.
 const READ_LOOKS: usize = 256;
-/// Header and payload bytes of one such read, if the payloads are looked into: to parse a mebibyte takes as long as the rest of a page.
+/// Header and payload bytes of one such read: a few milliseconds' worth.
+const READ_BYTES: usize = 2 * 1024 * 1024;
+/// The same if the payloads are looked into: to parse a mebibyte takes as long as the rest of a page.
 const INSIDE_BYTES: usize = 512 * 1024;
 /// No further read is begun for a page after this: a page takes less than 20 ms also where a read takes long.
 const PAGE_TIME: Duration = Duration::from_millis(8);
@@ -113,7 +115,7 @@ impl BrokerHandle {
     async fn look_at_all(&self, of: Of, from: Seq, wanted: usize) -> Result<Looked, OperatorError> {
         let is_filtered = of.filter != MessageFilter::default();
         let most = if is_filtered { READ_LOOKS } else { wanted };
-        let bytes = if of.filter.looks_inside() { INSIDE_BYTES } else { PAGE_BYTES };
+        let bytes = if of.filter.looks_inside() { INSIDE_BYTES } else { READ_BYTES };
         self.read(move |mailbox| {
             let read = mailbox.read(of.id, from, most, bytes)?;
             let (looks, last) = (read.len(), read.last().map(|last| last.seq));
@@ -148,7 +150,7 @@ impl BrokerHandle {
         if places.is_empty() {
             return Ok(Looked { found: Vec::new(), looks: READ_LOOKS, next });
         }
-        let bytes = if of.filter.looks_inside() { INSIDE_BYTES } else { PAGE_BYTES };
+        let bytes = if of.filter.looks_inside() { INSIDE_BYTES } else { READ_BYTES };
         self.read(move |mailbox| {
             let (read, cut) = read_places(mailbox, of.id, &places, bytes)?;
             let looks = read.len();
@@ -286,4 +288,37 @@ fn add(groups: &mut BTreeMap<ErrorGroupId, ErrorGroupView>, noted: Noted) {
     known.last = seq;
     known.first_at = known.first_at.into_iter().chain(failed_at).min();
     known.last_at = known.last_at.into_iter().chain(failed_at).max();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Content, Filter, Header};
+
+    fn message(seq: u64, body: &str) -> StoredMessage {
+        let header = Header::from_json(br#"{"id":"m"}"#).expect("a header");
+        let content = Arc::new(Content { header, payload: body.to_owned().into() });
+        let accepted_at = Timestamp(0);
+        StoredMessage { seq: Seq(seq), accepted_at, content, record: None, unreadable: None }
+    }
+
+    #[test]
+    fn a_costly_filter_ends_the_read_early() {
+        let of = |filter: &str| Of {
+            queue: "q".parse().expect("a name"),
+            id: QueueId(1),
+            newest: Seq(10),
+            now: Timestamp(0),
+            filter: MessageFilter { filter: Filter::new(filter).ok(), ..MessageFilter::default() },
+        };
+        let body = format!("[{}]", vec!["1"; 1_000].join(","));
+        let read: Vec<_> = (1..=10).map(|seq| message(seq, &body)).collect();
+        let costly = of("body.all(x, body.all(y, x + y > 0))");
+        let (found, cut) = costly.choose(read.clone());
+        assert_eq!((found.len(), cut), (0, Some(Seq(5))), "each fails at its own bound");
+        let (found, cut) = of("size(body) == 1000").choose(read);
+        assert_eq!((found.len(), cut), (10, None));
+    }
 }

@@ -51,6 +51,13 @@ pub(super) async fn run(
         Some(key) => known(client, key).await?,
         None => None,
     };
+    if let Some(begun) = &begun {
+        let (queue, _) = message.queue_and_places()?;
+        if begun.action != action || begun.queue != queue || begun.dry_run != many.dry_run {
+            let text = format!("the key {key} was used for another repair of many messages");
+            return Err(Failure::new(text).advice("give each its own").exit(Exit::Refused));
+        }
+    }
     if begun.is_none() {
         let chosen = many.choose(client, message).await?;
         if chosen.messages.is_empty() {

@@ -206,6 +206,7 @@ impl Edit<'_> {
     async fn save(&self, chosen: &Chosen, plans: Vec<Plan>) -> Result<usize, Failure> {
         let (begun, mut saved, mut failed) = (Instant::now(), 0u32, 0);
         let rate = self.args.many.rate;
+        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         for (row, plan) in chosen.messages.iter().zip(plans) {
             let Plan::Save(new) = plan else { continue };
             let next = async {
@@ -219,7 +220,7 @@ impl Edit<'_> {
             };
             let outcome = tokio::select! {
                 outcome = next => outcome?,
-                _ = tokio::signal::ctrl_c() => {
+                _ = &mut interrupted => {
                     let text = format!("{saved} were saved; the next one may be, too, and none after it");
                     let failure = Failure::new(text).exit(Exit::Interrupted);
                     return Err(failure.advice(self.how_to_go_on()));

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::choose::FilterArgs;
 use crate::admin::client::{AdminClient, AdminError, MessageQuery};
 use crate::admin::dto::{
-    MessageFilter, MessageId, MessageState, MessageView, Payload, QueueName, Seq, Timestamp,
-    WorkError,
+    MessageId, MessageState, MessageView, Payload, QueueName, Seq, Timestamp, WorkError,
 };
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
@@ -59,9 +59,8 @@ pub(super) struct ExportArgs {
     /// The queue
     #[arg(add = crate::cli::completions::queues())]
     queue: QueueName,
-    /// In this state only: scheduled, ready, leased, waiting, blocked, cancelled
-    #[arg(long, value_parser = super::choose::state)]
-    state: Option<MessageState>,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Into a new file [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -132,7 +131,8 @@ pub(super) async fn export(client: &AdminClient, args: ExportArgs) -> Result<Exi
         Some(path) => at(path, error),
         None => Failure::io("standard output", error),
     };
-    let filter = MessageFilter { state: args.state, ..MessageFilter::default() };
+    let filter = args.filter.filter();
+    let state = filter.state;
     let mut query = MessageQuery { from: Some(Seq(1)), limit: Some(MAX_PAGE), filter };
     let mut count = 0u64;
     loop {
@@ -146,7 +146,7 @@ pub(super) async fn export(client: &AdminClient, args: ExportArgs) -> Result<Exi
                 Err(AdminError::Problem(problem)) if problem.code == "not_found" => continue,
                 Err(error) => return Err(error.into()),
             };
-            if args.state.is_some_and(|state| state != view.summary.state) {
+            if state.is_some_and(|state| state != view.summary.state) {
                 continue;
             }
             count += 1;

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::rig::{Rig, delivered, deliveries, operator, queue};
-use crate::engine::{Effect, HoldAnswer};
+use crate::engine::{Effect, HoldAnswer, NotedQuery};
 use crate::model::{
-    Edit, JournalKind, MessageState, Notice, Ordering, QueueSettings, RepairAction, RepairOutcome,
-    RepairRefusal, Retry, Revision, Seq,
+    Edit, JournalKind, MessageState, Notice, Ordering, QueueSettings, Repair, RepairAction,
+    RepairOutcome, RepairRefusal, Retry, Revision, Seq,
 };
 
 fn edit(payload: &str) -> Edit {
@@ -238,4 +238,54 @@ fn a_repair_or_a_release_ends_the_hold() {
     rig.nack(&a);
     rig.hold("ann", 1, 60_000);
     assert_eq!(delivered(&rig.repair("k", 1, 0, RepairAction::Retry)).seq, 1);
+}
+
+#[test]
+fn a_rehearsal_changes_nothing() {
+    let mut rig = blocked();
+    let before = rig.view("q");
+    let id = rig.engine.queue_id(&queue("q")).expect("the queue");
+    let repair = Repair {
+        key: "k".parse().expect("valid"),
+        actor: operator("ann"),
+        queue: queue("q"),
+        seq: Seq(1),
+        expect_revision: Revision(0),
+        seen: rig.store.content(id, Seq(1), Revision(0)),
+        action: RepairAction::Cancel,
+        reason: "because".to_owned(),
+    };
+    assert_eq!(rig.engine.rehearse(&repair), Ok(()));
+    assert_eq!(rig.view("q"), before);
+    let moved = Repair { action: RepairAction::Move(Some(queue("q"))), ..repair };
+    assert!(matches!(rig.engine.rehearse(&moved), Err(RepairRefusal::Invalid { .. })));
+    outcome(&rig.repair("k", 1, 0, RepairAction::Cancel));
+}
+
+#[test]
+fn messages_with_a_record_or_a_lease_are_found_by_place() {
+    let settings = QueueSettings { ordering: Ordering::None, ..QueueSettings::default() };
+    let mut rig = Rig::new(settings);
+    rig.send_many(&[("q", "a"), ("q", "b"), ("q", "c"), ("q", "d"), ("q", "e")]);
+    let given = deliveries(&rig.ready(1, &["q"], 4));
+    rig.nack(&given[1]);
+    rig.nack(&given[3]);
+    let noted = |rig: &Rig, from, looks, state, failed| {
+        let asked = NotedQuery { from: Seq(from), looks, state, failed };
+        let (found, next) = rig.engine.noted(&queue("q"), &asked).expect("the queue");
+        (found.iter().map(|noted| noted.seq.0).collect::<Vec<_>>(), next.map(|seq| seq.0))
+    };
+    let blocked = Some(MessageState::Blocked);
+    assert_eq!(noted(&rig, 1, 9, blocked, false), (vec![2, 4], None));
+    assert_eq!(noted(&rig, 3, 9, None, true), (vec![4], None));
+    assert_eq!(noted(&rig, 1, 1, blocked, false), (vec![2], Some(4)), "one was looked at");
+    let leased = noted(&rig, 1, 9, Some(MessageState::Leased), false).0;
+    assert!(leased.starts_with(&[1, 3]), "{leased:?}");
+    assert_eq!(noted(&rig, 1, 9, Some(MessageState::Leased), true).0, Vec::<u64>::new());
+    assert_eq!(noted(&rig, 1, 9, Some(MessageState::Cancelled), false), (vec![], None));
+    let asked = NotedQuery { from: Seq(1), looks: 9, state: None, failed: true };
+    let (found, _) = rig.engine.noted(&queue("q"), &asked).expect("the queue");
+    let error = found[0].error.as_ref().expect("it failed");
+    assert!(error.detail.is_empty() && !error.code.is_empty() && found[0].failed_at.is_some());
+    assert_eq!(rig.engine.noted(&queue("none"), &asked), None);
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::engine::{CallSpec, Effect, Effects, Engine, EngineOptions, Event};
 use crate::model::{
     Actor, Content, DeliveryId, Header, MessageId, NackAction, Origin, QueueName, QueueSettings,
-    QueueView, Repair, RepairAction, Revision, Seq, Timestamp, WorkError, WorkerId, WorkerInfo,
+    QueueView, Repair, RepairAction, RepairRefusal, Revision, Seq, Timestamp, WorkError, WorkerId,
+    WorkerInfo,
 };
 
 use super::store::FakeStore;
@@ -67,7 +68,14 @@ impl Rig {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut out = Effects::default();
+            let rehearsed = match &event {
+                Event::Repair { repair, .. } => Some(self.engine.rehearse(repair)),
+                _ => None,
+            };
             self.engine.handle(self.now, event, &mut out);
+            if let Some(rehearsed) = rehearsed {
+                assert_eq!(came_of(&out.effects), Some(rehearsed), "a rehearsal says what comes");
+            }
             self.store.commit(out.ops);
             for effect in out.effects {
                 match effect {
@@ -260,4 +268,13 @@ pub(crate) fn content(id: &str, payload: &str) -> Content {
         header: header.expect("a valid header"),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
     }
+}
+
+/// What came of a repair, if one was answered.
+pub(crate) fn came_of(effects: &[Effect]) -> Option<Result<(), RepairRefusal>> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Repaired { .. } => Some(Ok(())),
+        Effect::Refused { refusal, .. } => Some(Err(refusal.clone())),
+        _ => None,
+    })
 }

@@ -1,7 +1,7 @@
 //! Operators hold messages and repair them: what comes of it is checked.
 
 use super::super::model::ModelMessage;
-use super::super::rig::{operator, queue};
+use super::super::rig::{came_of, operator, queue};
 use super::{Cause, QUEUES, REDIS, World, index};
 use crate::engine::{Effect, Event};
 use crate::model::{
@@ -108,7 +108,9 @@ impl World {
             reason: "because".to_owned(),
         };
         let cause = Cause { repair: done.then_some((at, seq)), ..Cause::default() };
+        let rehearsed = self.engine.rehearse(&repair);
         let told = self.run(Event::Repair { origin: Origin(0), repair }, cause);
+        assert_eq!(came_of(&told), Some(rehearsed), "a rehearsal says what comes");
         self.check_repair(at, seq, &key, known, done, &told);
     }
 
