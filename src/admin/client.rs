@@ -3,6 +3,7 @@
 //! One connection a request: a request that is given up takes nothing else with it, and on a unix socket
 //! a connection costs less than the request.
 
+mod broker;
 mod error;
 mod events;
 mod gathers;

@@ -1,27 +1,29 @@
 //! What goes over the admin API. The views are the model's; requests and problems are here.
 
+mod broker;
 mod bulk;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use broker::{ConfigView, DiskView, EventRequest, MessageRequest, StoreView, Timed};
 pub use bulk::{
     BulkItem, BulkOutcome, BulkRequest, BulkResult, BulkResultPage, BulkState, BulkVerb, BulkView,
 };
 
 pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
-    Actor, Attempt, AttemptEnd, BrokerEvent, BulkNow, DeadLetterView, DeliveryId, DoorView,
-    EVENT_TYPES, ErrorGroupId, ErrorGroupPage, ErrorGroupView, EventId, Filter, GatherDetail,
-    GatherName, GatherPage, GatherState, GatherView, Generation, HeadView, HeaderTest, HoldView,
-    IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, KeyView,
-    MessageFilter, MessageId, MessagePage, MessageState, MessageSummary, MessageView, MovedTo,
-    Notice, OnError, Overview, PathTest, PauseRecord, Payload, PoolAct, PoolProcess, PoolState,
-    PoolView, ProcessState, PurgePage, QueueName, QueueSettings, QueueState, QueueView,
-    RecipientState, RecipientView, RedrivePage, Redriven, RepairOutcome, RepairRefusal, Revision,
-    RevisionView, SagaAct, SagaDetail, SagaPage, SagaState, SagaView, Seq, Staying, StepState,
-    StepView, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName,
-    TopicPage, TopicView, WorkError, WorkerState, WorkerView,
+    Accepted, Actor, Attempt, AttemptEnd, BrokerEvent, BulkNow, DeadLetterView, DeliveryId,
+    DoorView, EVENT_TYPES, ErrorGroupId, ErrorGroupPage, ErrorGroupView, EventId, Filter,
+    GatherDetail, GatherName, GatherPage, GatherState, GatherView, Generation, HeadView,
+    HeaderTest, HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage,
+    KeyPage, KeyView, MessageFilter, MessageId, MessagePage, MessageState, MessageSummary,
+    MessageView, MovedTo, Notice, OnError, Overview, PathTest, PauseRecord, Payload, PoolAct,
+    PoolProcess, PoolState, PoolView, ProcessState, Published, PurgePage, QueueName, QueueSettings,
+    QueueState, QueueView, RecipientState, RecipientView, RedrivePage, Redriven, RepairOutcome,
+    RepairRefusal, Revision, RevisionView, SagaAct, SagaDetail, SagaPage, SagaState, SagaView, Seq,
+    Staying, StepState, StepView, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp,
+    TopicDetail, TopicName, TopicPage, TopicView, WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
@@ -294,6 +296,9 @@ pub struct Problem {
     /// A repair's refusal in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RepairRefusal>,
+    /// When trying again may help, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// A kind of problem: `GET /v1/problems/{code}`

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::dto::Problem;
 use super::problems::{self, PROBLEMS_PATH};
 use crate::broker::OperatorError;
-use crate::model::{PoolError, RepairRefusal, with_causes};
+use crate::model::{PoolError, RejectCode, Rejection, RepairRefusal, with_causes};
 
 /// A request's end that is not what was asked for.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ impl Failure {
             detail: detail.into(),
             instance: String::new(),
             refusal: None,
+            retry_after_ms: None,
         })
     }
 
@@ -46,6 +47,7 @@ impl From<OperatorError> for Failure {
         let detail = with_causes(&error);
         match error {
             OperatorError::Refused(refusal) => Self::from(refusal),
+            OperatorError::Rejected(rejection) => Self::from(rejection),
             OperatorError::NotFound { .. }
             | OperatorError::NoSuchSaga { .. }
             | OperatorError::NoSuchGather { .. } => {
@@ -67,6 +69,32 @@ impl From<OperatorError> for Failure {
             OperatorError::Busy => Self::new(unavailable, "busy", detail),
             OperatorError::Stopped => Self::new(unavailable, "stopping", detail),
         }
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        let Rejection { code, reason, retry_after_ms, .. } = rejection;
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let (status, kind) = match code {
+            RejectCode::Malformed | RejectCode::Unsupported | RejectCode::Expired => {
+                (StatusCode::BAD_REQUEST, "invalid")
+            }
+            RejectCode::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            RejectCode::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+            RejectCode::NoSuchQueue => (StatusCode::NOT_FOUND, "no_such_queue"),
+            RejectCode::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            RejectCode::Schema => (StatusCode::UNPROCESSABLE_ENTITY, "schema"),
+            RejectCode::Full => (StatusCode::CONFLICT, "full"),
+            RejectCode::Draining => (StatusCode::CONFLICT, "draining"),
+            RejectCode::Unroutable => (StatusCode::CONFLICT, "unroutable"),
+            RejectCode::Busy => (unavailable, "busy"),
+            RejectCode::StoreUnavailable => (unavailable, "store_unavailable"),
+            RejectCode::Internal => (unavailable, "internal"),
+        };
+        let mut failure = Self::new(status, kind, reason);
+        failure.0.retry_after_ms = retry_after_ms;
+        failure
     }
 }
 

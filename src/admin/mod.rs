@@ -2,6 +2,7 @@
 
 mod bulk;
 pub mod client;
+mod config;
 mod connection;
 pub mod dto;
 mod events;
@@ -16,6 +17,7 @@ mod openapi;
 mod peer;
 mod pools;
 mod problems;
+mod publish;
 mod queues;
 mod repairs;
 mod request;
@@ -25,12 +27,14 @@ mod sagas;
 mod scrape;
 mod server;
 mod socket;
+mod store;
 mod stream;
 mod taken;
 mod tls;
 mod tokens;
 mod topics;
 
+pub use config::ShownConfig;
 pub use connection::AdminLimits;
 pub use scrape::ScrapeServer;
 pub use server::{AdminOptions, AdminServer, ServeError, TcpOptions};

@@ -49,6 +49,18 @@ pub(super) const KINDS: &[(&str, &str, &str)] = &[
         "Somebody else edits the message",
         "Ask who is in `refusal`, or wait until the hold is over.",
     ),
+    ("schema", "The payload is not as its queue's schema says", "`detail` says where it isn't."),
+    ("full", "The queue is full", "Work it off, or let it hold more; then send the message again."),
+    (
+        "draining",
+        "The queue takes nothing new",
+        "Send it elsewhere, or wait until it is let go on.",
+    ),
+    (
+        "unroutable",
+        "No subscription takes the event",
+        "Subscribe a queue, or leave `mandatory` out.",
+    ),
     ("key_reused", "The key was used for another repair", "Each repair needs a key of its own."),
     (
         "store_unavailable",

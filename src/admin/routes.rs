@@ -12,10 +12,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::bulk::Bulk;
+use super::config::ShownConfig;
 use super::dto::{
-    BackupRequest, DeleteRequest, DoorView, HoldRequest, JournalPage, KeyPage, Located,
-    MessageView, Overview, PauseRequest, QueueView, RedrivePage, RedriveRequest, RepairOutcome,
-    WorkerView,
+    DeleteRequest, DoorView, HoldRequest, JournalPage, KeyPage, Located, MessageView, Overview,
+    PauseRequest, QueueView, RedrivePage, RedriveRequest, RepairOutcome, WorkerView,
 };
 use super::failure::Failure;
 use super::gate::{Doorkeeper, gate};
@@ -30,7 +30,11 @@ use crate::model::{Filter, QueueId, QueueName, Revision, Seq};
 type Answer<T> = Result<T, Failure>;
 
 /// Every route of this version.
-pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Router {
+pub(super) fn router(
+    broker: BrokerHandle,
+    config: ShownConfig,
+    doorkeeper: Arc<Doorkeeper>,
+) -> Router {
     Router::new()
         .route("/v1/overview", get(overview))
         .route("/v1/queues", get(queues))
@@ -48,6 +52,8 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .merge(super::messages::routes())
         .merge(super::queues::routes())
         .merge(super::repairs::routes())
+        .merge(super::publish::routes())
+        .merge(super::store::routes())
         .merge(super::sagas::routes())
         .merge(super::gathers::routes())
         .merge(super::topics::routes())
@@ -58,7 +64,6 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .route("/v1/workers", get(workers))
         .route("/v1/doors", get(doors))
         .route("/v1/journal", get(journal))
-        .route("/v1/store/backup", post(backup))
         .route("/v1/events", get(super::events::events))
         .route("/v1/stream", get(stream))
         .method_not_allowed_fallback(wrong_method)
@@ -66,6 +71,7 @@ pub(super) fn router(broker: BrokerHandle, doorkeeper: Arc<Doorkeeper>) -> Route
         .layer(DefaultBodyLimit::max(MAX_SMALL_BODY_BYTES))
         .with_state(broker.clone())
         .merge(super::bulk::routes().with_state(Bulk::new(broker, Arc::clone(&doorkeeper.access))))
+        .merge(super::config::routes().with_state(config))
         .merge(super::tokens::routes().with_state(Arc::clone(&doorkeeper)))
         .layer(middleware::from_fn_with_state(doorkeeper, gate))
         .layer(middleware::from_fn(super::problems::with_instance))
@@ -140,21 +146,6 @@ async fn delete(
     Body(request): Body<DeleteRequest>,
 ) -> Answer<StatusCode> {
     broker.delete_queue(actor, path.queue()?, request.purge, request.reason).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn backup(
-    State(broker): State<BrokerHandle>,
-    Acting(actor): Acting,
-    Body(request): Body<BackupRequest>,
-) -> Answer<StatusCode> {
-    let to = request.to;
-    if !to.is_absolute() {
-        let detail = format!("`to` is {}; it must be an absolute path", to.display());
-        return Err(Failure::invalid(detail));
-    }
-    tracing::info!(to = %to.display(), by = %actor.name, "a backup is made");
-    broker.backup(to).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Rule {
 
 /// Methods are those of the routes; HEAD counts as GET.
 const RULES: &[(&str, &str, Rule)] = {
-    use Right::{Cancel, Delete, Operate, Read, Settings, Store, Tokens};
+    use Right::{Cancel, Delete, Operate, Read, Send, Settings, Store, Tokens};
     use Rule::{All, OneOf, Queue, Some};
     &[
         ("GET", "/livez", Some(Read)),
@@ -38,6 +38,7 @@ const RULES: &[(&str, &str, Rule)] = {
         ("POST", "/v1/queues/{queue}/pause", Queue(Operate)),
         ("POST", "/v1/queues/{queue}/resume", Queue(Operate)),
         ("POST", "/v1/queues/{queue}/settings", Queue(Settings)),
+        ("POST", "/v1/queues/{queue}/publish", Queue(Send)),
         ("GET", "/v1/queues/{queue}/keys", Queue(Read)),
         ("GET", "/v1/queues/{queue}/messages", Queue(Read)),
         ("GET", "/v1/queues/{queue}/errors", Queue(Read)),
@@ -64,6 +65,7 @@ const RULES: &[(&str, &str, Rule)] = {
         ("POST", "/v1/pools/{name}/scale", All(Operate)),
         ("GET", "/v1/topics", All(Read)),
         ("GET", "/v1/topics/{topic}", All(Read)),
+        ("POST", "/v1/topics/{topic}/publish", All(Send)),
         ("PUT", "/v1/topics/{topic}/subscriptions/{queue}", All(Settings)),
         ("DELETE", "/v1/topics/{topic}/subscriptions/{queue}", All(Settings)),
         ("GET", "/v1/gathers", All(Read)),
@@ -74,6 +76,8 @@ const RULES: &[(&str, &str, Rule)] = {
         ("POST", "/v1/sagas/{id}/act", All(Read)),
         ("GET", "/v1/doors", All(Read)),
         ("GET", "/v1/journal", Some(Read)),
+        ("GET", "/v1/config", All(Settings)),
+        ("GET", "/v1/store", All(Read)),
         ("POST", "/v1/store/backup", All(Store)),
         ("GET", "/v1/events", Some(Read)),
         ("GET", "/v1/stream", Some(Read)),

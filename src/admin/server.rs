@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use super::config::ShownConfig;
 use super::connection::{AdminLimits, Serving};
 use super::gate::Doorkeeper;
 use super::peer::Remote;
@@ -38,6 +39,8 @@ pub struct AdminOptions {
     pub tcp: Option<TcpOptions>,
     /// Whose tokens count over TCP.
     pub access: Arc<Access>,
+    /// What is shown of the configuration.
+    pub config: ShownConfig,
     /// The bounds.
     pub limits: AdminLimits,
 }
@@ -91,7 +94,7 @@ pub struct AdminServer {
 impl AdminServer {
     /// Listens, and serves `broker` from then on. Blocks only until it listens.
     pub fn start(options: AdminOptions, broker: BrokerHandle) -> Result<Self, ServeError> {
-        let AdminOptions { socket: path, tcp, access, limits } = options;
+        let AdminOptions { socket: path, tcp, access, config, limits } = options;
         let bind = |source| ServeError::Bind { path: path.clone(), source };
         let tls = tcp.as_ref().and_then(|tcp| tcp.tls.as_ref());
         let tls = tls.map(|(cert, key)| Tls::load(cert, key)).transpose();
@@ -103,7 +106,7 @@ impl AdminServer {
         let socket = Socket::bind(&path).map_err(bind)?;
         let doorkeeper =
             Arc::new(Doorkeeper { access: Arc::clone(&access), failures: Failures::default() });
-        let app = router(broker, doorkeeper);
+        let app = router(broker, config, doorkeeper);
         let listeners = Listeners {
             socket,
             tcp: tcp.map(|(listener, _)| listener),

@@ -15,6 +15,7 @@ use super::handle::{Facts, View};
 use super::peers::{DrainOrder, OperatorAnswer, Origins, Waiting, Workers};
 use super::pipeline::{Pipeline, Release};
 use super::pushed::Pushes;
+use super::sending::{Sending, Sent};
 use super::store::{Load, ReadAnswer, Store, StoreJob, StoreReply};
 use super::watch::{Watch, Watchers};
 use crate::engine::{Effects, Engine, EngineOptions, Event};
@@ -69,6 +70,8 @@ pub(super) enum Command {
     Ask(Question),
     /// Changes something.
     Do(Box<Request>, oneshot::Sender<OperatorAnswer>),
+    /// Sends a message.
+    Send(Box<Sending>, oneshot::Sender<Sent>),
     /// Starts watching.
     Watch(oneshot::Sender<Watch>),
     /// Starts following the events, after one of them.
@@ -313,6 +316,7 @@ impl EventLoop {
                 self.answer(answer);
             }
             Command::Do(request, answer) => self.on_request(*request, answer),
+            Command::Send(sending, answer) => self.on_sending(*sending, answer),
             Command::Watch(answer) => {
                 let health = self.store_health();
                 let view = View { engine: &self.engine, now: self.now, health, facts: &self.facts };
@@ -349,6 +353,9 @@ impl EventLoop {
         let Ok(origin) = self.origins.add(Waiting::Operator(answer)) else {
             return; // The handle hears that its request was dropped.
         };
+        if let Request::PutQueue { name, settings, .. } = &request {
+            self.note_configured(name, settings);
+        }
         self.feed(match request {
             Request::PutQueue { actor, name, settings } => {
                 Event::PutQueue { origin, actor, name, settings }
@@ -415,6 +422,8 @@ impl EventLoop {
                 // An operator may have gone away meanwhile.
                 let _ = waiting.send(OperatorAnswer::Refused(refusal));
             }
+            // Likewise.
+            Some(Waiting::Sender(waiting)) => drop(waiting.send(Sent::Rejected(rejection))),
             Some(Waiting::Nobody(unanswered)) => self.not_kept(*unanswered, rejection),
             None => {}
         }

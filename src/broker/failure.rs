@@ -7,7 +7,9 @@ use super::peers::Waiting;
 use super::store::{StoreJob, StoreReply};
 use crate::engine::{Engine, Event};
 use crate::mailbox::{MailboxError, Room};
-use crate::model::{Generation, Notice, Recovered, RejectCode, Rejection, Timestamp};
+use crate::model::{
+    Generation, Notice, QueueName, QueueSettings, Recovered, RejectCode, Rejection, Timestamp,
+};
 use crate::wire::BrokerMessage;
 
 /// The first pause before the store is opened again: most of what breaks a store lasts.
@@ -226,12 +228,22 @@ impl EventLoop {
                 }
                 // Not refused: it may be done. Who asked hears that nobody knows, and asks by its key.
                 Waiting::Operator(answer) => drop(answer),
+                // Likewise: it is sent again with its id.
+                Waiting::Sender(answer) => drop(answer),
                 // Kept until the store is back; what it has already is a duplicate then.
                 Waiting::Nobody(one) => unanswered.push(*one),
             }
         }
         self.wait_again(unanswered);
         self.notice(Notice::StoreDown { reason: reason.to_owned() });
+    }
+
+    /// An engine that is made anew gets what was configured since.
+    pub(super) fn note_configured(&mut self, name: &QueueName, settings: &QueueSettings) {
+        let configured = &mut self.engine_options.configured;
+        if let Some((_, known)) = configured.iter_mut().find(|(known, _)| known == name) {
+            known.clone_from(settings);
+        }
     }
 
     /// A new engine over what the store holds. Workers say READY again; their leases were the old one's.

@@ -16,8 +16,8 @@ use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
     Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, MessageId, Overview, PoolError,
-    QueueId, QueueName, QueueSettings, QueueView, Repair, RepairOutcome, RepairRefusal, Seq,
-    SettingChange, StoreHealth, Timestamp, TopicName, WorkerView, limits,
+    QueueId, QueueName, QueueSettings, QueueView, Rejection, Repair, RepairOutcome, RepairRefusal,
+    Seq, SettingChange, StoreHealth, Timestamp, TopicName, WorkerView, limits,
 };
 use crate::net::Doors;
 
@@ -114,6 +114,9 @@ pub enum OperatorError {
     /// Supervised workers can't do that.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// A message is refused, as it would be at a door.
+    #[error("{}", .0.reason)]
+    Rejected(Rejection),
     /// The store could not be read.
     #[error("the store can't be read")]
     Store(#[from] MailboxError),
@@ -435,7 +438,7 @@ impl BrokerHandle {
         self.commands.send(command).await.map_err(|_| OperatorError::Stopped)
     }
 
-    fn unanswered(&self) -> OperatorError {
+    pub(super) fn unanswered(&self) -> OperatorError {
         if self.commands.is_closed() { OperatorError::Stopped } else { OperatorError::StoreBroke }
     }
 }

@@ -3,6 +3,7 @@
 use super::event_loop::EventLoop;
 use super::peers::{OperatorAnswer, Verb, Waiting, Workers};
 use super::pipeline::Release;
+use super::sending::Sent;
 use super::store::Load;
 use crate::engine::Effect;
 use crate::model::{Accepted, CallReply, Notice, Origin, StatusReport, SubscriptionChange};
@@ -19,9 +20,7 @@ impl EventLoop {
     fn carry_out_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Accepted { origin, accepted } => self.accepted(origin, accepted),
-            Effect::Published { origin, published } => {
-                self.client(origin, ClientReply::Published(published));
-            }
+            Effect::Published { origin, published } => self.published(origin, published),
             Effect::Live { topic, content } => self.doors.publish(&topic, &content),
             Effect::Started { origin, started } => {
                 self.client(origin, ClientReply::Started(started));
@@ -95,6 +94,13 @@ impl EventLoop {
         let (peer, form, verb) = match self.origins.take(origin) {
             Some(Waiting::Client { peer, form, verb, .. }) => (peer, form, verb),
             Some(Waiting::Nobody(unanswered)) => return self.kept(*unanswered),
+            Some(Waiting::Sender(answer)) => {
+                if let Some(one) = accepted.into_iter().next() {
+                    // Whoever asked may have gone away.
+                    let _gone = answer.send(Sent::Accepted(one));
+                }
+                return;
+            }
             Some(Waiting::Operator(_)) | None => return,
         };
         let reply = match verb {
@@ -138,7 +144,7 @@ impl EventLoop {
             Some(Waiting::Operator(waiting)) => {
                 drop(waiting.send(OperatorAnswer::Subscribed(change)));
             }
-            Some(Waiting::Nobody(_)) | None => {}
+            Some(Waiting::Sender(_) | Waiting::Nobody(_)) | None => {}
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 use super::pushed::Unanswered;
+use super::sending::Sent;
 use crate::engine::HoldAnswer;
 use crate::model::limits::{HEARTBEAT_MS, MAX_WAITING_CALLS};
 use crate::model::{
@@ -36,6 +37,8 @@ pub(super) enum Waiting {
     },
     /// An operator's request through the handle.
     Operator(oneshot::Sender<OperatorAnswer>),
+    /// A message through the handle.
+    Sender(oneshot::Sender<Sent>),
     /// Nobody: it came by a door that answers nobody, and is kept until it is known to be.
     Nobody(Box<Unanswered>),
 }
@@ -118,7 +121,7 @@ impl Origins {
     pub(super) fn client(&self, origin: Origin) -> Option<(PeerId, ReplyForm)> {
         match self.waiting.get(&origin)? {
             Waiting::Client { peer, form, .. } => Some((*peer, form.clone())),
-            Waiting::Operator(_) | Waiting::Nobody(_) => None,
+            Waiting::Operator(_) | Waiting::Sender(_) | Waiting::Nobody(_) => None,
         }
     }
 

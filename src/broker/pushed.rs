@@ -95,7 +95,7 @@ impl EventLoop {
                 let reason = "too many answers are outstanding";
                 self.not_kept(*next, Rejection::new(RejectCode::Busy, reason));
             }
-            Err(Waiting::Client { .. } | Waiting::Operator(_)) => {}
+            Err(Waiting::Client { .. } | Waiting::Operator(_) | Waiting::Sender(_)) => {}
         }
     }
 

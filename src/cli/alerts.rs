@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::broker::{BrokerHandle, Clock, Events, QUEUES_PAGE};
@@ -53,10 +54,21 @@ pub enum AlertsError {
     Thread(#[from] io::Error),
 }
 
+/// What tells; nothing is told once it is dropped.
+#[derive(Debug)]
+pub(super) struct Alerting {
+    /// Absent if nothing is configured.
+    _stop: Option<oneshot::Sender<()>>,
+}
+
 /// Starts telling, on a thread of its own, until the broker has stopped. Nothing is started if nothing is configured.
-pub(super) fn start(config: &Alerts, data: &Path, broker: BrokerHandle) -> Result<(), AlertsError> {
+pub(super) fn start(
+    config: &Alerts,
+    data: &Path,
+    broker: BrokerHandle,
+) -> Result<Alerting, AlertsError> {
     if *config == Alerts::default() {
-        return Ok(());
+        return Ok(Alerting { _stop: None });
     }
     let secret = match &config.webhook_secret_file {
         None => None,
@@ -79,15 +91,22 @@ pub(super) fn start(config: &Alerts, data: &Path, broker: BrokerHandle) -> Resul
         url.map(|url| Webhook::start(WebhookOptions::new(url, secret, now))).transpose()?
     };
     let teller = Teller { datadog, webhook, ..Teller::new(config, data, broker) };
+    let (stop, stopped) = oneshot::channel();
     let run = move || {
         runtime.block_on(async {
-            if let Ok(events) = teller.broker.events(None).await {
-                teller.run(events, LOOK_EVERY).await;
+            let telling = async {
+                if let Ok(events) = teller.broker.events(None).await {
+                    teller.run(events, LOOK_EVERY).await;
+                }
+            };
+            tokio::select! {
+                () = telling => {}
+                _ = stopped => {}
             }
         });
     };
     thread::Builder::new().name("alerts".to_owned()).spawn(run)?;
-    Ok(())
+    Ok(Alerting { _stop: Some(stop) })
 }
 
 struct Teller {

@@ -3,6 +3,9 @@
 use clap::{Args, Subcommand};
 
 use super::config_args::ConfigArgs;
+use super::failure::Failure;
+use super::output::json;
+use super::target::Target;
 use super::{Exit, complain};
 use crate::config::{Admin, EXAMPLE};
 
@@ -18,7 +21,25 @@ enum ConfigCommand {
     /// Says whether the settings are right, and what they come to.
     Check(ConfigArgs),
     /// Prints a configuration file with every key, its default and its reason.
-    Show,
+    #[command(
+        after_help = "What a running broker runs with, without secrets:\n  mubroker config show --live"
+    )]
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// As JSON, what the running broker runs with, and which settings wait for its restart; without secrets
+    #[arg(long)]
+    live: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// What the running broker says.
+async fn live(target: &Target) -> Result<Exit, Failure> {
+    json(&target.admin()?.config().await?)?;
+    Ok(Exit::Done)
 }
 
 /// Prints what was asked for.
@@ -62,7 +83,8 @@ pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
             }
             Err(error) => complain(&error, Exit::Config),
         },
-        ConfigCommand::Show => {
+        ConfigCommand::Show(ShowArgs { live: true, target }) => super::asked(live(target)),
+        ConfigCommand::Show(_) => {
             print!("{EXAMPLE}");
             Exit::Done
         }

@@ -4,17 +4,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::alerts::{self, AlertsError};
+use super::alerts::{self, Alerting, AlertsError};
 use super::curve::{self, KeyFileError};
 use super::descriptors;
 use super::pools::Pools;
+use crate::admin::dto::ConfigView;
 use crate::admin::{
-    AdminLimits, AdminOptions, AdminServer, ScrapeServer, ServeError, TcpOptions, TlsError,
+    AdminLimits, AdminOptions, AdminServer, ScrapeServer, ServeError, ShownConfig, TcpOptions,
+    TlsError,
 };
 use crate::auth::{Access, AccessError, CurveSecret, Failures, Grants, NoToken, Role};
 use crate::broker::{self, BrokerHandle, BrokerOptions, Ended, OpenStore, Running, StartError};
@@ -100,6 +102,8 @@ pub struct Embedded {
     admin: AdminServer,
     metrics: Option<ScrapeServer>,
     access: Arc<Access>,
+    shown: ShownConfig,
+    alerting: Mutex<Alerting>,
     pools: Option<Pools>,
     running: Running,
 }
@@ -119,7 +123,7 @@ impl Embedded {
         let net = NetOptions { limits, ..net_options(config, &access, curve.as_ref()) };
         let running = broker::start(options(config, net, streams), open)
             .map_err(|error| start_error(error, config))?;
-        alerts::start(&config.alerts, &config.data_dir, running.handle().clone())
+        let alerting = alerts::start(&config.alerts, &config.data_dir, running.handle().clone())
             .map_err(EmbeddedError::Alerts)?;
         let (pools, handle) = pools(config, &running, &access)?;
         let metrics = match config.metrics {
@@ -129,9 +133,13 @@ impl Embedded {
             ),
             None => None,
         };
-        let admin = AdminServer::start(admin_options(config, &access), handle);
+        let shown = ShownConfig::default();
+        shown.show(ConfigView { settings: config.shown(), waiting: Vec::new() });
+        let options = admin_options(config, &access, shown.clone());
+        let admin = AdminServer::start(options, handle);
         let admin = admin.map_err(EmbeddedError::Admin)?;
-        Ok(Self { admin, metrics, access, pools, running })
+        let alerting = Mutex::new(alerting);
+        Ok(Self { admin, metrics, access, shown, alerting, pools, running })
     }
 
     /// The broker's handle.
@@ -144,10 +152,27 @@ impl Embedded {
         &self.admin
     }
 
-    /// Takes over what can be while the broker runs: tokens, and the certificate's files. Without an error all of it counts.
-    pub fn reload(&self, config: &Config) -> Result<(), TlsError> {
+    /// Lets these tokens count, and no others.
+    pub fn replace_tokens(&self, config: &Config) {
         self.access.replace(config.auth.tokens.clone());
+    }
+
+    /// Reads the certificate's files again.
+    pub fn reload_certificate(&self) -> Result<(), TlsError> {
         self.admin.reload_certificate()
+    }
+
+    /// Tells others, or of other things, from now on. With an error all stays as it was.
+    pub fn replace_alerts(&self, config: &Config) -> Result<(), AlertsError> {
+        let broker = self.running.handle().clone();
+        let alerting = alerts::start(&config.alerts, &config.data_dir, broker)?;
+        *self.alerting.lock().unwrap_or_else(PoisonError::into_inner) = alerting;
+        Ok(())
+    }
+
+    /// What the admin API shows of the configuration from now on.
+    pub fn show(&self, config: ConfigView) {
+        self.shown.show(config);
     }
 
     /// Where health and metrics are served beside the admin API, with the port that was taken.
@@ -230,12 +255,13 @@ pub fn make_data_dir(config: &Config) -> Result<(), EmbeddedError> {
         .map_err(|source| EmbeddedError::DataDir { data_dir, source })
 }
 
-fn admin_options(config: &Config, access: &Arc<Access>) -> AdminOptions {
+fn admin_options(config: &Config, access: &Arc<Access>, shown: ShownConfig) -> AdminOptions {
     let tcp = config.admin.tcp.clone();
     AdminOptions {
         socket: config.admin.socket.clone(),
         tcp: tcp.map(|AdminTcp { address, tls, .. }| TcpOptions { address, tls }),
         access: Arc::clone(access),
+        config: shown,
         limits: AdminLimits::default(),
     }
 }

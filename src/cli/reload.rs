@@ -1,9 +1,19 @@
 //! SIGHUP: what of the configuration counts anew while the broker runs.
 
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::timeout;
+
 use super::config_args::ConfigArgs;
 use super::embedded::Embedded;
+use crate::admin::dto::ConfigView;
+use crate::broker::BrokerHandle;
 use crate::config::Config;
-use crate::model::with_causes;
+use crate::model::{Actor, with_causes};
+
+/// How long queues are waited for: a store that is slow must not keep the process from hearing other signals.
+const QUEUES_LIMIT: Duration = Duration::from_secs(5);
 
 /// The settings that the broker runs with, and where they come from.
 pub(super) struct Settings {
@@ -16,9 +26,9 @@ impl Settings {
         Self { args, config }
     }
 
-    /// Reads the configuration again: tokens and certificates count from now on, for the rest it is said that it needs a
-    /// restart. What can't be read or used changes nothing.
-    pub(super) fn reload(&mut self, broker: &Embedded) {
+    /// Reads the configuration again. Tokens, certificates, alerts and queues count from now on; of the rest each key that has
+    /// changed is named. What can't be read or used changes nothing.
+    pub(super) async fn reload(&mut self, broker: &Embedded) {
         let config = match self.args.load() {
             Ok(config) => config,
             Err(error) => {
@@ -27,72 +37,94 @@ impl Settings {
                 return;
             }
         };
-        if let Err(error) = broker.reload(&config) {
+        broker.replace_tokens(&config);
+        self.config.auth.tokens.clone_from(&config.auth.tokens);
+        if let Err(error) = broker.reload_certificate() {
             let error = with_causes(&error);
             tracing::warn!(error, "SIGHUP: the certificate stays as it was");
+        }
+        if self.config.alerts != config.alerts {
+            match broker.replace_alerts(&config) {
+                Ok(()) => self.config.alerts = config.alerts.clone(),
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::warn!(error, "SIGHUP: alerts stay as they were");
+                }
+            }
+        }
+        if timeout(QUEUES_LIMIT, self.take_queues(&config, broker.handle())).await.is_err() {
+            tracing::warn!("SIGHUP: queues wait for the store; some have their settings not yet");
         }
         let waiting = differences(&self.config, &config);
         if !waiting.is_empty() {
             let changed = waiting.join(", ");
             tracing::warn!(changed, "SIGHUP: these settings count after a restart only");
         }
-        self.config.auth.tokens = config.auth.tokens;
+        broker.show(ConfigView { settings: self.config.shown(), waiting });
         tracing::info!(
             tokens = self.config.auth.tokens.len(),
             "SIGHUP: the configuration is reloaded"
         );
     }
+
+    /// Gives queues their settings, but for the keys that an operator has set. One that is new, and another mailbox, wait for a
+    /// restart.
+    async fn take_queues(&mut self, config: &Config, broker: &BrokerHandle) {
+        for (name, settings) in &config.queues {
+            let known = self.config.queues.iter_mut().find(|(known, _)| known == name);
+            let Some((_, known)) = known else { continue };
+            if known == settings || known.mailbox != settings.mailbox {
+                continue;
+            }
+            let actor = Actor { name: "configuration".to_owned(), via: "reload".to_owned() };
+            match broker.put_queue(actor, name.clone(), settings.clone()).await {
+                Ok(()) => known.clone_from(settings),
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::warn!(%name, error, "SIGHUP: a queue's settings stay as they were");
+                }
+            }
+        }
+    }
 }
 
-/// What is new and can't be taken over, by its names in the file.
-fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
-    let Config {
-        data_dir,
-        clients,
-        workers,
-        admin,
-        metrics,
-        auth,
-        curve_key_file,
-        doors,
-        connections,
-        proxies,
-        log,
-        store,
-        redis,
-        queues,
-        templates,
-        topics,
-        sagas,
-        gathers,
-        alerts,
-        workers_kept,
-    } = new;
-    let parts = [
-        ("data_dir", old.data_dir == *data_dir),
-        ("listen.clients", old.clients == *clients),
-        ("listen.workers", old.workers == *workers),
-        ("listen.admin", old.admin == *admin),
-        ("auth.clients", old.auth.clients == auth.clients),
-        ("auth.workers", old.auth.workers == auth.workers),
-        ("auth.curve_clients", old.auth.curve_clients == auth.curve_clients),
-        ("auth.curve_workers", old.auth.curve_workers == auth.curve_workers),
-        ("listen.curve_key_file", old.curve_key_file == *curve_key_file),
-        ("listen.metrics", old.metrics == *metrics),
-        ("listen.push, live, feed, pull", old.doors == *doors),
-        ("listen.connections", old.connections == *connections),
-        ("proxy", old.proxies == *proxies),
-        ("log", old.log == *log),
-        ("store", old.store == *store),
-        ("redis", old.redis == *redis),
-        ("queues", (&old.queues, &old.templates) == (queues, templates)),
-        ("topics", old.topics == *topics),
-        ("sagas", old.sagas == *sagas),
-        ("gathers", old.gathers == *gathers),
-        ("alerts", old.alerts == *alerts),
-        ("workers", old.workers_kept == *workers_kept),
+/// What is new and can't be taken over, each key by its name in the file.
+fn differences(old: &Config, new: &Config) -> Vec<String> {
+    let mut keys = Vec::new();
+    unlike("", &Value::Object(old.shown()), &Value::Object(new.shown()), &mut keys);
+    // What isn't shown.
+    let hidden = [
+        ("redis", old.redis == new.redis),
+        ("alerts", old.alerts == new.alerts),
+        ("gathers", old.gathers == new.gathers),
+        ("workers", old.workers_kept == new.workers_kept),
     ];
-    parts.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
+    for (section, _) in hidden.into_iter().filter(|(_, is_same)| !is_same) {
+        if !keys.iter().any(|key| key.starts_with(section)) {
+            keys.push(section.to_owned());
+        }
+    }
+    keys
+}
+
+/// The keys under which two values are not the same.
+fn unlike(at: &str, old: &Value, new: &Value, keys: &mut Vec<String>) {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        if old != new {
+            keys.push(at.to_owned());
+        }
+        return;
+    };
+    let gone = old.keys().filter(|key| !new.contains_key(*key));
+    for key in new.keys().chain(gone) {
+        let is_bare = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let name = if is_bare { key.clone() } else { format!("{key:?}") };
+        let name = if at.is_empty() { name } else { format!("{at}.{name}") };
+        match (old.get(key), new.get(key)) {
+            (Some(old), Some(new)) => unlike(&name, old, new, keys),
+            _ => keys.push(name),
+        }
+    }
 }
 
 /// What an operator should know of who can come in.
@@ -113,3 +145,34 @@ pub(super) fn warn(config: &Config) {
 /// What is to be known of a door that other machines reach, and that doesn't speak CURVE alone.
 pub(super) const IN_CLEAR: &str =
     "takes tokens in clear from other machines (HELLO, PLAIN): whoever is on the way reads them";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_key_that_is_not_the_same_is_named_as_in_the_file() {
+        let mut keys = Vec::new();
+        let old = json!({
+            "data_dir": "/a", "listen": { "clients": "x", "push": null },
+            "queues": { "eu.bills": { "lease_ms": 1, "ack": "after-work" }, "gone": {} },
+        });
+        let new = json!({
+            "data_dir": "/b", "listen": { "clients": "x", "push": "y" },
+            "queues": { "eu.bills": { "lease_ms": 2, "ack": "after-work" }, "new*": {} },
+        });
+        unlike("", &old, &new, &mut keys);
+        assert_eq!(
+            keys,
+            [
+                "data_dir",
+                "listen.push",
+                r#"queues."eu.bills".lease_ms"#,
+                r#"queues."new*""#,
+                "queues.gone"
+            ]
+        );
+    }
+}

@@ -127,7 +127,7 @@ async fn until_stopped(
     loop {
         tokio::select! {
             ended = broker.ended() => return ended,
-            _ = hangup.recv() => settings.reload(&broker),
+            _ = hangup.recv() => settings.reload(&broker).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = notify.watch(broker.handle()) => {}

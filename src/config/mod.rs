@@ -14,6 +14,7 @@ mod proxies;
 mod queues;
 mod redis;
 mod sagas;
+mod shown;
 mod store;
 mod topics;
 mod workers;

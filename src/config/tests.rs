@@ -682,3 +682,50 @@ fn a_door_speaks_curve_alone_if_there_is_a_key_and_others_are_told_to_be_in_clea
     let error = load(&format!("[auth]\ntokens = [{low}]")).unwrap_err().to_string();
     assert!(error.contains("a point of low order"), "{error}");
 }
+
+#[test]
+fn what_is_shown_has_every_section_and_no_secret() {
+    let secret = Secret::new().unwrap();
+    let text = format!(
+        r#"
+        [auth]
+        tokens = [{{ name = "anna", hash = "{}", role = "viewer" }}]
+        [redis]
+        url = "redis://user:precious@127.0.0.1/"
+        [alerts]
+        webhook = "https://hooks.example/precious"
+        [queues."eu.*"]
+        lease_ms = 1234
+        [queues."bills"]
+        [topics."order.created"]
+        subscriptions = [{{ queue = "bills", filter = "body.total > 100" }}]
+        [gathers."quotes"]
+        recipients = [{{ queue = "bills" }}]
+        [sagas."trip"]
+        steps = [{{ name = "flight", queue = "bills" }}]
+        [workers."bills"]
+        queue = "bills"
+        exec = ["./connector", "--password", "precious"]
+        env = {{ KEY = "precious" }}
+        "#,
+        secret.hash()
+    );
+    let shown = load(&text).unwrap().shown();
+    let all = serde_json::to_string(&shown).unwrap();
+    for hidden in ["precious", &secret.hash().to_string(), "hooks.example"] {
+        assert!(!all.contains(hidden), "{hidden} in {all}");
+    }
+    assert_eq!(shown["queues"]["eu.*"]["lease_ms"], 1234);
+    assert_eq!(shown["auth"]["tokens"][0]["name"], "anna");
+    assert_eq!(shown["topics"]["order.created"]["subscriptions"][0]["filter"], "body.total > 100");
+    assert_eq!(shown["workers"]["bills"]["env"][0], "KEY");
+    let table: toml::Table = toml::from_str(EXAMPLE).unwrap();
+    for (section, keys) in table {
+        let shown = shown.get(&section).unwrap_or_else(|| panic!("{section} is missing"));
+        // What is in there is a queue's own.
+        let keys = Some(keys).filter(|_| section != "queues");
+        for key in keys.iter().filter_map(toml::Value::as_table).flat_map(toml::Table::keys) {
+            assert!(shown.get(key).is_some(), "{section}.{key} is missing");
+        }
+    }
+}

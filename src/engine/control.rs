@@ -35,6 +35,9 @@ impl Engine {
                     }
                     self.put_settings(at, kept, out);
                 }
+                if let Some(known) = self.configured.get_mut(&name) {
+                    known.clone_from(&configured);
+                }
             }
             None if self.queues.len() >= self.max_queues => {
                 let reason = format!("there are {} queues, no more are allowed", self.queues.len());

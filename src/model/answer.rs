@@ -8,6 +8,7 @@ use super::message::WorkError;
 use super::state::MessageState;
 
 /// A message is durable.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// The message's id.

@@ -130,6 +130,7 @@ pub struct SubscriptionRecord {
 }
 
 /// What a producer is told of an event that is durable.
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// Its id, in all queues the same.

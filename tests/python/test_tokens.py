@@ -265,7 +265,7 @@ def test_sighup_takes_over_tokens_and_says_what_it_can_not(make_broker):
     reload(text.replace(first, second) + "\n[store]\njournal_entries = 7\n", "SIGHUP: the configuration is reloaded")
     assert tokens.ask(broker, bert, "GET", "/v1/overview")[0] == 200
     assert tokens.ask(broker, anna, "GET", "/v1/overview")[0] == 401
-    assert "after a restart only" in broker.tail() and 'changed="store"' in broker.tail()
+    assert "after a restart only" in broker.tail() and 'changed="store.journal_entries"' in broker.tail()
     reload("[listen]\nclient = 1\n", "all stays as it was")
     assert tokens.ask(broker, bert, "GET", "/v1/overview")[0] == 200
 

@@ -26,6 +26,8 @@ pub(super) fn document() -> OpenApi {
 fn broker(api: &mut Api) {
     api.get("/v1/overview", "The broker at a glance").gives::<Overview>();
     api.get("/v1/doors", "The broker's sockets, with their counts").gives_all::<DoorView>();
+    api.get("/v1/config", "What the broker runs with, without secrets").gives::<ConfigView>();
+    api.get("/v1/store", "The store and its disk").gives::<StoreView>();
     api.post("/v1/store/backup", "Copies the store into a folder of the broker's machine")
         .takes::<BackupRequest>()
         .gives_nothing();
@@ -75,6 +77,9 @@ fn queues(api: &mut Api) {
     api.post("/v1/queues/{queue}/settings", "Changes its settings; `null` is as configured")
         .takes::<SettingsRequest>()
         .gives_nothing();
+    api.post("/v1/queues/{queue}/publish", "Sends a message to it; answered when it is durable")
+        .takes::<MessageRequest>()
+        .gives::<Accepted>();
     api.get("/v1/queues/{queue}/keys", "Its order keys that stand")
         .number("from", 0, None, "From the message at this place on.")
         .number("limit", 1, Some(MAX_PAGE as u64), LIMIT)
@@ -157,6 +162,9 @@ fn topics(api: &mut Api) {
         .number("from", 0, None, "From this one on.")
         .number("limit", 1, Some(MAX_PAGE as u64), LIMIT)
         .gives::<TopicDetail>();
+    api.post("/v1/topics/{topic}/publish", "Publishes an event; answered when it is durable")
+        .takes::<EventRequest>()
+        .gives::<Published>();
     let path = "/v1/topics/{topic}/subscriptions/{queue}";
     api.put(path, "Gives a topic's events to a queue from now on")
         .may_take::<SubscriptionRequest>()
