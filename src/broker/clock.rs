@@ -34,6 +34,14 @@ impl Clock {
         Timestamp(self.base_ms.saturating_add(millis(elapsed)))
     }
 
+    /// The time now, in nanoseconds since 1970.
+    #[expect(clippy::disallowed_methods, reason = "this is the place where clocks are read")]
+    pub(super) fn unix_nanos(&self) -> u64 {
+        let elapsed = Instant::now().saturating_duration_since(self.base).as_nanos();
+        let base = self.base_ms.saturating_mul(1_000_000);
+        base.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
     /// Jumps forwards if the wall clock is ahead. Returns how far behind the wall clock is, in
     /// milliseconds: not 0 after it was set back.
     pub fn follow(&mut self) -> u64 {

@@ -17,6 +17,7 @@ use super::pipeline::{Pipeline, Release};
 use super::pushed::Pushes;
 use super::sending::{Sending, Sent};
 use super::store::{Load, ReadAnswer, Store, StoreJob, StoreReply};
+use super::traces::Traces;
 use super::watch::{Watch, Watchers};
 use crate::engine::{Effects, Engine, EngineOptions, Event};
 use crate::mailbox::{RedisNews, Room};
@@ -151,6 +152,8 @@ pub(super) struct EventLoop {
     /// Where what clients close goes, if it goes anywhere.
     pub(super) closings: Option<mpsc::Sender<Closing>>,
     pub(super) pushed: Pushes,
+    /// Absent if nothing is traced.
+    pub(super) traces: Option<Box<Traces>>,
     pub(super) heartbeat_due: Timestamp,
     pub(super) draining_since: Option<Timestamp>,
     /// Since when no inputs are taken. The engine's time stands still meanwhile: heartbeats and answers of
@@ -192,6 +195,7 @@ impl EventLoop {
             doors,
             closings: None,
             pushed: Pushes::default(),
+            traces: None,
             heartbeat_due: now.plus_ms(HEARTBEAT_MS),
             draining_since: None,
             deaf_since: None,
@@ -298,8 +302,12 @@ impl EventLoop {
     /// Gives the engine an event and takes what it decided.
     pub(super) fn feed(&mut self, event: Event) {
         let now = self.deaf_since.unwrap_or(self.now);
+        let begun = self.begin_spans(&event);
         self.engine.handle(now, event, &mut self.decided);
         self.pipeline.take(&mut self.decided, &mut self.ready);
+        if let Some(begun) = begun {
+            self.hold_spans(begun);
+        }
     }
 
     /// Lets an answer out once what it rests upon is durable.

@@ -220,6 +220,7 @@ impl EventLoop {
     /// message is there is known again once the store is, and sending it again with its id is safe.
     fn go_down(&mut self, reason: &str, is_full: bool) {
         self.pipeline.abandon();
+        self.forget_spans();
         let mut unanswered = Vec::new();
         for waiting in self.origins.take_all() {
             match waiting {

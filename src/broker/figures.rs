@@ -40,6 +40,7 @@ impl BrokerHandle {
             delivered: view.engine.delivered(),
             workers: view.engine.worker_states(),
             doors: view.facts.doors.views(),
+            spans: view.facts.spans.as_ref().map(|it| it.totals()).unwrap_or_default(),
             store,
         })
         .await

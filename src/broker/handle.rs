@@ -17,7 +17,7 @@ use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
     Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, MessageId, Overview, PoolError,
     QueueId, QueueName, QueueSettings, QueueView, Rejection, Repair, RepairOutcome, RepairRefusal,
-    Seq, SettingChange, StoreHealth, Timestamp, TopicName, WorkerView, limits,
+    Seq, SettingChange, SpanCounts, StoreHealth, Timestamp, TopicName, WorkerView, limits,
 };
 use crate::net::Doors;
 
@@ -38,6 +38,8 @@ pub(super) struct Facts {
     pub(super) clients: String,
     pub(super) workers: String,
     pub(super) doors: Doors,
+    /// Absent if nothing is traced.
+    pub(super) spans: Option<Arc<SpanCounts>>,
 }
 
 /// The engine and what is around it, as a question sees it.

@@ -35,6 +35,7 @@ mod store;
 mod tests;
 mod time;
 mod topics;
+mod traces;
 mod watch;
 
 pub use bulk::{BULK_STEP, BulkOrder, BulkStep, bulk_key};
@@ -49,4 +50,5 @@ pub use purge::PurgeOrder;
 pub use redrive::RedriveOrder;
 pub use start::{BrokerOptions, Running, StartError, start};
 pub use store::OpenStore;
+pub use traces::SpanSink;
 pub use watch::{Sight, Watch};

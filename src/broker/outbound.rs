@@ -14,6 +14,7 @@ impl EventLoop {
         match release {
             Release::Effect(effect) => self.carry_out_effect(effect),
             Release::Answer(answer) => answer(),
+            Release::Spans(begun) => self.end_spans(*begun),
         }
     }
 
@@ -26,7 +27,10 @@ impl EventLoop {
                 self.client(origin, ClientReply::Started(started));
             }
             Effect::Subscribed { origin, change } => self.subscribed(origin, change),
-            Effect::Rejected { origin, rejection } => self.reject(origin, rejection),
+            Effect::Rejected { origin, rejection } => {
+                self.trace_rejected(origin, rejection.code);
+                self.reject(origin, rejection);
+            }
             Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(reply)),
             Effect::Gathered { origin, reply } => {
                 self.client(origin, ClientReply::Gathered(reply));
@@ -47,6 +51,7 @@ impl EventLoop {
                 self.load(Load::Messages { queue, from, max_messages, max_bytes });
             }
             Effect::Deliver { worker, delivery, queue, seq, attempt, deadline, content } => {
+                self.trace_delivery(delivery, (&queue, seq, attempt), &content);
                 let delivery = Delivery {
                     delivery,
                     queue,
@@ -58,6 +63,7 @@ impl EventLoop {
                 self.tell_worker(Workers::peer(worker), BrokerMessage::Deliver(delivery));
             }
             Effect::Stale { worker, delivery } => {
+                self.trace_stale(delivery);
                 self.tell_worker(Workers::peer(worker), BrokerMessage::Stale { delivery });
             }
             Effect::WorkerRejected { worker, rejection } => {

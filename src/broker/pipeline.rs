@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::committer::{MAX_IN_FLIGHT, OVERLAP_BYTES};
 use super::event_loop::Answer;
+use super::traces::Begun;
 use crate::engine::{Effect, Effects};
 use crate::model::{Batch, Op};
 
@@ -28,6 +29,8 @@ pub(super) enum Release {
     /// An operator's question, answered from the engine's state as it was when it was asked. Dropped
     /// unanswered if that state never became durable.
     Answer(Answer),
+    /// Spans that end with it.
+    Spans(Box<Begun>),
 }
 
 /// Gathers one batch while those before are being made durable (group commit).
@@ -132,7 +135,7 @@ fn payload_bytes(release: &Release) -> u64 {
         Release::Effect(Effect::Gathered { reply, .. }) => {
             reply.payloads.iter().map(|payload| payload.len() as u64).sum()
         }
-        Release::Effect(_) | Release::Answer(_) => 0,
+        Release::Effect(_) | Release::Answer(_) | Release::Spans(_) => 0,
     }
 }
 

@@ -13,6 +13,7 @@ use super::figures::DiskLook;
 use super::handle::{BrokerHandle, Facts, OperatorError};
 use super::outside;
 use super::store::{OpenStore, Started, Store};
+use super::traces::{SpanSink, Traces};
 use crate::engine::{Engine, EngineOptions};
 use crate::mailbox::{DiskReserve, MailboxError, Streams};
 use crate::model::{Actor, QueueName, QueueSettings};
@@ -38,6 +39,8 @@ pub struct BrokerOptions {
     pub queues: Vec<(QueueName, QueueSettings)>,
     /// The streams of the store's `redis` queues.
     pub streams: Option<Arc<Streams>>,
+    /// Where spans go, if anything is traced.
+    pub spans: Option<SpanSink>,
 }
 
 /// Why a broker does not start.
@@ -176,6 +179,7 @@ async fn serve(
         clients: net.client_endpoint().to_owned(),
         workers: net.worker_endpoint().to_owned(),
         doors: net.doors(),
+        spans: options.spans.as_ref().map(|sink| Arc::clone(&sink.counts)),
     });
     let (commands_sender, commands) = mpsc::channel::<Command>(MAX_COMMANDS);
     let stop = Arc::new(Notify::new());
@@ -193,7 +197,8 @@ async fn serve(
         Box::new(move |outbound| sender.send(outbound)),
         net.doors(),
     );
-    let event_loop = EventLoop { closings: Some(closings), ..event_loop };
+    let traces = options.spans.map(|sink| Box::new(Traces::new(sink)));
+    let event_loop = EventLoop { closings: Some(closings), traces, ..event_loop };
     let inputs = Inputs { inbound, commands, store: replies, redis, stop: Arc::clone(&stop) };
     let announce = announce(handle, options.queues, facts, ready);
     let run = async { tokio::join!(event_loop.run(inputs), announce).0 };

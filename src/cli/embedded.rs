@@ -13,6 +13,8 @@ use super::alerts::{self, Alerting, AlertsError};
 use super::curve::{self, KeyFileError};
 use super::descriptors;
 use super::pools::Pools;
+#[cfg(feature = "otlp")]
+use super::traces::{self, TracesError};
 use crate::admin::dto::ConfigView;
 use crate::admin::{
     AdminLimits, AdminOptions, AdminServer, ScrapeServer, ServeError, ShownConfig, TcpOptions,
@@ -28,11 +30,16 @@ use crate::mailbox::{
 };
 use crate::model::Hidden;
 use crate::net::{DoorAuth, DoorOptions, NetLimits, NetOptions};
+#[cfg(feature = "otlp")]
+use crate::telemetry::otlp::Otlp;
 
 /// The store's folder in the data folder.
 pub const STORE: &str = "store";
 /// The file in the data folder that remembers which tokens were revoked.
 const REVOKED: &str = "revoked-tokens";
+/// How long the last spans may take at the end.
+#[cfg(feature = "otlp")]
+const SPANS_LIMIT: Duration = Duration::from_secs(1);
 /// Operators' requests for supervised workers that may wait.
 const MAX_ASKED: usize = 64;
 
@@ -70,6 +77,10 @@ pub enum EmbeddedError {
     /// Nobody can be alerted as it is configured.
     #[error("the broker does not start")]
     Alerts(#[source] AlertsError),
+    /// Nothing can be traced as it is configured.
+    #[cfg(feature = "otlp")]
+    #[error("the broker does not start")]
+    Traces(#[source] TracesError),
     /// Workers can't be supervised.
     #[error("supervised workers can't be started")]
     Workers(#[source] io::Error),
@@ -104,6 +115,8 @@ pub struct Embedded {
     access: Arc<Access>,
     shown: ShownConfig,
     alerting: Mutex<Alerting>,
+    #[cfg(feature = "otlp")]
+    otlp: Option<Otlp>,
     pools: Option<Pools>,
     running: Running,
 }
@@ -121,8 +134,12 @@ impl Embedded {
         let curve = config.curve_key_file.as_deref().map(curve::read_key).transpose();
         let curve = curve.map_err(EmbeddedError::Curve)?.map(Arc::new);
         let net = NetOptions { limits, ..net_options(config, &access, curve.as_ref()) };
-        let running = broker::start(options(config, net, streams), open)
-            .map_err(|error| start_error(error, config))?;
+        #[cfg(feature = "otlp")]
+        let (spans, otlp) = traces::start(&config.traces).map_err(EmbeddedError::Traces)?.unzip();
+        #[cfg(not(feature = "otlp"))]
+        let spans = None;
+        let options = BrokerOptions { spans, ..options(config, net, streams) };
+        let running = broker::start(options, open).map_err(|error| start_error(error, config))?;
         let alerting = alerts::start(&config.alerts, &config.data_dir, running.handle().clone())
             .map_err(EmbeddedError::Alerts)?;
         let (pools, handle) = pools(config, &running, &access)?;
@@ -139,7 +156,17 @@ impl Embedded {
         let admin = AdminServer::start(options, handle);
         let admin = admin.map_err(EmbeddedError::Admin)?;
         let alerting = Mutex::new(alerting);
-        Ok(Self { admin, metrics, access, shown, alerting, pools, running })
+        Ok(Self {
+            admin,
+            metrics,
+            access,
+            shown,
+            alerting,
+            #[cfg(feature = "otlp")]
+            otlp,
+            pools,
+            running,
+        })
     }
 
     /// The broker's handle.
@@ -198,6 +225,8 @@ impl Embedded {
     /// Stops: supervised workers end what they hold, nothing new is accepted, leases are given back, the store is flushed and closed. Within
     /// five seconds, unless the disk hangs.
     pub async fn shut_down(self) -> Ended {
+        #[cfg(feature = "otlp")]
+        let otlp = self.otlp;
         let Self { admin, metrics, pools, running, .. } = self;
         let mut stopping = match pools {
             Some(pools) => Some(pools.stop().await),
@@ -210,6 +239,10 @@ impl Embedded {
         let ended = running.ended().await;
         if let Some(stopping) = stopping {
             stopping.ended().await;
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(otlp) = otlp {
+            otlp.finish(SPANS_LIMIT).await;
         }
         drop((admin, metrics));
         ended
@@ -292,6 +325,7 @@ fn options(config: &Config, net: NetOptions, streams: Arc<Streams>) -> BrokerOpt
         store_dir: Some(config.data_dir.join(STORE)),
         queues: config.queues.clone(),
         streams: Some(streams),
+        spans: None,
     }
 }
 

@@ -38,6 +38,8 @@ mod store;
 mod target;
 mod token;
 mod topic;
+#[cfg(feature = "otlp")]
+mod traces;
 mod usage;
 mod worker;
 

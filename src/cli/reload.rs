@@ -96,6 +96,7 @@ fn differences(old: &Config, new: &Config) -> Vec<String> {
     let hidden = [
         ("redis", old.redis == new.redis),
         ("alerts", old.alerts == new.alerts),
+        ("traces", old.traces == new.traces),
         ("gathers", old.gathers == new.gathers),
         ("workers", old.workers_kept == new.workers_kept),
     ];

@@ -11,7 +11,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
 use super::{
-    alerts, auth, doors, gathers, log, proxies, redis, sagas, store, topics, workers, wrong_value,
+    alerts, auth, doors, gathers, log, proxies, redis, sagas, store, topics, traces, workers,
+    wrong_value,
 };
 use crate::model::{QueueSettings, in_plain_words};
 
@@ -31,6 +32,8 @@ pub(super) struct File {
     pub(super) redis: redis::Table,
     #[serde(default)]
     pub(super) alerts: alerts::Table,
+    #[serde(default)]
+    pub(super) traces: traces::Table,
     #[serde(default)]
     pub(super) proxy: Vec<proxies::Table>,
     #[serde(default)]
@@ -74,7 +77,7 @@ struct Keys {
 const ROOT: Keys = Keys {
     known: &[
         "data_dir", "listen", "log", "auth", "store", "redis", "queues", "topics", "gathers",
-        "sagas", "proxy", "workers", "alerts",
+        "sagas", "proxy", "workers", "alerts", "traces",
     ],
     later: &[],
 };
@@ -102,6 +105,7 @@ const PROXY: Keys = Keys { known: proxies::KEYS, later: &[] };
 const LOG: Keys = Keys { known: log::KEYS, later: &[] };
 const STORE: Keys = Keys { known: store::KEYS, later: &[] };
 const ALERTS: Keys = Keys { known: alerts::KEYS, later: &[] };
+const TRACES: Keys = Keys { known: traces::KEYS, later: &[] };
 const REDIS: Keys = Keys { known: redis::KEYS, later: &[] };
 const QUEUE: Keys = Keys {
     known: &[
@@ -229,6 +233,9 @@ impl Source<'_> {
         if let Some(alerts) = table(root, "alerts") {
             self.check_keys(alerts, "alerts.", &ALERTS)?;
         }
+        if let Some(traces) = table(root, "traces") {
+            self.check_keys(traces, "traces.", &TRACES)?;
+        }
         for (name, queue) in table(root, "queues").into_iter().flatten() {
             let Some(queue) = queue.get_ref().as_table() else { continue };
             let path = format!("queues.{:?}.", name.get_ref());
@@ -323,7 +330,7 @@ impl Source<'_> {
 }
 
 fn may_be_secret(key: &str) -> bool {
-    ["auth", "redis", "alerts"].contains(&key.split('.').next().unwrap_or_default())
+    ["auth", "redis", "alerts", "traces"].contains(&key.split('.').next().unwrap_or_default())
 }
 
 fn table<'a, 'i>(parent: &'a DeTable<'i>, key: &str) -> Option<&'a DeTable<'i>> {

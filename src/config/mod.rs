@@ -17,6 +17,7 @@ mod sagas;
 mod shown;
 mod store;
 mod topics;
+mod traces;
 mod workers;
 mod wrong_value;
 
@@ -36,6 +37,7 @@ pub use log::Log;
 use queues::{Queues, known_queue};
 pub use redis::Redis;
 pub use store::Store;
+pub use traces::Traces;
 
 use crate::auth::{Right, Role};
 use crate::model::{
@@ -96,6 +98,8 @@ pub struct Config {
     pub gathers: Vec<ConfiguredGather>,
     /// Whom to tell of what.
     pub alerts: Alerts,
+    /// Where spans go.
+    pub traces: Traces,
     /// Workers that the broker keeps running.
     pub workers_kept: Vec<WorkerPool>,
 }
@@ -196,6 +200,7 @@ impl Config {
         let log = std::mem::take(&mut file.log).check(&source)?;
         let store = std::mem::take(&mut file.store).check(&source)?;
         let alerts = std::mem::take(&mut file.alerts).check(&source)?;
+        let traces = std::mem::take(&mut file.traces).check(&source)?;
         let topics = std::mem::take(&mut file.topics);
         let sagas = std::mem::take(&mut file.sagas);
         let gathers = std::mem::take(&mut file.gathers);
@@ -226,6 +231,7 @@ impl Config {
             sagas,
             gathers,
             alerts,
+            traces,
             workers_kept,
         })
     }

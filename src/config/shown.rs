@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Config, auth::Auth, redis::Redis};
-use crate::config::Alerts;
+use crate::config::{Alerts, Traces};
 use crate::model::{Completion, ConfiguredGather, Recipients, Subscription, WorkedBy, WorkerPool};
 
 /// In the place of a secret that is set.
@@ -34,6 +34,7 @@ impl Config {
             ("store", json!({ "journal_entries": self.store.journal_entries })),
             ("redis", redis(&self.redis)),
             ("alerts", alerts(&self.alerts)),
+            ("traces", traces(&self.traces)),
             ("queues", queues.chain(templates).collect::<Map<_, _>>().into()),
             ("topics", topics.collect::<Map<_, _>>().into()),
             ("gathers", gathers.collect::<Map<_, _>>().into()),
@@ -113,6 +114,14 @@ fn alerts(alerts: &Alerts) -> Value {
         "webhook_secret_file": alerts.webhook_secret_file, "webhook_events": alerts.webhook_events,
         "dedup_ms": alerts.dedup_ms, "oldest_age_ms": alerts.oldest_age_ms,
         "dead_letters": alerts.dead_letters, "disk_low_mb": alerts.disk_low_mb,
+    })
+}
+
+/// The address may have a key in it.
+fn traces(traces: &Traces) -> Value {
+    json!({
+        "endpoint": secret(&traces.endpoint), "headers_file": traces.headers_file,
+        "sample_ratio": traces.sample_ratio, "queue": traces.queue,
     })
 }
 

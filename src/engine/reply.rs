@@ -382,13 +382,15 @@ pub(super) fn answer_header(
     fields.insert("correlation_id".to_owned(), correlation);
     fields.insert("causation_id".to_owned(), request_id);
     fields.extend(about);
-    for carried in ["key", "traceparent"] {
+    for carried in ["key", "traceparent", "tracestate"] {
         if let Some(value) = request.get(carried) {
             fields.insert(carried.to_owned(), value.clone());
         }
     }
     // The request's own header may be nearly as long as a header may be.
-    for dropped in ["error", "missing", "key", "traceparent", "causation_id", "correlation_id"] {
+    for dropped in
+        ["error", "missing", "key", "tracestate", "traceparent", "causation_id", "correlation_id"]
+    {
         if let Ok(header) = Header::from_map(fields.clone(), || id.clone()) {
             return header;
         }

@@ -1,6 +1,7 @@
 //! What monitoring is told: counts and measures, without what only people read.
 
 use super::ids::QueueName;
+use super::span::SpanTotals;
 use super::state::{QueueState, WorkerState};
 use super::time::Timestamp;
 use super::view::{DoorView, Overview, StoreHealth};
@@ -69,6 +70,8 @@ pub struct Figures {
     pub workers: Vec<(WorkerState, u64)>,
     /// The broker's sockets.
     pub doors: Vec<DoorView>,
+    /// What became of spans; nothing, if nothing is traced.
+    pub spans: SpanTotals,
     /// What its store's threads have measured.
     pub store: StoreMeasures,
 }

@@ -31,6 +31,7 @@ mod saga;
 mod schemas;
 mod setting_change;
 mod settings;
+mod span;
 mod state;
 mod stream;
 mod time;
@@ -94,6 +95,7 @@ pub use settings::{
     AckMode, Backoff, Consumers, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow,
     QueueSettings, QueueTemplate, Resend, Retry, SharedSettings, Spill,
 };
+pub use span::{Span, SpanCounts, SpanKind, SpanTotals, TraceContext};
 pub use state::{MessageState, QueueState, WorkerState};
 pub use stream::{Arrival, StreamEntry, StreamId};
 pub use time::Timestamp;

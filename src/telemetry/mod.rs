@@ -2,6 +2,8 @@
 
 pub mod alert;
 pub mod datadog;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod rolling;
 pub mod standing;
 pub mod webhook;

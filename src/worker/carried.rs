@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The header's fields that are carried one by one, beside its id.
-pub(super) const FIELDS: [&str; 10] = [
+pub(super) const FIELDS: [&str; 11] = [
     "type",
     "source",
     "time",
@@ -13,6 +13,7 @@ pub(super) const FIELDS: [&str; 10] = [
     "causation_id",
     "reply_to",
     "traceparent",
+    "tracestate",
     "max_execution_ms",
 ];
 

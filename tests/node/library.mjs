@@ -95,6 +95,10 @@ const parts = {
         return error.error.detail.includes("no such thing");
       });
     });
+    const trace = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", tracestate: "rojo=1" };
+    await working(["traced"], ({ header }) => ({ traceparent: header.traceparent, tracestate: header.tracestate }), {}, async () => {
+      assert.deepEqual((await client.call("traced", 1, trace)).json(), trace);
+    });
     await working(["a", "b"], (message) => ({ [message.queue]: 1 }), { credit: 2 }, async () => {
       const all = await client.gather({}, { recipients: ["a", "b"] });
       assert.deepEqual([all.status, all.parts.a.toString()], ["complete", '{"a":1}']);

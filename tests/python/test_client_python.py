@@ -58,6 +58,12 @@ class Running:
         assert not self.thread.is_alive()
 
 
+def test_a_trace_goes_along(broker, client):
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "rojo=1"}
+    with Running(broker, ["q"], lambda message: {name: message.header[name] for name in trace}):
+        assert client.call("q", b"1", **trace).json() == trace
+
+
 def test_what_send_returned_for_survives_kill_9(make_broker):
     broker = make_broker().start()
     with mubroker.Client(broker.clients) as client:

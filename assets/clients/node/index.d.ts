@@ -19,6 +19,7 @@ export interface Header {
   max_attempts?: number;
   max_execution_ms?: number;
   traceparent?: string;
+  tracestate?: string;
   headers?: Record<string, unknown>;
   [other: string]: unknown;
 }

@@ -184,6 +184,7 @@ impl Task<'_> {
                 Ok(())
             }
             OperatorError::Refused(_)
+            | OperatorError::Rejected(_)
             | OperatorError::NotFound { .. }
             | OperatorError::NoSuchTopic { .. }
             | OperatorError::NoSuchSaga { .. }

@@ -66,6 +66,8 @@ metrics! {
     LOST = Counter "mubroker_door_messages_lost_total" ["door"] "Messages that a slow or gone peer should have had.";
     NOT_TAKEN = Counter "mubroker_door_messages_refused_total" ["door"] "Messages that were refused; at clients and workers those that can't be read, or that their senders may not say.";
     REFUSED = Counter "mubroker_connections_refused_total" ["door,reason"] "Connections that were refused or cut off.";
+    SPANS_EXPORTED = Counter "mubroker_spans_exported_total" [""] "Spans that the collector of traces has taken.";
+    SPANS_DROPPED = Counter "mubroker_spans_dropped_total" [""] "Spans that were lost: too many waited, or the collector didn't take them.";
     CPU = Counter "process_cpu_seconds_total" [""] "User and system time of the broker's process.";
     RESIDENT = Gauge "process_resident_memory_bytes" [""] "Its resident memory.";
     OPEN_FILES = Gauge "process_open_fds" [""] "Its open files.";

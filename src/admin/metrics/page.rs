@@ -76,6 +76,8 @@ pub(super) fn write(looked: &Looked) -> String {
     workers(&mut out, figures, pools);
     out.begin(&GATHERS).put(&[], figures.overview.gathers);
     doors(&mut out, &figures.doors);
+    out.begin(&SPANS_EXPORTED).put(&[], figures.spans.exported);
+    out.begin(&SPANS_DROPPED).put(&[], figures.spans.dropped);
     own_process(&mut out, process, figures.overview.started_at);
     out.into_text()
 }

@@ -87,6 +87,7 @@ pub(super) fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -
         clients: String::new(),
         workers: String::new(),
         doors: doors.clone(),
+        spans: None,
     });
     let (inbound, inbound_receiver) = mpsc::channel(1024);
     let (outbound_sender, outbound) = mpsc::channel(OUTBOUND);

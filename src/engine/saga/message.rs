@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// Fields of the input's header that its steps' messages have too.
-const CARRIED: [&str; 3] = ["key", "traceparent", "source"];
+const CARRIED: [&str; 4] = ["key", "traceparent", "tracestate", "source"];
 
 impl Saga {
     /// The next message of the step `at`: forward, or once the saga compensates, the one that takes it back.

@@ -28,8 +28,8 @@ pub(super) fn post(
         let Some(value) = header.get(field).map(text) else { continue };
         request = match field {
             "content_type" => request,
-            // W3C Trace Context names the field.
-            "traceparent" => request.header(field, field_value(&value)),
+            // W3C Trace Context names the fields.
+            "traceparent" | "tracestate" => request.header(field, field_value(&value)),
             _ => request.header(format!("mubroker-{}", field_name(field)), field_value(&value)),
         };
     }

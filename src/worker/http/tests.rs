@@ -44,7 +44,7 @@ async fn server() -> (String, Seen) {
 async fn post_to(url: &str, payload: &'static [u8], limit: Duration) -> Result<Bytes, Failure> {
     let header = json!({
         "id": "m1", "type": "order.created", "content_type": "text/plain; charset=utf-8", "key": "Köln",
-        "traceparent": "00-a-b-01", "headers": {"X_Tenant": "fr"},
+        "traceparent": "00-a-b-01", "tracestate": "a=b", "headers": {"X_Tenant": "fr"},
     });
     let delivery = sample::delivery(&header, Bytes::from_static(payload));
     Http::new(url).expect("a URL").handle(delivery, Work::unheard(limit)).await
@@ -69,6 +69,7 @@ async fn a_message_is_posted_with_its_header_and_the_body_is_the_reply() {
         ("mubroker-key", "K%C3%B6ln"),
         ("mubroker-headers-x-tenant", "fr"),
         ("traceparent", "00-a-b-01"),
+        ("tracestate", "a=b"),
     ] {
         assert_eq!(headers.get(name).map(|it| it.to_str().expect("text")), Some(value), "{name}");
     }

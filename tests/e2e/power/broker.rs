@@ -128,10 +128,12 @@ impl Run {
         let accepted: Vec<(usize, Accepted)> =
             answers(&trace, b"ACCEPTED", |a: &Accepted| a.id.clone());
         let saved = answers(&trace, br#"{"key":"edit-"#, |a: &RepairOutcome| a.id.clone());
-        let views = answers(&trace, br#"{"name":"moving""#, |view: &QueueView| {
-            MessageId::new(&format!("{:?}", view.settings.mailbox)).expect("an id")
+        let views = answers(&trace, br#"{"number":"#, |view: &QueueView| {
+            MessageId::new(&format!("{}-{:?}", view.name, view.settings.mailbox)).expect("an id")
         });
-        let on_disk = |(_, view): &&(usize, QueueView)| view.settings.mailbox == MailboxKind::File;
+        let on_disk = |(_, view): &&(usize, QueueView)| {
+            view.name.as_str() == "moving" && view.settings.mailbox == MailboxKind::File
+        };
         let moved = views.iter().find(on_disk).expect("the operator looked").0;
         let ids: BTreeSet<_> = accepted.iter().map(|(_, accepted)| accepted.id.clone()).collect();
         assert_eq!(ids, told.accepted, "each answer that the client has read was recorded");
