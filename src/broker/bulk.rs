@@ -73,9 +73,17 @@ impl BrokerHandle {
         items: &[(Seq, Revision)],
     ) -> Result<Vec<Result<BulkStep, OperatorError>>, OperatorError> {
         let id = self.queue_id(&order.queue).await?;
-        let items: Vec<_> = items.iter().copied().take(BULK_STEP).collect();
-        let act = order.act.clone();
-        let contents = self.read(move |mailbox| read_contents(mailbox, id, &items, &act)).await?;
+        let (mut contents, mut bytes) = (Vec::new(), 0);
+        for &(seq, revision) in items.iter().take(BULK_STEP) {
+            // Each by itself: to get at one may take some ten milliseconds, and lists wait for it.
+            let act = order.act.clone();
+            let read = self.read(move |m| Contents::read(m, id, (seq, revision), &act)).await?;
+            bytes += read.size_bytes();
+            contents.push(read);
+            if bytes >= PAGE_BYTES as u64 {
+                break;
+            }
+        }
         let repairs: Vec<_> = contents.into_iter().map(|it| order.repair(it)).collect();
         let steps = if order.dry_run {
             self.rehearse(repairs).await?
@@ -142,24 +150,21 @@ struct Contents {
     earlier: Option<Content>,
 }
 
-fn read_contents(
-    mailbox: &dyn Mailbox,
-    queue: QueueId,
-    items: &[(Seq, Revision)],
-    act: &Act,
-) -> Result<Vec<Contents>, MailboxError> {
-    let (mut all, mut bytes) = (Vec::new(), 0);
-    for &(seq, revision) in items {
+impl Contents {
+    fn read(
+        mailbox: &dyn Mailbox,
+        queue: QueueId,
+        (seq, revision): (Seq, Revision),
+        act: &Act,
+    ) -> Result<Self, MailboxError> {
         let seen = seen(mailbox, queue, seq, revision)?.map(Arc::new);
         let earlier = earlier(mailbox, queue, seq, revision, act)?;
-        let sizes = seen.as_deref().into_iter().chain(&earlier).map(Content::size_bytes);
-        bytes += sizes.sum::<u64>() as usize;
-        all.push(Contents { seq, revision, seen, earlier });
-        if bytes >= PAGE_BYTES {
-            break;
-        }
+        Ok(Self { seq, revision, seen, earlier })
     }
-    Ok(all)
+
+    fn size_bytes(&self) -> u64 {
+        self.seen.as_deref().into_iter().chain(&self.earlier).map(Content::size_bytes).sum()
+    }
 }
 
 impl BulkOrder {

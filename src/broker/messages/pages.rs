@@ -84,7 +84,7 @@ impl BrokerHandle {
             // One more tells whether there is a next page.
             let wanted = limit + 1 - rows.len();
             let looked = if is_noted {
-                self.look_at_noted(of.clone(), from, wanted).await?
+                self.look_at_noted(&of, from, wanted, begun).await?
             } else {
                 self.look_at_all(of.clone(), from, wanted).await?
             };
@@ -126,12 +126,14 @@ impl BrokerHandle {
         .await
     }
 
-    /// The next messages that the engine has noted, read one by one.
+    /// The next messages that the engine has noted. They may be far apart, and each place may have to be opened first: so each is a
+    /// read of its own, neighbours together, and others wait for one only.
     async fn look_at_noted(
         &self,
-        of: Of,
+        of: &Of,
         from: Seq,
         wanted: usize,
+        begun: Instant,
     ) -> Result<Looked, OperatorError> {
         let asked = NotedQuery {
             from,
@@ -150,14 +152,26 @@ impl BrokerHandle {
         if places.is_empty() {
             return Ok(Looked { found: Vec::new(), looks: READ_LOOKS, next });
         }
-        let bytes = if of.filter.looks_inside() { INSIDE_BYTES } else { READ_BYTES };
-        self.read(move |mailbox| {
-            let (read, cut) = read_places(mailbox, of.id, &places, bytes)?;
-            let looks = read.len();
-            let (found, unasked) = of.choose(read);
-            Ok(Looked { found, looks, next: unasked.or(cut).or(next) })
-        })
-        .await
+        let max_bytes = if of.filter.looks_inside() { INSIDE_BYTES } else { READ_BYTES };
+        let (mut found, mut looks, mut bytes) = (Vec::new(), 0, 0);
+        let mut rest = &places[..];
+        while let Some(&first) = rest.first() {
+            if bytes >= max_bytes || (looks > 0 && begun.elapsed() >= PAGE_TIME) {
+                next = Some(first);
+                break;
+            }
+            let run = rest.iter().zip(first.0..).take_while(|(seq, place)| seq.0 == *place).count();
+            let (of, left) = (of.clone(), max_bytes - bytes);
+            let read = move |m: &dyn Mailbox| of.read_run(m, first, run, left);
+            let read = self.read(read).await?;
+            (looks, bytes) = (looks + run, bytes + read.bytes);
+            rest = match read.next {
+                Some(next) => &rest[rest.partition_point(|&seq| seq < next)..],
+                None => &rest[run..],
+            };
+            found.extend(read.found);
+        }
+        Ok(Looked { found, looks, next })
     }
 
     async fn noted(
@@ -218,7 +232,34 @@ struct Of {
     filter: MessageFilter,
 }
 
+/// Of neighbours those that may be wanted.
+struct Run {
+    found: Vec<StoredMessage>,
+    bytes: usize,
+    /// Where to go on, if not all were looked at; behind the first of them.
+    next: Option<Seq>,
+}
+
 impl Of {
+    /// Looks at `run` places from `first` on.
+    fn read_run(
+        &self,
+        mailbox: &dyn Mailbox,
+        first: Seq,
+        run: usize,
+        max_bytes: usize,
+    ) -> Result<Run, MailboxError> {
+        let last = Seq(first.0 + run as u64 - 1);
+        let mut read = mailbox.read(self.id, first, run, max_bytes)?;
+        // What is finished meanwhile isn't there, and others come in its place.
+        read.retain(|message| message.seq <= last);
+        let bytes = read.iter().map(|message| message.content.size_bytes() as usize).sum();
+        let newest = read.last().map(|newest| newest.seq);
+        let unread = newest.filter(|&newest| newest < last).map(Seq::next);
+        let (found, unasked) = self.choose(read);
+        Ok(Run { found, bytes, next: unasked.or(unread) })
+    }
+
     /// Those that may be wanted, as far as the store knows; and where to go on, if not all could be looked at.
     fn choose(&self, read: Vec<StoredMessage>) -> (Vec<StoredMessage>, Option<Seq>) {
         let mut budget = FilterBudget::new(READ_COST);
@@ -237,37 +278,6 @@ impl Of {
         }
         (found, None)
     }
-}
-
-/// The messages at these places, neighbours in one read; and the first place that was not read for want of room.
-fn read_places(
-    mailbox: &dyn Mailbox,
-    queue: QueueId,
-    places: &[Seq],
-    max_bytes: usize,
-) -> Result<(Vec<StoredMessage>, Option<Seq>), MailboxError> {
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    let mut rest = places;
-    while let Some(&first) = rest.first() {
-        if bytes >= max_bytes {
-            return Ok((found, Some(first)));
-        }
-        let run = rest.iter().zip(first.0..).take_while(|(seq, place)| seq.0 == *place).count();
-        let last = Seq(first.0 + run as u64 - 1);
-        let mut read = mailbox.read(queue, first, run, max_bytes - bytes)?;
-        // What is finished meanwhile isn't there, and others come in its place.
-        read.retain(|message| message.seq <= last);
-        let done = match read.last() {
-            Some(newest) if newest.seq < last && read.len() < run => {
-                rest.partition_point(|&seq| seq <= newest.seq)
-            }
-            Some(_) | None => run,
-        };
-        rest = &rest[done.max(1)..];
-        bytes += read.iter().map(|message| message.content.size_bytes() as usize).sum::<usize>();
-        found.extend(read);
-    }
-    Ok((found, None))
 }
 
 fn add(groups: &mut BTreeMap<ErrorGroupId, ErrorGroupView>, noted: Noted) {

@@ -30,3 +30,8 @@ pub(super) fn agreed(what: &str, count: usize, yes: Option<u64>) -> Result<bool,
         .map_err(|error| Failure::io("standard input", &error))?;
     Ok(answer.trim() == count.to_string())
 }
+
+/// `1 message`, `3 messages`.
+pub(super) fn messages(count: usize) -> String {
+    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+}

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::act::{ASK_EVERY, ASK_FOR, RepairArgs};
 use super::address::Addresses;
-use super::agree::agreed;
+use super::agree::{agreed, messages};
 use super::choose::{Chosen, ManyArgs};
 use crate::admin::client::{AdminClient, AdminError};
 use crate::admin::dto::{
@@ -108,7 +108,7 @@ fn what(action: BulkVerb, chosen: &Chosen, to: Option<&QueueName>) -> String {
         BulkVerb::Move => "Move",
     };
     let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
-    format!("{verb} {} messages of {}{to}", chosen.messages.len(), chosen.queue)
+    format!("{verb} {} of {}{to}", messages(chosen.messages.len()), chosen.queue)
 }
 
 /// What is meant, on standard error: standard output is for what came of it.

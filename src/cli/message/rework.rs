@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use super::act::{Unrepaired, attempt};
-use super::agree::agreed;
+use super::agree::{agreed, messages};
 use super::choose::{Chosen, Row};
 use super::edit::{EditArgs, difference};
 use super::many::{Form, tell};
@@ -89,7 +89,8 @@ pub(super) async fn run(
         return Ok(ends);
     }
     let verb = if args.retry { "Save and retry" } else { "Save" };
-    if !agreed(&format!("{verb} {change} messages of {}", chosen.queue), change, args.yes)? {
+    let what = format!("{verb} {} of {}", messages(change), chosen.queue);
+    if !agreed(&what, change, args.yes)? {
         return Err(Failure::new("nothing saved"));
     }
     let failed = edit.save(&chosen, plans).await?;
