@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{Method, StatusCode, Uri};
@@ -276,12 +277,18 @@ async fn journal(
     Ok(Json(page))
 }
 
-pub(super) async fn unknown(uri: Uri) -> Failure {
+/// Likewise.
+pub(super) async fn unknown(uri: Uri, _read: Result<Bytes, BytesRejection>) -> Failure {
     let detail = format!("there is nothing at {}; this API begins at /v1/overview", uri.path());
     Failure::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
-pub(super) async fn wrong_method(method: Method, uri: Uri) -> Failure {
+/// What came along is read: an answer before that would end the connection, and may be lost with it.
+pub(super) async fn wrong_method(
+    method: Method,
+    uri: Uri,
+    _read: Result<Bytes, BytesRejection>,
+) -> Failure {
     let detail = format!("{} can't be asked with {method}", uri.path());
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", detail)
 }
