@@ -3,12 +3,14 @@
 use serde_json::{Map, Value};
 
 use super::grants::{Grants, Right};
-use crate::model::QueueName;
+use crate::model::{QueueName, dead_letter_queue, reply_to};
 
-/// The queue that the reply goes to.
-const REPLY_TO: &str = "reply_to";
-/// Where a dead letter came from, and so where it is brought back to.
-const DEAD_LETTER: &str = "dead_letter";
+/// A queue that a header names.
+type Named = fn(&Map<String, Value>) -> Option<QueueName>;
+
+/// By field: where the reply goes; where a dead letter came from, and so where it is brought back to.
+const NAMED: [(&str, Named); 2] =
+    [("reply_to", |header| reply_to(header).ok()), ("dead_letter", dead_letter_queue)];
 
 impl Grants {
     /// Refuses a header that names a queue which the token may not send to, unless `before`, the header that it takes the
@@ -18,10 +20,7 @@ impl Grants {
         header: &Map<String, Value>,
         before: Option<&Map<String, Value>>,
     ) -> Result<(), String> {
-        for (field, named) in [
-            (REPLY_TO, reply_to as fn(&Map<String, Value>) -> Option<QueueName>),
-            (DEAD_LETTER, dead_letter_queue),
-        ] {
+        for (field, named) in NAMED {
             let Some(queue) = named(header) else { continue };
             if before.and_then(named).as_ref() == Some(&queue) {
                 continue;
@@ -31,14 +30,6 @@ impl Grants {
         }
         Ok(())
     }
-}
-
-fn reply_to(header: &Map<String, Value>) -> Option<QueueName> {
-    QueueName::new(header.get(REPLY_TO)?.as_str()?).ok()
-}
-
-fn dead_letter_queue(header: &Map<String, Value>) -> Option<QueueName> {
-    QueueName::new(header.get(DEAD_LETTER)?.get("queue")?.as_str()?).ok()
 }
 
 #[cfg(test)]

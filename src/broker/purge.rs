@@ -4,8 +4,8 @@ use super::event_loop::Request;
 use super::handle::{BrokerHandle, OperatorError};
 use super::messages::PAGE_BYTES;
 use super::peers::OperatorAnswer;
-use crate::model::limits::{MAX_PAGE, MAX_REASON_BYTES};
-use crate::model::{Actor, PurgePage, QueueName, RepairRefusal, Seq};
+use crate::model::limits::MAX_PAGE;
+use crate::model::{Actor, PurgePage, QueueName, Seq};
 
 /// One page of a purge as an operator asks for it.
 #[derive(Debug, Clone)]
@@ -27,7 +27,6 @@ pub struct PurgeOrder {
 impl BrokerHandle {
     /// Looks at one page and takes out what waits. Repeated, it takes out nothing twice.
     pub async fn purge(&self, order: PurgeOrder) -> Result<PurgePage, OperatorError> {
-        check(&order.reason)?;
         let id = self.queue_id(&order.queue).await?;
         let newest = self.newest_place(&order.queue).await?;
         let until = order.until.map_or(newest, |until| until.min(newest));
@@ -35,9 +34,6 @@ impl BrokerHandle {
         let mut messages = self.read(move |m| m.read(id, from, limit, PAGE_BYTES)).await?;
         let next = messages.last().map(|last| last.seq.next()).filter(|&seq| seq <= until);
         messages.retain(|message| message.seq <= until);
-        if messages.is_empty() {
-            return Ok(PurgePage { until, ..PurgePage::default() });
-        }
         let PurgeOrder { actor, queue, reason, .. } = order;
         match self.act(Request::Purge { actor, queue, messages, reason }).await? {
             OperatorAnswer::Purged(purged) => {
@@ -50,16 +46,4 @@ impl BrokerHandle {
             | OperatorAnswer::Refused(_) => Err(OperatorError::StoreBroke),
         }
     }
-}
-
-/// Before anything is read; a queue without messages needs a reason, too.
-fn check(reason: &str) -> Result<(), RepairRefusal> {
-    let why = if reason.trim().is_empty() {
-        "a purge needs a reason".to_owned()
-    } else if reason.len() > MAX_REASON_BYTES {
-        format!("the reason is longer than {MAX_REASON_BYTES} bytes; shorten it")
-    } else {
-        return Ok(());
-    };
-    Err(RepairRefusal::Invalid { reason: why })
 }

@@ -1,7 +1,7 @@
 //! What commands print: JSON for programs, tables of 80 columns for people. Never a control byte that
 //! came from elsewhere, never a colour.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use serde::Serialize;
 
@@ -40,6 +40,19 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
 pub(super) fn note(text: &str) {
     // When standard error is gone there is nobody to tell.
     let _nobody = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Asks whether to do it; `None` where nobody can be asked.
+pub(super) fn agreed(question: &str) -> Result<Option<bool>, Failure> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut err = io::stderr().lock();
+    let asked = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    asked.map_err(|error| Failure::io("standard error", &error))?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failure::io("standard input", &error))?;
+    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
 /// How long ago, in one or two characters of number and one of unit.

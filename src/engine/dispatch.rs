@@ -123,7 +123,7 @@ impl Engine {
         let queue = self.queue(at);
         // It waits in the line of each of them, and who becomes free looks there.
         if let Ticket::Waiting(_) = queue.ticket
-            && queue.is_shared()
+            && !queue.is_exclusive()
         {
             return None;
         }

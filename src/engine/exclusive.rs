@@ -11,16 +11,11 @@ use super::queues::QueueIndex;
 use super::{Effect, Effects, Engine};
 
 impl Queue {
-    fn is_exclusive(&self) -> bool {
+    pub(super) fn is_exclusive(&self) -> bool {
         match self.record.settings.consumers {
             Consumers::Exclusive => true,
             Consumers::Shared => false,
         }
-    }
-
-    /// Whether all its workers are given its messages.
-    pub(super) fn is_shared(&self) -> bool {
-        !self.is_exclusive()
     }
 
     /// Workers that may be given its messages now.

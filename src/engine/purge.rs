@@ -14,7 +14,7 @@ use crate::model::{
 use super::control::refused;
 use super::journal::Entry as JournalLine;
 use super::queues::QueueIndex;
-use super::repair::invalid;
+use super::repair::{check_reason, invalid};
 use super::reply::Ended;
 use super::request::cancelled;
 use super::window::Entry;
@@ -51,6 +51,7 @@ impl Engine {
         if reason.trim().is_empty() {
             return Err(invalid("a purge needs a reason".to_owned()));
         }
+        check_reason(reason)?;
         let mut purged = Purged::default();
         let mut going = Vec::new();
         for message in messages {

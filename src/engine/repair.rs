@@ -150,10 +150,7 @@ impl Engine {
 
     /// What can be refused without looking at the action.
     fn check_repair(&self, repair: &Repair) -> Result<QueueIndex, RepairRefusal> {
-        if repair.reason.len() > limits::MAX_REASON_BYTES {
-            let max = limits::MAX_REASON_BYTES;
-            return Err(invalid(format!("the reason is longer than {max} bytes; shorten it")));
-        }
+        check_reason(&repair.reason)?;
         let Some(at) = self.queues.by_name(&repair.queue) else {
             return Err(RepairRefusal::NoSuchQueue { queue: repair.queue.clone() });
         };
@@ -406,6 +403,14 @@ fn edited(
 
 fn refuse(state: MessageState, reason: &str) -> RepairRefusal {
     RepairRefusal::State { state, reason: reason.to_owned() }
+}
+
+pub(super) fn check_reason(reason: &str) -> Result<(), RepairRefusal> {
+    let max = limits::MAX_REASON_BYTES;
+    if reason.len() > max {
+        return Err(invalid(format!("the reason is longer than {max} bytes; shorten it")));
+    }
+    Ok(())
 }
 
 pub(super) fn invalid(reason: String) -> RepairRefusal {

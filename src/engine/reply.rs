@@ -21,7 +21,7 @@ use crate::model::limits::{
 use crate::model::{
     CallReply, CallStatus, Content, Header, MailboxKind, MessageId, Origin, ProcessId, ProcessKey,
     ProcessKind, ProcessParts, QueueId, QueueName, RejectCode, Rejection, Seq, Timestamp,
-    WorkError,
+    WorkError, reply_to,
 };
 
 use super::lined;
@@ -176,8 +176,8 @@ impl Engine {
             let reason = format!("header field `reply_to`: {why}");
             Rejection::new(code, reason).of(content.id().clone())
         };
-        let name =
-            reply_to(&content.header.to_map()).map_err(|why| refuse(RejectCode::Malformed, why))?;
+        let name = reply_to(&content.header.to_map())
+            .map_err(|why| refuse(RejectCode::Malformed, why.to_string()))?;
         let queue = self.queue_named(&name);
         let settings = match queue {
             Some(queue) => &queue.record.settings,
@@ -359,12 +359,6 @@ impl Line {
 fn key_of(queue: QueueId, seq: Seq) -> ProcessKey {
     let id = ProcessId::new(&format!("{queue} {seq}")).expect("two numbers");
     ProcessKey { kind: ProcessKind::Reply, id }
-}
-
-/// The queue that a request wants its reply in.
-pub(super) fn reply_to(request: &Map<String, Value>) -> Result<QueueName, String> {
-    let name = request.get("reply_to").and_then(Value::as_str).unwrap_or_default();
-    QueueName::new(name).map_err(|error| error.to_string())
 }
 
 /// An answer's own header: what it answers, and how that ended. `id` is made of the request's place, so that it is the

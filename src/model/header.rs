@@ -231,14 +231,23 @@ impl Header {
 
     /// The queue that the message was dead-lettered from, by what its header says.
     pub fn dead_letter_queue(&self) -> Option<QueueName> {
-        let fields = self.dead_letter()?;
-        QueueName::new(fields.get("queue")?.as_str()?).ok()
+        dead_letter_queue(&self.to_map())
     }
 
     /// The header as a JSON map.
     pub fn to_map(&self) -> Map<String, Value> {
         parse_object(&self.json).expect("a Header holds the JSON object that it was made from")
     }
+}
+
+/// The queue that a header's reply goes to; the error says what is wrong with its name, or that there is none.
+pub fn reply_to(header: &Map<String, Value>) -> Result<QueueName, IdError> {
+    QueueName::new(header.get("reply_to").and_then(Value::as_str).unwrap_or_default())
+}
+
+/// The queue that a message with this header was dead-lettered from.
+pub fn dead_letter_queue(header: &Map<String, Value>) -> Option<QueueName> {
+    QueueName::new(header.get("dead_letter")?.get("queue")?.as_str()?).ok()
 }
 
 /// Parses `json` as one object; an empty frame counts as `{}`.

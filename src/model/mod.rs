@@ -57,7 +57,7 @@ pub use gather::{
     MissingPart, RecipientState, RecipientView, Recipients, ReplyView,
 };
 pub(crate) use header::parse_object;
-pub use header::{Header, HeaderError};
+pub use header::{Header, HeaderError, dead_letter_queue, reply_to};
 pub use hidden::Hidden;
 pub use ids::{
     DeliveryId, GatherName, Generation, IdError, IdempotencyKey, MessageId, Origin, ProcessId,

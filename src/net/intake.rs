@@ -49,8 +49,7 @@ impl Intake {
             waiting.forget_taken(keep);
         }
         self.inbound.send(event).await.map_err(|_| LoopEnded)?;
-        waiting.sizes.push_back(bytes);
-        waiting.bytes += bytes;
+        waiting.add(bytes);
         Ok(())
     }
 
@@ -68,8 +67,7 @@ impl Intake {
         }
         match self.inbound.try_send(event) {
             Ok(()) => {
-                waiting.sizes.push_back(bytes);
-                waiting.bytes += bytes;
+                waiting.add(bytes);
                 Ok(None)
             }
             Err(TrySendError::Full(event)) => Ok(Some(event)),
@@ -84,6 +82,11 @@ impl Intake {
 }
 
 impl Waiting {
+    fn add(&mut self, bytes: usize) {
+        self.sizes.push_back(bytes);
+        self.bytes += bytes;
+    }
+
     fn forget_taken(&mut self, held: usize) {
         while self.sizes.len() > held {
             self.bytes -= self.sizes.pop_front().unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::admin::dto::{
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::input::read_file;
-use crate::cli::output::{json, note, print};
+use crate::cli::output::{self, json, note, print};
 use crate::console::text::clean::clean;
 use crate::console::text::diff::{DiffKind, unified};
 use crate::console::text::json as syntax;
@@ -229,17 +229,10 @@ pub(super) fn difference(old: &[u8], new: &[u8]) -> String {
 /// Asks, where there is a person to ask.
 fn agreed(args: &EditArgs, message: &MessageView) -> Result<bool, Failure> {
     let from_stdin = args.file.as_deref() == Some(Path::new("-"));
-    if args.yes.is_some() || from_stdin || !std::io::stdin().is_terminal() {
+    if args.yes.is_some() || from_stdin {
         return Ok(true);
     }
     let what = if args.retry { "Save and retry" } else { "Save" };
-    let behind = message.behind;
-    let mut err = std::io::stderr().lock();
-    let asked = write!(err, "{behind} messages wait behind it. {what}? [y/N] ");
-    asked.and_then(|()| err.flush()).map_err(|error| Failure::io("standard error", &error))?;
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::io("standard input", &error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let question = format!("{} messages wait behind it. {what}?", message.behind);
+    Ok(output::agreed(&question)?.unwrap_or(true))
 }

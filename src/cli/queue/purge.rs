@@ -1,7 +1,5 @@
 //! `mubroker queue purge`
 
-use std::io::{IsTerminal, Write};
-
 use clap::Args;
 use serde::Serialize;
 
@@ -9,7 +7,7 @@ use crate::admin::client::AdminClient;
 use crate::admin::dto::{PurgeRequest, QueueName, Seq, Staying};
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::output::{json, note, print};
+use crate::cli::output::{self, json, note, print};
 use crate::console::text::clean::clean;
 use crate::model::limits::MAX_PAGE;
 
@@ -123,20 +121,11 @@ fn agreed(args: &PurgeArgs, waiting: u64) -> Result<bool, Failure> {
     if args.yes {
         return Ok(true);
     }
-    if !std::io::stdin().is_terminal() {
-        let failure = Failure::new("a purge can't be undone, and there is nobody here to ask");
-        return Err(failure.exit(Exit::Usage).advice("say --yes if you mean it"));
-    }
     let queue = &args.queue;
-    let mut err = std::io::stderr().lock();
-    let asked = write!(
-        err,
-        "{waiting} messages wait in {queue}; they can't be restored. Remove them? [y/N] "
-    );
-    asked.and_then(|()| err.flush()).map_err(|error| Failure::io("standard error", &error))?;
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::io("standard input", &error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let question =
+        format!("{waiting} messages wait in {queue}; they can't be restored. Remove them?");
+    output::agreed(&question)?.ok_or_else(|| {
+        let failure = Failure::new("a purge can't be undone, and there is nobody here to ask");
+        failure.exit(Exit::Usage).advice("say --yes if you mean it")
+    })
 }

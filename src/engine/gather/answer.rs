@@ -6,10 +6,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::engine::process::ProcessNumber;
-use crate::engine::reply::{answer_header, reply_to};
+use crate::engine::reply::answer_header;
 use crate::engine::{Effect, Effects, Engine};
 use crate::model::{
     Aggregate, Content, GatherReply, GatherStatus, MessageId, MissingPart, Origin, Payload,
+    reply_to,
 };
 
 use super::{Gather, Outcome, Recipient};

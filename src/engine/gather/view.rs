@@ -5,10 +5,9 @@ use bytes::Bytes;
 use super::{Gather, Outcome, Recipient};
 use crate::engine::Engine;
 use crate::engine::process::{ProcessNumber, page};
-use crate::engine::reply::reply_to;
 use crate::model::{
     GatherName, GatherPage, GatherState, GatherStatus, GatherView, MessageId, Notice, QueueName,
-    RecipientState, RecipientView,
+    RecipientState, RecipientView, reply_to,
 };
 
 impl Gather {

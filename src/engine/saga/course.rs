@@ -3,10 +3,9 @@
 use super::step::{is_passing, refused};
 use super::{Saga, record};
 use crate::engine::process::ProcessNumber;
-use crate::engine::reply::reply_to;
 use crate::engine::send::FULL_RETRY_MS;
 use crate::engine::{Effect, Effects, Engine};
-use crate::model::{Content, Notice, SagaState, StepState};
+use crate::model::{Content, Notice, SagaState, StepState, reply_to};
 
 /// What a saga does next.
 enum Next {
