@@ -125,13 +125,17 @@ class Client(Peer):
 class Worker(Peer):
     """A DEALER that says READY and then what the test tells it to."""
 
-    def __init__(self, broker, *queues, credit=1, name="python", identity=None):
+    def __init__(self, broker, *queues, credit=1, name="python", identity=None, token=None):
         super().__init__(zmq.DEALER, broker.workers, identity)
         #: What `silent` saw, for the next `hear`.
         self.unread = None
         #: PAUSE and RESUME, in their order.
         self.availability = []
         self.header = {"queues": list(queues), "credit": credit, "worker": {"name": name}}
+        if token is not None:
+            self.say("HELLO", {"token": token})
+            verb, answer, _ = self.hear()
+            assert verb == "WELCOME", (verb, answer)
         self.ready()
 
     def ready(self):
@@ -188,8 +192,9 @@ class WorkerThread:
     exception refuses. `wait_for(test)` waits until what it has seen fulfils the test. With `again` it says
     READY after each BYE: the store was opened again."""
 
-    def __init__(self, broker, *queues, work=lambda header, payload: b"", credit=1, again=False):
+    def __init__(self, broker, *queues, work=lambda header, payload: b"", credit=1, again=False, token=None):
         self.again = again
+        self.token = token
         self.seen = []
         self.verbs = []
         self.work = work
@@ -204,7 +209,7 @@ class WorkerThread:
 
     def _run(self, broker, queues, credit):
         try:
-            with Worker(broker, *queues, credit=credit) as worker:
+            with Worker(broker, *queues, credit=credit, token=self.token) as worker:
                 self.ready.set()
                 while not self.over.is_set():
                     if worker.silent(0.05):
