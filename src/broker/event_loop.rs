@@ -32,8 +32,8 @@ use crate::net::{Doors, Inbound, Outbound};
 /// Inputs taken in one turn: enough that a wake costs little for each, few enough that a turn stays below
 /// some milliseconds and a timer is not late.
 const TURN_INPUTS: usize = 512;
-/// Room for releases that is kept from turn to turn.
-const KEPT_RELEASES: usize = 4 * TURN_INPUTS;
+/// Room for releases that a list keeps from turn to turn.
+pub(super) const KEPT_RELEASES: usize = 4 * TURN_INPUTS;
 /// Operators' requests taken in one turn; each may look at hundreds of queues.
 const TURN_COMMANDS: usize = 16;
 /// How long a shutdown may take before it is given up. The sockets may take two seconds more, and the

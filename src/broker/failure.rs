@@ -93,7 +93,7 @@ impl EventLoop {
                 StoreState::Open => {
                     self.commit_since = self.now;
                     self.backoff_ms = 0;
-                    self.ready.extend(self.pipeline.committed(batches));
+                    self.pipeline.committed(batches, &mut self.ready);
                 }
                 // Everybody was told that it failed; what it holds is learnt by recovering.
                 StoreState::Opening { .. } => {}

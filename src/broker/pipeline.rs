@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::committer::{MAX_IN_FLIGHT, OVERLAP_BYTES};
-use super::event_loop::Answer;
+use super::event_loop::{Answer, KEPT_RELEASES};
 use super::traces::Begun;
 use crate::engine::{Effect, Effects};
 use crate::model::{Batch, Op};
@@ -19,6 +19,8 @@ const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
 const MAX_RELEASES: usize = 65_536;
 /// Places that a list of the next batch has from the beginning, at most: half a megabyte.
 const MAX_FORESEEN: usize = 2_048;
+/// Emptied lists of releases that are kept for the next batches: as many as there may be in flight.
+const KEPT_LISTS: usize = MAX_IN_FLIGHT;
 /// What an operation counts beside its content: keys, times, names.
 const OP_BYTES: u64 = 128;
 
@@ -44,6 +46,8 @@ pub(super) struct Pipeline {
     waiting: Vec<Release>,
     /// For each batch that the store has, oldest first: what is released once it is durable.
     in_flight: VecDeque<Vec<Release>>,
+    /// Lists whose releases are out: a batch after the other, their memory is not asked for anew.
+    spare: Vec<Vec<Release>>,
     /// Payloads that wait for a batch in flight without being in one: parts of replies,
     /// what was published to no queue.
     held_bytes: u64,
@@ -104,21 +108,30 @@ impl Pipeline {
         if self.is_committing() && self.bytes < OVERLAP_BYTES {
             return None;
         }
-        // The next batch is like this one: its lists don't grow step by step.
-        let waiting = Vec::with_capacity(self.waiting.len().min(MAX_FORESEEN));
+        let waiting = self.spare.pop().unwrap_or_default();
         self.in_flight.push_back(std::mem::replace(&mut self.waiting, waiting));
+        // The next batch is like this one: its list doesn't grow step by step.
         let ops = Vec::with_capacity(self.gathered.ops.len().min(MAX_FORESEEN));
         let batch = std::mem::replace(&mut self.gathered, Batch { ops });
         Some((batch, std::mem::take(&mut self.bytes)))
     }
 
-    /// The oldest `batches` that the store had are durable: what may be told now, in order.
-    pub(super) fn committed(&mut self, batches: usize) -> impl Iterator<Item = Release> + '_ {
+    /// The oldest `batches` that the store had are durable: what may be told now is put into `out`, in order.
+    pub(super) fn committed(&mut self, batches: usize, out: &mut Vec<Release>) {
         let batches = batches.min(self.in_flight.len());
         if batches == self.in_flight.len() {
             self.held_bytes = 0;
         }
-        self.in_flight.drain(..batches).flatten()
+        for mut list in self.in_flight.drain(..batches) {
+            if out.is_empty() {
+                std::mem::swap(out, &mut list);
+            } else {
+                out.append(&mut list);
+            }
+            if self.spare.len() < KEPT_LISTS && list.capacity() <= KEPT_RELEASES {
+                self.spare.push(list);
+            }
+        }
     }
 
     /// The store is broken: nothing of this will ever be told.
@@ -180,7 +193,9 @@ mod tests {
     }
 
     fn committed(pipeline: &mut Pipeline, batches: usize) -> Vec<u64> {
-        origins(&pipeline.committed(batches).collect::<Vec<_>>())
+        let mut out = Vec::new();
+        pipeline.committed(batches, &mut out);
+        origins(&out)
     }
 
     fn origins(releases: &[Release]) -> Vec<u64> {

@@ -17,7 +17,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{Header, Ordering, QueueSettings, Seq, Timestamp};
+use crate::engine::ascending::Ascending;
+use crate::model::{Header, Numbered, Ordering, QueueSettings, Seq, Timestamp};
 
 mod later;
 mod of_queue;
@@ -100,10 +101,10 @@ enum Reading {
 pub(super) struct Convoy {
     is_keyed: bool,
     has_priority: bool,
-    listed: BTreeMap<Seq, Listed>,
+    listed: Numbered<Seq, Listed>,
     lines: BTreeMap<Arc<str>, Line>,
     /// May go now, with contents in RAM.
-    ready: BTreeSet<Turn>,
+    ready: Ascending<Turn>,
     /// May go once they are read.
     unread: BTreeSet<Turn>,
     /// When waiting messages may be ready again; some may have gone since.

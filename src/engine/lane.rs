@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::queues::QueueIndex;
-use crate::model::Seq;
+use crate::model::{Numbered, Seq};
 
 /// The messages of one queue that are in workers' hands, with their leases' numbers: one at most in a queue
 /// that is in order. One that was done on delivery is among them until its lease ends.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(BTreeMap<Seq, u64>);
+pub(super) enum InFlight {
+    #[default]
+    None,
+    One(Seq, u64),
+    /// Two at a time, and then fewer until there are none.
+    Many(Box<Numbered<Seq, u64>>),
+}
 
 /// A queue's turn among those that wait for a free worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,33 +75,65 @@ pub(super) enum Next {
 
 impl InFlight {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        match self {
+            Self::None => true,
+            Self::One(..) => false,
+            Self::Many(leases) => leases.is_empty(),
+        }
     }
 
     /// The number of the lease on a message.
     pub(super) fn lease_of(&self, seq: Seq) -> Option<u64> {
-        self.0.get(&seq).copied()
+        match self {
+            Self::None => None,
+            Self::One(place, lease) => (*place == seq).then_some(*lease),
+            Self::Many(leases) => leases.get(&seq).copied(),
+        }
     }
 
     pub(super) fn has(&self, seq: Seq) -> bool {
-        self.0.contains_key(&seq)
+        self.lease_of(seq).is_some()
     }
 
-    /// Ascending.
+    /// In no order.
     pub(super) fn places(&self) -> impl Iterator<Item = Seq> {
-        self.0.keys().copied()
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(place, _) => (Some(*place), None),
+            Self::Many(leases) => (None, Some(leases.keys().copied())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
 
     pub(super) fn take(&mut self, seq: Seq, lease: u64) {
-        let before = self.0.insert(seq, lease);
-        debug_assert!(before.is_none(), "a message has one lease at a time");
+        debug_assert!(!self.has(seq), "a message has one lease at a time");
+        match self {
+            Self::None => *self = Self::One(seq, lease),
+            Self::One(place, number) => {
+                *self =
+                    Self::Many(Box::new([(*place, *number), (seq, lease)].into_iter().collect()));
+            }
+            Self::Many(leases) => {
+                leases.insert(seq, lease);
+            }
+        }
     }
 
     pub(super) fn free(&mut self, seq: Seq) {
-        self.0.remove(&seq);
+        match self {
+            Self::One(place, _) if *place == seq => *self = Self::None,
+            Self::None | Self::One(..) => {}
+            Self::Many(leases) => {
+                leases.remove(&seq);
+                // What hundreds of workers took is given back in the end.
+                if leases.is_empty() {
+                    *self = Self::None;
+                }
+            }
+        }
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::None;
     }
 }

@@ -179,6 +179,7 @@ impl Engine {
         if queue.convoy.is_some() {
             return queue.drop_ready(budget);
         }
+        // One at most: the queue is in order.
         let leased = queue.in_flight.places().next();
         let keep = leased.filter(|&seq| queue.is_unfinished(seq));
         queue.window.drop_contents(queue.floor, keep, budget);

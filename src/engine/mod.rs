@@ -22,6 +22,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm, clippy::arithmetic_side_effects)]
 mod arrive;
+mod ascending;
 mod bury;
 mod control;
 mod convoy;

@@ -91,7 +91,7 @@ impl Engine {
                  {name}, or in the configuration)"
             ));
         }
-        if let Some(seq) = queue.in_flight.places().next() {
+        if let Some(seq) = queue.in_flight.places().min() {
             return Err(format!("a worker has message {seq} of {name}: wait until it is done"));
         }
         if queue.record.settings.needs_redis() {

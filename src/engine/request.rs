@@ -1,12 +1,12 @@
 //! Callers that wait for a reply (design.md rule 9).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use crate::model::{
-    CallPart, CallReply, CallStatus, MessageId, MessageState, Numbered, Origin, RejectCode,
-    Rejection, Seq, Timestamp, WorkError, limits,
+    CallPart, CallReply, CallStatus, MessageId, MessageState, Numbered, Numbers, Origin,
+    RejectCode, Rejection, Seq, Timestamp, WorkError, limits,
 };
 
 use super::event::CallSpec;
@@ -35,7 +35,7 @@ pub(super) struct Calls {
     by_origin: BTreeSet<(Origin, u64)>,
     /// Messages that were called for by somebody who no longer waits; bounded like the calls, beyond it
     /// a late reply isn't counted.
-    abandoned: HashSet<Place>,
+    abandoned: Numbers<Place>,
 }
 
 /// How a call ends.

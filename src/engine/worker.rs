@@ -7,6 +7,7 @@ use crate::model::{
     WorkerState, limits,
 };
 
+use super::ascending::Ascending;
 use super::lane::{Line, Ticket};
 use super::progress::MAX_EXTENSION_MS;
 use super::queues::QueueIndex;
@@ -26,7 +27,7 @@ pub(super) struct Worker {
     pub(super) unmade: Vec<QueueName>,
     pub(super) credit: u32,
     /// Leases that it holds, by number.
-    pub(super) leases: BTreeSet<u64>,
+    pub(super) leases: Ascending<u64>,
     /// Deliveries whose lease is over but which it hasn't answered. Each keeps its credit, so that a
     /// stuck worker isn't given more; `STALE` and a free slot come with the late answer.
     pub(super) overdue: BTreeSet<u64>,
@@ -117,7 +118,7 @@ impl Engine {
             queues: Vec::new(),
             unmade: Vec::new(),
             credit: 1,
-            leases: BTreeSet::new(),
+            leases: Ascending::default(),
             overdue: BTreeSet::new(),
             waiting: Line::default(),
             last_used: 0,
@@ -346,7 +347,7 @@ impl Engine {
         }
         let name = worker.info.name.clone();
         let held = std::mem::take(&mut worker.leases);
-        worker.overdue.extend(&held);
+        worker.overdue.extend(held.iter());
         let silent_ms = self.now.since_ms(worker.heard_at);
         self.workers_changed = true;
         let active = self.active_in(id);
@@ -364,8 +365,8 @@ impl Engine {
     }
 
     /// A worker is not waited for any more: what it held is delivered again.
-    fn lose(&mut self, held: &BTreeSet<u64>, name: &str, how: &str, out: &mut Effects) {
-        for &number in held {
+    fn lose(&mut self, held: &Ascending<u64>, name: &str, how: &str, out: &mut Effects) {
+        for &number in held.iter() {
             let error = WorkError::new("worker-lost", format!("worker {name} {how}"));
             let failure =
                 Failure { end: AttemptEnd::WorkerLost, action: NackAction::Retry, delay_ms: None };

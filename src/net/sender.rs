@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::frames::Wire;
-use super::guard::Peers;
+use super::guard::{Peer, Peers, Sent};
 use super::{Outbound, PeerId, ReplyForm, majordomo};
 use crate::wire::BrokerMessage;
 
@@ -52,13 +52,8 @@ impl Sender {
             }
             Outbound::Frames { peer, delimited, frames } => put(clients, peer, delimited, &frames),
             Outbound::Worker { peer: id, message } => {
-                let Some(peer) = workers.get(id) else { return self.pull(id, message) };
-                let frames = match peer.majordomo() {
-                    Some(version) => majordomo::to_worker(&peer, version, &message),
-                    None => Some(message.encode()),
-                };
-                if let Some(frames) = frames {
-                    put(workers, id, peer.delimited(), &frames);
+                if let Sent::Unknown = workers.send_with(id, |peer| to_worker(peer, &message)) {
+                    self.pull(id, message);
                 }
             }
         }
@@ -72,6 +67,19 @@ impl Sender {
             tracing::warn!("a pull door doesn't take what it is told");
         }
     }
+}
+
+fn to_worker(peer: &Peer, message: &BrokerMessage) -> Option<Wire> {
+    let frames = match (peer.majordomo(), message) {
+        (Some(version), _) => majordomo::to_worker(peer, version, message)?,
+        (None, BrokerMessage::Deliver(delivery)) => {
+            let own = delivery.own_fields();
+            let parts = delivery.parts(&own);
+            return Some(Wire::of_parts(peer.delimited(), &parts, &delivery.content.payload));
+        }
+        (None, _) => message.encode(),
+    };
+    Some(if peer.delimited() { Wire::delimited(&frames) } else { Wire::of(&frames) })
 }
 
 fn put(peers: &Peers, id: PeerId, delimited: bool, frames: &[Bytes]) {

@@ -340,8 +340,7 @@ impl Queue {
     /// Contents leave RAM; what may go is read again once it is of use.
     pub(in crate::engine) fn drop_ready(&mut self, budget: &mut Budget) {
         let Some(convoy) = self.convoy.as_deref_mut() else { return };
-        let mut ready = std::mem::take(&mut convoy.ready);
-        convoy.unread.append(&mut ready);
+        convoy.unread.extend(std::mem::take(&mut convoy.ready));
         self.window.drop_all(budget);
     }
 

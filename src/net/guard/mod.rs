@@ -47,7 +47,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use counters::{GuardCounters, GuardSnapshot, Refusal};
 pub(super) use greeting::{COMMAND, LONG, MORE, Role, command};
 pub(super) use handshake::read_command;
-pub(super) use peers::{Outbox, Peer, Peers};
+pub(super) use peers::{Outbox, Peer, Peers, Sent};
 
 use self::handshake::Known;
 use self::peers::{Slot, Slots};

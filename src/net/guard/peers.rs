@@ -78,6 +78,17 @@ impl Peer {
     }
 }
 
+/// What came of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) enum Sent {
+    /// It waits for the peer to take it.
+    Taken,
+    /// There was none, or too much waits: then the peer is cut off.
+    Not,
+    /// Nobody is connected by this id.
+    Unknown,
+}
+
 /// All connections of one door.
 #[derive(Debug)]
 pub(in crate::net) struct Peers {
@@ -131,26 +142,38 @@ impl Peers {
         }
     }
 
-    pub(in crate::net) fn get(&self, id: PeerId) -> Option<Arc<Peer>> {
-        self.lock().get(&id).cloned()
-    }
-
     /// Puts a message into a peer's outbox. `false`: the peer is gone, or has just been cut off because too much waits
     /// for it.
     pub(in crate::net) fn send(&self, id: PeerId, wire: Wire) -> bool {
-        self.put(id, wire, |peer| peer.cut.notify_one())
+        self.send_with(id, |_| Some(wire)) == Sent::Taken
+    }
+
+    /// The same with a message that depends on the peer; with none, nothing is sent.
+    pub(in crate::net) fn send_with(
+        &self,
+        id: PeerId,
+        wire: impl FnOnce(&Peer) -> Option<Wire>,
+    ) -> Sent {
+        // Under the lock, so that `remove` finds all that was counted.
+        let connected = self.lock();
+        let Some(peer) = connected.get(&id) else { return Sent::Unknown };
+        let Some(wire) = wire(peer) else { return Sent::Not };
+        if self.put(peer, wire) {
+            return Sent::Taken;
+        }
+        peer.cut.notify_one();
+        Sent::Not
     }
 
     /// As [`Peers::send`], but who has too much waiting is not cut off.
     pub(in crate::net) fn offer(&self, id: PeerId, wire: Wire) -> bool {
-        self.put(id, wire, |_| {})
+        let connected = self.lock();
+        connected.get(&id).is_some_and(|peer| self.put(peer, wire))
     }
 
-    fn put(&self, id: PeerId, wire: Wire, too_much_waits: impl FnOnce(&Peer)) -> bool {
+    /// Whether there was room for it. `connected` is locked.
+    fn put(&self, peer: &Peer, wire: Wire) -> bool {
         let bytes = cost(&wire);
-        // Under the lock, so that `remove` finds all that was counted.
-        let connected = self.lock();
-        let Some(peer) = connected.get(&id) else { return false };
         let waiting = peer.unsent_bytes.load(Relaxed);
         let messages = peer.unsent_messages.load(Relaxed);
         let with_this = waiting.saturating_add(bytes);
@@ -160,7 +183,6 @@ impl Peers {
             || messages >= self.max_unsent_messages
             || (total > self.max_total_bytes && with_this > FAIR_UNSENT_BYTES);
         if waiting > 0 && too_much {
-            too_much_waits(peer);
             return false;
         }
         peer.unsent_bytes.fetch_add(bytes, Relaxed);

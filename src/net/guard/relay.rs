@@ -1,5 +1,6 @@
 //! Bytes from a peer to what is inside and back, checked and counted on the way.
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -327,7 +328,7 @@ impl<I: Inside> Outward<'_, I> {
     }
 }
 
-/// Small ones in one system call.
+/// In one system call: where the stream takes several pieces, from where they are, else small ones side by side.
 async fn write_together(
     writer: &mut (impl AsyncWrite + Unpin),
     messages: &[Wire],
@@ -338,6 +339,16 @@ async fn write_together(
         return write(writer, only, stall, counters).await;
     }
     let parts = || messages.iter().flat_map(Wire::parts);
+    if writer.is_write_vectored() {
+        let mut slices: Vec<IoSlice<'_>> = parts().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            let written = taken(writer.write_vectored(left), stall).await?;
+            counters.sent(written);
+            IoSlice::advance_slices(&mut left, written);
+        }
+        return Ok(());
+    }
     let all: usize = parts().map(Bytes::len).sum();
     let mut together = BytesMut::with_capacity(all.min(WRITE_BYTES));
     for part in parts() {
@@ -362,17 +373,23 @@ async fn write(
     counters: &GuardCounters,
 ) -> Result<(), End> {
     while !bytes.is_empty() {
-        let written = match stall {
-            Some(stall) => timeout(stall, writer.write(bytes))
-                .await
-                .map_err(|_| End::Refused(Refusal::Stalled))??,
-            None => writer.write(bytes).await?,
-        };
-        if written == 0 {
-            return Err(End::Closed);
-        }
+        let written = taken(writer.write(bytes), stall).await?;
         counters.sent(written);
         bytes = &bytes[written..];
     }
     Ok(())
+}
+
+/// How many bytes a write has taken, one at least.
+async fn taken(
+    write: impl Future<Output = std::io::Result<usize>>,
+    stall: Option<Duration>,
+) -> Result<usize, End> {
+    let written = match stall {
+        Some(stall) => {
+            timeout(stall, write).await.map_err(|_| End::Refused(Refusal::Stalled))??
+        }
+        None => write.await?,
+    };
+    if written == 0 { Err(End::Closed) } else { Ok(written) }
 }
