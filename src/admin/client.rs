@@ -191,6 +191,12 @@ impl AdminClient {
         self.post(format!("{}/pause", queue_path(queue)), &request).await.map(drop)
     }
 
+    /// `POST /v1/queues/{queue}/drain`: nothing new is accepted, what waits is delivered.
+    pub async fn drain(&self, queue: &QueueName, reason: &str) -> Result<(), AdminError> {
+        let request = PauseRequest { reason: reason.to_owned() };
+        self.post(format!("{}/drain", queue_path(queue)), &request).await.map(drop)
+    }
+
     /// `POST /v1/queues/{queue}/delete`: the queue goes; with `purge` its messages too.
     pub async fn delete_queue(
         &self,

@@ -127,7 +127,7 @@ pub struct HoldRequest {
     pub for_ms: u64,
 }
 
-/// `POST …/pause` and `POST …/resume`
+/// `POST …/pause`, `POST …/drain` and `POST …/resume`
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

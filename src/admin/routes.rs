@@ -42,6 +42,7 @@ pub(super) fn router(
         .route("/v1/queues/{queue}", get(queue))
         .route("/v1/queues/{queue}/delete", post(delete))
         .route("/v1/queues/{queue}/pause", post(pause))
+        .route("/v1/queues/{queue}/drain", post(drain))
         .route("/v1/queues/{queue}/resume", post(resume))
         .route("/v1/queues/{queue}/keys", get(keys))
         .route("/v1/queues/{queue}/messages/{seq}", get(message))
@@ -127,6 +128,16 @@ async fn pause(
     Body(request): Body<PauseRequest>,
 ) -> Answer<StatusCode> {
     broker.set_paused(actor, path.queue()?, true, request.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn drain(
+    State(broker): State<BrokerHandle>,
+    path: Path,
+    Acting(actor): Acting,
+    Body(request): Body<PauseRequest>,
+) -> Answer<StatusCode> {
+    broker.drain_queue(actor, path.queue()?, request.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -36,6 +36,7 @@ const RULES: &[(&str, &str, Rule)] = {
         ("POST", "/v1/queues/{queue}/purge", Queue(Cancel)),
         ("POST", "/v1/queues/{queue}/delete", Queue(Delete)),
         ("POST", "/v1/queues/{queue}/pause", Queue(Operate)),
+        ("POST", "/v1/queues/{queue}/drain", Queue(Operate)),
         ("POST", "/v1/queues/{queue}/resume", Queue(Operate)),
         ("POST", "/v1/queues/{queue}/settings", Queue(Settings)),
         ("POST", "/v1/queues/{queue}/publish", Queue(Send)),

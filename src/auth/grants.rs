@@ -78,7 +78,7 @@ impl Right {
         match self {
             Self::Read => "see queues, messages with payloads, workers, journal, events, metrics",
             Self::Operate => {
-                "pause, resume, hold a message; redrive; drain, restart and scale workers"
+                "pause, drain and resume queues; hold a message; redrive; drain, restart and scale workers"
             }
             Self::Retry => "make a message ready again as it is; retry a saga's step",
             Self::Edit => {

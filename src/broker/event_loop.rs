@@ -51,6 +51,7 @@ pub(super) enum Request {
     CreateQueue { actor: Actor, queue: QueueName, changes: Vec<SettingChange>, reason: String },
     Purge { actor: Actor, queue: QueueName, messages: Vec<StoredMessage>, reason: String },
     SetPaused { actor: Actor, queue: QueueName, paused: bool, reason: String },
+    DrainQueue { actor: Actor, queue: QueueName, reason: String },
     DeleteQueue { actor: Actor, queue: QueueName, purge: bool, reason: String },
     Repair(Repair),
     Hold { actor: Actor, queue: QueueName, seq: Seq, for_ms: u64 },
@@ -382,6 +383,9 @@ impl EventLoop {
             }
             Request::DeleteQueue { actor, queue, purge, reason } => {
                 Event::DeleteQueue { origin, actor, queue, purge, reason }
+            }
+            Request::DrainQueue { actor, queue, reason } => {
+                Event::Drain { origin, actor, queue, reason }
             }
             Request::Subscribe { actor, topic, subscription } => {
                 Event::Subscribe { origin, actor, topic, subscription }

@@ -267,7 +267,17 @@ impl BrokerHandle {
         self.act(Request::DeleteQueue { actor, queue, purge, reason }).await.map(drop)
     }
 
-    /// Stops a queue's delivery, or lets it go on. Publishing is not touched.
+    /// Closes a queue to new messages until it is resumed; what waits is delivered.
+    pub async fn drain_queue(
+        &self,
+        actor: Actor,
+        queue: QueueName,
+        reason: String,
+    ) -> Result<(), OperatorError> {
+        self.act(Request::DrainQueue { actor, queue, reason }).await.map(drop)
+    }
+
+    /// Stops a queue's delivery, publishing goes on; or lets it go on, which ends a drain, too.
     pub async fn set_paused(
         &self,
         actor: Actor,

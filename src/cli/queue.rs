@@ -13,7 +13,7 @@ use crate::admin::dto::{
     DeleteRequest, KeyPage, QueueName, QueueSettings, QueueView, Seq, SettingsRequest, Timestamp,
 };
 use crate::console::text::clean::clean;
-use crate::model::{MailboxKind, Ordering, Overflow, SettingChange};
+use crate::model::{MailboxKind, Ordering, Overflow, PauseRecord, SettingChange};
 
 /// See queues, make them, stop and start their delivery
 #[derive(Debug, Args)]
@@ -60,7 +60,10 @@ enum QueueCommand {
     Redrive(redrive::RedriveArgs),
     /// Stop delivery; publishing goes on
     Pause(Act),
-    /// Let delivery go on
+    /// Accept nothing new; what waits is delivered
+    #[command(after_help = DRAIN_HELP)]
+    Drain(Act),
+    /// Let delivery go on, and accept again what a drain refused
     Resume(Act),
     /// Make a queue, before its first message comes
     #[command(after_help = CREATE_HELP)]
@@ -96,6 +99,15 @@ enum QueueCommand {
         changes: Vec<SettingChange>,
     },
 }
+
+const DRAIN_HELP: &str = "\
+Who sends to it is refused with `draining`, and may send again later; a duplicate of what was accepted is answered as ever. A publish to \
+a topic is refused as a whole while one of its queues is drained. Answers to requests that were accepted before still come, and what other programs put \
+into its Redis stream waits there. It stays so over a restart, until `queue resume`.
+
+  mubroker queue drain invoices --reason 'moves to the new host'
+  mubroker queue show invoices
+  mubroker queue resume invoices";
 
 const CREATE_HELP: &str = "\
 It gets what the configuration says of its name, or the default settings, and these instead where they are given; they stay as with \
@@ -176,6 +188,10 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
         QueueCommand::Redrive(args) => return redrive::run(&client, args).await,
         QueueCommand::Pause(act) => {
             client.pause(&act.queue, &act.reason).await?;
+            tell(&act, &client.queue(&act.queue).await?)?;
+        }
+        QueueCommand::Drain(act) => {
+            client.drain(&act.queue, &act.reason).await?;
             tell(&act, &client.queue(&act.queue).await?)?;
         }
         QueueCommand::Resume(act) => {
@@ -359,10 +375,9 @@ fn show(queue: &QueueView, now: Timestamp) -> String {
     if let Some(at) = queue.oldest_at {
         lines.push(("oldest", format!("{} ago, {at}", age(now.since_ms(at)))));
     }
-    if let Some(pause) = &queue.paused {
-        let by = format!("{} at {} {}", pause.by.name, pause.at, pause.reason);
-        lines.push(("paused by", by));
-    }
+    let by = |stop: &PauseRecord| format!("{} at {} {}", stop.by.name, stop.at, stop.reason);
+    lines.extend(queue.paused.as_ref().map(|pause| ("paused by", by(pause))));
+    lines.extend(queue.draining.as_ref().map(|drain| ("drained by", by(drain))));
     if let Some(reason) = &queue.unreachable {
         let what = if queue.settings.needs_redis() { "refuses" } else { "waits" };
         lines.push((what, format!("Redis can't be reached: {reason}")));

@@ -144,6 +144,7 @@ pub(crate) fn queue(
         oldest_at: (depth > 0).then_some(Timestamp(EPOCH - 300_000)),
         head,
         paused: None,
+        draining: None,
         workers: 1,
         active_worker: None,
         accepted: 1_000 + depth,

@@ -77,16 +77,18 @@ impl Engine {
         self.unreachable(&queue.record.settings).or(waits)
     }
 
-    /// A full queue leaves what others send to it in its stream. Nothing is refused: nobody would hear it.
+    /// A queue that is full, or drained, leaves what others send to it in its stream. Nothing is refused: nobody would hear it.
     fn has_room(&self, at: QueueIndex, arrival: &Arrival) -> bool {
         let queue = self.queue(at);
         let (name, settings) = (&queue.record.name, &queue.record.settings);
         let known = queue.duplicate_of(arrival.content.id(), self.now).is_some();
-        queue.depth() == 0
-            || match Added::default().count(Some(queue), settings, &arrival.content, known) {
-                Ok(None) => true,
-                Ok(Some(beyond)) => self.admit_beyond(name, settings, &beyond).is_ok(),
-                Err(_) => false,
-            }
+        let is_closed = queue.record.draining.is_some() && !known;
+        !is_closed
+            && (queue.depth() == 0
+                || match Added::default().count(Some(queue), settings, &arrival.content, known) {
+                    Ok(None) => true,
+                    Ok(Some(beyond)) => self.admit_beyond(name, settings, &beyond).is_ok(),
+                    Err(_) => false,
+                })
     }
 }

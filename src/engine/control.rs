@@ -1,4 +1,4 @@
-//! Queues by an operator's or the configuration's wish: put, paused, resumed.
+//! Queues by an operator's or the configuration's wish: put, paused, drained, resumed.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ impl Engine {
             }
         };
         let record = &mut self.queue_mut(at).record;
-        let overrides = overrides_after(&record.overrides, changes);
+        let overrides = overrides_after(&record.overrides, changes).into_boxed_slice();
         if *record.settings != settings || record.overrides != overrides {
             record.overrides = overrides;
             self.put_settings(at, settings, out);
@@ -199,7 +199,8 @@ impl Engine {
         self.offer(at, out);
     }
 
-    /// Stops or lets go on. What a queue does already isn't done again: the first pause is the one shown.
+    /// Stops delivery, or lets the queue go on: it delivers then, and accepts, if it was drained. What a queue does
+    /// already isn't done again: the first pause is the one shown.
     pub(super) fn handle_set_paused(
         &mut self,
         origin: Origin,
@@ -215,16 +216,51 @@ impl Engine {
         limits::clip(&mut reason, limits::MAX_REASON_BYTES);
         let now = self.now;
         let queue = self.queue_mut(at);
-        if queue.record.paused.is_some() != paused {
+        let is_open = queue.record.paused.is_none() && queue.record.draining.is_none();
+        let changes = if paused { queue.record.paused.is_none() } else { !is_open };
+        if changes {
             queue.record.paused = paused.then(|| {
                 Box::new(PauseRecord { by: actor.clone(), at: now, reason: reason.clone() })
             });
+            if !paused {
+                queue.record.draining = None;
+            }
             out.ops.push(Op::PutQueue(queue.record.clone()));
             let kind = if paused { JournalKind::Paused } else { JournalKind::Resumed };
             self.write_journal(at, Entry { reason, ..Entry::new(kind, actor) }, out);
             self.cool(at);
             self.touch(at);
             self.offer(at, out);
+        }
+        out.effects.push(Effect::Done { origin });
+    }
+
+    /// Closes a queue to what is new; what waits in it is delivered. Answers to what was accepted before still come into
+    /// it, and what others put into its Redis stream waits there.
+    pub(super) fn handle_drain(
+        &mut self,
+        origin: Origin,
+        actor: Actor,
+        name: QueueName,
+        mut reason: String,
+        out: &mut Effects,
+    ) {
+        let Some(at) = self.queues.by_name(&name) else {
+            return out.effects.push(refused(origin, RepairRefusal::NoSuchQueue { queue: name }));
+        };
+        limits::clip(&mut reason, limits::MAX_REASON_BYTES);
+        let now = self.now;
+        let record = &mut self.queue_mut(at).record;
+        if record.draining.is_none() {
+            let drain = PauseRecord { by: actor.clone(), at: now, reason: reason.clone() };
+            record.draining = Some(Box::new(drain));
+            out.ops.push(Op::PutQueue(record.clone()));
+            self.write_journal(
+                at,
+                Entry { reason, ..Entry::new(JournalKind::Draining, actor) },
+                out,
+            );
+            self.touch(at);
         }
         out.effects.push(Effect::Done { origin });
     }

@@ -175,6 +175,9 @@ impl Engine {
             |queue| Arc::clone(&queue.record.settings),
         );
         self.refuse_unreachable(&bounds).map_err(|refused| refused.reason)?;
+        if queue.is_some_and(|queue| queue.record.draining.is_some()) {
+            return Err(format!("its dead-letter queue {target} is drained"));
+        }
         let (depth, bytes) = queue.map_or((0, 0), |queue| (queue.depth(), queue.bytes));
         let is_full = bounds.message_bound().is_some_and(|max| depth >= max)
             || bounds.byte_bound().is_some_and(|max| bytes >= max);

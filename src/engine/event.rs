@@ -296,7 +296,18 @@ pub enum Event {
         /// Why; needed where messages go with it.
         reason: String,
     },
-    /// Delivery stops or goes on. Answered by [`super::Effect::Done`] or `Refused`.
+    /// A queue accepts nothing new until it is resumed. Answered by [`super::Effect::Done`] or `Refused`.
+    Drain {
+        /// Who waits.
+        origin: Origin,
+        /// Who asks.
+        actor: Actor,
+        /// Which queue.
+        queue: QueueName,
+        /// Why.
+        reason: String,
+    },
+    /// Delivery stops, or goes on, and a queue that is drained accepts again. Answered by [`super::Effect::Done`] or `Refused`.
     SetPaused {
         /// Who waits.
         origin: Origin,

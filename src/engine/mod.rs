@@ -324,6 +324,9 @@ impl Engine {
             Event::SetPaused { origin, actor, queue, paused, reason } => {
                 self.handle_set_paused(origin, actor, queue, paused, reason, out);
             }
+            Event::Drain { origin, actor, queue, reason } => {
+                self.handle_drain(origin, actor, queue, reason, out);
+            }
             Event::Repair { origin, repair } => self.handle_repair(origin, repair, out),
             Event::ForgetReply { origin, queue, seq } => {
                 self.handle_forget_reply(origin, &queue, seq, out);

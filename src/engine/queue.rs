@@ -260,7 +260,7 @@ impl Queue {
             QueueState::Blocked
         } else if self.record.paused.is_some() {
             QueueState::Paused
-        } else if stopping {
+        } else if stopping || self.record.draining.is_some() {
             QueueState::Draining
         } else {
             QueueState::Running

@@ -228,6 +228,7 @@ impl Engine {
             || queue.uncommon.peeking.is_some()
             || queue.uncommon.shedding.is_some();
         let is_kept = queue.record.paused.is_some()
+            || queue.record.draining.is_some()
             || queue.record.overrides.iter().any(|key| key != DELETE_ON_IDLE);
         !queue.has_unfinished()
             && queue.workers.is_empty()

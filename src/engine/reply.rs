@@ -29,7 +29,7 @@ use super::process::ProcessNumber;
 use super::queue::Queue;
 use super::queues::QueueIndex;
 use super::request::{CallEnd, Called, Place};
-use super::send::{FULL_RETRY_MS, no_such_queue};
+use super::send::{FULL_RETRY_MS, no_such_queue, refuse_draining};
 use super::timer::{Timer, shifted_back};
 use super::{Effect, Effects, Engine};
 
@@ -187,7 +187,8 @@ impl Engine {
             })?,
         };
         self.refuse_unreachable(settings)
-            .map_err(|refused| refuse(refused.code, refused.reason))?;
+            .and_then(|()| queue.map_or(Ok(()), refuse_draining))
+            .map_err(|refused| refuse(refused.code, refused.reason).retry_after(FULL_RETRY_MS))?;
         let depth = queue.map_or(0, Queue::depth);
         let bytes = queue.map_or(0, |queue| queue.bytes);
         if settings.message_bound().is_some_and(|max| depth >= max)

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::model::{
-    Accepted, Actor, Content, JournalKind, MailboxKind, MessageId, Op, Origin, QueueName,
-    QueueRecord, QueueSettings, RejectCode, Rejection, Seq, StreamEntry,
+    Accepted, Actor, Content, JournalKind, MailboxKind, MessageId, Op, Origin, PauseRecord,
+    QueueName, QueueRecord, QueueSettings, RejectCode, Rejection, Seq, StreamEntry,
 };
 
 use super::dead_letter::Beyond;
@@ -192,6 +192,11 @@ impl Engine {
                 let full = Rejection::new(RejectCode::Full, reason.as_str());
                 return Err(full.retry_after(FULL_RETRY_MS).of(content.id().clone()));
             }
+            if let Some(queue) =
+                existing.filter(|queue| queue.record.draining.is_some() && !known())
+            {
+                refuse_draining(queue).map_err(|refused| refused.of(content.id().clone()))?;
+            }
             let unbounded = settings.message_bound().is_none() && settings.byte_bound().is_none();
             if existing.is_some() && unbounded {
                 continue;
@@ -248,8 +253,9 @@ impl Engine {
             name: name.clone(),
             settings,
             paused: None,
+            draining: None,
             created_at: self.now,
-            overrides,
+            overrides: overrides.into_boxed_slice(),
             has_ttl: false,
             dedup_marks: None,
         };
@@ -319,6 +325,16 @@ impl<'a> Added<'a> {
 /// Whether accepting a message writes it to disk: not what a memory queue keeps, nor a duplicate.
 fn needs_disk(queue: Option<&Queue>, settings: &QueueSettings, known: bool) -> bool {
     queue.is_none() || (settings.mailbox != MailboxKind::Memory && !known)
+}
+
+/// Refuses what is new to a queue that an operator drains.
+pub(super) fn refuse_draining(queue: &Queue) -> Result<(), Rejection> {
+    let QueueRecord { name, draining, .. } = &queue.record;
+    let Some(record) = draining else { return Ok(()) };
+    let PauseRecord { by, reason, .. } = &**record;
+    let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let text = format!("queue {name} accepts nothing new: {} drains it{why}", by.name);
+    Err(Rejection::new(RejectCode::Draining, text).retry_after(FULL_RETRY_MS))
 }
 
 fn no_priority(name: &QueueName, id: &MessageId) -> Rejection {

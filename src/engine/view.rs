@@ -255,6 +255,7 @@ impl Engine {
             oldest_at: queue.oldest_at(),
             head: queue.shown_head().map(|seq| self.head_view(queue, seq)),
             paused: queue.record.paused.as_deref().cloned(),
+            draining: queue.record.draining.as_deref().cloned(),
             workers: queue.workers.len() as u64,
             active_worker: queue
                 .active()
@@ -267,7 +268,7 @@ impl Engine {
             dropped: uncommon.dropped,
             resent: uncommon.resent,
             settings: QueueSettings::clone(&queue.record.settings),
-            overrides: queue.record.overrides.clone(),
+            overrides: queue.record.overrides.to_vec(),
             unreachable: self.waits_for_redis(queue).map(str::to_owned),
         }
     }

@@ -71,6 +71,8 @@ pub enum JournalKind {
     SettingsChanged,
     /// An operator stopped delivery.
     Paused,
+    /// An operator closed it to new messages.
+    Draining,
     /// An operator let it go on.
     Resumed,
     /// A message failed for good.
@@ -118,6 +120,7 @@ impl JournalKind {
             Self::QueuePurged => "queue-purged",
             Self::SettingsChanged => "settings-changed",
             Self::Paused => "paused",
+            Self::Draining => "draining",
             Self::Resumed => "resumed",
             Self::Blocked => "blocked",
             Self::Dropped => "dropped",

@@ -141,14 +141,17 @@ pub struct QueueRecord {
     pub settings: Arc<QueueSettings>,
     /// Set while an operator has stopped it. Boxed: most queues never are.
     pub paused: Option<Box<PauseRecord>>,
+    /// Set while it accepts nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Box<PauseRecord>>,
     /// When it was made.
     pub created_at: Timestamp,
     /// The place of its first message: behind all places of queues that were removed before.
     #[serde(default = "first_place", skip_serializing_if = "is_first_place")]
     pub first: Seq,
     /// Keys of `settings` that an operator has set: the configuration doesn't change them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub overrides: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub overrides: Box<[String]>,
     /// A message with a `ttl_ms` of its own was accepted: its head is looked at though nobody works on it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_ttl: bool,
@@ -162,7 +165,7 @@ pub struct QueueRecord {
 #[serde(transparent)]
 pub struct DedupMarks(pub Vec<(Timestamp, Seq)>);
 
-/// Who paused a queue, when, why.
+/// Who paused or drains a queue, since when, why.
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseRecord {

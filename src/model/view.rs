@@ -112,6 +112,9 @@ pub struct QueueView {
     pub head: Option<HeadView>,
     /// Who paused it.
     pub paused: Option<PauseRecord>,
+    /// Who drains it: it accepts nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<PauseRecord>,
     /// Workers that serve it.
     pub workers: u64,
     /// Of an exclusive queue, the name of the one that is given its messages; the others stand by.

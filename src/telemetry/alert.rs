@@ -46,6 +46,7 @@ impl Alert {
             | JournalKind::QueuePurged
             | JournalKind::SettingsChanged
             | JournalKind::Paused
+            | JournalKind::Draining
             | JournalKind::Resumed
             | JournalKind::Dropped
             | JournalKind::Saved

@@ -22,6 +22,10 @@ def lines(text):
     return [json.loads(line) for line in text.split("\n") if line]
 
 
+def depths(broker):
+    return {view["name"]: view["depth"] for view in broker.admin("GET", "/v1/queues")}
+
+
 def journal(broker, name):
     entries = broker.admin("GET", f"/v1/journal?queue={name}")["entries"]
     return [(entry["kind"], entry.get("reason", "")) for entry in entries]
@@ -152,3 +156,30 @@ def test_an_import_stops_at_the_first_refusal_and_names_its_line(make_broker):
     ]:
         said = refused([many[0], row, many[1]], 1)
         assert "line 2: " in said and why in said and "lines 1 to 1 are durable" in said, said
+
+
+def test_a_drained_queue_accepts_nothing_new_and_empties_until_it_is_resumed(make_broker):
+    broker = make_broker('[queues."*"]\n[topics.news]\nsubscriptions = [{ queue = "q" }, { queue = "r" }]\n').start()
+    with Client(broker) as client, Worker(broker, "q") as worker:
+        client.send("q", b"1", id="one")
+        said = broker.cli("queue", "drain", "q", "--reason", "moves house")
+        assert "draining" in said and "moves house" in said
+        refused = client.refused("SEND", {"queue": "q", "id": "two"}, b"2")
+        assert refused["code"] == "draining" and "moves house" in refused["reason"] and refused["retry_after_ms"] > 0
+        assert client.ask("SEND", {"queue": "q", "id": "one"}, b"1")[1]["duplicate"]
+        assert client.refused("PUBLISH", {"topic": "news"}, b"x")["code"] == "draining"
+        assert depths(broker) == {"q": 1, "r": 0}, "all or none of its queues"
+        header, _ = worker.take()
+        worker.ack(header)
+        broker.until("it is empty", lambda: queue(broker, "q")["depth"] == 0)
+        broker.kill()
+        broker.start()
+    with Client(broker) as client:
+        assert queue(broker, "q")["state"] == "draining"
+        assert client.refused("SEND", {"queue": "q", "id": "two"}, b"2")["code"] == "draining"
+        assert "running" in broker.cli("queue", "resume", "q")
+        client.send("q", b"2", id="two")
+        assert client.ask("PUBLISH", {"topic": "news"}, b"x")[0] == "PUBLISHED"
+    kinds = [kind for kind, _ in journal(broker, "q")]
+    assert kinds[:2] == ["resumed", "draining"]
+    assert "no queue" in broker.cli("queue", "drain", "nowhere", code=6)

@@ -71,7 +71,10 @@ fn queues(api: &mut Api) {
     api.post("/v1/queues/{queue}/pause", "Stops its delivery; publishing goes on")
         .may_take::<PauseRequest>()
         .gives_nothing();
-    api.post("/v1/queues/{queue}/resume", "Lets it go on")
+    api.post("/v1/queues/{queue}/drain", "Closes it to new messages; what waits is delivered")
+        .may_take::<PauseRequest>()
+        .gives_nothing();
+    api.post("/v1/queues/{queue}/resume", "Lets it deliver, and accept, again")
         .may_take::<PauseRequest>()
         .gives_nothing();
     api.post("/v1/queues/{queue}/settings", "Changes its settings; `null` is as configured")

@@ -78,9 +78,10 @@ pub(super) fn open(path: &Path) -> Result<SledMailbox, BenchError> {
         name: QueueName::new("bench").expect("letters are a queue's name"),
         settings: Arc::new(QueueSettings::default()),
         paused: None,
+        draining: None,
         first: Seq(1),
         created_at: Timestamp(0),
-        overrides: Vec::new(),
+        overrides: Box::default(),
         has_ttl: false,
         dedup_marks: None,
     };

@@ -343,6 +343,6 @@ fn begin_leaving(model: &mut Model, leaving: Leaving) {
 fn pause_or_resume(model: &mut Model, fx: &mut Effects) {
     let Some(queue) = model.selected_queue() else { return };
     let Some(row) = model.queues.rows.get(&queue) else { return };
-    let paused = row.view.paused.is_none();
+    let paused = row.view.paused.is_none() && row.view.draining.is_none();
     repair::set_paused(model, fx, queue, paused);
 }

@@ -167,6 +167,7 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | JournalKind::QueuePurged
         | JournalKind::SettingsChanged
         | JournalKind::Paused
+        | JournalKind::Draining
         | JournalKind::Resumed
         | JournalKind::Blocked
         | JournalKind::SagaRetried

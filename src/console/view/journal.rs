@@ -64,6 +64,7 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
         | JournalKind::SagaParked
         | JournalKind::QueueDeleted
         | JournalKind::QueuePurged
+        | JournalKind::Draining
         | JournalKind::Paused => Role::Warn,
         JournalKind::Retried | JournalKind::SavedAndRetried | JournalKind::Resumed => Role::Good,
         JournalKind::QueueCreated

@@ -71,9 +71,9 @@ fn cells(theme: Theme, queue: &QueueRow, oldest: String) -> Vec<Cell> {
 }
 
 fn head(theme: Theme, view: &QueueView) -> Cell {
-    if let Some(paused) = &view.paused {
-        let why = if paused.reason.is_empty() { "" } else { ": " };
-        let text = format!("by {}{why}{}", clean(&paused.by.name), clean(&paused.reason));
+    if let Some(stop) = view.paused.as_ref().or(view.draining.as_ref()) {
+        let why = if stop.reason.is_empty() { "" } else { ": " };
+        let text = format!("by {}{why}{}", clean(&stop.by.name), clean(&stop.reason));
         return Cell::new(text, theme.style(Role::Warn));
     }
     let is_blocked = view.head.as_ref().is_some_and(|head| head.error.is_some());

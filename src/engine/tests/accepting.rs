@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::rig::{Rig, content, delivered, deliveries, queue};
+use super::rig::{Rig, content, delivered, deliveries, queue, rejected};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
     Accepted, Content, Dedup, JournalKind, MailboxKind, MessageState, Origin, QueueSettings,
@@ -14,13 +14,6 @@ use crate::model::{
 fn accepted(effects: &[Effect]) -> Vec<Accepted> {
     match effects {
         [Effect::Accepted { accepted, .. }] => accepted.clone(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn rejected(effects: &[Effect]) -> Rejection {
-    match effects {
-        [Effect::Rejected { rejection, .. }] => rejection.clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -1,8 +1,10 @@
 //! What comes by a Redis stream.
 
-use super::rig::{Rig, content, delivered, deliveries, queue};
+use super::rig::{Rig, content, delivered, deliveries, operator, queue};
 use crate::engine::{Effect, Event};
-use crate::model::{Arrival, Dedup, MailboxKind, QueueSettings, RejectCode, StreamEntry, StreamId};
+use crate::model::{
+    Arrival, Dedup, MailboxKind, Origin, QueueSettings, RejectCode, StreamEntry, StreamId,
+};
 
 fn entry(ms: u64) -> StreamId {
     StreamId { ms, number: 0 }
@@ -109,4 +111,19 @@ fn while_redis_is_away_only_its_queues_accept_nothing() {
 
 fn redis() -> QueueSettings {
     QueueSettings { mailbox: MailboxKind::Redis, ..QueueSettings::default() }
+}
+
+#[test]
+fn a_drained_queue_leaves_arrivals_in_their_stream_until_it_is_resumed() {
+    let mut rig = Rig::new(QueueSettings::default());
+    rig.arrived(0, &[(1, "a")]);
+    let (origin, actor, reason) = (Origin(9), operator("ann"), String::new());
+    rig.run(Event::Drain { origin, actor, queue: queue("q"), reason });
+    // One that is known already is passed over as ever.
+    rig.arrived(1, &[(2, "a"), (3, "b")]);
+    assert_eq!(rig.accepted(), ["a"]);
+    assert_eq!(rig.store.queue_named("q").expect("q").newest_entry, entry(2));
+    rig.pause(false);
+    rig.arrived(2, &[(3, "b")]);
+    assert_eq!(rig.accepted(), ["a", "b"]);
 }

@@ -16,6 +16,7 @@ mod competing;
 mod convoys;
 mod dead_letters;
 mod delivery;
+mod draining;
 mod exclusive;
 mod gather_views;
 mod gathers;

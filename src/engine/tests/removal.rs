@@ -224,7 +224,7 @@ fn a_queue_of_a_template_goes_once_it_has_been_idle() {
 #[test]
 fn a_queue_in_use_does_not_go_however_long_nothing_happens() {
     type Use = fn(&mut Rig);
-    let uses: [(&str, Use); 8] = [
+    let uses: [(&str, Use); 9] = [
         ("a message waits", |rig| drop(rig.send("t.a", "m"))),
         ("a message waits for its time", |rig| {
             rig.send_with("t.a", "m", json!({ "delay_ms": 100 * IDLE_MS }));
@@ -237,6 +237,10 @@ fn a_queue_in_use_does_not_go_however_long_nothing_happens() {
             let (origin, actor, name) = (Origin(9), operator("ann"), queue("t.a"));
             let reason = String::new();
             rig.run(Event::SetPaused { origin, actor, queue: name, paused: true, reason });
+        }),
+        ("it is drained", |rig| {
+            let (origin, actor, reason) = (Origin(9), operator("ann"), String::new());
+            rig.run(Event::Drain { origin, actor, queue: queue("t.a"), reason });
         }),
         ("it is subscribed", |rig| {
             let (origin, actor) = (Origin(1), operator("ann"));

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::engine::{CallSpec, Effect, Effects, Engine, EngineOptions, Event};
 use crate::model::{
     Actor, Content, DeliveryId, Header, MessageId, NackAction, Origin, QueueName, QueueSettings,
-    QueueView, Repair, RepairAction, RepairRefusal, Revision, Seq, Timestamp, WorkError, WorkerId,
-    WorkerInfo,
+    QueueView, Rejection, Repair, RepairAction, RepairRefusal, Revision, Seq, Timestamp, WorkError,
+    WorkerId, WorkerInfo,
 };
 
 use super::store::FakeStore;
@@ -231,6 +231,16 @@ pub(crate) fn deliveries(effects: &[Effect]) -> Vec<Delivered> {
         }
     }
     deliveries
+}
+
+/// The refusal among effects.
+#[track_caller]
+pub(crate) fn rejected(effects: &[Effect]) -> Rejection {
+    let found = effects.iter().find_map(|effect| match effect {
+        Effect::Rejected { rejection, .. } => Some(rejection.clone()),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("nothing is refused: {effects:?}"))
 }
 
 /// The one delivery among effects.

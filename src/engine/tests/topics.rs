@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::rig::{Rig, content, delivered, operator, queue};
+use super::rig::{Rig, content, delivered, operator, queue, rejected};
 use super::store::FakeStore;
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
     ConfiguredTopic, Content, Dedup, Filter, Header, Match, Notice, OnError, Origin, Published,
-    QueueSettings, QueueTemplate, RejectCode, Rejection, Seq, Subscription, SubscriptionView,
-    TopicName, TopicSettings, Unroutable, limits,
+    QueueSettings, QueueTemplate, RejectCode, Seq, Subscription, SubscriptionView, TopicName,
+    TopicSettings, Unroutable, limits,
 };
 
 fn topic() -> TopicName {
@@ -51,14 +51,6 @@ fn publish(rig: &mut Rig, id: &str, body: &str) -> Published {
         _ => None,
     });
     published.unwrap_or_else(|| panic!("{effects:?}"))
-}
-
-fn rejected(effects: &[Effect]) -> Rejection {
-    let found = effects.iter().find_map(|effect| match effect {
-        Effect::Rejected { rejection, .. } => Some(rejection.clone()),
-        _ => None,
-    });
-    found.unwrap_or_else(|| panic!("{effects:?}"))
 }
 
 fn subscribe(rig: &mut Rig, subscription: Subscription) -> Vec<Effect> {

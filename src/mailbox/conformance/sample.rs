@@ -36,9 +36,10 @@ pub(crate) fn queue_record(queue: QueueId, kind: MailboxKind, last: u32) -> Queu
             ..QueueSettings::default()
         }),
         paused: None,
+        draining: None,
         created_at: Timestamp(1),
         first: Seq(1),
-        overrides: Vec::new(),
+        overrides: Box::default(),
         has_ttl: false,
         dedup_marks: None,
     }

@@ -219,6 +219,7 @@ impl Mender<'_> {
                 has_ttl: false,
                 dedup_marks: None,
                 paused: Some(pause(self.now, "its settings were lost in the store")),
+                draining: None,
                 created_at: self.now,
                 first: Seq(1),
             };

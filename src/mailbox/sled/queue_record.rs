@@ -33,9 +33,10 @@ mod tests {
             name: QueueName::new("orders").unwrap(),
             settings: Arc::new(settings),
             paused: None,
+            draining: None,
             created_at: Timestamp(1_000),
             first: Seq(17),
-            overrides: vec!["lease_ms".to_owned()],
+            overrides: Box::new(["lease_ms".to_owned()]),
             has_ttl: false,
             dedup_marks: Some(Box::new(DedupMarks(vec![(Timestamp(1_000), Seq(3))]))),
         }

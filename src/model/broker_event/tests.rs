@@ -48,6 +48,7 @@ fn all() -> Vec<Notice> {
         QueuePurged,
         SettingsChanged,
         Paused,
+        Draining,
         Resumed,
         Blocked,
         Dropped,

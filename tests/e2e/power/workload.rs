@@ -216,8 +216,9 @@ impl Workload {
                 ..Default::default()
             }),
             paused: None,
+            draining: None,
             created_at: Timestamp(1),
-            overrides: Vec::new(),
+            overrides: Box::default(),
             has_ttl: false,
             dedup_marks: None,
         }));
