@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{MessageRef, Millis};
 use crate::admin::dto::{MessageId, MessageView, Revision};
+use crate::console::action::Action;
 use crate::console::effect::SavedDraft;
 use crate::console::text::editor::{Editor, NotText};
 
@@ -68,8 +69,10 @@ pub struct EditSession {
     pub hold: HoldState,
     /// What is on disk.
     pub draft: DraftState,
-    /// The disk is being asked for an earlier draft; nothing is typed before it has answered.
+    /// The disk is being asked for an earlier draft; what is typed before it has answered waits.
     pub loading: bool,
+    /// What was typed meanwhile, in order.
+    pub ahead: Vec<Action>,
     /// What the operator should know: an earlier draft, a change by somebody else.
     pub notice: Option<String>,
 }
@@ -109,6 +112,7 @@ impl EditSession {
             hold: HoldState::Free,
             draft: DraftState::default(),
             loading: parked.is_none(),
+            ahead: Vec::new(),
             notice: None,
         };
         if let Some(parked) = parked {

@@ -148,3 +148,39 @@ fn a_file_does_not_take_away_what_was_typed() {
     stage.keys(&["<F8>"]);
     assert!(stage.screen().contains("typed{"), "{}", stage.screen());
 }
+
+/// At the message, with `press`ed keys behind `e` that the disk has not answered for.
+fn typed_ahead(keys: &[&str]) -> Stage {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&TO_EDITOR[..2]);
+    stage.press(&["e"]);
+    stage.press(keys);
+    stage
+}
+
+#[test]
+fn what_is_typed_while_the_disk_looks_for_a_draft_is_typed_when_it_has_answered() {
+    let mut stage = typed_ahead(&["a", "b", "<Backspace>", "^f", "o", "r", "<Enter>", "X"]);
+    let edit = stage.model.edit.as_ref().expect("the editor is open");
+    let before = edit.base_bytes.clone();
+    assert!(edit.loading && !edit.is_dirty(), "nothing is typed yet");
+    stage.serve();
+    let edit = stage.model.edit.as_ref().expect("the editor is open");
+    let text = String::from_utf8(before.to_vec()).unwrap();
+    let expected = format!("a{}", text.replacen("or", "Xor", 1));
+    assert_eq!(String::from_utf8(edit.bytes().to_vec()).unwrap(), expected);
+}
+
+#[test]
+fn who_leaves_before_the_disk_has_answered_loses_neither_the_draft_nor_what_was_typed() {
+    let stage = typed_ahead(&["<Esc>"]);
+    assert!(stage.model.edit.is_none());
+    let deletes =
+        |stage: &Stage| stage.effects.iter().any(|it| matches!(it, Effect::DeleteDraft(_)));
+    assert!(!deletes(&stage), "there may be one from before");
+    let mut stage = typed_ahead(&["a", "<Esc>"]);
+    stage.serve();
+    assert!(stage.model.edit.is_none() && !deletes(&stage));
+    let parked = stage.model.parked.values().next().expect("it is kept");
+    assert!(parked.bytes.starts_with(b"a"));
+}

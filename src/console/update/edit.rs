@@ -291,10 +291,11 @@ fn editor_input(key: KeyEvent) -> Option<EditorInput> {
 /// `Esc`: back to the message; the draft stays, in memory and on disk, and the hold is given back.
 fn leave(model: &mut Model, fx: &mut Effects) {
     draft::save_now(model, fx);
+    let is_known = model.edit.as_ref().is_some_and(|edit| !edit.loading);
     let Some(message) = park(model) else { return };
     if model.parked.contains_key(&message) {
         model.acts.note(format!("the draft of {message} stays; e goes on with it"));
-    } else {
+    } else if is_known {
         model.acts.note(format!("{message} is as it was"));
         fx.push(Effect::DeleteDraft(message.clone()));
     }

@@ -1,5 +1,6 @@
 //! `update`: an action changes the model and asks for effects. No I/O, no clock: `now` comes in.
 
+mod ahead;
 mod command;
 mod draft;
 mod edit;
@@ -28,17 +29,26 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
     model.now = model.now.max(now);
     // A sign of life alone changes nothing but row 1, which is drawn once a second.
     model.redraw |= !stream::is_heartbeat(&action);
+    if let Some(action) = ahead::put_off(model, action) {
+        take(model, &mut fx, action);
+    }
+    model.settle();
+    page::read_what_is_shown(model, &mut fx);
+    fx
+}
+
+fn take(model: &mut Model, fx: &mut Effects, action: Action) {
     match action {
-        Action::Do(command) => command::run(model, &mut fx, command),
-        Action::Input(key) => overlay::input(model, &mut fx, key),
+        Action::Do(command) => command::run(model, fx, command),
+        Action::Input(key) => overlay::input(model, fx, key),
         Action::Paste(text) => overlay::paste(model, &text),
         Action::Resize { width, height } => model.size = (width, height),
-        Action::Tick => tick(model, &mut fx),
+        Action::Tick => tick(model, fx),
         Action::Connected => {
             model.connection.link = Link::Up;
-            stream::reconnected(model, &mut fx);
+            stream::reconnected(model, fx);
         }
-        Action::Stream(event) => stream::take(model, &mut fx, *event),
+        Action::Stream(event) => stream::take(model, fx, *event),
         Action::Lost { reason, failures, retry_in_ms, refused } => {
             let next_at = model.now.plus(retry_in_ms);
             model.connection.link = Link::Down { reason, failures, next_at, refused };
@@ -46,10 +56,16 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
         }
         Action::Reply { request, reply } => {
             if let Some(purpose) = model.answered(request) {
-                reply::take(model, &mut fx, purpose, reply);
+                reply::take(model, fx, purpose, reply);
             }
         }
-        Action::DraftLoaded { message, draft } => draft::loaded(model, &mut fx, &message, draft),
+        Action::DraftLoaded { message, draft } => {
+            draft::loaded(model, fx, &message, draft);
+            for action in ahead::take_up(model, &message) {
+                let action = ahead::meant(model, action);
+                take(model, fx, action);
+            }
+        }
         Action::DraftSaved { message, version, result } => {
             draft::saved(model, &message, version, result);
         }
@@ -58,12 +74,9 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
             Ok(text) => model.acts.note(text),
             Err(why) => model.acts.refuse("the file was not written", why),
         },
-        Action::FileRead { message, result } => draft::file_read(model, &mut fx, &message, result),
+        Action::FileRead { message, result } => draft::file_read(model, fx, &message, result),
         Action::Trouble(text) => model.acts.note(text),
     }
-    model.settle();
-    page::read_what_is_shown(model, &mut fx);
-    fx
 }
 
 /// A second has passed.
