@@ -9,6 +9,7 @@ mod host;
 mod keys;
 mod limits;
 mod load;
+mod pages;
 mod report;
 mod samples;
 mod scale;
@@ -42,7 +43,7 @@ const PUBLISH_QUEUES: usize = 64;
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
     /// Measure the broker that runs (its admin socket), not one started for it. What needs a fresh store or
-    /// a restart (dispatch, queues, depth, steady, keys, drain) is left out then.
+    /// a restart (dispatch, queues, depth, steady, keys, pages, watchers, drain) is left out then.
     #[arg(long, value_name = "SOCKET")]
     broker: Option<PathBuf>,
     /// Where the temporary folder is made: the disk that is measured.
@@ -95,6 +96,10 @@ enum What {
     Steady,
     /// A queue that is ordered by key: delivery beside blocked keys.
     Keys,
+    /// Pages of long queues' messages, by each filter.
+    Pages,
+    /// Publishing beside many who watch.
+    Watchers,
     /// A backlog that is worked off: the disk that is given back.
     Drain,
 }

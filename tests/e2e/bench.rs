@@ -21,7 +21,7 @@ fn every_measurement_runs_in_small_and_leaves_nothing() {
             "--steady-depth",
             "500",
         ])
-        .args(["--drain-mb", "1", "--dir"])
+        .args(["--page-depth", "20", "--drain-mb", "1", "--dir"])
         .arg(folder.path())
         .output()
         .expect("mubroker starts");
@@ -37,6 +37,9 @@ fn every_measurement_runs_in_small_and_leaves_nothing() {
     assert_eq!(messages("depth: filled"), 300);
     assert_eq!(messages("steady: append + finish"), 3072, "whole commits");
     assert_eq!(messages("drain: filled"), 977);
+    assert_eq!(messages("pages: filled"), 20 * 100);
+    assert_eq!(messages("pages: by JSON path"), 500);
+    assert!(messages("publish: 50 watch") > 0);
     for from in ["bare loop", "memory", "file"] {
         assert_eq!(messages(&format!("dispatch: {from}")), 300);
     }

@@ -52,7 +52,7 @@ const FILL_WINDOW: usize = 1024;
 const MAX_MESSAGES: u64 = 100_000;
 /// Bare loop and `memory` queue by turns: either takes a fraction of a second, in which the machine does other things, too.
 /// The round that counts is the one with the median ratio.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// A queue's mailbox, and the row of it.
 type Of = (&'static str, &'static str);
 const MEMORY: Of = ("memory", "dispatch: memory");

@@ -47,9 +47,13 @@ pub(super) struct SizeArgs {
     /// Order keys of `keys`' queue, a message each; a hundredth of them is blocked.
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     keys: u64,
+    /// Messages in each of the 100 queues of `pages`.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    page_depth: u64,
     /// The sizes that the project's bars are about: 100,000 queues, 10 million messages deep, 20 million
-    /// through a queue, a million order keys, 2 GB drained. Takes 12 GB of disk and some minutes
-    #[arg(long, conflicts_with_all = ["make_queues", "depth", "steady", "steady_depth", "drain_mb", "keys"])]
+    /// through a queue, a million order keys, 2 GB drained, pages of 100 queues of 100,000. Takes 12 GB of disk and
+    /// some minutes
+    #[arg(long, conflicts_with_all = ["make_queues", "depth", "steady", "steady_depth", "drain_mb", "keys", "page_depth"])]
     full: bool,
 }
 
@@ -68,6 +72,10 @@ impl SizeArgs {
 
     fn keys(&self) -> u64 {
         if self.full { 1_000_000 } else { self.keys }
+    }
+
+    fn page_depth(&self) -> u64 {
+        if self.full { 100_000 } else { self.page_depth }
     }
 
     fn drain_mb(&self) -> u64 {
@@ -105,6 +113,12 @@ pub(super) async fn measure(
     }
     if plan.has(What::Keys) {
         super::keys::measure(plan, at, plan.sizes.keys(), rows, figures).await?;
+    }
+    if plan.has(What::Pages) {
+        super::pages::pages(plan, at, plan.sizes.page_depth(), rows, figures).await?;
+    }
+    if plan.has(What::Watchers) {
+        super::pages::watchers(plan, at, rows, figures).await?;
     }
     if plan.has(What::Drain) {
         drain(plan, at, rows, figures).await?;
