@@ -76,7 +76,10 @@ impl Engine {
             true
         };
         let next = if asked.state == Some(MessageState::Leased) {
-            queue.in_flight.places().filter(|&seq| seq >= asked.from).find(|&seq| !look(seq))
+            let mut places: Vec<Seq> =
+                queue.in_flight.places().filter(|&seq| seq >= asked.from).collect();
+            places.sort_unstable();
+            places.into_iter().find(|&seq| !look(seq))
         } else {
             queue.records().range(asked.from..).map(|(&seq, _)| seq).find(|&seq| !look(seq))
         };
