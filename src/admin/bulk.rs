@@ -21,7 +21,7 @@ use super::request::{Asked, Body, Path, page};
 use crate::auth::{Access, Right};
 use crate::broker::{Act, BrokerHandle};
 use crate::model::QueueName;
-use crate::model::limits::{MAX_BULK_ITEMS, MAX_BULK_KEY_BYTES, MAX_REASON_BYTES};
+use crate::model::limits::{MAX_BULK_ITEMS, MAX_BULK_KEY_BYTES, MAX_REASON_BYTES, MAX_REPAIR_KEYS};
 
 use job::Job;
 use jobs::Jobs;
@@ -160,7 +160,8 @@ fn find(bulk: &Bulk, path: &Path, caller: &Caller) -> Answer<Arc<Job>> {
     bulk.jobs.find(&key).filter(|job| caller.sees(&job.queue)).ok_or_else(|| {
         let detail = format!(
             "there is no bulk repair with the key {key}: newer ones took its place, or the broker was restarted \
-             since; sent again under the same key, it repairs nothing twice"
+             since; sent again under the same key, it repairs nothing twice that is among the newest \
+             {MAX_REPAIR_KEYS} repairs"
         );
         Failure::new(StatusCode::NOT_FOUND, "not_found", detail)
     })

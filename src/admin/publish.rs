@@ -1,9 +1,15 @@
 //! Messages over HTTP: the same rules, bounds and answers as by the clients' door.
 
-use axum::extract::{DefaultBodyLimit, State};
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::dto::{Accepted, EventRequest, MAX_PAYLOAD_BYTES, MessageRequest, Published};
@@ -15,12 +21,34 @@ use crate::model::{Content, Header, MessageId, RejectCode, Rejection};
 
 type Answer<T> = Result<Json<T>, Failure>;
 
+/// Bodies that are read and worked on at a time, in all: two of the largest, or thousands of small ones. Beside them a
+/// message takes what one by the clients' door does.
+const ROOM_BYTES: usize = 256 * 1024 * 1024;
+/// A permit of that room.
+const ROOM_UNIT_BYTES: usize = 1024;
+/// When to try again if there is no room, in milliseconds.
+const ROOM_RETRY_MS: u64 = 250;
+
 /// The gate has looked at the right to send before a body is read.
 pub(super) fn routes() -> Router<BrokerHandle> {
     Router::new()
         .route("/v1/queues/{queue}/publish", post(send))
         .route("/v1/topics/{topic}/publish", post(publish))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT_BYTES)), in_room))
+}
+
+/// Takes room for a body before it is read, as long as it says that it is; the longest if it doesn't.
+async fn in_room(State(room): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse().ok()).unwrap_or(MAX_BODY_BYTES);
+    let units = u32::try_from(length.min(MAX_BODY_BYTES).div_ceil(ROOM_UNIT_BYTES));
+    let Ok(_room) = room.try_acquire_many_owned(units.unwrap_or(u32::MAX)) else {
+        let reason = "other large messages are just being read; send it again in a moment";
+        let busy = Rejection::new(RejectCode::Busy, reason).retry_after(ROOM_RETRY_MS);
+        return Failure::from(OperatorError::Rejected(busy)).into_response();
+    };
+    next.run(request).await
 }
 
 async fn send(

@@ -189,6 +189,11 @@ impl BulkOrder {
     /// Why a dead letter may not go back to where it says it comes from.
     fn leads_elsewhere(&self, seen: Option<&Content>) -> Option<String> {
         let Act::Move(to) = &self.act else { return None };
+        if to.is_none() && seen.is_none() && !self.into.are_all() {
+            return Some(
+                "it can't be read now, so where it would go isn't known; try again".into(),
+            );
+        }
         let origin = || seen.and_then(|content| content.header.dead_letter_queue());
         let to = to.clone().or_else(origin).filter(|to| !self.into.have(to))?;
         let into = &self.into;

@@ -28,7 +28,10 @@ impl Engine {
                 let QueueRecord { settings, overrides, .. } = &self.queue(at).record;
                 let kept = configured.with_keys_of(settings, overrides);
                 if **settings != kept {
-                    if let Err(reason) = self.check_reorder(at, &kept) {
+                    // At the broker's start nobody is there yet.
+                    let is_worked_on = !self.queue(at).workers.is_empty();
+                    let running = if is_worked_on { self.check_running(at, &kept) } else { Ok(()) };
+                    if let Err(reason) = running.and_then(|()| self.check_reorder(at, &kept)) {
                         return out
                             .effects
                             .push(refused(origin, RepairRefusal::Invalid { reason }));
@@ -107,15 +110,7 @@ impl Engine {
                 name = queue.record.name,
             ));
         }
-        let reorders = is_reordered(old, &settings);
-        if reorders && queue.has_unfinished() && queue.record.paused.is_none() {
-            return Err(format!(
-                "{name} can't change its ordering while it runs with {} messages; pause it first \
-                 (mubroker queue pause {name}), and resume it after",
-                queue.depth(),
-                name = queue.record.name,
-            ));
-        }
+        self.check_running(at, &settings)?;
         self.check_reorder(at, &settings)?;
         self.check_circle(&queue.record.name, old, &settings)?;
         Ok(settings)
@@ -157,6 +152,21 @@ impl Engine {
                 ))
             }
         }
+    }
+
+    /// The order of what waits doesn't change under those who work on it.
+    fn check_running(&self, at: QueueIndex, settings: &QueueSettings) -> Result<(), String> {
+        let queue = self.queue(at);
+        let runs = queue.has_unfinished() && queue.record.paused.is_none();
+        if !runs || !is_reordered(&queue.record.settings, settings) {
+            return Ok(());
+        }
+        Err(format!(
+            "{name} can't change its ordering while it runs with {} messages; pause it first \
+             (mubroker queue pause {name}), and resume it after",
+            queue.depth(),
+            name = queue.record.name,
+        ))
     }
 
     /// What workers have was handed out by the order that was; so it must be done before there is another.

@@ -171,8 +171,12 @@ impl Engine {
         let mut added: BTreeMap<&QueueName, Added<'_>> = BTreeMap::new();
         let mut new: BTreeSet<QueueName> = BTreeSet::new();
         for (name, content) in messages {
-            new.extend(self.admit_reply_to(content)?);
             let existing = self.queue_named(name);
+            // Looked up only where it counts: most queues have no bounds, and most messages want no reply.
+            let known = || existing.is_some_and(|queue| knows(queue, content.id()));
+            if content.header.has_reply_to() && !known() {
+                new.extend(self.admit_reply_to(content)?);
+            }
             let settings = match existing {
                 Some(queue) => &queue.record.settings,
                 None => self
@@ -184,8 +188,6 @@ impl Engine {
             }
             self.refuse_unreachable(settings)
                 .map_err(|refused| refused.of(content.id().clone()))?;
-            // Looked up only where it counts: most queues have no bounds.
-            let known = || existing.is_some_and(|queue| knows(queue, content.id()));
             if let Some(reason) = &self.store_full
                 && needs_disk(existing, settings, known())
             {

@@ -86,7 +86,7 @@ pub const JOURNAL_ENTRIES: u64 = 20_000;
 pub const MAX_HISTORY: usize = 2 * MAX_PAGE;
 /// Repairs' idempotency keys kept: the oldest are forgotten beyond.
 pub const MAX_REPAIR_KEYS: usize = 10_000;
-/// Messages of one bulk repair: the keys of all of them are kept, so that one that is sent again repairs none twice. Its list fits
+/// Messages of one bulk repair: the keys of all of them are kept until as many newer repairs were made: until then one that is sent again repairs none twice. Its list fits
 /// a small body, and what came of each some megabytes.
 pub const MAX_BULK_ITEMS: usize = MAX_REPAIR_KEYS;
 /// The key of a bulk repair in bytes: with a place it is one message's.

@@ -7,6 +7,9 @@ use super::ids::{MessageId, Seq};
 
 /// W3C Trace Context's version 0: `00-` trace `-` span `-` flags.
 const TRACEPARENT_BYTES: usize = 55;
+/// What W3C Trace Context asks to pass on at least. A longer `tracestate` goes to the worker as it is, but into no span: spans
+/// wait in RAM.
+const MAX_STATE_BYTES: usize = 512;
 /// The flag that says that somebody keeps this trace.
 const SAMPLED: u8 = 1;
 
@@ -31,7 +34,8 @@ impl TraceContext {
         header.json().windows(name.len()).find(|part| part == name)?;
         let fields = header.to_map();
         let parent = fields.get("traceparent")?.as_str()?;
-        let state = fields.get("tracestate").and_then(|state| state.as_str()).unwrap_or_default();
+        let state = fields.get("tracestate").and_then(|state| state.as_str());
+        let state = state.filter(|state| state.len() <= MAX_STATE_BYTES).unwrap_or_default();
         Self::read(parent, state)
     }
 

@@ -107,3 +107,44 @@ def answered(broker, secret):
         return tokens.ask(broker, secret, "GET", "/v1/overview")[0] == 200
     except OSError:
         return False
+
+
+def test_large_messages_share_a_room_and_small_ones_pass_beside_them(secured):
+    """Bodies are taken into RAM as long as they say that they are, of all who may send together."""
+    broker, secret = secured
+    head = ("POST /v1/queues/q/publish HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            f"authorization: Bearer {secret}\r\ncontent-length: {90 * 1024 * 1024}\r\n\r\n{{").encode()
+    large = [reach(broker), reach(broker)]
+    for peer in large:
+        peer.sendall(head)
+    refused = broker.until("the other two are being read", lambda: first_line(broker, head))
+    assert b" 503 " in refused, refused
+    small = {"header": {"id": "small"}, "json": {"n": 1}}
+    assert tokens.ask(broker, secret, "POST", "/v1/queues/q/publish", small)[0] == 200
+    large.pop().close()
+
+    def has_room():
+        peer = reach(broker)
+        peer.sendall(head)
+        peer.settimeout(0.2)
+        try:
+            return not peer.recv(64)
+        except TimeoutError:
+            return True
+        finally:
+            peer.close()
+
+    broker.until("one has left, and there is room", has_room)
+
+
+def first_line(broker, head):
+    """What is answered at once, if anything is."""
+    peer = reach(broker)
+    peer.settimeout(0.2)
+    try:
+        peer.sendall(head)
+        return peer.recv(64).split(b"\r\n")[0]
+    except TimeoutError:
+        return None
+    finally:
+        peer.close()

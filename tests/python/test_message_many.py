@@ -148,9 +148,9 @@ def test_many_are_edited_by_jq_after_their_differences_were_seen(blocked):
     assert told.count('-{"n":1,"amount":1.10}') == 1 and told.count('+{"n":11,"amount":1.10}') == 1
     assert "bills 2 " not in told and "bills 3 (m3), revision 0:" in told
     assert "nobody can be asked here" in broker.cli(*command, code=2)
-    assert "4 are meant, --yes says 5" in broker.cli(*command, "--yes", "5", code=6)
+    assert "4 are meant, --yes says 5" in broker.cli(*command, "--yes=5", code=6)
     assert broker.cli("message", "show", "bills", "1", "--payload") == '{"n":1,"amount":1.10}'
-    done = broker.cli(*command, "--yes", "4", "--json", "--key", "night", "--reason", "ten more", "--retry")
+    done = broker.cli(*command, "--yes=4", "--json", "--key", "night", "--reason", "ten more", "--retry")
     done = [json.loads(line) for line in done.splitlines()]
     assert [(one["seq"], one["outcome"]["result"], one["outcome"]["revision"]) for one in done] == [
         (1, "done", 1), (3, "done", 1), (4, "done", 1), (5, "done", 1)]
@@ -173,12 +173,13 @@ def test_what_a_program_cannot_keep_whole_is_refused_unless_forced(broker, tmp_p
     broker.cli("queue", "pause", "q")
     patch = tmp_path / "patch.json"
     patch.write_text('[{"op": "add", "path": "/b", "value": [1]}]')
-    told = broker.cli("message", "edit", "q", "--all", "--patch", str(patch), "--yes", "1", code=6)
+    told = broker.cli("message", "edit", "q", "--all", "--patch", str(patch), "--yes=1", code=6)
     assert 'the payload has the key k twice' in told and "the payload is not JSON: 1:1" in told
     assert "1 saved, 2 refused" in told
     assert bodies(broker, "q", 1) == ['{ "id":12345678901234567890123,\n  "a":1.10,\n  "b":[1] }\n']
     assert bodies(broker, "q", 2) == [twice.decode()]
-    broker.cli("message", "edit", "q", "2", "--patch", str(patch), "--force", "--yes")
+    # --yes takes no word that stands behind it.
+    broker.cli("message", "edit", "--yes", "q", "2", "--patch", str(patch), "--force")
     assert bodies(broker, "q", 2) == ['{"id":12345678901234567890123,"k":2,"b":[1]}']
     # One that changed meanwhile is told with what is there; programs that are none, at once.
     assert "revision 1 is there, 0 was seen" in broker.cli(
@@ -192,7 +193,7 @@ def test_an_interrupted_edit_goes_on_under_its_key_and_edits_nothing_twice(block
     broker = blocked
     command = [BINARY, "message", "edit", "bills", "--state", "blocked", "--jq", ".n += 10", "--key", "night",
                "--data-dir", str(broker.data)]
-    process = subprocess.Popen([*command, "--yes", "5", "--rate", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    process = subprocess.Popen([*command, "--yes=5", "--rate", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True)
     broker.until("one is saved", lambda: broker.admin("GET", "/v1/queues/bills/messages/1")["summary"]["revision"])
     process.send_signal(signal.SIGINT)
@@ -200,5 +201,5 @@ def test_an_interrupted_edit_goes_on_under_its_key_and_edits_nothing_twice(block
     assert process.returncode == 130 and "repeat the same command with --key night" in said, said
     kept = [body for body in bodies(broker, "bills", 1, 2, 3, 4, 5) if json.loads(body)["n"] < 10]
     assert 0 < len(kept) < 5
-    broker.cli(*command[1:8], "--key", "night", "--rate", "0", "--yes", str(len(kept)))
+    broker.cli(*command[1:8], "--key", "night", "--rate", "0", f"--yes={len(kept)}")
     assert [json.loads(body)["n"] for body in bodies(broker, "bills", 1, 2, 3, 4, 5)] == [11, 12, 13, 14, 15]

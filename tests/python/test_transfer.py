@@ -162,8 +162,9 @@ def test_a_drained_queue_accepts_nothing_new_and_empties_until_it_is_resumed(mak
     broker = make_broker('[queues."*"]\n[topics.news]\nsubscriptions = [{ queue = "q" }, { queue = "r" }]\n').start()
     with Client(broker) as client, Worker(broker, "q") as worker:
         client.send("q", b"1", id="one")
-        said = broker.cli("queue", "drain", "q", "--reason", "moves house")
-        assert "draining" in said and "moves house" in said
+        assert "draining" in broker.cli("queue", "drain", "q", "--reason", "moves house")
+        shown = broker.cli("queue", "show", "q")
+        assert "drained by" in shown and "moves house" in shown
         refused = client.refused("SEND", {"queue": "q", "id": "two"}, b"2")
         assert refused["code"] == "draining" and "moves house" in refused["reason"] and refused["retry_after_ms"] > 0
         assert client.ask("SEND", {"queue": "q", "id": "one"}, b"1")[1]["duplicate"]

@@ -17,7 +17,7 @@ pub(super) fn agreed(what: &str, count: usize, yes: Option<u64>) -> Result<bool,
     }
     if !std::io::stdin().is_terminal() {
         let failure = Failure::new(format!("{what}: nobody can be asked here; nothing was done"));
-        return Err(failure.advice(format!("say how many with --yes {count}")).exit(Exit::Usage));
+        return Err(failure.advice(format!("say how many with --yes={count}")).exit(Exit::Usage));
     }
     let mut err = std::io::stderr().lock();
     let asked = write!(err, "{what}. Type their number to do it: ").and_then(|()| err.flush());

@@ -26,7 +26,7 @@ use crate::console::text::json as syntax;
 use crate::model::limits::MAX_HOLD_MS;
 
 pub(super) const HELP: &str = "\
---jq and --patch change one or many messages: their differences are shown first, then their number is to be typed (a script says --yes COUNT), then each is saved \
+--jq and --patch change one or many messages: their differences are shown first, then their number is to be typed (a script says --yes=COUNT), then each is saved \
 on the revision that was seen. What the program doesn't change keeps its bytes: white space, digits, escapes, the keys' order. A payload with a key twice is refused.
 
   mubroker message edit invoices 7
@@ -57,7 +57,9 @@ pub(super) struct EditArgs {
     #[arg(long)]
     pub(super) retry: bool,
     /// Don't ask; over many: so many messages are meant
-    #[arg(long, short, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1")]
+    #[arg(
+        long, short, value_name = "COUNT", num_args = 0..=1, require_equals = true, default_missing_value = "1"
+    )]
     pub(super) yes: Option<u64>,
     /// Save what isn't JSON, and say why
     #[arg(long, value_name = "REASON", conflicts_with = "reason")]
@@ -229,6 +231,10 @@ pub(super) fn difference(old: &[u8], new: &[u8]) -> String {
 /// Asks, where there is a person to ask.
 fn agreed(args: &EditArgs, message: &MessageView) -> Result<bool, Failure> {
     let from_stdin = args.file.as_deref() == Some(Path::new("-"));
+    if let Some(yes) = args.yes.filter(|&yes| yes != 1) {
+        let text = format!("one message is meant, --yes says {yes}; nothing was done");
+        return Err(Failure::new(text).exit(Exit::Refused));
+    }
     if args.yes.is_some() || from_stdin {
         return Ok(true);
     }

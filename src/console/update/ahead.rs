@@ -34,6 +34,10 @@ pub(super) fn put_off(model: &mut Model, action: Action) -> Option<Action> {
         return Some(action);
     }
     if edit.ahead.len() < MAX_AHEAD {
+        if let Action::Do(Command::Back) = action {
+            let why = "the disk hasn't said whether there is a draft; what was typed waits for it";
+            edit.notice = Some(why.to_owned());
+        }
         edit.ahead.push(action);
     } else {
         edit.notice = Some("the disk doesn't answer; what is typed now is not taken".to_owned());

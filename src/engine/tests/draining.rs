@@ -87,6 +87,8 @@ fn answers_to_what_was_accepted_still_come_and_new_requests_are_refused() {
     drain(&mut rig, "answers");
     let refused = rig.send_with("q", "b", json!({"reply_to": "answers"}));
     assert_eq!(rejected(&refused).code, RejectCode::Draining);
+    let again = rig.send_with("q", "a", json!({"reply_to": "answers"}));
+    assert!(is_accepted(&again), "it was accepted before: {again:?}");
     let first = delivered(&rig.ready(1, &["q"], 1));
     rig.ack(&first);
     assert_eq!(rig.view("answers").depth, 1);

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::rig::{Rig, operator, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
-    JournalKind, MailboxKind, Origin, QueueSettings, QueueTemplate, RepairRefusal, SettingChange,
+    JournalKind, MailboxKind, Ordering, Origin, QueueSettings, QueueTemplate, RepairRefusal,
+    SettingChange,
 };
 
 fn set(rig: &mut Rig, changes: &[(&str, Value)]) -> Result<(), String> {
@@ -104,4 +105,21 @@ fn nothing_changes_if_one_of_the_changes_is_wrong() {
     let view = rig.view("q");
     assert_eq!((view.settings, view.overrides.len()), (QueueSettings::default(), 0));
     assert_eq!(rig.store.journal.len(), before);
+}
+
+#[test]
+fn a_configuration_that_is_read_again_reorders_nothing_under_a_worker() {
+    let mut rig = Rig::new(QueueSettings::default());
+    rig.send_with("q", "m", json!({ "delay_ms": 60_000 }));
+    rig.ready(1, &["q"], 1);
+    let other = || QueueSettings { ordering: Ordering::None, ..QueueSettings::default() };
+    let told = rig.put_queue("q", other());
+    let is_refused = matches!(
+        &told[..],
+        [Effect::Refused { refusal: RepairRefusal::Invalid { reason }, .. }] if reason.contains("pause it first")
+    );
+    assert!(is_refused, "{told:?}");
+    rig.pause(true);
+    rig.put_queue("q", other());
+    assert_eq!(rig.view("q").settings.ordering, Ordering::None);
 }

@@ -49,11 +49,17 @@ impl<'a> Graft<'a> {
             same.iter().map(|member| (member.name.as_str(), &member.value)).collect();
         let ranges: Vec<_> =
             old.iter().map(|member| (member.key.start, member.value.range.end)).collect();
-        let from: Vec<_> =
-            new.iter().map(|member| places.get(member.name.as_str()).copied()).collect();
+        let mut new: Vec<&'a Member> = new.iter().collect();
+        let place = |member: &Member| places.get(member.name.as_str()).copied();
+        // Where members are taken out, the last one is put into the gap by whoever keeps them in a map: what stays stands
+        // as it did.
+        if new.iter().filter(|member| place(member).is_some()).count() < old.len() {
+            new.sort_by_key(|member| place(member).unwrap_or(usize::MAX));
+        }
+        let from: Vec<_> = new.iter().map(|member| place(member)).collect();
         let colon = old.first().map_or(":", |member| self.colon(member));
         self.row(whole, &ranges, &from, |graft, at| {
-            let member = &new[at];
+            let member = new[at];
             match (from[at].map(|place| &old[place]), same.get(member.name.as_str())) {
                 (Some(before), Some(same)) => {
                     graft.out.push_str(&graft.old.text[before.key.clone()]);

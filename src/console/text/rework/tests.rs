@@ -31,6 +31,11 @@ fn members_come_and_go_in_the_style_of_their_neighbours() {
     assert_eq!(jq("del(.a)", r#"{"a": 1, "b": 2.0}"#), r#"{"b": 2.0}"#);
     assert_eq!(jq("del(.b)", r#"{ "a": 1, "b": 2, "c":3 }"#), r#"{ "a": 1, "c":3 }"#);
     assert_eq!(jq("del(.a)", r#"{ "a": 1 }"#), "{}");
+    let four = r#"{"a":1, "b":2, "c":3, "d":4}"#;
+    assert_eq!(jq("del(.b)", four), r#"{"a":1, "c":3, "d":4}"#);
+    assert_eq!(jq("del(.a) | .e = 5", four), r#"{"b":2, "c":3, "d":4, "e":5}"#);
+    let removal = r#"[{"op":"remove","path":"/b"}]"#;
+    assert_eq!(patch(removal, four), r#"{"a":1, "c":3, "d":4}"#);
     assert_eq!(jq(".a = 1", "{ }"), r#"{"a":1}"#);
     assert_eq!(jq(". + [4]", "[1.0,  2, 3]"), "[1.0,  2,  3,  4]".replace("2,  3,", "2, 3,"));
     assert_eq!(jq("del(.[1])", "[1.0, 2, 3.00]"), "[1.0, 3.00]");
