@@ -1,11 +1,8 @@
 //! Generations that are not written any more. A few are open; the others are opened when they are read.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use super::SledOptions;
 use super::generation::{Generation, file_bytes};
@@ -72,16 +69,8 @@ struct Slot {
     /// It is to be opened anew: it was written since it was last opened, so that opening it next time would read all of
     /// its log; or it was read, and nobody reads it now.
     is_stale: bool,
-    /// It was looked through for damage when it was opened, since the last time that it was written.
-    is_checked: bool,
-    /// Its files as they were when it was closed, if it was checked. While they are the same it need not be looked through
-    /// again: what a disk spoils meanwhile is found as in one that stays open, when it is read.
-    checked: Option<Stamp>,
     database: Database,
 }
-
-/// Names, lengths and times of a folder's files.
-type Stamp = Vec<(OsString, u64, SystemTime)>;
 
 #[derive(Debug)]
 enum Database {
@@ -112,8 +101,6 @@ impl Sealed {
                 copied: entry.copied,
                 pins: 0,
                 is_stale: false,
-                is_checked: false,
-                checked: None,
                 database: Database::Closed,
             };
             (entry.first_id, slot)
@@ -147,8 +134,6 @@ impl Sealed {
             copied: entry.copied,
             pins: 0,
             is_stale: true,
-            is_checked: false,
-            checked: None,
             database: Database::Open { generation, used: slots.clock },
         };
         slots.by_first_id.insert(entry.first_id, slot);
@@ -157,7 +142,7 @@ impl Sealed {
     /// The generation that has or had log id `id`, opened if need be; `None` if it has been deleted.
     pub(super) fn get(&self, id: u64) -> Result<Option<Arc<Generation>>, MailboxError> {
         let mut slots = self.slots();
-        let (first_id, place, checked) = loop {
+        let (first_id, place) = loop {
             slots.clock += 1;
             let now = slots.clock;
             let slot = slots.by_first_id.range_mut(..=id).next_back();
@@ -172,17 +157,16 @@ impl Sealed {
                 }
                 Database::Closed => {
                     slot.database = Database::Busy;
-                    break (first_id, slot.place.clone(), slot.checked.take());
+                    break (first_id, slot.place.clone());
                 }
             }
         };
         drop(slots);
-        let opened = self.open(&place, checked.as_ref()).map(Arc::new);
+        let opened = self.open(&place).map(Arc::new);
         let mut slots = self.slots();
         slots.clock += 1;
         let used = slots.clock;
         if let Some(slot) = slots.by_first_id.get_mut(&first_id) {
-            slot.is_checked = opened.is_ok();
             slot.database = match &opened {
                 Ok(generation) => Database::Open { generation: Arc::clone(generation), used },
                 Err(_) => Database::Closed,
@@ -223,14 +207,11 @@ impl Sealed {
         slot.is_some_and(|(_, slot)| matches!(slot.database, Database::Open { .. }))
     }
 
-    /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first; it isn't looked
-    /// for if the files are as they were when they were `checked`.
-    fn open(&self, place: &Place, checked: Option<&Stamp>) -> Result<Generation, MailboxError> {
+    /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first.
+    fn open(&self, place: &Place) -> Result<Generation, MailboxError> {
         let &Place { ref folder, number, last_commit } = place;
         let unopened = Unopened { folder, role: Role::Sealed { last_commit } };
-        if checked.is_none() || checked != stamp(folder).as_ref() {
-            unopened.make_sound()?;
-        }
+        unopened.make_sound()?;
         match Generation::open(folder.clone(), number, self.cache_bytes) {
             Err(MailboxError::Damaged { what, .. }) => {
                 unopened.salvage(&what)?;
@@ -273,35 +254,24 @@ impl Sealed {
                 slot.place.clone()
             };
             drop(generation);
-            let again = is_full.then(|| self.open(&place, None));
+            let again = is_full.then(|| self.open(&place));
             let again = again.transpose().unwrap_or_else(|error| {
                 tracing::warn!(%error, "a part of the store can't be opened again");
                 None
             });
-            let checked = is_full.then_some(again.is_some());
-            self.put_back(first_id, &place, again, checked);
+            self.put_back(first_id, again);
         }
     }
 
-    /// A slot is not busy any more; its generation stays open if there is room. `checked` says what came of a look for
-    /// damage, if there was one.
-    fn put_back(
-        &self,
-        first_id: u64,
-        place: &Place,
-        again: Option<Generation>,
-        checked: Option<bool>,
-    ) {
+    /// A slot is not busy any more; its generation stays open if there is room.
+    fn put_back(&self, first_id: u64, again: Option<Generation>) {
         let has_room = self.slots().open() < self.max_open;
         // Dropped while the slot is busy: nobody tries to open it as long as sled has it.
         let kept = again.filter(|_| has_room);
-        let stamp = if kept.is_none() { stamp(&place.folder) } else { None };
         let mut slots = self.slots();
         let used = slots.clock;
         if let Some(slot) = slots.by_first_id.get_mut(&first_id) {
             slot.is_stale = false;
-            slot.is_checked = checked.unwrap_or(slot.is_checked);
-            slot.checked = stamp.filter(|_| slot.is_checked);
             slot.database = match kept {
                 Some(generation) => Database::Open { generation: Arc::new(generation), used },
                 None => Database::Closed,
@@ -366,18 +336,6 @@ impl Drop for Pins {
             }
         }
     }
-}
-
-/// `None` if the folder can't be read.
-fn stamp(folder: &Path) -> Option<Stamp> {
-    let files = fs::read_dir(folder).ok()?.map(|file| {
-        let file = file?;
-        let about = file.metadata()?;
-        Ok((file.file_name(), about.len(), about.modified()?))
-    });
-    let mut stamp = files.collect::<std::io::Result<Stamp>>().ok()?;
-    stamp.sort_unstable();
-    Some(stamp)
 }
 
 impl Place {

@@ -404,29 +404,3 @@ fn folders_that_a_crash_has_left_are_deleted_and_missing_ones_named() {
     let error = SledMailbox::open(&store, SledOptions::default()).unwrap_err();
     assert!(error.to_string().contains("manifest"), "{error}");
 }
-
-/// What is closed and opened again in one process is looked through again only if something wrote to it.
-#[test]
-fn a_part_that_was_spoilt_while_it_was_closed_is_looked_through_when_it_is_opened_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let mailbox = open_small(folder.path());
-    mailbox.append(&batch([put_queue(Q, 500)])).unwrap();
-    fill(&mailbox, 1..1_001);
-    mailbox.sync().unwrap();
-    let (store, quarantine) = (folder.path().join("store"), folder.path().join("store/quarantine"));
-    // All parts are opened, the first of them longest ago.
-    for _ in 0..2 {
-        assert_eq!(places(&mailbox, Q).len(), 1_000);
-        upkeep(&mailbox);
-    }
-    let first_id = *mailbox.index().generations.keys().next().unwrap();
-    assert!(!mailbox.store.is_open(first_id));
-    let log = store.join(&mailbox.store.manifest().generations[0].folder).join("db");
-    damage::zero(&log, 70_000, 2_000);
-    assert!(!quarantine.exists());
-    let read = mailbox.read(Q, Seq(1), 1_000, usize::MAX).unwrap();
-    assert!(quarantine.exists(), "it is salvaged before anything of it is lost silently");
-    assert_eq!(read.len(), 1_000, "what was spoilt is named");
-    let spoilt = read.iter().filter(|message| message.unreadable.is_some()).count();
-    assert!((1..200).contains(&spoilt), "{spoilt} of 1,000 are spoilt");
-}
