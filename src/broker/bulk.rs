@@ -10,7 +10,7 @@ use crate::engine::MessageOverlay;
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
     Actor, BulkNow, Content, IdempotencyKey, QueueId, QueueName, QueuePatterns, Repair,
-    RepairOutcome, RepairRefusal, Revision, Seq, Timestamp,
+    RepairOutcome, RepairRefusal, Revision, Seq, Timestamp, bulk_key,
 };
 
 /// Messages that are repaired at once: they share a commit or two, and operators' lists wait while their contents are read.
@@ -19,7 +19,7 @@ pub const BULK_STEP: usize = 16;
 /// What is done to each message.
 #[derive(Debug, Clone)]
 pub struct BulkOrder {
-    /// Begins the idempotency key of each repair; see [`bulk_key`].
+    /// Begins the idempotency key of each repair; see [`crate::model::bulk_key`].
     pub key: IdempotencyKey,
     /// Who.
     pub actor: Actor,
@@ -44,12 +44,6 @@ pub enum BulkStep {
     Possible,
     /// It can't be, and what is there instead of what was seen, if anything is.
     Refused(RepairRefusal, Option<BulkNow>),
-}
-
-/// The key of the repair of one message.
-pub fn bulk_key(key: &IdempotencyKey, seq: Seq) -> Result<IdempotencyKey, RepairRefusal> {
-    IdempotencyKey::new(&format!("{key}/{seq}"))
-        .map_err(|error| RepairRefusal::Invalid { reason: error.to_string() })
 }
 
 impl BrokerHandle {
@@ -175,7 +169,8 @@ impl BulkOrder {
             return Err(RepairRefusal::Invalid { reason });
         }
         Ok(Repair {
-            key: bulk_key(&self.key, seq)?,
+            key: bulk_key(&self.key, seq)
+                .map_err(|error| RepairRefusal::Invalid { reason: error.to_string() })?,
             actor: self.actor.clone(),
             queue: self.queue.clone(),
             seq,

@@ -38,7 +38,7 @@ mod topics;
 mod traces;
 mod watch;
 
-pub use bulk::{BULK_STEP, BulkOrder, BulkStep, bulk_key};
+pub use bulk::{BULK_STEP, BulkOrder, BulkStep};
 pub use clock::Clock;
 pub use event_loop::Ended;
 pub use events::Events;

@@ -42,17 +42,23 @@ pub(super) fn note(text: &str) {
     let _nobody = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Asks whether to do it; `None` where nobody can be asked.
-pub(super) fn agreed(question: &str) -> Result<Option<bool>, Failure> {
+/// Asks for a line; `None` where nobody can be asked. Nothing stands around the answer.
+pub(super) fn ask(prompt: &str) -> Result<Option<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Ok(None);
     }
     let mut err = io::stderr().lock();
-    let asked = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
+    let asked = write!(err, "{prompt} ").and_then(|()| err.flush());
     asked.map_err(|error| Failure::io("standard error", &error))?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(|error| Failure::io("standard input", &error))?;
-    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
+    Ok(Some(answer.trim().to_owned()))
+}
+
+/// Asks whether to do it; `None` where nobody can be asked.
+pub(super) fn agreed(question: &str) -> Result<Option<bool>, Failure> {
+    let answer = ask(&format!("{question} [y/N]"))?;
+    Ok(answer.map(|answer| matches!(&answer[..], "y" | "Y" | "yes")))
 }
 
 /// How long ago, in one or two characters of number and one of unit.

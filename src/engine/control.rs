@@ -217,32 +217,11 @@ impl Engine {
         actor: Actor,
         name: QueueName,
         paused: bool,
-        mut reason: String,
+        reason: String,
         out: &mut Effects,
     ) {
-        let Some(at) = self.queues.by_name(&name) else {
-            return out.effects.push(refused(origin, RepairRefusal::NoSuchQueue { queue: name }));
-        };
-        limits::clip(&mut reason, limits::MAX_REASON_BYTES);
-        let now = self.now;
-        let queue = self.queue_mut(at);
-        let is_open = queue.record.paused.is_none() && queue.record.draining.is_none();
-        let changes = if paused { queue.record.paused.is_none() } else { !is_open };
-        if changes {
-            queue.record.paused = paused.then(|| {
-                Box::new(PauseRecord { by: actor.clone(), at: now, reason: reason.clone() })
-            });
-            if !paused {
-                queue.record.draining = None;
-            }
-            out.ops.push(Op::PutQueue(queue.record.clone()));
-            let kind = if paused { JournalKind::Paused } else { JournalKind::Resumed };
-            self.write_journal(at, Entry { reason, ..Entry::new(kind, actor) }, out);
-            self.cool(at);
-            self.touch(at);
-            self.offer(at, out);
-        }
-        out.effects.push(Effect::Done { origin });
+        let flow = if paused { Flow::Paused } else { Flow::Running };
+        self.set_flow(origin, (actor, reason), name, flow, out);
     }
 
     /// Closes a queue to what is new; what waits in it is delivered. Answers to what was accepted before still come into
@@ -252,7 +231,18 @@ impl Engine {
         origin: Origin,
         actor: Actor,
         name: QueueName,
-        mut reason: String,
+        reason: String,
+        out: &mut Effects,
+    ) {
+        self.set_flow(origin, (actor, reason), name, Flow::Draining, out);
+    }
+
+    fn set_flow(
+        &mut self,
+        origin: Origin,
+        (actor, mut reason): (Actor, String),
+        name: QueueName,
+        flow: Flow,
         out: &mut Effects,
     ) {
         let Some(at) = self.queues.by_name(&name) else {
@@ -261,19 +251,40 @@ impl Engine {
         limits::clip(&mut reason, limits::MAX_REASON_BYTES);
         let now = self.now;
         let record = &mut self.queue_mut(at).record;
-        if record.draining.is_none() {
-            let drain = PauseRecord { by: actor.clone(), at: now, reason: reason.clone() };
-            record.draining = Some(Box::new(drain));
+        let before = (record.paused.is_some(), record.draining.is_some());
+        let stop = || Box::new(PauseRecord { by: actor.clone(), at: now, reason: reason.clone() });
+        let kind = match flow {
+            Flow::Paused => {
+                record.paused.get_or_insert_with(stop);
+                JournalKind::Paused
+            }
+            Flow::Draining => {
+                record.draining.get_or_insert_with(stop);
+                JournalKind::Draining
+            }
+            Flow::Running => {
+                (record.paused, record.draining) = (None, None);
+                JournalKind::Resumed
+            }
+        };
+        if before != (record.paused.is_some(), record.draining.is_some()) {
             out.ops.push(Op::PutQueue(record.clone()));
-            self.write_journal(
-                at,
-                Entry { reason, ..Entry::new(JournalKind::Draining, actor) },
-                out,
-            );
+            self.write_journal(at, Entry { reason, ..Entry::new(kind, actor) }, out);
+            self.cool(at);
             self.touch(at);
+            self.offer(at, out);
         }
         out.effects.push(Effect::Done { origin });
     }
+}
+
+/// What an operator makes of a queue.
+#[derive(Debug, Clone, Copy)]
+enum Flow {
+    Paused,
+    Draining,
+    /// Neither of these any more.
+    Running,
 }
 
 fn is_reordered(before: &QueueSettings, after: &QueueSettings) -> bool {

@@ -84,7 +84,7 @@ pub use record::{
 };
 pub use repair::{
     BulkNow, Edit, MovedTo, RedrivePage, Redriven, Repair, RepairAction, RepairOutcome,
-    RepairRefusal,
+    RepairRefusal, bulk_key,
 };
 pub use saga::{
     SagaAct, SagaDefinition, SagaDetail, SagaPage, SagaStarted, SagaState, SagaStep, SagaView,

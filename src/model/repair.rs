@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::ids::{IdempotencyKey, MessageId, QueueName, Revision, Seq};
+use super::ids::{IdError, IdempotencyKey, MessageId, QueueName, Revision, Seq};
 use super::journal::Actor;
 use super::message::Content;
 use super::state::MessageState;
@@ -204,4 +204,9 @@ pub enum RepairRefusal {
         /// Why.
         reason: String,
     },
+}
+
+/// The key of one message's repair in a bulk: `KEY/SEQ`. One of at most `limits::MAX_BULK_KEY_BYTES` always has room for it.
+pub fn bulk_key(key: &IdempotencyKey, seq: Seq) -> Result<IdempotencyKey, IdError> {
+    IdempotencyKey::new(&format!("{key}/{seq}"))
 }

@@ -79,10 +79,13 @@ fn to_worker(peer: &Peer, message: &BrokerMessage) -> Option<Wire> {
         }
         (None, _) => message.encode(),
     };
-    Some(if peer.delimited() { Wire::delimited(&frames) } else { Wire::of(&frames) })
+    Some(framed(peer.delimited(), &frames))
 }
 
 fn put(peers: &Peers, id: PeerId, delimited: bool, frames: &[Bytes]) {
-    let wire = if delimited { Wire::delimited(frames) } else { Wire::of(frames) };
-    peers.send(id, wire);
+    peers.send(id, framed(delimited, frames));
+}
+
+fn framed(delimited: bool, frames: &[Bytes]) -> Wire {
+    if delimited { Wire::delimited(frames) } else { Wire::of(frames) }
 }

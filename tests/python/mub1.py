@@ -336,6 +336,18 @@ class Broker:
         finally:
             connection.close()
 
+    def refused(self, method, path, body=None):
+        """What the admin API says to a request that it doesn't do."""
+        connection = AdminConnection(self.data / "admin.sock")
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None)
+            response = connection.getresponse()
+            problem = json.loads(response.read())
+        finally:
+            connection.close()
+        assert response.status == problem["status"] and 400 <= response.status < 500, problem
+        return problem
+
     def queue(self, name):
         return self.admin("GET", f"/v1/queues/{name}")
 

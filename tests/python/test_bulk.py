@@ -1,25 +1,13 @@
 """The same repair of many messages: on the list as it was chosen, whoever is still there to look at it."""
 
-import json
 import time
 
 import pytest
 
 import tokens
-from mub1 import AdminConnection, Client, Worker
+from mub1 import Client, Worker
 
 CONFIG = '[queues."*"]\nordering = "none"\n'
-
-
-def refused(broker, method, path, body=None):
-    """What the broker says to a request that it doesn't do."""
-    connection = AdminConnection(broker.data / "admin.sock")
-    connection.request(method, path, json.dumps(body) if body is not None else None)
-    response = connection.getresponse()
-    problem = json.loads(response.read())
-    connection.close()
-    assert response.status == problem["status"] and 400 <= response.status < 500, problem
-    return problem
 
 
 def begin(broker, queue, key, action, **more):
@@ -28,7 +16,7 @@ def begin(broker, queue, key, action, **more):
 
 
 def not_begun(broker, queue, key, action, **more):
-    return refused(broker, "POST", f"/v1/queues/{queue}/bulk", {"key": key, "action": action, "reason": "test", **more})
+    return broker.refused("POST", f"/v1/queues/{queue}/bulk", {"key": key, "action": action, "reason": "test", **more})
 
 
 def ended(broker, key):
@@ -100,7 +88,7 @@ def test_each_message_of_the_list_is_repaired_as_it_was_seen_or_not_at_all(block
     # After a restart nobody knows of it, and under its key nothing is done twice.
     broker.stop()
     broker.start()
-    assert refused(broker, "GET", "/v1/bulk/night-1")["code"] == "not_found"
+    assert broker.refused("GET", "/v1/bulk/night-1")["code"] == "not_found"
     begin(broker, "q", "night-1", "retry", items=items(1, 4))
     assert ended(broker, "night-1")["done"] == 2
     assert all(result["outcome"]["repeated"] for result in results(broker, "night-1"))
@@ -144,7 +132,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(blocked):
         assert found == possible, action
     assert broker.admin("GET", "/v1/journal")["entries"][0]["number"] == before
     assert broker.queue("q")["blocked"] == 6
-    assert refused(broker, "GET", "/v1/queues/other")["code"] == "no_such_queue"
+    assert broker.refused("GET", "/v1/queues/other")["code"] == "no_such_queue"
 
 
 def test_it_keeps_to_its_rate_and_can_be_stopped(blocked):
@@ -160,7 +148,7 @@ def test_it_keeps_to_its_rate_and_can_be_stopped(blocked):
     assert (view["state"], view["done"], view["refused"]) == ("stopped", 1, 0)
     assert view["note"].endswith("stopped it")
     assert broker.queue("q")["blocked"] == 2
-    assert refused(broker, "POST", "/v1/bulk/none/stop")["code"] == "not_found"
+    assert broker.refused("POST", "/v1/bulk/none/stop")["code"] == "not_found"
 
 
 def test_what_is_wrong_with_a_request_is_told(blocked):

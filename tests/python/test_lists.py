@@ -3,20 +3,9 @@
 import json
 from urllib.parse import quote, urlencode
 
-from mub1 import AdminConnection, Client, Worker
+from mub1 import Client, Worker
 
 COUNT = 6000
-
-
-def refused(broker, method, path, body=None):
-    """What the broker says to a request that it doesn't do."""
-    connection = AdminConnection(broker.data / "admin.sock")
-    connection.request(method, path, json.dumps(body) if body is not None else None)
-    response = connection.getresponse()
-    problem = json.loads(response.read())
-    connection.close()
-    assert response.status == problem["status"] and 400 <= response.status < 500, problem
-    return problem
 
 
 def listed(broker, queue, **asked):
@@ -62,7 +51,7 @@ def test_a_list_is_filtered_by_header_body_and_expression(make_broker):
     assert seqs(broker, "q", newer_ms=3_600_000, state="ready") == [1, 2, 3, 4]
     for wrong, told in [("header=x", "FIELD=VALUE"), ("path=a..b", "write $.customer.name"), ("filter=1%2B1", "true or false"),
                         ("group=12", "12 hexadecimal digits"), ("older_ms=-1", "older_ms"), ("state=lost", "state")]:
-        problem = refused(broker, "GET", f"/v1/queues/q/messages?{wrong}")
+        problem = broker.refused("GET", f"/v1/queues/q/messages?{wrong}")
         assert problem["code"] == "invalid" and told in problem["detail"], problem
 
 
@@ -112,7 +101,7 @@ def test_errors_that_differ_in_what_they_name_are_one_group(make_broker):
     assert seqs(broker, "q", group=group, limit=1) == [1, 3, 5]
     assert seqs(broker, "q", group=group, state="ready") == []
     assert broker.admin("GET", "/v1/queues/q/errors?from=4")["groups"][0]["count"] == 1
-    assert refused(broker, "GET", "/v1/queues/none/errors")["code"] == "no_such_queue"
+    assert broker.refused("GET", "/v1/queues/none/errors")["code"] == "no_such_queue"
 
 
 def test_queues_come_page_by_page(broker):

@@ -11,7 +11,7 @@ use super::{act, may};
 use crate::auth::Access;
 use crate::broker::{BULK_STEP, BrokerHandle, BulkOrder, BulkStep, OperatorError};
 use crate::model::limits::{MAX_BULK_ITEMS, MAX_PAGE};
-use crate::model::{MessageFilter, RepairOutcome, RepairRefusal, Seq, with_causes};
+use crate::model::{MessageFilter, RepairRefusal, Seq, with_causes};
 
 /// Before what failed for now is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -141,7 +141,7 @@ impl Task<'_> {
     async fn take(&self, steps: Vec<Result<BulkStep, OperatorError>>) -> Result<(), End> {
         for step in steps {
             match step {
-                Ok(BulkStep::Done(outcome)) => self.job.note(done(outcome)),
+                Ok(BulkStep::Done(outcome)) => self.job.note(outcome.into()),
                 Ok(BulkStep::Possible) => self.job.note(BulkOutcome::Possible),
                 Ok(BulkStep::Refused(refusal, now)) => {
                     self.job.note(BulkOutcome::Refused { refusal, now });
@@ -202,9 +202,4 @@ impl Task<'_> {
             () = self.job.stop.notified() => {}
         }
     }
-}
-
-fn done(outcome: RepairOutcome) -> BulkOutcome {
-    let RepairOutcome { id, revision, state, moved, journal, repeated, .. } = outcome;
-    BulkOutcome::Done { id, revision, state, moved, journal, repeated }
 }

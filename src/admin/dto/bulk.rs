@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Actor, BulkNow, IdempotencyKey, MessageFilter, MessageId, MessageState, MovedTo, QueueName,
-    RepairRefusal, Revision, Seq, Timestamp,
+    RepairOutcome, RepairRefusal, Revision, Seq, Timestamp,
 };
 
 /// `POST /v1/queues/{queue}/bulk`: the same repair of many messages, which goes on by itself. Either `items` says which, each as it was
@@ -195,6 +195,13 @@ pub enum BulkOutcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         now: Option<BulkNow>,
     },
+}
+
+impl From<RepairOutcome> for BulkOutcome {
+    fn from(outcome: RepairOutcome) -> Self {
+        let RepairOutcome { id, revision, state, moved, journal, repeated, .. } = outcome;
+        Self::Done { id, revision, state, moved, journal, repeated }
+    }
 }
 
 /// A page of what came of each message, in the order in which they were repaired: `GET /v1/bulk/{key}/results`

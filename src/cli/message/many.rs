@@ -12,6 +12,7 @@ use super::choose::{Chosen, ManyArgs};
 use crate::admin::client::{AdminClient, AdminError};
 use crate::admin::dto::{
     BulkOutcome, BulkRequest, BulkResult, BulkState, BulkVerb, BulkView, IdempotencyKey, QueueName,
+    Seq,
 };
 use crate::cli::Exit;
 use crate::cli::failure::Failure;
@@ -315,11 +316,16 @@ fn plain(queue: &QueueName, result: &BulkResult) -> String {
     cells.join("\t") + "\n"
 }
 
-/// The last line, and the exit code.
-pub(super) fn end(view: &BulkView) -> Result<Exit, Failure> {
-    if let Some(from) = view.more_from {
+/// That not all were looked at, if so.
+pub(super) fn tell_more(from: Option<Seq>) {
+    if let Some(from) = from {
         note(&format!("there are more, from place {from} on: repeat it for them"));
     }
+}
+
+/// The last line, and the exit code.
+pub(super) fn end(view: &BulkView) -> Result<Exit, Failure> {
+    tell_more(view.more_from);
     match view.state {
         BulkState::Stopped | BulkState::Failed => Err(Failure::new(progress(view))),
         BulkState::Choosing | BulkState::Running | BulkState::Done => {

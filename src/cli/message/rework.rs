@@ -10,7 +10,7 @@ use super::act::{Unrepaired, attempt};
 use super::agree::{agreed, messages};
 use super::choose::{Chosen, Row};
 use super::edit::{EditArgs, difference};
-use super::many::{Form, tell};
+use super::many::{Form, tell, tell_more};
 use crate::admin::client::{AdminClient, AdminError};
 use crate::admin::dto::{
     BulkItem, BulkOutcome, BulkResult, IdempotencyKey, Payload, QueueName, RepairOutcome,
@@ -21,6 +21,7 @@ use crate::cli::failure::Failure;
 use crate::cli::input::read_file;
 use crate::cli::output::{note, print};
 use crate::console::text::rework::Rework;
+use crate::model::bulk_key;
 use crate::model::limits::MAX_BULK_KEY_BYTES;
 
 /// Payloads that are read at once.
@@ -81,9 +82,7 @@ pub(super) async fn run(
     note(&format!(
         "{change} would change, {same} have nothing to change, {refused} can't be edited{before}"
     ));
-    if let Some(from) = chosen.more_from {
-        note(&format!("there are more, from place {from} on: repeat it for them"));
-    }
+    tell_more(chosen.more_from);
     let ends = if refused > 0 { Exit::Refused } else { Exit::Done };
     if args.many.dry_run || change == 0 {
         return Ok(ends);
@@ -199,8 +198,7 @@ impl Edit<'_> {
     }
 
     fn key_of(&self, row: &Row) -> IdempotencyKey {
-        IdempotencyKey::new(&format!("{}/{}", self.key, row.item.seq))
-            .expect("a bulk's key has room for a place behind it")
+        bulk_key(&self.key, row.item.seq).expect("a bulk's key has room for a place behind it")
     }
 
     /// Saves what changes; how many were refused. Ctrl-C ends it between two.
@@ -250,7 +248,7 @@ impl Edit<'_> {
             reason: self.args.repair.reason.clone(),
         };
         match attempt(self.client, queue, row.item.seq, &request).await {
-            Ok(outcome) => Ok(done(outcome)),
+            Ok(outcome) => Ok(outcome.into()),
             Err(Unrepaired::Refused(error)) => match refusal(error) {
                 Ok(refusal) => Ok(refused(refusal)),
                 Err(failure) => Err(failure.advice(self.how_to_go_on())),
@@ -289,11 +287,6 @@ fn refused(refusal: RepairRefusal) -> BulkOutcome {
     BulkOutcome::Refused { refusal, now: None }
 }
 
-fn done(outcome: RepairOutcome) -> BulkOutcome {
-    let RepairOutcome { id, revision, state, moved, journal, repeated, .. } = outcome;
-    BulkOutcome::Done { id, revision, state, moved, journal, repeated }
-}
-
 fn done_before(outcome: RepairOutcome) -> BulkOutcome {
-    done(RepairOutcome { repeated: true, ..outcome })
+    RepairOutcome { repeated: true, ..outcome }.into()
 }
