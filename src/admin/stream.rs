@@ -10,11 +10,11 @@ use futures_util::{Stream, stream};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::dto::StreamEvent;
+use super::dto::{QueueView, StreamEvent};
 use super::failure::Failure;
 use super::listing::Listing;
 use super::peer::Caller;
-use crate::broker::{BrokerHandle, Sight};
+use crate::broker::{BrokerHandle, Shared, Sight};
 
 struct Following {
     /// What comes before all else.
@@ -23,7 +23,7 @@ struct Following {
     listing: Option<Listing>,
     /// Then these.
     listed: VecDeque<StreamEvent>,
-    next: Receiver<Arc<Sight>>,
+    next: Receiver<Arc<Shared>>,
     caller: Caller,
 }
 
@@ -43,51 +43,81 @@ pub(super) async fn stream(
     };
     Ok(Sse::new(stream::unfold(following, |mut following| async move {
         let event = following.next_event().await?;
-        Some((Event::default().json_data(event), following))
+        Some((event, following))
     })))
 }
 
 impl Following {
-    async fn next_event(&mut self) -> Option<StreamEvent> {
+    async fn next_event(&mut self) -> Option<Result<Event, axum::Error>> {
+        match self.next_own().await? {
+            Told::Own(event) => Some(Event::default().json_data(event)),
+            Told::AsAll(sight) => Some(Ok(Event::default().data(sight.text(written)))),
+        }
+    }
+
+    async fn next_own(&mut self) -> Option<Told> {
         if let Some(event) = self.first.pop_front() {
-            return Some(event);
+            return Some(Told::Own(event));
         }
         if let Some(listing) = &mut self.listing {
             // An error says that the broker stops: so does the stream.
             if let Some(page) = listing.next_page().await.ok()? {
-                return Some(StreamEvent::Queues(page));
+                return Some(Told::Own(StreamEvent::Queues(page)));
             }
             self.listing = None;
         }
         if let Some(event) = self.listed.pop_front() {
-            return Some(event);
+            return Some(Told::Own(event));
         }
         loop {
             match self.next.recv().await {
-                Ok(sight) => match self.caller.event(Arc::unwrap_or_clone(sight)) {
-                    Some(event) => return Some(event),
+                Ok(sight) if self.caller.sees_all() => return Some(Told::AsAll(sight)),
+                Ok(sight) => match self.caller.event(sight.sight()) {
+                    Some(event) => return Some(Told::Own(event)),
                     None => continue,
                 },
-                Err(RecvError::Lagged(missed)) => return Some(StreamEvent::Lagged { missed }),
+                Err(RecvError::Lagged(missed)) => {
+                    return Some(Told::Own(StreamEvent::Lagged { missed }));
+                }
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 }
 
+/// What a watcher is told next.
+enum Told {
+    /// By itself.
+    Own(StreamEvent),
+    /// As all who may see all of it are.
+    AsAll(Arc<Shared>),
+}
+
+/// A sight as the stream has it.
+fn written(sight: &Sight) -> String {
+    let event = match sight.clone() {
+        Sight::Overview(overview) => StreamEvent::Overview(overview),
+        Sight::Queues(queues) => StreamEvent::Queues(queues),
+        Sight::Workers(workers) => StreamEvent::Workers(workers),
+        Sight::Happened(event) => StreamEvent::Notice(Arc::unwrap_or_clone(event)),
+    };
+    serde_json::to_string(&event).expect("an event is plain data")
+}
+
 impl Caller {
-    /// What this one sees of it, if anything.
-    fn event(&self, sight: Sight) -> Option<StreamEvent> {
+    /// What one who doesn't see all queues sees of it, if anything.
+    fn event(&self, sight: &Sight) -> Option<StreamEvent> {
         match sight {
-            Sight::Overview(overview) => Some(StreamEvent::Overview(overview)),
-            Sight::Queues(mut queues) => {
-                queues.retain(|queue| self.sees(&queue.name));
+            Sight::Overview(overview) => Some(StreamEvent::Overview(overview.clone())),
+            Sight::Queues(queues) => {
+                let seen = queues.iter().filter(|queue| self.sees(&queue.name));
+                let queues: Vec<QueueView> = seen.cloned().collect();
                 (!queues.is_empty()).then_some(StreamEvent::Queues(queues))
             }
-            Sight::Workers(workers) => Some(StreamEvent::Workers(self.workers(workers))),
+            Sight::Workers(workers) => Some(StreamEvent::Workers(self.workers(workers.clone()))),
             Sight::Happened(event) => {
                 let event = self.sees_entry(event.what.queue()).then_some(event)?;
-                Some(StreamEvent::Notice(Arc::unwrap_or_clone(event)))
+                Some(StreamEvent::Notice(event.as_ref().clone()))
             }
         }
     }

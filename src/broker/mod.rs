@@ -51,4 +51,4 @@ pub use redrive::RedriveOrder;
 pub use start::{BrokerOptions, Running, StartError, start};
 pub use store::OpenStore;
 pub use traces::SpanSink;
-pub use watch::{Sight, Watch};
+pub use watch::{Shared, Sight, Watch};

@@ -156,7 +156,7 @@ async fn a_failed_flush_refuses_reopens_and_goes_on() {
     let mut notices = Vec::new();
     while notices.len() < 2 {
         let sight = timeout(LIMIT, watch.next.recv()).await.unwrap().unwrap();
-        let Sight::Happened(event) = sight.as_ref() else { continue };
+        let Sight::Happened(event) = sight.sight() else { continue };
         match event.what {
             Notice::StoreDown { .. } => notices.push("down"),
             Notice::StoreUp => notices.push("up"),

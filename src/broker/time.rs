@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 use super::event_loop::{DRAIN_LIMIT_MS, EventLoop};
 use super::failure::Health;
 use super::handle::View;
-use super::watch::Sight;
+use super::watch::{Shared, Sight};
 use crate::engine::Event;
 use crate::model::Timestamp;
 use crate::model::limits::HEARTBEAT_MS;
@@ -106,9 +106,9 @@ impl EventLoop {
     }
 }
 
-fn tell(sender: &broadcast::Sender<Arc<Sight>>, sights: Vec<Sight>) {
+fn tell(sender: &broadcast::Sender<Arc<Shared>>, sights: Vec<Sight>) {
     for sight in sights {
         // Nobody watching is not an error.
-        let _ = sender.send(Arc::new(sight));
+        let _ = sender.send(Shared::new(sight));
     }
 }

@@ -1,7 +1,7 @@
 //! Those who watch: what changed, told at most five times a second.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::broadcast;
 
@@ -35,6 +35,30 @@ pub enum Sight {
     Happened(Arc<BrokerEvent>),
 }
 
+/// A sight for all who watch.
+#[derive(Debug)]
+pub struct Shared {
+    sight: Sight,
+    text: OnceLock<String>,
+}
+
+impl Shared {
+    pub(super) fn new(sight: Sight) -> Arc<Self> {
+        Arc::new(Self { sight, text: OnceLock::new() })
+    }
+
+    /// The sight itself.
+    pub fn sight(&self) -> &Sight {
+        &self.sight
+    }
+
+    /// As it is written for those who see all of it. The first of them writes it: fifty consoles cost little more than
+    /// one.
+    pub fn text(&self, write: impl FnOnce(&Sight) -> String) -> &str {
+        self.text.get_or_init(|| write(&self.sight))
+    }
+}
+
 /// What a new watcher gets: what there is but the queues, which it asks for page by page, and then what
 /// changes.
 #[derive(Debug)]
@@ -44,14 +68,14 @@ pub struct Watch {
     /// All workers now.
     pub workers: Vec<WorkerView>,
     /// What comes; a watcher that is too slow is told how many it missed.
-    pub next: broadcast::Receiver<Arc<Sight>>,
+    pub next: broadcast::Receiver<Arc<Shared>>,
 }
 
 /// Knows who watches and what they have been told.
 #[derive(Debug)]
 pub(super) struct Watchers {
     events: History,
-    sights: broadcast::Sender<Arc<Sight>>,
+    sights: broadcast::Sender<Arc<Shared>>,
     changed: BTreeSet<QueueName>,
     changes_due: Timestamp,
     overview_due: Timestamp,
@@ -73,12 +97,12 @@ impl Watchers {
         }
     }
 
-    pub(super) fn sender(&self) -> broadcast::Sender<Arc<Sight>> {
+    pub(super) fn sender(&self) -> broadcast::Sender<Arc<Shared>> {
         self.sights.clone()
     }
 
     /// A new watcher. If it is the only one it hears only of what changes from now on: it asks for all queues.
-    pub(super) fn subscribe(&mut self, engine: &mut Engine) -> broadcast::Receiver<Arc<Sight>> {
+    pub(super) fn subscribe(&mut self, engine: &mut Engine) -> broadcast::Receiver<Arc<Shared>> {
         if self.sights.receiver_count() == 0 {
             self.changed.clear();
             engine.take_changed_queues();
@@ -90,7 +114,7 @@ impl Watchers {
     pub(super) fn notice(&mut self, now: Timestamp, what: Notice) -> Arc<BrokerEvent> {
         let event = self.events.number(now, what);
         // Nobody watching is not an error.
-        let _ = self.sights.send(Arc::new(Sight::Happened(Arc::clone(&event))));
+        let _ = self.sights.send(Shared::new(Sight::Happened(Arc::clone(&event))));
         event
     }
 

@@ -47,7 +47,7 @@ async fn a_full_disk_refuses_publishing_and_delivers_and_goes_on_by_itself() {
 async fn notice(watch: &mut Watch, is_awaited: impl Fn(&Notice) -> bool) {
     loop {
         let sight = timeout(LIMIT, watch.next.recv()).await.unwrap().unwrap();
-        if let Sight::Happened(event) = sight.as_ref()
+        if let Sight::Happened(event) = sight.sight()
             && is_awaited(&event.what)
         {
             return;
