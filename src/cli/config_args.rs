@@ -10,7 +10,7 @@ use crate::config::{Config, ConfigError, Sources};
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
     /// The configuration file; see `mubroker config show` for what it may hold.
-    #[arg(long, value_name = "FILE", env = "MUBROKER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "MUBROKER_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Where messages, journal and logs are kept.
     #[arg(long, value_name = "DIR")]

@@ -86,7 +86,7 @@ enum QueueCommand {
         #[arg(long, requires = "reason")]
         purge: bool,
         /// Why; the journal keeps it
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Change settings; they stay until they are set to `default`
@@ -141,7 +141,7 @@ struct Make {
     /// The queue's name
     queue: QueueName,
     /// Why; the journal keeps it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// Print the queue as it is then, as a JSON object
     #[arg(long)]
@@ -154,7 +154,7 @@ struct Act {
     #[arg(add = crate::cli::completions::queues())]
     queue: QueueName,
     /// Why; the journal keeps it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// Print the queue as it is then, as a JSON object
     #[arg(long)]

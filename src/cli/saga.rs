@@ -55,7 +55,7 @@ struct ActArgs {
     /// Its id
     id: MessageId,
     /// Why; the journal keeps it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// Print the saga as it is then, as a JSON object
     #[arg(long)]

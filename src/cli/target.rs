@@ -19,7 +19,13 @@ use crate::model::{Hidden, with_causes};
 #[command(next_help_heading = "Which broker")]
 pub(super) struct Target {
     /// The broker's configuration file
-    #[arg(long, value_name = "FILE", env = "MUBROKER_CONFIG", global = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "MUBROKER_CONFIG",
+        hide_env_values = true,
+        global = true
+    )]
     config: Option<PathBuf>,
     /// The broker's data folder
     #[arg(long, value_name = "DIR", global = true)]

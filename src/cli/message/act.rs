@@ -27,7 +27,7 @@ pub(super) const ASK_EVERY: Duration = Duration::from_millis(300);
 #[derive(Debug, Args)]
 pub(super) struct RepairArgs {
     /// Why; the journal keeps it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) reason: String,
     /// The revision that you saw; another one now: refused [default: the one just read]
     #[arg(long, value_name = "REVISION")]

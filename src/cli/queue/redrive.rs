@@ -47,7 +47,7 @@ pub(super) struct RedriveArgs {
     #[arg(long)]
     dry_run: bool,
     /// Why; the journal keeps it
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// Names this redrive: each message goes once under it [default: a new one]
     #[arg(long, value_name = "KEY")]

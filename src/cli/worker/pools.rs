@@ -15,7 +15,7 @@ pub(super) struct PoolArgs {
     /// Its name in the configuration ([workers."NAME"]), that of one of its processes (NAME-0), or of connected workers
     name: String,
     /// Why; connected workers are told
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// As a JSON object
     #[arg(long)]

@@ -3,6 +3,7 @@
 
 mod backup;
 mod cache;
+mod catalogue;
 mod changes;
 mod closed;
 mod codec;

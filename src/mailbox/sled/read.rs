@@ -53,9 +53,12 @@ impl SledMailbox {
             let Some(last) = found.last() else { break };
             from = last.seq.next();
             for found in found {
-                let is_far = reach == Reach::Open && !self.store.is_open(found.segment);
-                if is_far && !messages.is_empty() {
-                    return Ok(messages);
+                if reach == Reach::Open && !self.store.is_open(found.segment) {
+                    if !messages.is_empty() {
+                        return Ok(messages);
+                    }
+                    // What follows is read next.
+                    self.store.open_generation(found.segment)?;
                 }
                 // Finished since it was looked up: it is not there any more.
                 let Some(message) = self.message(queue, found)? else { continue };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::SledOptions;
+use super::catalogue::Catalogue;
 use super::generation::{Generation, file_bytes};
 use super::manifest::{GenerationEntry, Manifest};
 use super::salvage::{Role, Unopened};
@@ -15,6 +16,9 @@ use crate::mailbox::MailboxError;
 const MAX_READ_BYTES: u64 = 32 * 1024 * 1024;
 /// The same when there is nothing else to do.
 const MAX_READ_BYTES_AT_REST: u64 = 1024 * 1024;
+
+/// Log values that catalogues may list together: some 6 MB, with which values in tens of gigabytes are found.
+const MAX_LISTED: usize = 256 * 1024;
 
 /// What sled wrote for a byte of `state` that was copied into a generation, at most, about; more than this part of its
 /// file it hardly is.
@@ -70,6 +74,14 @@ struct Slot {
     /// its log; or it was read, and nobody reads it now.
     is_stale: bool,
     database: Database,
+    /// While it is closed, if somebody has read from it since.
+    catalogue: Option<Catalogued>,
+}
+
+#[derive(Debug)]
+struct Catalogued {
+    values: Arc<Catalogue>,
+    used: u64,
 }
 
 #[derive(Debug)]
@@ -102,6 +114,7 @@ impl Sealed {
                 pins: 0,
                 is_stale: false,
                 database: Database::Closed,
+                catalogue: None,
             };
             (entry.first_id, slot)
         });
@@ -135,6 +148,7 @@ impl Sealed {
             pins: 0,
             is_stale: true,
             database: Database::Open { generation, used: slots.clock },
+            catalogue: None,
         };
         slots.by_first_id.insert(entry.first_id, slot);
     }
@@ -157,6 +171,7 @@ impl Sealed {
                 }
                 Database::Closed => {
                     slot.database = Database::Busy;
+                    slot.catalogue = None;
                     break (first_id, slot.place.clone());
                 }
             }
@@ -174,6 +189,35 @@ impl Sealed {
         }
         self.changed.notify_all();
         opened.map(Some)
+    }
+
+    /// A log value of a generation that isn't open, read without opening it; `None`: [`Sealed::get`] knows.
+    pub(super) fn unopened_value(&self, id: u64) -> Option<Vec<u8>> {
+        self.catalogue(id)?.value(id)
+    }
+
+    fn catalogue(&self, id: u64) -> Option<Arc<Catalogue>> {
+        let mut slots = self.slots();
+        slots.clock += 1;
+        let used = slots.clock;
+        let (&first_id, slot) = slots.by_first_id.range_mut(..=id).next_back()?;
+        if !slot.is_closed() {
+            return None;
+        }
+        if let Some(catalogued) = &mut slot.catalogue {
+            catalogued.used = used;
+            return Some(Arc::clone(&catalogued.values));
+        }
+        let folder = slot.place.folder.clone();
+        drop(slots);
+        // Two who come at once make one each: it takes some milliseconds.
+        let values = Arc::new(Catalogue::of(&folder).ok()?);
+        let mut slots = self.slots();
+        // sled may be writing while it opens it.
+        let slot = slots.by_first_id.get_mut(&first_id).filter(|slot| slot.is_closed())?;
+        slot.catalogue = Some(Catalogued { values: Arc::clone(&values), used });
+        slots.forget_catalogues();
+        Some(values)
     }
 
     /// How large each generation is, by first id.
@@ -345,6 +389,10 @@ impl Place {
 }
 
 impl Slot {
+    fn is_closed(&self) -> bool {
+        matches!(self.database, Database::Closed)
+    }
+
     /// Is it open, and was written to since, or read a lot? Not while its files are copied: opening it anew
     /// writes some.
     fn is_full(&self) -> bool {
@@ -359,6 +407,24 @@ impl Slot {
 }
 
 impl Slots {
+    /// Those that were used least recently, if all together list too much.
+    fn forget_catalogues(&mut self) {
+        let listed = self.by_first_id.values().filter_map(|slot| slot.catalogue.as_ref());
+        let mut by_use: Vec<_> = listed.map(|it| (it.used, it.values.len())).collect();
+        by_use.sort_unstable_by(|a, b| b.cmp(a));
+        let mut left = MAX_LISTED;
+        let keep = by_use.iter().take_while(|(_, len)| {
+            let fits = *len <= left;
+            left = left.saturating_sub(*len);
+            fits
+        });
+        // The newest in any case.
+        let oldest = keep.last().or(by_use.first()).map_or(0, |&(used, _)| used);
+        for slot in self.by_first_id.values_mut() {
+            slot.catalogue.take_if(|catalogued| catalogued.used < oldest);
+        }
+    }
+
     fn open(&self) -> usize {
         let is_open = |slot: &&Slot| matches!(slot.database, Database::Open { .. });
         self.by_first_id.values().filter(is_open).count()

@@ -80,13 +80,37 @@ impl LogFile {
         max_number: u64,
         mut each: impl FnMut(Item<'_>),
     ) -> io::Result<()> {
-        let there = self.len.saturating_sub(start.offset).min(self.segment_bytes());
-        self.buffer.resize(usize::try_from(there).unwrap_or(self.segment_bytes), 0);
-        self.file.read_exact_at(&mut self.buffer, start.offset)?;
+        self.read_segment(start)?;
         let own = start.header.map(|header| header.lsn / self.segment_bytes());
         let walk = Walk { bytes: &self.buffer, segment_bytes: self.segment_bytes, own, max_number };
         walk.run(start.offset, &mut each);
         Ok(())
+    }
+
+    /// Reads a segment and tells its own messages in order, up to the first that isn't sound or is of an earlier use of
+    /// it, with their offsets in the file.
+    pub(in crate::mailbox::sled) fn walk_own(
+        &mut self,
+        start: SegmentStart,
+        mut each: impl FnMut(u64, RawMessage<'_>),
+    ) -> io::Result<()> {
+        let own = start.header.map(|header| header.lsn / self.segment_bytes());
+        self.read_segment(start)?;
+        let mut at = SEGMENT_HEADER_BYTES;
+        while at + MAX_HEADER_BYTES <= self.segment_bytes && at < self.buffer.len() {
+            let is_own = |message: &RawMessage<'_>| Some(message.number) == own;
+            let here = RawMessage::decode(&self.buffer[at..], is_own);
+            let Some(message) = here.filter(|message| message.is_sound) else { break };
+            each(start.offset + at as u64, message);
+            at += message.bytes;
+        }
+        Ok(())
+    }
+
+    fn read_segment(&mut self, start: SegmentStart) -> io::Result<()> {
+        let there = self.len.saturating_sub(start.offset).min(self.segment_bytes());
+        self.buffer.resize(usize::try_from(there).unwrap_or(self.segment_bytes), 0);
+        self.file.read_exact_at(&mut self.buffer, start.offset)
     }
 
     /// Reads `len` bytes at `offset`.

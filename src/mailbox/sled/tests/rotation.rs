@@ -69,6 +69,32 @@ fn what_is_in_sealed_generations_is_read_found_and_recovered() {
 }
 
 #[test]
+fn messages_of_generations_that_are_not_open_are_read_without_opening_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_small(folder.path());
+    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
+    fill(&mailbox, 1..1_001);
+    mailbox.sync().unwrap();
+    drop(mailbox);
+    let mailbox = open_small(folder.path());
+    let sealed = || mailbox.store.sealed.sizes().into_iter().map(|size| size.first_id);
+    assert!(sealed().count() > 4);
+    for seq in (1..1_001).rev() {
+        let message = &mailbox.read(Q, Seq(seq), 1, 1).unwrap()[0];
+        assert_eq!(
+            (message.seq, &message.content.payload[..]),
+            (Seq(seq), &[seq as u8; 2_000][..])
+        );
+    }
+    // But for the one where the queue begins.
+    assert!(sealed().skip(1).all(|first_id| !mailbox.store.is_open(first_id)));
+    let last = sealed().last().unwrap();
+    mailbox.store.open_generation(last).unwrap();
+    assert!(mailbox.store.is_open(last));
+    assert_eq!(places(&mailbox, Q), (1..1_001).collect::<Vec<_>>());
+}
+
+#[test]
 fn reading_ahead_opens_one_generation_and_goes_on_in_those_that_are_open() {
     let folder = tempfile::tempdir().unwrap();
     let mailbox = open_small(folder.path());
