@@ -67,18 +67,29 @@ impl Settings {
         );
     }
 
-    /// Gives queues their settings, but for the keys that an operator has set. One that is new, and another mailbox, wait for a
-    /// restart.
+    /// Makes queues that are new, and gives the others their settings, but for the keys that an operator has set. Another
+    /// mailbox waits for a restart.
     async fn take_queues(&mut self, config: &Config, broker: &BrokerHandle) {
         for (name, settings) in &config.queues {
-            let known = self.config.queues.iter_mut().find(|(known, _)| known == name);
-            let Some((_, known)) = known else { continue };
-            if known == settings || known.mailbox != settings.mailbox {
+            let known = self.config.queues.iter().position(|(known, _)| known == name);
+            let before = match known {
+                Some(at) => Some(self.config.queues[at].1.clone()),
+                // It may have been made on the fly.
+                None => broker.queue(name).await.ok().map(|queue| queue.settings),
+            };
+            let is_elsewhere = match &before {
+                Some(before) => before.mailbox != settings.mailbox,
+                None => settings.needs_redis() && self.config.redis != config.redis,
+            };
+            if is_elsewhere || (known.is_some() && before.as_ref() == Some(settings)) {
                 continue;
             }
             let actor = Actor { name: "configuration".to_owned(), via: "reload".to_owned() };
             match broker.put_queue(actor, name.clone(), settings.clone()).await {
-                Ok(()) => known.clone_from(settings),
+                Ok(()) => match known {
+                    Some(at) => self.config.queues[at].1.clone_from(settings),
+                    None => self.config.queues.push((name.clone(), settings.clone())),
+                },
                 Err(error) => {
                     let error = with_causes(&error);
                     tracing::warn!(%name, error, "SIGHUP: a queue's settings stay as they were");

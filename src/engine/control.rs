@@ -38,15 +38,14 @@ impl Engine {
                     }
                     self.put_settings(at, kept, out);
                 }
-                if let Some(known) = self.configured.get_mut(&name) {
-                    known.clone_from(&configured);
-                }
+                self.configured.insert(name, (*configured).clone());
             }
             None if self.queues.len() >= self.max_queues => {
                 let reason = format!("there are {} queues, no more are allowed", self.queues.len());
                 return out.effects.push(refused(origin, RepairRefusal::Invalid { reason }));
             }
             None => {
+                self.configured.insert(name.clone(), (*configured).clone());
                 self.make_queue(name, configured, actor, out);
             }
         }

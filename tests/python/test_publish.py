@@ -120,21 +120,26 @@ def test_sighup_takes_queues_and_alerts_and_names_each_key_that_waits(make_broke
     agent.settimeout(PATIENCE)
     text = broker.config.read_text()
     text = text.replace("lease_ms = 30000", "lease_ms = 20000")
-    text += '[queues."new"]\n[store]\njournal_entries = 7\n[alerts]\ndatadog = "udp://127.0.0.1:%d"\n' % agent.getsockname()[1]
+    post(broker, "/v1/queues/elsewhere/publish", EMPTY)
+    text += '[queues."new"]\nlease_ms = 7000\n[queues."elsewhere"]\nmailbox = "memory"\n[store]\njournal_entries = 7\n[alerts]\ndatadog = "udp://127.0.0.1:%d"\n' % agent.getsockname()[1]
     broker.config.write_text(text)
     broker.process.send_signal(signal.SIGHUP)
     broker.until("it is reloaded", lambda: "the configuration is reloaded" in broker.tail())
     assert broker.admin("GET", "/v1/queues/bills")["settings"]["lease_ms"] == 20_000
     live = broker.admin("GET", "/v1/config")
-    assert live["waiting"] == ["store.journal_entries", "queues.new"]
+    assert live["waiting"] == ["store.journal_entries", "queues.elsewhere"]
     assert live["settings"]["queues"]["bills"]["lease_ms"] == 20_000
     assert live["settings"]["store"]["journal_entries"] == 20_000, "as it runs"
     assert live["settings"]["alerts"]["datadog"].startswith("udp://")
-    assert 'changed="store.journal_entries, queues.new"' in broker.tail()
+    assert 'changed="store.journal_entries, queues.elsewhere"' in broker.tail()
     # What an operator gives back to the configuration is as it is now.
     broker.cli("queue", "set", "bills", "lease_ms=1000")
     broker.cli("queue", "set", "bills", "lease_ms=default")
     assert broker.admin("GET", "/v1/queues/bills")["settings"]["lease_ms"] == 20_000
+    assert broker.admin("GET", "/v1/queues/new")["settings"]["lease_ms"] == 7_000
+    broker.cli("queue", "delete", "new")
+    post(broker, "/v1/queues/new/publish", EMPTY)
+    assert broker.admin("GET", "/v1/queues/new")["settings"]["lease_ms"] == 7_000, "made anew as configured"
     with Client(broker) as client, Worker(broker, "bills") as worker:
         client.send("bills", b"{}")
         worker.nack(worker.take()[0], "no such customer", "block")
