@@ -19,6 +19,9 @@ use crate::model::{
 const PAGE_LOOKS: usize = 2_048;
 /// Of these, in one read: others wait for the store's reader meanwhile.
 const READ_LOOKS: usize = 256;
+/// Messages that are read at a step of it, and no further step after so long: those of a queue may stand far apart.
+const STEP_LOOKS: usize = 32;
+const READ_TIME: Duration = Duration::from_millis(4);
 /// Header and payload bytes of one such read: a few milliseconds' worth.
 const READ_BYTES: usize = 2 * 1024 * 1024;
 /// The same if the payloads are looked into: to parse a mebibyte takes as long as the rest of a page.
@@ -117,7 +120,7 @@ impl BrokerHandle {
         let most = if is_filtered { READ_LOOKS } else { wanted };
         let bytes = if of.filter.looks_inside() { INSIDE_BYTES } else { READ_BYTES };
         self.read(move |mailbox| {
-            let read = mailbox.read(of.id, from, most, bytes)?;
+            let read = read_in_steps(mailbox, of.id, from, most, bytes)?;
             let (looks, last) = (read.len(), read.last().map(|last| last.seq));
             let (found, cut) = of.choose(read);
             let next = cut.or_else(|| last.filter(|&last| last < of.newest).map(Seq::next));
@@ -250,7 +253,7 @@ impl Of {
         max_bytes: usize,
     ) -> Result<Run, MailboxError> {
         let last = Seq(first.0 + run as u64 - 1);
-        let mut read = mailbox.read(self.id, first, run, max_bytes)?;
+        let mut read = read_in_steps(mailbox, self.id, first, run, max_bytes)?;
         // What is finished meanwhile isn't there, and others come in its place.
         read.retain(|message| message.seq <= last);
         let bytes = read.iter().map(|message| message.content.size_bytes() as usize).sum();
@@ -278,6 +281,32 @@ impl Of {
         }
         (found, None)
     }
+}
+
+/// At most so many messages and bytes, but one at least, if there is one; fewer where that takes long.
+fn read_in_steps(
+    mailbox: &dyn Mailbox,
+    queue: QueueId,
+    from: Seq,
+    max_messages: usize,
+    max_bytes: usize,
+) -> Result<Vec<StoredMessage>, MailboxError> {
+    let begun = Instant::now();
+    let mut read: Vec<StoredMessage> = Vec::new();
+    let (mut from, mut left) = (from, max_bytes);
+    while read.len() < max_messages && (read.is_empty() || begun.elapsed() < READ_TIME) {
+        let wanted = STEP_LOOKS.min(max_messages - read.len());
+        let step = mailbox.read(queue, from, wanted, left)?;
+        let is_cut = step.len() < wanted;
+        let bytes: u64 = step.iter().map(|message| message.content.size_bytes()).sum();
+        from = step.last().map_or(from, |last| last.seq.next());
+        left = left.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+        read.extend(step);
+        if is_cut || left == 0 {
+            break;
+        }
+    }
+    Ok(read)
 }
 
 fn add(groups: &mut BTreeMap<ErrorGroupId, ErrorGroupView>, noted: Noted) {

@@ -100,14 +100,16 @@ impl Rig {
         self.run(Event::Tick)
     }
 
+    /// Makes a queue, or gives it settings. It isn't one that the configuration names, if that doesn't name it already.
     pub(crate) fn put_queue(&mut self, name: &str, settings: QueueSettings) -> Vec<Effect> {
-        let event = Event::PutQueue {
-            origin: Origin(0),
-            actor: operator("ann"),
-            name: queue(name),
-            settings,
-        };
-        self.run(event)
+        let name = queue(name);
+        let is_configured = self.engine.configured.contains_key(&name);
+        let (origin, actor) = (Origin(0), operator("ann"));
+        let told = self.run(Event::PutQueue { origin, actor, name: name.clone(), settings });
+        if !is_configured {
+            self.engine.configured.remove(&name);
+        }
+        told
     }
 
     pub(crate) fn send(&mut self, queue: &str, id: &str) -> Vec<Effect> {

@@ -1,4 +1,4 @@
-//! Where the log values of a sealed generation are in sled's file: they can be read without opening it.
+//! Where the log values of a sealed generation are in sled's file: they are read without sled.
 //!
 //! To open a generation takes sled some 40 ms, and its cache keeps what is read. Who pages through long backlogs meets
 //! another generation on nearly every page. So its file is gone through once, which takes a fraction of that, and each

@@ -142,8 +142,8 @@ impl SledMailbox {
         if !self.index().generations.contains_key(&pass.first_id) {
             // All of it was finished meanwhile, and it has been deleted.
             pass.next = pass.end;
-        } else if !self.store.is_open(pass.first_id) {
-            self.store.keeper.ask(Job::Open(pass.first_id));
+        } else if !self.store.is_near(pass.first_id) {
+            self.store.keeper.ask(Job::Approach(pass.first_id));
             return Ok(Step::Waiting);
         }
         let until = pass.bytes + STEP_BYTES;

@@ -30,8 +30,8 @@ pub(super) enum Job {
     Make(u64),
     /// Sync the generation that is being filled.
     Sync(Arc<Generation>),
-    /// Open the sealed generation of this log id, ahead of need.
-    Open(u64),
+    /// Look through the sealed generation of this log id, ahead of need.
+    Approach(u64),
     /// Close sealed generations that are open in excess.
     CloseSurplus,
     /// Delete a folder that is no part of the store, or not yet.
@@ -207,9 +207,9 @@ impl Keeping {
                     drop(generation);
                     self.next.set(synced.map_or_else(Next::Failed, |()| Next::Synced));
                 }
-                Job::Open(id) => {
-                    if let Err(error) = self.sealed.get(id) {
-                        tracing::warn!(%error, "a part of the store can't be opened");
+                Job::Approach(id) => {
+                    if let Err(error) = self.sealed.approach(id) {
+                        tracing::warn!(%error, "a part of the store can't be read");
                     }
                 }
                 Job::CloseSurplus => self.closes.store(false, Ordering::Release),

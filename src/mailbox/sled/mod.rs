@@ -178,7 +178,7 @@ impl SledMailbox {
             is_waiting,
             store,
         };
-        mailbox.open_heads();
+        mailbox.approach_heads();
         Ok(mailbox)
     }
 
@@ -188,12 +188,12 @@ impl SledMailbox {
         self.store.writes_left()
     }
 
-    /// Opens the generations in which the queues' heads are, beside what goes on: the first deliveries need
+    /// Looks through the generations in which the queues' heads are, beside what goes on: the first deliveries need
     /// them.
-    fn open_heads(&self) {
+    fn approach_heads(&self) {
         let first_ids = self.index().head_generations();
         for first_id in first_ids.into_iter().take(self.store.options.max_open_sealed) {
-            self.store.keeper.ask(Job::Open(first_id));
+            self.store.keeper.ask(Job::Approach(first_id));
         }
     }
 
@@ -292,7 +292,7 @@ impl Mailbox for SledMailbox {
         max_messages: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredMessage>, MailboxError> {
-        self.read_messages(queue, from, max_messages, max_bytes, Reach::Open)
+        self.read_messages(queue, from, max_messages, max_bytes, Reach::Near)
     }
 
     fn is_near(&self, queue: QueueId, from: Seq) -> bool {

@@ -31,9 +31,9 @@ struct Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     All,
-    /// Up to the next generation that isn't open. Many queues that were filled together have each some messages in
-    /// each of many generations: to open one after the other for each queue takes far longer than reading.
-    Open,
+    /// Up to the next generation that isn't near. Many queues that were filled together have each some messages in
+    /// each of many generations: to look through one after the other for each queue takes far longer than reading.
+    Near,
 }
 
 impl SledMailbox {
@@ -53,12 +53,9 @@ impl SledMailbox {
             let Some(last) = found.last() else { break };
             from = last.seq.next();
             for found in found {
-                if reach == Reach::Open && !self.store.is_open(found.segment) {
-                    if !messages.is_empty() {
-                        return Ok(messages);
-                    }
-                    // What follows is read next.
-                    self.store.open_generation(found.segment)?;
+                let is_far = reach == Reach::Near && !self.store.is_near(found.segment);
+                if is_far && !messages.is_empty() {
+                    return Ok(messages);
                 }
                 // Finished since it was looked up: it is not there any more.
                 let Some(message) = self.message(queue, found)? else { continue };
@@ -72,10 +69,10 @@ impl SledMailbox {
         Ok(messages)
     }
 
-    /// Is the first message from place `from` on in a generation that is open?
+    /// Is the first message from place `from` on in a generation that is near?
     pub(super) fn starts_near(&self, queue: QueueId, from: Seq) -> bool {
         let first = self.unfinished(queue, from, 1);
-        first.first().is_none_or(|found| self.store.is_open(found.segment))
+        first.first().is_none_or(|found| self.store.is_near(found.segment))
     }
 
     fn unfinished(&self, queue: QueueId, from: Seq, max: usize) -> Vec<Found> {

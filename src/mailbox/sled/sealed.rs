@@ -1,11 +1,14 @@
-//! Generations that are not written any more. A few are open; the others are opened when they are read.
+//! Generations that are not written any more. Their log values are read from where they are in sled's files; for what else is
+//! read a few are open, the others are opened when that is needed.
+
+mod catalogued;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use self::catalogued::Catalogued;
 use super::SledOptions;
-use super::catalogue::Catalogue;
 use super::generation::{Generation, file_bytes};
 use super::manifest::{GenerationEntry, Manifest};
 use super::salvage::{Role, Unopened};
@@ -16,9 +19,6 @@ use crate::mailbox::MailboxError;
 const MAX_READ_BYTES: u64 = 32 * 1024 * 1024;
 /// The same when there is nothing else to do.
 const MAX_READ_BYTES_AT_REST: u64 = 1024 * 1024;
-
-/// Log values that catalogues may list together: some 6 MB, with which values in tens of gigabytes are found.
-const MAX_LISTED: usize = 256 * 1024;
 
 /// What sled wrote for a byte of `state` that was copied into a generation, at most, about; more than this part of its
 /// file it hardly is.
@@ -74,14 +74,8 @@ struct Slot {
     /// its log; or it was read, and nobody reads it now.
     is_stale: bool,
     database: Database,
-    /// While it is closed, if somebody has read from it since.
+    /// Once somebody has read from it.
     catalogue: Option<Catalogued>,
-}
-
-#[derive(Debug)]
-struct Catalogued {
-    values: Arc<Catalogue>,
-    used: u64,
 }
 
 #[derive(Debug)]
@@ -191,35 +185,6 @@ impl Sealed {
         opened.map(Some)
     }
 
-    /// A log value of a generation that isn't open, read without opening it; `None`: [`Sealed::get`] knows.
-    pub(super) fn unopened_value(&self, id: u64) -> Option<Vec<u8>> {
-        self.catalogue(id)?.value(id)
-    }
-
-    fn catalogue(&self, id: u64) -> Option<Arc<Catalogue>> {
-        let mut slots = self.slots();
-        slots.clock += 1;
-        let used = slots.clock;
-        let (&first_id, slot) = slots.by_first_id.range_mut(..=id).next_back()?;
-        if !slot.is_closed() {
-            return None;
-        }
-        if let Some(catalogued) = &mut slot.catalogue {
-            catalogued.used = used;
-            return Some(Arc::clone(&catalogued.values));
-        }
-        let folder = slot.place.folder.clone();
-        drop(slots);
-        // Two who come at once make one each: it takes some milliseconds.
-        let values = Arc::new(Catalogue::of(&folder).ok()?);
-        let mut slots = self.slots();
-        // sled may be writing while it opens it.
-        let slot = slots.by_first_id.get_mut(&first_id).filter(|slot| slot.is_closed())?;
-        slot.catalogue = Some(Catalogued { values: Arc::clone(&values), used });
-        slots.forget_catalogues();
-        Some(values)
-    }
-
     /// How large each generation is, by first id.
     pub(super) fn sizes(&self) -> Vec<SealedSize> {
         let slots = self.slots();
@@ -244,13 +209,6 @@ impl Sealed {
         self.slots().by_first_id.get(&first_id).is_some_and(|slot| slot.pins > 0)
     }
 
-    /// Can the generation that has log id `id` be read at once?
-    pub(super) fn is_open(&self, id: u64) -> bool {
-        let slots = self.slots();
-        let slot = slots.by_first_id.range(..=id).next_back();
-        slot.is_some_and(|(_, slot)| matches!(slot.database, Database::Open { .. }))
-    }
-
     /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first.
     fn open(&self, place: &Place) -> Result<Generation, MailboxError> {
         let &Place { ref folder, number, last_commit } = place;
@@ -263,6 +221,11 @@ impl Sealed {
             }
             done => done,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn open_now(&self) -> usize {
+        self.slots().open()
     }
 
     /// Are more open than should be, or one with too much in sled's cache?
@@ -389,10 +352,6 @@ impl Place {
 }
 
 impl Slot {
-    fn is_closed(&self) -> bool {
-        matches!(self.database, Database::Closed)
-    }
-
     /// Is it open, and was written to since, or read a lot? Not while its files are copied: opening it anew
     /// writes some.
     fn is_full(&self) -> bool {
@@ -407,24 +366,6 @@ impl Slot {
 }
 
 impl Slots {
-    /// Those that were used least recently, if all together list too much.
-    fn forget_catalogues(&mut self) {
-        let listed = self.by_first_id.values().filter_map(|slot| slot.catalogue.as_ref());
-        let mut by_use: Vec<_> = listed.map(|it| (it.used, it.values.len())).collect();
-        by_use.sort_unstable_by(|a, b| b.cmp(a));
-        let mut left = MAX_LISTED;
-        let keep = by_use.iter().take_while(|(_, len)| {
-            let fits = *len <= left;
-            left = left.saturating_sub(*len);
-            fits
-        });
-        // The newest in any case.
-        let oldest = keep.last().or(by_use.first()).map_or(0, |&(used, _)| used);
-        for slot in self.by_first_id.values_mut() {
-            slot.catalogue.take_if(|catalogued| catalogued.used < oldest);
-        }
-    }
-
     fn open(&self) -> usize {
         let is_open = |slot: &&Slot| matches!(slot.database, Database::Open { .. });
         self.by_first_id.values().filter(is_open).count()

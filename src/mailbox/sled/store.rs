@@ -205,15 +205,10 @@ impl Store {
         Ok(generation)
     }
 
-    /// Opens the generation that has log id `id`, if it is there and isn't open.
-    pub(super) fn open_generation(&self, id: u64) -> Result<(), MailboxError> {
-        self.generation_of(id).map(drop)
-    }
-
     /// Can log values from `id` on, up to the next generation's, be read without waiting?
-    pub(super) fn is_open(&self, id: u64) -> bool {
+    pub(super) fn is_near(&self, id: u64) -> bool {
         let is_active = self.active().is_ok_and(|active| id >= active.first_id);
-        is_active || self.sealed.is_open(id)
+        is_active || self.sealed.is_near(id)
     }
 
     /// Writes: an error breaks the store.
@@ -278,15 +273,18 @@ impl Store {
 
     /// A log value, if it is there; an empty one is not.
     pub(super) fn log_value(&self, id: u64) -> Result<Option<IVec>, MailboxError> {
-        if id < self.active()?.first_id
-            && let Some(value) = self.sealed.unopened_value(id)
-        {
-            return Ok(Some(value.into()));
+        let is_sealed = id < self.active()?.first_id;
+        if is_sealed && let Some(value) = self.sealed.value(id) {
+            return Ok(Some(value));
         }
         let Some(generation) = self.generation_of(id)? else { return Ok(None) };
         let value = generation.get(&generation.log, &log_key(id, VALUE_SLOT))?;
         free_replaced();
-        Ok(value.filter(|value| !value.is_empty()))
+        let value = value.filter(|value| !value.is_empty());
+        if is_sealed && value.is_some() {
+            self.sealed.forget_catalogue(id);
+        }
+        Ok(value)
     }
 
     /// The ids of a segment, if they are there.

@@ -1,0 +1,96 @@
+//! Log values by the catalogues of their generations.
+
+use std::sync::Arc;
+
+use ::sled::IVec;
+
+use super::super::catalogue::Catalogue;
+use super::{Database, Sealed, Slots};
+use crate::mailbox::MailboxError;
+
+/// Log values that catalogues may list together: some 6 MB, with which values in tens of gigabytes are found.
+const MAX_LISTED: usize = 256 * 1024;
+
+/// A catalogue, and when it was last used.
+#[derive(Debug)]
+pub(super) struct Catalogued {
+    values: Arc<Catalogue>,
+    used: u64,
+}
+
+impl Sealed {
+    /// A log value, read without sled. `None`: [`Sealed::get`] knows.
+    pub(in super::super) fn value(&self, id: u64) -> Option<IVec> {
+        self.catalogue(id)?.value(id).map(IVec::from)
+    }
+
+    /// Can log values of the generation that has log id `id` be read without a look through all of it?
+    pub(in super::super) fn is_near(&self, id: u64) -> bool {
+        let slots = self.slots();
+        let slot = slots.by_first_id.range(..=id).next_back();
+        slot.is_some_and(|(_, slot)| slot.catalogue.is_some())
+    }
+
+    /// Looks through the generation that has log id `id`, if it is there, so that its values can be read.
+    pub(in super::super) fn approach(&self, id: u64) -> Result<(), MailboxError> {
+        match self.catalogue(id) {
+            Some(_) => Ok(()),
+            None => self.get(id).map(drop),
+        }
+    }
+
+    /// sled has a value that the catalogue misses: it is made anew.
+    pub(in super::super) fn forget_catalogue(&self, id: u64) {
+        let mut slots = self.slots();
+        if let Some((_, slot)) = slots.by_first_id.range_mut(..=id).next_back() {
+            slot.catalogue = None;
+        }
+    }
+
+    fn catalogue(&self, id: u64) -> Option<Arc<Catalogue>> {
+        let mut slots = self.slots();
+        slots.clock += 1;
+        let used = slots.clock;
+        let (&first_id, slot) = slots.by_first_id.range_mut(..=id).next_back()?;
+        if let Some(catalogued) = &mut slot.catalogue {
+            catalogued.used = used;
+            return Some(Arc::clone(&catalogued.values));
+        }
+        // What opens it may put another file in its place.
+        let is_busy = |database: &Database| matches!(database, Database::Busy);
+        if is_busy(&slot.database) {
+            return None;
+        }
+        let folder = slot.place.folder.clone();
+        drop(slots);
+        // Two who come at once make one each: it takes some milliseconds.
+        let values = Arc::new(Catalogue::of(&folder).ok()?);
+        let mut slots = self.slots();
+        let slot = slots.by_first_id.get_mut(&first_id)?;
+        if is_busy(&slot.database) {
+            return None;
+        }
+        slot.catalogue = Some(Catalogued { values: Arc::clone(&values), used });
+        slots.forget_catalogues();
+        Some(values)
+    }
+}
+
+impl Slots {
+    /// Those that were used least recently, if all together list too much; the newest stays in any case.
+    fn forget_catalogues(&mut self) {
+        let listed = self.by_first_id.values().filter_map(|slot| slot.catalogue.as_ref());
+        let mut by_use: Vec<_> = listed.map(|it| (it.used, it.values.len())).collect();
+        by_use.sort_unstable_by(|a, b| b.cmp(a));
+        let mut left = MAX_LISTED;
+        let fitting = by_use.iter().take_while(|&&(_, len)| {
+            let fits = len <= left;
+            left = left.saturating_sub(len);
+            fits
+        });
+        let oldest = fitting.last().or(by_use.first()).map_or(0, |&(used, _)| used);
+        for slot in self.by_first_id.values_mut() {
+            slot.catalogue.take_if(|catalogued| catalogued.used < oldest);
+        }
+    }
+}
