@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::Stream;
 use hyper::body::{Body as _, Incoming};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::{Instant, Sleep};
 
 use super::{AdminError, Endpoint};
@@ -44,6 +44,12 @@ impl<T: DeserializeOwned> EventStream<T> {
             over: false,
             of: PhantomData,
         }
+    }
+
+    /// The same events, of which nothing is kept but that they come.
+    pub fn ignored(self) -> EventStream<IgnoredAny> {
+        let Self { endpoint, body, parser, silence_limit, silence, over, of: _ } = self;
+        EventStream { endpoint, body, parser, silence_limit, silence, over, of: PhantomData }
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, AdminError>> {

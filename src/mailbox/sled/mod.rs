@@ -81,7 +81,7 @@ pub struct SledOptions {
     pub cache_bytes: u64,
     /// The same for each of the older parts that are open for reading.
     pub sealed_cache_bytes: u64,
-    /// How many of the older parts stay open.
+    /// How many of the older parts stay open, of those that had to be: what messages say is read without.
     pub max_open_sealed: usize,
     /// The run's number becomes higher than this, also in a new store: what was exported from another store
     /// has been delivered under its numbers.

@@ -116,8 +116,17 @@ impl LogFile {
     /// Reads `len` bytes at `offset`.
     pub(in crate::mailbox::sled) fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        self.read_into(offset, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Fills `bytes` with what stands at `offset`.
+    pub(in crate::mailbox::sled) fn read_into(
+        &self,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> io::Result<()> {
+        self.file.read_exact_at(bytes, offset)
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Catalogued {
 impl Sealed {
     /// A log value, read without sled. `None`: [`Sealed::get`] knows.
     pub(in super::super) fn value(&self, id: u64) -> Option<IVec> {
-        self.catalogue(id)?.value(id).map(IVec::from)
+        self.catalogue(id)?.value(id)
     }
 
     /// Can log values of the generation that has log id `id` be read without a look through all of it?
