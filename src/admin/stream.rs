@@ -57,27 +57,27 @@ impl Following {
 
     async fn next_own(&mut self) -> Option<Told> {
         if let Some(event) = self.first.pop_front() {
-            return Some(Told::Own(event));
+            return Some(Told::Own(Box::new(event)));
         }
         if let Some(listing) = &mut self.listing {
             // An error says that the broker stops: so does the stream.
             if let Some(page) = listing.next_page().await.ok()? {
-                return Some(Told::Own(StreamEvent::Queues(page)));
+                return Some(Told::Own(Box::new(StreamEvent::Queues(page))));
             }
             self.listing = None;
         }
         if let Some(event) = self.listed.pop_front() {
-            return Some(Told::Own(event));
+            return Some(Told::Own(Box::new(event)));
         }
         loop {
             match self.next.recv().await {
                 Ok(sight) if self.caller.sees_all() => return Some(Told::AsAll(sight)),
                 Ok(sight) => match self.caller.event(sight.sight()) {
-                    Some(event) => return Some(Told::Own(event)),
+                    Some(event) => return Some(Told::Own(Box::new(event))),
                     None => continue,
                 },
                 Err(RecvError::Lagged(missed)) => {
-                    return Some(Told::Own(StreamEvent::Lagged { missed }));
+                    return Some(Told::Own(Box::new(StreamEvent::Lagged { missed })));
                 }
                 Err(RecvError::Closed) => return None,
             }
@@ -88,7 +88,7 @@ impl Following {
 /// What a watcher is told next.
 enum Told {
     /// By itself.
-    Own(StreamEvent),
+    Own(Box<StreamEvent>),
     /// As all who may see all of it are.
     AsAll(Arc<Shared>),
 }

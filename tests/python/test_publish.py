@@ -120,7 +120,7 @@ def test_sighup_takes_queues_and_alerts_and_names_each_key_that_waits(make_broke
     agent.settimeout(PATIENCE)
     text = broker.config.read_text()
     text = text.replace("lease_ms = 30000", "lease_ms = 20000")
-    post(broker, "/v1/queues/elsewhere/publish", EMPTY)
+    broker.cli("queue", "create", "elsewhere")
     text += '[queues."new"]\nlease_ms = 7000\n[queues."elsewhere"]\nmailbox = "memory"\n[store]\njournal_entries = 7\n[alerts]\ndatadog = "udp://127.0.0.1:%d"\n' % agent.getsockname()[1]
     broker.config.write_text(text)
     broker.process.send_signal(signal.SIGHUP)

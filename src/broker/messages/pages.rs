@@ -19,7 +19,8 @@ use crate::model::{
 const PAGE_LOOKS: usize = 2_048;
 /// Of these, in one read: others wait for the store's reader meanwhile.
 const READ_LOOKS: usize = 256;
-/// Messages that are read at a step of it, and no further step after so long: those of a queue may stand far apart.
+/// Messages that are read at a step of it where there is a filter, and no further step after so long: they may stand far
+/// apart.
 const STEP_LOOKS: usize = 32;
 const READ_TIME: Duration = Duration::from_millis(4);
 /// Header and payload bytes of one such read: a few milliseconds' worth.
@@ -120,7 +121,10 @@ impl BrokerHandle {
         let most = if is_filtered { READ_LOOKS } else { wanted };
         let bytes = if of.filter.looks_inside() { INSIDE_BYTES } else { READ_BYTES };
         self.read(move |mailbox| {
-            let read = read_in_steps(mailbox, of.id, from, most, bytes)?;
+            let read = match is_filtered {
+                true => read_in_steps(mailbox, of.id, from, most, bytes)?,
+                false => mailbox.read(of.id, from, most, bytes)?,
+            };
             let (looks, last) = (read.len(), read.last().map(|last| last.seq));
             let (found, cut) = of.choose(read);
             let next = cut.or_else(|| last.filter(|&last| last < of.newest).map(Seq::next));

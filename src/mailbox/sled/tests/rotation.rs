@@ -88,7 +88,7 @@ fn messages_are_read_without_opening_their_generations() {
     }
     assert_eq!(mailbox.store.sealed.open_now(), 0);
     // The same of those that are open.
-    let last = sealed().last().unwrap();
+    let last = sealed().next_back().unwrap();
     mailbox.store.sealed.get(last).unwrap().unwrap();
     assert_eq!(places(&mailbox, Q), (1..1_001).collect::<Vec<_>>());
 }
