@@ -13,17 +13,18 @@ pub use bulk::{
 
 pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
-    Accepted, Actor, Attempt, AttemptEnd, BrokerEvent, BulkNow, DeadLetterView, DeliveryId,
-    DoorView, EVENT_TYPES, ErrorGroupId, ErrorGroupPage, ErrorGroupView, EventId, Filter,
-    GatherDetail, GatherName, GatherPage, GatherState, GatherView, Generation, HeadView,
+    Accepted, Actor, Aggregate, Attempt, AttemptEnd, BrokerEvent, BulkNow, DeadLetterView,
+    DeliveryId, DoorView, EVENT_TYPES, ErrorGroupId, ErrorGroupPage, ErrorGroupView, EventId,
+    Filter, GatherDetail, GatherName, GatherPage, GatherState, GatherView, Generation, HeadView,
     HeaderTest, HoldView, IdempotencyKey, InFlightView, JournalEntry, JournalKind, JournalPage,
     KeyPage, KeyView, MessageFilter, MessageId, MessagePage, MessageState, MessageSummary,
-    MessageView, MovedTo, Notice, OnError, Overview, PathTest, PauseRecord, Payload, PoolAct,
-    PoolProcess, PoolState, PoolView, ProcessState, Published, PurgePage, QueueName, QueueSettings,
-    QueueState, QueueView, RecipientState, RecipientView, RedrivePage, Redriven, RepairOutcome,
-    RepairRefusal, Revision, RevisionView, SagaAct, SagaDetail, SagaPage, SagaState, SagaView, Seq,
-    Staying, StepState, StepView, StoreHealth, SubscriptionChange, SubscriptionView, Timestamp,
-    TopicDetail, TopicName, TopicPage, TopicView, WorkError, WorkerState, WorkerView,
+    MessageView, MovedTo, Notice, OnError, Ordering, Overview, PathTest, PauseRecord, Payload,
+    PoolAct, PoolProcess, PoolState, PoolView, ProcessState, Published, PurgePage, QueueName,
+    QueueSettings, QueueState, QueueView, RecipientState, RecipientView, RedrivePage, Redriven,
+    RepairOutcome, RepairRefusal, Revision, RevisionView, SagaAct, SagaDetail, SagaName, SagaPage,
+    SagaState, SagaView, Seq, Staying, StepState, StepView, StoreHealth, SubscriptionChange,
+    SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicSettings, TopicView,
+    WorkError, WorkerState, WorkerView,
 };
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`

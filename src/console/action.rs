@@ -5,11 +5,12 @@ use crossterm::event::KeyEvent;
 
 use super::command::Command;
 use super::effect::{RequestId, SavedDraft};
-use super::model::MessageRef;
+use super::model::{MessageRef, PatternPage};
 use super::text::diff::DiffLine;
 
 use crate::admin::dto::{
-    HoldView, JournalPage, MessagePage, MessageView, Problem, RepairOutcome, StreamEvent,
+    HoldView, JournalPage, KeyPage, MessagePage, MessageView, PoolView, Problem, RepairOutcome,
+    StreamEvent,
 };
 
 /// One input of the console. Time comes beside it, in [`super::update::update`].
@@ -96,12 +97,18 @@ pub enum Action {
 pub enum Reply {
     /// A page of a queue.
     Page(MessagePage),
+    /// A page of a queue's order keys.
+    Keys(KeyPage),
+    /// The supervised workers.
+    Pools(Vec<PoolView>),
     /// A message.
     Message(Box<MessageView>),
     /// The bytes of a revision.
     Payload(Bytes),
     /// A page of the journal.
     Journal(JournalPage),
+    /// Topics, gathers or sagas.
+    Patterns(PatternPage),
     /// A hold as it is now.
     Held(Option<HoldView>),
     /// A repair was done.

@@ -1,6 +1,6 @@
 //! What a key can ask for, and in which mode of the screen.
 
-/// The five screens.
+/// The screens, by their digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Screen {
     /// All queues, blocked first.
@@ -14,12 +14,31 @@ pub enum Screen {
     Workers,
     /// Who did what.
     Journal,
+    /// What happens, as it happens.
+    Events,
+    /// Topics, gathers and sagas.
+    Patterns,
 }
 
 impl Screen {
     /// All of them, in the order of their digits.
-    pub const ALL: [Self; 5] =
-        [Self::Queues, Self::Queue, Self::Message, Self::Workers, Self::Journal];
+    pub const ALL: [Self; 7] = [
+        Self::Queues,
+        Self::Queue,
+        Self::Message,
+        Self::Workers,
+        Self::Journal,
+        Self::Events,
+        Self::Patterns,
+    ];
+
+    /// A look aside: `Esc` goes back to the screen before.
+    pub const fn is_aside(self) -> bool {
+        match self {
+            Self::Workers | Self::Journal | Self::Events | Self::Patterns => true,
+            Self::Queues | Self::Queue | Self::Message => false,
+        }
+    }
 
     /// Its name on screens and in the palette.
     pub const fn title(self) -> &'static str {
@@ -29,6 +48,8 @@ impl Screen {
             Self::Message => "Message",
             Self::Workers => "Workers",
             Self::Journal => "Journal",
+            Self::Events => "Events",
+            Self::Patterns => "Patterns",
         }
     }
 
@@ -40,6 +61,8 @@ impl Screen {
             Self::Message => Mode::Message,
             Self::Workers => Mode::Workers,
             Self::Journal => Mode::Journal,
+            Self::Events => Mode::Events,
+            Self::Patterns => Mode::Patterns,
         }
     }
 }
@@ -57,6 +80,10 @@ pub enum Mode {
     Workers,
     /// Screen 5.
     Journal,
+    /// Screen 6.
+    Events,
+    /// Screen 7.
+    Patterns,
     /// A payload is edited.
     Editor,
     /// A search inside the editor is typed.
@@ -81,12 +108,14 @@ pub enum Mode {
 
 impl Mode {
     /// All of them, as the help lists them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Queues,
         Self::Queue,
         Self::Message,
         Self::Workers,
         Self::Journal,
+        Self::Events,
+        Self::Patterns,
         Self::Editor,
         Self::Find,
         Self::Review,
@@ -107,6 +136,8 @@ impl Mode {
             Self::Message => "Message",
             Self::Workers => "Workers",
             Self::Journal => "Journal",
+            Self::Events => "Events",
+            Self::Patterns => "Patterns",
             Self::Editor => "Editor",
             Self::Find => "Find",
             Self::Review => "Review",
@@ -131,6 +162,8 @@ impl Mode {
             | Self::Message
             | Self::Workers
             | Self::Journal
+            | Self::Events
+            | Self::Patterns
             | Self::Review
             | Self::Difference
             | Self::Quit
@@ -158,6 +191,8 @@ pub enum Command {
     NextPane,
     Go(Screen),
     Filter,
+    Sort,
+    Keys,
     Edit,
     Difference,
     Retry,

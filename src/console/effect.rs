@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::model::MessageRef;
+use super::model::{MessageRef, PatternRead};
 use crate::admin::dto::{IdempotencyKey, QueueName, RepairRequest, Revision, Seq};
 
 /// Names a request, so that its answer finds its way whenever it comes.
@@ -73,6 +73,15 @@ pub enum Request {
         /// From which place on.
         from: Option<Seq>,
     },
+    /// A page of a queue's order keys that stand.
+    Keys {
+        /// Which queue.
+        queue: QueueName,
+        /// From which place on.
+        from: Option<Seq>,
+    },
+    /// The supervised workers.
+    Pools,
     /// A message.
     Message(MessageRef),
     /// The bytes of a revision.
@@ -82,6 +91,8 @@ pub enum Request {
         /// The newest if absent.
         before: Option<u64>,
     },
+    /// Topics, gathers or sagas.
+    Patterns(PatternRead),
     /// Take, renew or, with 0, give back a hold.
     Hold(MessageRef, u64),
     /// Repair a message.
@@ -103,9 +114,12 @@ impl Request {
         match self {
             Self::Hold(..) | Self::Repair(..) | Self::SetPaused { .. } => true,
             Self::Page { .. }
+            | Self::Keys { .. }
+            | Self::Pools
             | Self::Message(_)
             | Self::Payload(..)
             | Self::Journal { .. }
+            | Self::Patterns(_)
             | Self::Outcome(_) => false,
         }
     }

@@ -1,5 +1,7 @@
 //! A broker's words and an operator's hands, for tests.
 
+mod patterns;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -16,10 +18,13 @@ use super::update::update;
 use super::view::view;
 use crate::admin::dto::{
     Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, InFlightView, JournalEntry,
-    JournalKind, JournalPage, MessageId, MessagePage, MessageState, MessageSummary, MessageView,
-    Overview, Payload, QueueName, QueueSettings, QueueState, QueueView, Revision, Seq, StoreHealth,
-    StreamEvent, Timestamp, WorkError, WorkerState, WorkerView,
+    JournalKind, JournalPage, KeyPage, MessageId, MessagePage, MessageState, MessageSummary,
+    MessageView, Ordering, Overview, Payload, PoolState, QueueName, QueueSettings, QueueState,
+    QueueView, Revision, Seq, StoreHealth, StreamEvent, Timestamp, WorkError, WorkerState,
+    WorkerView,
 };
+
+pub(crate) use patterns::{pool, saga, standing, subscription, topic};
 
 /// The broker's clock at the start.
 const EPOCH: u64 = 1_700_000_000_000;
@@ -161,6 +166,12 @@ pub(crate) fn queue(
     }
 }
 
+/// The same with order keys.
+pub(crate) fn by_key(mut view: QueueView) -> QueueView {
+    view.settings.ordering = Ordering::Key;
+    view
+}
+
 pub(crate) fn head(summary: &MessageSummary) -> HeadView {
     HeadView {
         seq: summary.seq,
@@ -268,7 +279,7 @@ impl Stage {
         stage.hear(StreamEvent::Queues(vec![
             queue("email", QueueState::Running, 0, None),
             queue("invoices", QueueState::Running, 12_345, Some(self::head(&summary(9)))),
-            queue("orders", QueueState::Blocked, 42, Some(head)),
+            by_key(queue("orders", QueueState::Blocked, 42, Some(head))),
         ]));
         stage.hear(StreamEvent::Workers(vec![
             worker(1, WorkerState::Busy, Some(("invoices", 9))),
@@ -382,6 +393,10 @@ impl Stage {
                 let messages = all.map(|(_, view)| view.summary.clone()).collect();
                 Reply::Page(MessagePage { messages, next: None })
             }
+            Request::Keys { .. } => {
+                Reply::Keys(KeyPage { keys: (3..9).map(standing).collect(), unseen: 7, next: None })
+            }
+            Request::Pools => Reply::Pools(vec![pool(PoolState::Running)]),
             Request::Message(MessageRef { queue, seq }) => {
                 let view = self.messages.get(&(queue.to_string(), seq.0))?;
                 Reply::Message(Box::new(view.clone()))
@@ -396,6 +411,7 @@ impl Stage {
                 next_before: None,
                 older_removed: false,
             }),
+            Request::Patterns(read) => Reply::Patterns(patterns::page(read)),
             Request::Hold(..) => Reply::Held(None),
             Request::Repair(..) | Request::Outcome(_) => return None,
             Request::SetPaused { .. } => Reply::Done,

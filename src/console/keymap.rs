@@ -67,31 +67,51 @@ pub struct Row {
     pub footer: u8,
 }
 
-const BROWSE: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message, Mode::Workers, Mode::Journal];
+const BROWSE: &[Mode] = &[
+    Mode::Queues,
+    Mode::Queue,
+    Mode::Message,
+    Mode::Workers,
+    Mode::Journal,
+    Mode::Events,
+    Mode::Patterns,
+];
 const SCROLL: &[Mode] = &[
     Mode::Queues,
     Mode::Queue,
     Mode::Message,
     Mode::Workers,
     Mode::Journal,
+    Mode::Events,
+    Mode::Patterns,
     Mode::Review,
     Mode::Difference,
     Mode::Help,
 ];
-const LISTS: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Workers, Mode::Journal];
-const INTO: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Workers, Mode::Journal];
+const LISTS: &[Mode] =
+    &[Mode::Queues, Mode::Queue, Mode::Workers, Mode::Journal, Mode::Events, Mode::Patterns];
 const ON_MESSAGE: &[Mode] = &[Mode::Queue, Mode::Message];
 const ON_QUEUE: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
 const ACTS: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
 const PROMPTS: &[Mode] = &[Mode::Filter, Mode::Palette, Mode::Leave, Mode::Find, Mode::File];
-const NOT_TYPING: &[Mode] =
-    &[Mode::Queues, Mode::Queue, Mode::Message, Mode::Workers, Mode::Journal, Mode::Difference];
+const NOT_TYPING: &[Mode] = &[
+    Mode::Queues,
+    Mode::Queue,
+    Mode::Message,
+    Mode::Workers,
+    Mode::Journal,
+    Mode::Events,
+    Mode::Patterns,
+    Mode::Difference,
+];
 const QUITTING: &[Mode] = &[
     Mode::Queues,
     Mode::Queue,
     Mode::Message,
     Mode::Workers,
     Mode::Journal,
+    Mode::Events,
+    Mode::Patterns,
     Mode::Review,
     Mode::Difference,
 ];
@@ -144,7 +164,9 @@ pub const TABLE: &[Row] = rows! {
     SCROLL, [key(KeyCode::PageUp)], Command::PageUp, "page up", "A page up.", false, 0;
     &[Mode::Message], [key(KeyCode::Right), ch('l')], Command::Right, "next tab", "The next of Body, Headers, Error, Attempts, History.", false, 0;
     &[Mode::Message], [key(KeyCode::Left), ch('h')], Command::Left, "previous tab", "The tab before.", false, 0;
-    INTO, [key(KeyCode::Enter)], Command::Enter, "open", "Into what is selected.", false, 1;
+    &[Mode::Patterns], [ch('l'), key(KeyCode::Right)], Command::Right, "next tab", "The next of Topics, Gathers, Sagas.", false, 2;
+    &[Mode::Patterns], [ch('h'), key(KeyCode::Left)], Command::Left, "previous tab", "The tab before.", false, 0;
+    LISTS, [key(KeyCode::Enter)], Command::Enter, "open", "Into what is selected.", false, 1;
     ON_MESSAGE, [ch('e')], Command::Edit, "edit", "Edit the payload here: the message's own bytes. No automatic retry fires meanwhile.", true, 2;
     ACTS, [ch('r')], Command::Retry, "retry", "Retry the message as it is; on Queues, the blocked head.", true, 3;
     ON_QUEUE, [ch('p')], Command::PauseResume, "pause/resume", "Stop or go on delivering from the queue.", true, 6;
@@ -156,6 +178,8 @@ pub const TABLE: &[Row] = rows! {
     BROWSE, [key(KeyCode::Esc), key(KeyCode::Backspace)], Command::Back, "back", "Back to where you came from; on a list first clears the filter.", false, 8;
     BROWSE, [key(KeyCode::Tab)], Command::NextPane, "next pane", "The next pane, or the next tab of a message.", false, 14;
     LISTS, [ch('/')], Command::Filter, "filter", "Show only rows that have a text; a leading ! those that don't.", false, 9;
+    &[Mode::Queues], [ch('s')], Command::Sort, "sort", "Blocked first, by name, by depth, by age, by rate, and round again; the title says which.", false, 9;
+    &[Mode::Queue], [ch('K')], Command::Keys, "order keys", "The order keys that stand and how much waits behind each, and back to the messages.", false, 7;
     NOT_TYPING, [ch(':')], Command::Palette, "palette", "Every command and every queue by name.", false, 11;
     BROWSE, [ch('?'), key(KeyCode::F(1))], Command::Help, "help", "All keys.", false, 10;
     EVERYWHERE, [ctrl('c')], Command::Quit, "quit", "Quit; asks once if an edit is open. A draft is kept.", false, 0;
@@ -165,6 +189,8 @@ pub const TABLE: &[Row] = rows! {
     BROWSE, [ch('3')], Command::Go(Screen::Message), "message", "The selected message.", false, 0;
     BROWSE, [ch('4'), ch('w')], Command::Go(Screen::Workers), "workers", "All workers.", false, 0;
     BROWSE, [ch('5'), ch('A')], Command::Go(Screen::Journal), "journal", "Who did what, when and why.", false, 0;
+    BROWSE, [ch('6')], Command::Go(Screen::Events), "events", "What happens, as it happens; the list stands still while the cursor isn't on its last row.", false, 0;
+    BROWSE, [ch('7')], Command::Go(Screen::Patterns), "patterns", "Topics with subscriptions, gathers with progress, sagas with their steps.", false, 0;
     ON_QUEUE, [ch('y')], Command::Copy, "copy", "Copy through the terminal (OSC 52): the payload, or the row's name.", false, 13;
     &[Mode::Message], [], Command::SavePayload, "save the payload to a file", "Write the payload's own bytes into a new file.", false, 0;
     &[Mode::Message], [], Command::ReplacePayload, "replace the payload from a file", "Read a file into the editor; nothing is sent before the review.", true, 0;

@@ -8,6 +8,10 @@ use super::command::Screen;
 pub(super) const MIN_SIZE: (u16, u16) = (60, 15);
 /// From this size on three columns stand side by side.
 const WIDE: (u16, u16) = (150, 30);
+/// From this size on, below that, the newest events stand below the lists.
+const TALL: (u16, u16) = (100, 36);
+/// Rows of these events: their state, their heads, eight of them.
+const FEED_ROWS: u16 = 10;
 
 /// The five areas, from the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,12 @@ pub(super) fn is_wide((width, height): (u16, u16)) -> bool {
     width >= WIDE.0 && height >= WIDE.1
 }
 
+/// Whether events stand below the list of `current`.
+fn has_feed(size: (u16, u16), current: Screen) -> bool {
+    let is_tall = size.0 >= TALL.0 && size.1 >= TALL.1 && !is_wide(size);
+    is_tall && matches!(current, Screen::Queues | Screen::Queue | Screen::Workers)
+}
+
 /// The areas at a size that fits.
 pub(super) fn rows((width, height): (u16, u16)) -> Rows {
     let row = |y| Rect { x: 0, y, width, height: 1 };
@@ -45,6 +55,14 @@ pub(super) fn rows((width, height): (u16, u16)) -> Rows {
 /// Where a screen is drawn while `current` is the one that has the keys; `None` if it isn't.
 pub(super) fn pane(size: (u16, u16), screen: Screen, current: Screen) -> Option<Rect> {
     let body = rows(size).body;
+    if has_feed(size, current) {
+        // One row is the line between the two.
+        let upper = body.height - FEED_ROWS - 1;
+        let list = Rect { height: upper, ..body };
+        let feed = Rect { y: body.y + upper + 1, height: FEED_ROWS, ..body };
+        let is_feed = screen == Screen::Events;
+        return (screen == current || is_feed).then_some(if is_feed { feed } else { list });
+    }
     if !is_wide(size) {
         return (screen == current).then_some(body);
     }
@@ -52,12 +70,14 @@ pub(super) fn pane(size: (u16, u16), screen: Screen, current: Screen) -> Option<
     let upper = right.height * 2 / 5;
     match screen {
         Screen::Queues => Some(left),
-        Screen::Queue => (current != Screen::Message).then_some(middle),
-        Screen::Message => (current == Screen::Message).then_some(middle),
+        Screen::Queue => (!matches!(current, Screen::Message | Screen::Patterns)).then_some(middle),
+        Screen::Message | Screen::Patterns => (current == screen).then_some(middle),
         Screen::Workers => Some(Rect { height: upper, ..right }),
-        Screen::Journal => {
-            // One row is the line between the two.
-            Some(Rect { y: right.y + upper + 1, height: right.height - upper - 1, ..right })
+        // One row is the line between the two.
+        Screen::Journal | Screen::Events => {
+            let is_shown = (screen == Screen::Journal) == (current == Screen::Journal);
+            let lower = Rect { y: right.y + upper + 1, height: right.height - upper - 1, ..right };
+            is_shown.then_some(lower)
         }
     }
 }
@@ -80,11 +100,21 @@ pub(super) fn main_area(size: (u16, u16)) -> Rect {
     if is_wide(size) { columns(body)[1] } else { body }
 }
 
+/// Rows below the patterns' list for what is under the cursor; none where the list needs them.
+pub(super) const fn details_height(height: u16) -> u16 {
+    match height {
+        0..14 => 0,
+        14..30 => 6,
+        _ => 12,
+    }
+}
+
 /// The rows of a list under its column heads.
 pub(super) fn list_height(size: (u16, u16), screen: Screen, current: Screen) -> usize {
     // A list that isn't drawn now moves as if it were.
     let area = pane(size, screen, current).unwrap_or_else(|| main_area(size));
-    usize::from(area.height.saturating_sub(1))
+    let below = if screen == Screen::Patterns { details_height(area.height) } else { 0 };
+    usize::from(area.height.saturating_sub(1 + below))
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::action::{Action, Failure, Reply};
 use super::effect::Request;
-use super::model::PAGE;
+use super::model::{PAGE, PatternPage, PatternRead, ProcessList, TopicRead};
 use crate::admin::client::{AdminClient, AdminError, JournalQuery, MessageQuery};
+use crate::admin::dto::{GatherView, SagaView};
 
 /// The first pause before another attempt to connect; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -93,6 +94,8 @@ async fn send(client: &AdminClient, request: Request) -> Result<Reply, AdminErro
             let query = MessageQuery { from, limit: Some(PAGE), ..MessageQuery::default() };
             Reply::Page(client.messages(&queue, &query).await?)
         }
+        Request::Keys { queue, from } => Reply::Keys(client.keys(&queue, from, Some(PAGE)).await?),
+        Request::Pools => Reply::Pools(client.pools().await?),
         Request::Message(message) => {
             Reply::Message(Box::new(client.message(&message.queue, message.seq).await?))
         }
@@ -103,6 +106,7 @@ async fn send(client: &AdminClient, request: Request) -> Result<Reply, AdminErro
             let query = JournalQuery { before, limit: Some(PAGE), ..JournalQuery::default() };
             Reply::Journal(client.journal(&query).await?)
         }
+        Request::Patterns(read) => Reply::Patterns(patterns(client, read).await?),
         Request::Hold(message, for_ms) => {
             Reply::Held(client.hold(&message.queue, message.seq, for_ms).await?)
         }
@@ -117,6 +121,25 @@ async fn send(client: &AdminClient, request: Request) -> Result<Reply, AdminErro
         Request::SetPaused { queue, paused: false } => {
             client.resume(&queue, "").await?;
             Reply::Done
+        }
+    })
+}
+
+async fn patterns(client: &AdminClient, read: PatternRead) -> Result<PatternPage, AdminError> {
+    Ok(match read {
+        PatternRead::Topics(TopicRead::Page(after)) => {
+            PatternPage::Topics(client.topics(after.as_ref()).await?)
+        }
+        PatternRead::Topics(TopicRead::Detail(topic)) => {
+            PatternPage::Topic(Box::new(client.topic(&topic, 0).await?))
+        }
+        PatternRead::Gathers(from) => {
+            let state = ProcessList::<GatherView>::state(from);
+            PatternPage::Gathers(client.gathers(from.after, state).await?)
+        }
+        PatternRead::Sagas(from) => {
+            let state = ProcessList::<SagaView>::state(from);
+            PatternPage::Sagas(client.sagas(from.after, state).await?)
         }
     })
 }

@@ -3,7 +3,10 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::admin::dto::{MessageState, QueueState, WorkerState};
+use super::model::Weight;
+use crate::admin::dto::{
+    GatherState, MessageState, QueueState, RecipientState, SagaState, StepState, WorkerState,
+};
 
 /// How things look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,18 @@ pub enum Role {
     Added,
     /// Text that was removed.
     Removed,
+}
+
+impl Role {
+    /// An event's.
+    pub const fn of(weight: Weight) -> Self {
+        match weight {
+            Weight::Bad => Self::Bad,
+            Weight::Warn => Self::Warn,
+            Weight::Good => Self::Good,
+            Weight::Plain => Self::Text,
+        }
+    }
 }
 
 impl Theme {
@@ -109,6 +124,70 @@ impl Theme {
             WorkerState::Stuck | WorkerState::Silent => (self.glyph("■", "!"), Role::Bad),
             WorkerState::Draining => (self.glyph("▽", "v"), Role::Warn),
         }
+    }
+
+    /// An event's glyph.
+    pub const fn event(self, weight: Weight) -> &'static str {
+        match weight {
+            Weight::Bad => self.glyph("■", "!"),
+            Weight::Warn => self.glyph("▲", "^"),
+            Weight::Good => self.glyph("✓", "+"),
+            Weight::Plain => self.glyph("·", "."),
+        }
+    }
+
+    /// A saga's glyph and role.
+    pub const fn saga(self, state: SagaState) -> (&'static str, Role) {
+        match state {
+            SagaState::Running => (self.glyph("▶", ">"), Role::Busy),
+            SagaState::Compensating => (self.glyph("◀", "<"), Role::Warn),
+            SagaState::Parked => (self.glyph("■", "!"), Role::Bad),
+            SagaState::Completed => (self.glyph("✓", "+"), Role::Good),
+            SagaState::Compensated => (self.glyph("↺", "u"), Role::Warn),
+            SagaState::Aborted => (self.glyph("×", "x"), Role::Dim),
+        }
+    }
+
+    /// A step's glyph and role.
+    pub const fn step(self, state: StepState) -> (&'static str, Role) {
+        match state {
+            StepState::Pending => (self.glyph("·", "."), Role::Dim),
+            StepState::Running => (self.glyph("▶", ">"), Role::Busy),
+            StepState::Done => (self.glyph("✓", "+"), Role::Good),
+            StepState::Failed => (self.glyph("×", "x"), Role::Bad),
+            StepState::Unknown => (self.glyph("?", "?"), Role::Warn),
+            StepState::Compensating => (self.glyph("◀", "<"), Role::Warn),
+            StepState::Compensated => (self.glyph("↺", "u"), Role::Warn),
+            StepState::Stuck => (self.glyph("■", "!"), Role::Bad),
+            StepState::Skipped => (self.glyph("»", "/"), Role::Dim),
+        }
+    }
+
+    /// A gather's glyph and role.
+    pub const fn gather(self, state: GatherState) -> (&'static str, Role) {
+        match state {
+            GatherState::Running => (self.glyph("▶", ">"), Role::Busy),
+            GatherState::Complete | GatherState::Quorum => (self.glyph("✓", "+"), Role::Good),
+            GatherState::Partial => (self.glyph("▲", "^"), Role::Warn),
+        }
+    }
+
+    /// A recipient's glyph and role.
+    pub const fn recipient(self, state: RecipientState) -> (&'static str, Role) {
+        match state {
+            RecipientState::NoReply => (self.glyph("·", "."), Role::Dim),
+            RecipientState::Blocked => (self.glyph("■", "!"), Role::Bad),
+            RecipientState::Replied => (self.glyph("✓", "+"), Role::Good),
+            RecipientState::Failed => (self.glyph("×", "x"), Role::Bad),
+        }
+    }
+
+    /// A bar of `width` columns that is full to `part` of `whole`.
+    pub fn bar(self, part: u64, whole: u64, width: u16) -> String {
+        let width = u64::from(width);
+        let full = (part.min(whole) * width).checked_div(whole).unwrap_or(0);
+        let (on, off) = (self.glyph("█", "#"), self.glyph("░", "-"));
+        (0..width).map(|n| if n < full { on } else { off }).collect()
     }
 
     /// The steps of a sparkline, from nothing to most.

@@ -58,6 +58,17 @@ pub enum Unroutable {
     DeadLetter,
 }
 
+impl Unroutable {
+    /// The word used in the configuration, in JSON and on screens.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+            Self::DeadLetter => "dead-letter",
+        }
+    }
+}
+
 /// What happens to an event when a filter can't tell whether it passes. It is counted and told in any case.
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::admin::dto::{JournalEntry, WorkerView};
+use crate::admin::dto::{
+    JournalEntry, Notice, PoolProcess, PoolState, PoolView, ProcessState, WorkerView,
+};
 use crate::console::filter::Filter;
 
 /// A movement of a cursor.
@@ -72,6 +74,10 @@ impl Cursor {
 /// Screen 4.
 #[derive(Debug, Default)]
 pub struct WorkerList {
+    /// Those that the broker keeps running.
+    pub pools: Vec<PoolView>,
+    /// The pools are to be read again.
+    pub pools_outdated: bool,
     /// All of them, as last told.
     pub all: Vec<WorkerView>,
     /// Where the cursor is.
@@ -81,6 +87,34 @@ pub struct WorkerList {
 }
 
 impl WorkerList {
+    /// The pool that a worker's process is of.
+    pub fn pool_of(&self, worker: &WorkerView) -> Option<&PoolView> {
+        let is_its = |pool: &&PoolView| pool.processes.iter().any(|p| p.worker == worker.name);
+        self.pools.iter().find(is_its)
+    }
+
+    /// A pool that doesn't do what it should: those first that were given up.
+    pub fn hurt_pool(&self) -> Option<&PoolView> {
+        let rank = |pool: &PoolView| match pool.state {
+            PoolState::GivenUp => Some(0),
+            PoolState::Drained => Some(2),
+            PoolState::Running => {
+                let waits = |process: &PoolProcess| process.state == ProcessState::Waiting;
+                pool.processes.iter().any(waits).then_some(1)
+            }
+        };
+        let hurt = self.pools.iter().filter(|pool| rank(pool).is_some());
+        hurt.min_by_key(|pool| rank(pool))
+    }
+
+    /// A process came or went: its pool is read again.
+    pub fn notice(&mut self, notice: &Notice) {
+        self.pools_outdated |= matches!(
+            notice.kind(),
+            "worker-ready" | "worker-gone" | "worker-exited" | "restart-limit"
+        );
+    }
+
     /// The rows that the filter lets through.
     pub fn shown(&self) -> Vec<&WorkerView> {
         self.all
@@ -93,6 +127,14 @@ impl WorkerList {
                 )
             })
             .collect()
+    }
+
+    /// Puts the cursor on a worker, if it is there.
+    pub fn select(&mut self, name: &str) {
+        self.filter = Filter::default();
+        if let Some(at) = self.shown().iter().position(|worker| worker.name == name) {
+            self.cursor.at = at;
+        }
     }
 
     /// The row under the cursor.

@@ -3,17 +3,23 @@
 mod act;
 mod connection;
 mod edit;
+mod events;
+mod keys;
 mod lists;
 mod message;
 mod overlay;
 mod pane;
+mod patterns;
 mod queues;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 pub use act::{Act, Acts, InFlight, Stage, Submitted, Undoable, verb_text};
 pub use connection::{Connection, Link, Status};
 pub use edit::{DraftState, EditSession, HoldState, Parked};
+pub(super) use events::weight_of;
+pub use events::{EventList, EventRow, Leads, Weight};
+pub use keys::KeyList;
 pub use lists::{Cursor, JournalList, Motion, WorkerList};
 pub use message::{MessageScreen, Tab, wrap, wrap_words};
 pub use overlay::{
@@ -21,14 +27,18 @@ pub use overlay::{
     PaletteEntry, Review, short_id,
 };
 pub use pane::DiffPane;
-pub use queues::{PAGE, QueueList, QueueRow, QueueScreen, Rate};
+pub use patterns::{
+    PatternPage, PatternRead, PatternTab, Patterns, Process, ProcessList, ReadFrom, TopicLine,
+    TopicList, TopicRead, TopicRow,
+};
+pub use queues::{PAGE, QueueList, QueueRow, QueueScreen, Rate, SortBy};
 
 use super::command::{Command, Mode, Screen};
 use super::effect::{Effect, Request, RequestId};
 use super::filter::Filter;
 use super::layout;
 use super::theme::Theme;
-use crate::admin::dto::{IdempotencyKey, Notice, QueueName, Revision, Seq, Timestamp};
+use crate::admin::dto::{IdempotencyKey, QueueName, Revision, Seq, Timestamp};
 
 /// Milliseconds on the console's own clock, since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -83,6 +93,10 @@ pub struct Setup {
 pub enum Purpose {
     /// A page of the queue screen's list, from this place on.
     Page(QueueName, Option<Seq>),
+    /// A page of the queue screen's order keys.
+    Keys(QueueName, Option<Seq>),
+    /// The supervised workers.
+    Pools,
     /// The message screen.
     Show(MessageRef),
     /// A message for which `u` was pressed.
@@ -95,6 +109,8 @@ pub enum Purpose {
     Compare(MessageRef, Revision),
     /// The journal, from its newest or further back.
     Journal(Option<u64>),
+    /// Topics, gathers or sagas.
+    Patterns(PatternRead),
     /// A hold for the editor.
     Hold(MessageRef),
     /// A hold given back; whatever the answer.
@@ -120,7 +136,7 @@ pub struct Model {
     pub connection: Connection,
     /// What is shown.
     pub screen: Screen,
-    /// Where `Esc` goes to from Workers and Journal.
+    /// Where `Esc` goes to from a look aside.
     pub before: Screen,
     /// Screen 1.
     pub queues: QueueList,
@@ -132,6 +148,10 @@ pub struct Model {
     pub workers: WorkerList,
     /// Screen 5.
     pub journal: JournalList,
+    /// Screen 6.
+    pub events: EventList,
+    /// Screen 7.
+    pub patterns: Patterns,
     /// The payload that is being edited.
     pub edit: Option<EditSession>,
     /// Edits that were left: their drafts, in memory as well as on disk.
@@ -140,8 +160,6 @@ pub struct Model {
     pub overlay: Overlay,
     /// What was done.
     pub acts: Acts,
-    /// The last notices, newest first.
-    pub notices: VecDeque<Notice>,
     /// Something visible has changed since it was last drawn.
     pub redraw: bool,
     waiting: BTreeMap<RequestId, Purpose>,
@@ -150,8 +168,6 @@ pub struct Model {
     last_version: u64,
 }
 
-/// Notices kept for the wide layout's pane.
-const MAX_NOTICES: usize = 50;
 /// Requests without an answer kept: each has a time limit of its own at the runner, so that this many
 /// are never open at once; beyond it the oldest was lost.
 const MAX_WAITING: usize = 256;
@@ -171,11 +187,12 @@ impl Model {
             message: None,
             workers: WorkerList::default(),
             journal: JournalList::default(),
+            events: EventList::default(),
+            patterns: Patterns::default(),
             edit: None,
             parked: BTreeMap::new(),
             overlay: Overlay::None,
             acts: Acts::default(),
-            notices: VecDeque::new(),
             redraw: true,
             waiting: BTreeMap::new(),
             last_request: 0,
@@ -211,11 +228,18 @@ impl Model {
         match self.screen {
             Screen::Queue => {
                 let queue = self.queue.as_ref()?;
-                let seq = queue.selected()?.seq;
+                let seq = match queue.by_key {
+                    true => queue.keys.selected(&queue.filter)?.seq,
+                    false => queue.selected()?.seq,
+                };
                 Some(MessageRef { queue: queue.name.clone(), seq })
             }
             Screen::Message => Some(self.message.as_ref()?.message.clone()),
-            Screen::Queues | Screen::Workers | Screen::Journal => None,
+            Screen::Queues
+            | Screen::Workers
+            | Screen::Journal
+            | Screen::Events
+            | Screen::Patterns => None,
         }
     }
 
@@ -225,7 +249,7 @@ impl Model {
             Screen::Queues => self.queues.selected().map(|row| row.view.name.clone()),
             Screen::Queue => self.queue.as_ref().map(|queue| queue.name.clone()),
             Screen::Message => self.message.as_ref().map(|screen| screen.message.queue.clone()),
-            Screen::Workers | Screen::Journal => None,
+            Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => None,
         }
     }
 
@@ -314,12 +338,6 @@ impl Model {
         self.waiting.retain(|_, purpose| !super::update::is_read(purpose));
     }
 
-    /// Keeps a notice.
-    pub(super) fn remember(&mut self, notice: Notice) {
-        self.notices.push_front(notice);
-        self.notices.truncate(MAX_NOTICES);
-    }
-
     /// The line above the queues: it tells what to do with a blocked queue, while there is one.
     pub fn banner(&self) -> Option<&str> {
         let blocked = |row: &QueueRow| row.view.is_hurt();
@@ -334,6 +352,8 @@ impl Model {
             Screen::Message => None,
             Screen::Workers => Some(&self.workers.filter),
             Screen::Journal => Some(&self.journal.filter),
+            Screen::Events => Some(&self.events.filter),
+            Screen::Patterns => Some(&self.patterns.filter),
         }
     }
 
@@ -341,7 +361,16 @@ impl Model {
     pub fn list_height(&self, screen: Screen) -> usize {
         let banner = usize::from(screen == Screen::Queues && self.banner().is_some());
         let last_line = usize::from(screen == Screen::Journal && self.journal.ends_early());
-        layout::list_height(self.size, screen, self.screen).saturating_sub(banner + last_line)
+        // What stands above the rows: the events' state, tabs, the sum of the order keys, a pool's trouble.
+        let by_key = self.queue.as_ref().is_some_and(|queue| queue.by_key);
+        let lead = match screen {
+            Screen::Events | Screen::Patterns => 1,
+            Screen::Queue => usize::from(by_key),
+            Screen::Workers => usize::from(self.workers.hurt_pool().is_some()),
+            Screen::Queues | Screen::Message | Screen::Journal => 0,
+        };
+        let rows = layout::list_height(self.size, screen, self.screen);
+        rows.saturating_sub(banner + last_line + lead)
     }
 
     /// Puts cursors back where they can be after rows or the size have changed.
@@ -356,6 +385,10 @@ impl Model {
         self.workers.settle(height);
         let height = self.list_height(Screen::Journal);
         self.journal.settle(height);
+        let height = self.list_height(Screen::Events);
+        self.events.settle(height);
+        let height = self.list_height(Screen::Patterns);
+        self.patterns.settle(height);
         let area = layout::main_area(self.size);
         if let Some(message) = &mut self.message {
             message.settle(area.width as usize, area.height as usize);

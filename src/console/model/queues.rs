@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::keys::KeyList;
 use super::lists::{Cursor, Motion};
 use crate::admin::dto::{MessagePage, MessageSummary, QueueName, QueueState, QueueView, Seq};
 use crate::console::filter::Filter;
@@ -48,6 +49,64 @@ pub struct QueueRow {
     pub rate: Rate,
 }
 
+/// How the queues are sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SortBy {
+    /// Those first that somebody is needed for: blocked, paused, draining; then by name.
+    #[default]
+    Trouble,
+    /// By name.
+    Name,
+    /// The most messages first.
+    Depth,
+    /// The oldest message first.
+    Age,
+    /// The most finished a second first.
+    Rate,
+}
+
+impl SortBy {
+    /// What the title says.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Trouble => "blocked first",
+            Self::Name => "by name",
+            Self::Depth => "by depth",
+            Self::Age => "by age",
+            Self::Rate => "by rate",
+        }
+    }
+
+    /// The one after it.
+    pub const fn next(self) -> Self {
+        match self {
+            Self::Trouble => Self::Name,
+            Self::Name => Self::Depth,
+            Self::Depth => Self::Age,
+            Self::Age => Self::Rate,
+            Self::Rate => Self::Trouble,
+        }
+    }
+
+    /// What a row is sorted by, the lowest first; names decide between equals.
+    fn rank(self, row: &QueueRow) -> u64 {
+        let view = &row.view;
+        match self {
+            Self::Trouble => match view.state {
+                _ if view.is_hurt() => 0,
+                QueueState::Blocked => 0,
+                QueueState::Paused => 1,
+                QueueState::Draining => 2,
+                QueueState::Running => 3,
+            },
+            Self::Name => 0,
+            Self::Depth => u64::MAX - view.depth,
+            Self::Age => view.oldest_at.map_or(u64::MAX, |at| at.0),
+            Self::Rate => u64::MAX - row.rate.now(),
+        }
+    }
+}
+
 /// Screen 1.
 #[derive(Debug, Default)]
 pub struct QueueList {
@@ -63,47 +122,67 @@ pub struct QueueList {
     pub cursor: Cursor,
     /// The queue under the cursor: rows move, the cursor stays with its queue.
     pub at: Option<QueueName>,
+    /// How they are sorted.
+    pub sort: SortBy,
+    /// The names of the rows that are shown, in their order: made anew when `changed` or what made it differs.
+    order: Vec<QueueName>,
+    made_by: (Filter, SortBy),
+    changed: bool,
 }
 
 impl QueueList {
-    /// The rows that the filter lets through, blocked first, then paused, then by name.
-    pub fn shown(&self) -> Vec<&QueueRow> {
-        let mut shown: Vec<&QueueRow> = self
-            .rows
-            .values()
-            .filter(|row| {
-                let error = row.view.head.as_ref().and_then(|head| head.error.as_ref());
-                let error = error.map_or(["", ""], |e| [e.code.as_str(), e.message.as_str()]);
-                self.filter.lets_through(
-                    [row.view.name.as_str(), row.view.state.as_str()].into_iter().chain(error),
-                )
-            })
-            .collect();
-        shown.sort_by_key(|row| match row.view.state {
-            _ if row.view.is_hurt() => 0,
-            QueueState::Blocked => 0,
-            QueueState::Paused => 1,
-            QueueState::Draining => 2,
-            QueueState::Running => 3,
-        });
-        shown
+    /// The rows that the filter lets through, in their order as of the last [`QueueList::settle`].
+    pub fn shown(&self) -> impl Iterator<Item = &QueueRow> {
+        self.order.iter().filter_map(|name| self.rows.get(name))
+    }
+
+    /// How many there are of these.
+    pub fn shown_len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Something about the rows has changed by another way than these methods.
+    pub fn outdate(&mut self) {
+        self.changed = true;
+    }
+
+    fn make_order(&mut self) {
+        let made_by = (self.filter.clone(), self.sort);
+        if !std::mem::take(&mut self.changed) && self.made_by == made_by {
+            return;
+        }
+        self.made_by = made_by;
+        let passes = |row: &&QueueRow| {
+            let error = row.view.head.as_ref().and_then(|head| head.error.as_ref());
+            let error = error.map_or(["", ""], |e| [e.code.as_str(), e.message.as_str()]);
+            self.filter.lets_through(
+                [row.view.name.as_str(), row.view.state.as_str()].into_iter().chain(error),
+            )
+        };
+        let shown = self.rows.values().filter(passes);
+        let mut ranked: Vec<(u64, &QueueName)> =
+            shown.map(|row| (self.sort.rank(row), &row.view.name)).collect();
+        // Rows come by name, and this sort keeps the order of equals.
+        ranked.sort_by_key(|(rank, _)| *rank);
+        self.order = ranked.into_iter().map(|(_, name)| name.clone()).collect();
     }
 
     /// The row under the cursor.
     pub fn selected(&self) -> Option<&QueueRow> {
-        self.shown().get(self.cursor.at).copied()
+        self.rows.get(self.order.get(self.cursor.at)?)
     }
 
     /// Moves the cursor.
     pub fn go(&mut self, motion: Motion, height: usize) {
-        let len = self.shown().len();
-        self.cursor.go(motion, len, height);
+        self.make_order();
+        self.cursor.go(motion, self.order.len(), height);
         self.at = self.selected().map(|row| row.view.name.clone());
     }
 
     /// Every queue has been named: the others are gone.
     pub fn listed(&mut self) {
         if let Some(named) = self.named.take() {
+            self.changed = true;
             self.rows.retain(|name, _| named.contains(name));
         }
     }
@@ -111,6 +190,7 @@ impl QueueList {
     /// A queue is gone.
     pub fn forget(&mut self, name: &QueueName) {
         self.rows.remove(name);
+        self.changed = true;
         if let Some(named) = &mut self.named {
             named.remove(name);
         }
@@ -119,6 +199,7 @@ impl QueueList {
     /// Takes what the broker told.
     pub fn merge(&mut self, views: Vec<QueueView>) {
         self.loaded = true;
+        self.changed = true;
         if let Some(named) = &mut self.named {
             named.extend(views.iter().map(|view| view.name.clone()));
         }
@@ -135,15 +216,17 @@ impl QueueList {
 
     /// Keeps the cursor with its queue.
     pub fn settle(&mut self, height: usize) {
-        let (len, at) = {
-            let shown = self.shown();
-            let at = self.at.as_ref();
-            (shown.len(), at.and_then(|name| shown.iter().position(|r| r.view.name == *name)))
+        self.make_order();
+        let still = self.at.is_some() && self.order.get(self.cursor.at) == self.at.as_ref();
+        let at = match &self.at {
+            Some(_) if still => Some(self.cursor.at),
+            Some(name) => self.order.iter().position(|other| other == name),
+            None => None,
         };
         if let Some(at) = at {
             self.cursor.at = at;
         }
-        self.cursor.settle(len, height);
+        self.cursor.settle(self.order.len(), height);
         // Until the cursor is moved it stays on the first row, whichever that is.
         if self.at.is_some() && at.is_none() {
             self.at = None;
@@ -176,6 +259,10 @@ pub struct QueueScreen {
     pub at: Option<Seq>,
     /// Why the rows can't be read.
     pub trouble: Option<String>,
+    /// Its order keys are shown instead.
+    pub by_key: bool,
+    /// Its order keys that stand.
+    pub keys: KeyList,
 }
 
 impl QueueScreen {
@@ -193,6 +280,8 @@ impl QueueScreen {
             cursor: Cursor::default(),
             at: None,
             trouble: None,
+            by_key: false,
+            keys: KeyList::default(),
         }
     }
 
@@ -306,6 +395,9 @@ impl QueueScreen {
 
     /// Keeps the cursor with its message.
     pub fn settle(&mut self, height: usize) {
+        if self.by_key {
+            return self.keys.settle(&self.filter, height);
+        }
         let (len, at) = {
             let shown = self.shown();
             let at = self.at.map(|seq| shown.partition_point(|row| row.seq < seq));

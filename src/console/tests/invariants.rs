@@ -55,7 +55,7 @@ fn key() -> impl Strategy<Value = KeyEvent> {
     let ctrl = |c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL);
     prop_oneof![
         6 => prop::sample::select(vec!['e', 'e', 'r', 'x', 'u', 'p', 'd', 'y', 'j', 'k', 'G', 'g', ':',
-            '/', '?', '1', '2', '3', '4', '5', 'q', 'n', '{', '"', '0', '3', ' '])
+            '/', '?', '1', '2', '3', '4', '5', '6', '7', 'l', 's', 'K', 'q', 'n', '{', '"', '0', '3', ' '])
             .prop_map(move |c| plain(KeyCode::Char(c))),
         4 => prop::sample::select(vec![KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab,
             KeyCode::Left, KeyCode::Right, KeyCode::End, KeyCode::Backspace, KeyCode::Delete,

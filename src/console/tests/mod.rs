@@ -1,6 +1,8 @@
 //! The console as a whole, without a terminal and without a broker.
 
+mod aside;
 mod drafts;
 mod invariants;
+mod lists;
 mod repair;
 mod screens;

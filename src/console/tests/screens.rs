@@ -8,12 +8,13 @@ use crate::console::model::Setup;
 use crate::console::text::diff;
 use crate::console::theme::Theme;
 
-const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (200, 50)];
+const SIZES: [(u16, u16); 4] = [(60, 15), (80, 24), (120, 40), (200, 50)];
 
 /// From the first screen to each of the others.
-const WAYS: [(&str, &[&str]); 13] = [
+const WAYS: [(&str, &[&str]); 18] = [
     ("queues", &[]),
     ("queue", &["<Enter>"]),
+    ("keys", &["<Enter>", "K"]),
     ("message", &["<Enter>", "<Enter>"]),
     ("headers", &["<Enter>", "<Enter>", "l"]),
     ("error", &["<Enter>", "<Enter>", "l", "l"]),
@@ -21,6 +22,10 @@ const WAYS: [(&str, &[&str]); 13] = [
     ("history", &["<Enter>", "<Enter>", "h"]),
     ("workers", &["4"]),
     ("journal", &["5"]),
+    ("events", &["6"]),
+    ("topics", &["7"]),
+    ("gathers", &["7", "l"]),
+    ("sagas", &["7", "h"]),
     ("editor", &["<Enter>", "<Enter>", "e", "<F5>", "x"]),
     ("review", &["<Enter>", "e", "<F5>", "<End>", " ", "^s"]),
     ("cancel", &["<Enter>", "x", "0000", "<Tab>", "a reason"]),
@@ -29,6 +34,7 @@ const WAYS: [(&str, &[&str]); 13] = [
 
 fn failing(size: (u16, u16), keys: &[&str]) -> Stage {
     let mut stage = Stage::failing(size, |_: &mut Setup| {});
+    super::aside::happen(&mut stage);
     stage.keys(keys);
     stage
 }

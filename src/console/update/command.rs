@@ -1,14 +1,14 @@
 //! What each command does on the screens.
 
-use super::{Effects, draft, edit, go, overlay, page, repair};
-use crate::admin::dto::{MessageState, RepairVerb};
+use super::{Effects, draft, edit, go, overlay, page, patterns, repair};
+use crate::admin::dto::{MessageState, QueueName, RepairVerb};
 use crate::console::clipboard::MAX_COPY_BYTES;
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
 use crate::console::model::{
-    CompareWith, EditSession, FilePrompt, LeaveForm, Leaving, MessageRef, MessageScreen, Model,
-    Motion, Overlay, Purpose, QueueScreen, verb_text,
+    CompareWith, EditSession, FilePrompt, Leads, LeaveForm, Leaving, MessageRef, MessageScreen,
+    Model, Motion, Overlay, PatternTab, Purpose, QueueScreen, verb_text,
 };
 
 /// Does `command`, or says why not.
@@ -26,9 +26,13 @@ pub(super) fn run(model: &mut Model, fx: &mut Effects, command: Command) {
         return;
     }
     match model.mode() {
-        Mode::Queues | Mode::Queue | Mode::Message | Mode::Workers | Mode::Journal => {
-            browse(model, fx, command);
-        }
+        Mode::Queues
+        | Mode::Queue
+        | Mode::Message
+        | Mode::Workers
+        | Mode::Journal
+        | Mode::Events
+        | Mode::Patterns => browse(model, fx, command),
         Mode::Editor => edit::command(model, fx, command),
         Mode::Find
         | Mode::Review
@@ -92,6 +96,11 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
             let before = model.filter().map_or("", |filter| filter.typed()).to_owned();
             model.overlay = Overlay::Filter { typed: before.clone(), before };
         }
+        Command::Sort => {
+            model.queues.sort = model.queues.sort.next();
+            model.acts.note(format!("queues: {}", model.queues.sort.title()));
+        }
+        Command::Keys => page::show_keys(model),
         Command::Help => model.overlay = Overlay::Help { scroll: 0 },
         Command::Palette => model.overlay = overlay::palette(model),
         Command::Refresh => page::refresh(model, fx),
@@ -117,7 +126,12 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
 fn enter(model: &mut Model) {
     match model.screen {
         Screen::Queues => go_to(model, Screen::Queue),
-        Screen::Queue => go_to(model, Screen::Message),
+        Screen::Queue => match model.selected_message() {
+            Some(message) if model.queue.as_ref().is_some_and(|queue| queue.by_key) => {
+                open_message(model, message);
+            }
+            Some(_) | None => go_to(model, Screen::Message),
+        },
         Screen::Message => {}
         Screen::Workers => {
             let lease = model.workers.selected().and_then(|worker| worker.in_flight.first());
@@ -137,11 +151,39 @@ fn enter(model: &mut Model) {
                 }
                 None => {
                     let queue = entry.queue.clone();
-                    page::open_queue(model, queue);
-                    go(model, Screen::Queue);
+                    show_queue(model, queue);
                 }
             }
         }
+        Screen::Events => enter_event(model),
+        Screen::Patterns => patterns::enter(model),
+    }
+}
+
+/// Shows a queue's messages.
+pub(super) fn show_queue(model: &mut Model, queue: QueueName) {
+    page::open_queue(model, queue);
+    go(model, Screen::Queue);
+}
+
+fn enter_event(model: &mut Model) {
+    let Some(leads) = model.events.selected().map(|row| row.leads.clone()) else { return };
+    match leads {
+        Leads::Message(message) => open_message(model, message),
+        Leads::Queue(queue) => show_queue(model, queue),
+        Leads::Worker(name) => {
+            model.workers.select(&name);
+            go(model, Screen::Workers);
+        }
+        Leads::Gather(id) => {
+            model.patterns.show(PatternTab::Gathers, id);
+            go(model, Screen::Patterns);
+        }
+        Leads::Saga(id) => {
+            model.patterns.show(PatternTab::Sagas, id);
+            go(model, Screen::Patterns);
+        }
+        Leads::Nowhere => model.acts.note("there is nothing behind this event"),
     }
 }
 
@@ -153,9 +195,12 @@ fn back(model: &mut Model) {
     }
     match model.screen {
         Screen::Queues => model.acts.note("this is the first screen; q quits"),
+        Screen::Queue if model.queue.as_ref().is_some_and(|queue| queue.by_key) => {
+            page::show_keys(model);
+        }
         Screen::Queue => go(model, Screen::Queues),
         Screen::Message => go(model, Screen::Queue),
-        Screen::Workers | Screen::Journal => {
+        Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => {
             let before = model.before;
             go(model, before);
         }
@@ -177,9 +222,9 @@ fn next_pane(model: &mut Model) {
         };
         let next = match model.screen {
             Screen::Queues => middle,
-            Screen::Queue | Screen::Message => Screen::Workers,
-            Screen::Workers => Screen::Journal,
-            Screen::Journal => Screen::Queues,
+            Screen::Queue | Screen::Message | Screen::Patterns => Screen::Workers,
+            Screen::Workers => Screen::Events,
+            Screen::Journal | Screen::Events => Screen::Queues,
         };
         return go_to(model, next);
     }
@@ -189,12 +234,18 @@ fn next_pane(model: &mut Model) {
     let next = match model.screen {
         Screen::Queues | Screen::Queue | Screen::Message => Screen::Workers,
         Screen::Workers => Screen::Journal,
-        Screen::Journal => Screen::Queues,
+        Screen::Journal => Screen::Events,
+        Screen::Events => Screen::Patterns,
+        Screen::Patterns => Screen::Queues,
     };
     go_to(model, next);
 }
 
 fn step_tab(model: &mut Model, by: isize) {
+    if model.screen == Screen::Patterns {
+        model.patterns.tab = model.patterns.tab.step(by);
+        return;
+    }
     if let Some(screen) = &mut model.message {
         screen.open(screen.tab.step(by));
     }
@@ -203,11 +254,18 @@ fn step_tab(model: &mut Model, by: isize) {
 /// A screen by its digit: of what is under the cursor where that makes sense.
 pub(super) fn go_to(model: &mut Model, screen: Screen) {
     match screen {
-        Screen::Queues | Screen::Workers | Screen::Journal => go(model, screen),
+        Screen::Queues | Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => {
+            go(model, screen)
+        }
         Screen::Queue => {
             let chosen = match model.screen {
                 Screen::Queues => model.selected_queue(),
-                Screen::Queue | Screen::Message | Screen::Workers | Screen::Journal => None,
+                Screen::Queue
+                | Screen::Message
+                | Screen::Workers
+                | Screen::Journal
+                | Screen::Events
+                | Screen::Patterns => None,
             };
             if let Some(queue) = chosen {
                 page::open_queue(model, queue);
@@ -259,14 +317,24 @@ fn copy(model: &mut Model, fx: &mut Effects) {
                 Err(_) => return model.acts.refuse("copy", "the payload is not UTF-8"),
             }
         }
+        Screen::Queue if model.queue.as_ref().is_some_and(|queue| queue.by_key) => {
+            let queue = model.queue.as_ref();
+            let key = queue.and_then(|queue| queue.keys.selected(&queue.filter)?.key.clone());
+            match key {
+                Some(key) => ("the order key", key),
+                None => return model.acts.note("nothing to copy"),
+            }
+        }
         Screen::Queue => match model.queue.as_ref().and_then(|queue| queue.selected()) {
             Some(row) => ("the id", row.id.to_string()),
             None => return model.acts.note("nothing to copy"),
         },
-        Screen::Queues | Screen::Workers | Screen::Journal => match model.selected_queue() {
-            Some(queue) => ("the queue's name", queue.to_string()),
-            None => return model.acts.note("nothing to copy"),
-        },
+        Screen::Queues | Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => {
+            match model.selected_queue() {
+                Some(queue) => ("the queue's name", queue.to_string()),
+                None => return model.acts.note("nothing to copy"),
+            }
+        }
     };
     if text.len() > MAX_COPY_BYTES {
         let why = format!("{} bytes are too many for a terminal; save it to a file", text.len());
@@ -290,6 +358,11 @@ fn retry(model: &mut Model, fx: &mut Effects) {
             model.acts.begin(format!("retry {message}"), Some(message.clone()));
             model.ask(fx, Purpose::RetryHead(message.clone()), Request::Message(message));
         }
+        Screen::Queue if model.queue.as_ref().is_some_and(|queue| queue.by_key) => {
+            let Some(message) = model.selected_message() else { return };
+            model.acts.begin(format!("retry {message}"), Some(message.clone()));
+            model.ask(fx, Purpose::RetryHead(message.clone()), Request::Message(message));
+        }
         Screen::Queue | Screen::Message => {
             let Some((message, state, revision)) = seen(model) else { return };
             if !is_retriable(state) {
@@ -298,7 +371,7 @@ fn retry(model: &mut Model, fx: &mut Effects) {
             }
             repair::send(model, fx, message, repair::Wanted::plain(RepairVerb::Retry, revision));
         }
-        Screen::Workers | Screen::Journal => {}
+        Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => {}
     }
 }
 
@@ -318,14 +391,18 @@ fn seen(model: &Model) -> Option<(MessageRef, MessageState, crate::admin::dto::R
     let message = model.selected_message()?;
     let summary = match model.screen {
         Screen::Message => &model.message.as_ref()?.view.as_ref()?.summary,
-        Screen::Queue => model.queue.as_ref()?.selected()?,
-        Screen::Queues | Screen::Workers | Screen::Journal => return None,
+        Screen::Queue => model.queue.as_ref().filter(|queue| !queue.by_key)?.selected()?,
+        Screen::Queues | Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => {
+            return None;
+        }
     };
     Some((message, summary.state, summary.revision))
 }
 
 fn begin_leaving(model: &mut Model, leaving: Leaving) {
-    let Some((message, state, revision)) = seen(model) else { return };
+    let Some((message, state, revision)) = seen(model) else {
+        return model.acts.note("open the message first: Enter");
+    };
     let id = match model.screen {
         Screen::Message => {
             model.message.as_ref().and_then(|m| m.view.as_ref()).map(|v| v.summary.id.clone())

@@ -76,7 +76,10 @@ pub(super) fn saved(
     match result {
         Ok(()) => {
             state.saved = state.saved.max(version);
-            state.trouble = None;
+            // What an older version's answer says is no comfort for a newer one that failed.
+            if state.saved >= state.version {
+                state.trouble = None;
+            }
         }
         Err(why) => state.trouble = Some(why),
     }

@@ -7,6 +7,7 @@ mod edit;
 mod follow;
 mod overlay;
 mod page;
+mod patterns;
 mod repair;
 mod reply;
 mod review;
@@ -85,6 +86,10 @@ fn tick(model: &mut Model, fx: &mut Effects) {
         for row in model.queues.rows.values_mut() {
             row.rate.sample(row.view.done);
         }
+        model.queues.outdate();
+    }
+    if model.screen == Screen::Patterns {
+        model.patterns.tick(model.now);
     }
     edit::tick(model, fx);
     repair::tick(model, fx);
@@ -95,7 +100,7 @@ fn go(model: &mut Model, screen: Screen) {
     if screen == model.screen {
         return;
     }
-    if !matches!(model.screen, Screen::Workers | Screen::Journal) {
+    if !model.screen.is_aside() {
         model.before = model.screen;
     }
     model.screen = screen;

@@ -1,7 +1,7 @@
 //! Lists: moving, filtering, and reading on demand what the cursor comes near to.
 
-use super::Effects;
-use crate::admin::dto::QueueName;
+use super::{Effects, patterns};
+use crate::admin::dto::{Ordering, QueueName};
 use crate::console::command::Screen;
 use crate::console::effect::{Effect, Request};
 use crate::console::filter::Filter;
@@ -21,11 +21,16 @@ pub(super) fn go(model: &mut Model, fx: &mut Effects, motion: Motion) {
         }
         Screen::Workers => model.workers.go(motion, height),
         Screen::Journal => model.journal.go(motion, height),
+        Screen::Events => model.events.go(motion, height),
+        Screen::Patterns => model.patterns.go(motion, height),
     }
 }
 
 fn go_in_queue(model: &mut Model, fx: &mut Effects, motion: Motion, height: usize) {
     let Some(queue) = &mut model.queue else { return };
+    if queue.by_key {
+        return queue.keys.go(motion, &queue.filter, height);
+    }
     match motion {
         // The last message is beyond what was read: its page is read, not all the pages before it.
         Motion::Last if queue.next.is_some() => {
@@ -57,6 +62,20 @@ pub(super) fn open_queue(model: &mut Model, queue: QueueName) {
     }
 }
 
+/// Shows the queue's order keys in place of its messages, or the messages again.
+pub(super) fn show_keys(model: &mut Model) {
+    let Some(queue) = &mut model.queue else { return };
+    let settings = model.queues.rows.get(&queue.name).map(|row| &row.view.settings);
+    let ordering = settings.map_or(Ordering::Key, |settings| settings.ordering);
+    if !queue.by_key && ordering != Ordering::Key {
+        let text = format!("{} has ordering = {:?}: no order keys", queue.name, ordering.as_str());
+        return model.acts.note(text);
+    }
+    queue.by_key = !queue.by_key;
+    queue.filter = Filter::default();
+    queue.outdated = true;
+}
+
 /// Filters the current list.
 pub(super) fn set_filter(model: &mut Model, typed: &str) {
     let filter = Filter::new(typed);
@@ -70,6 +89,8 @@ pub(super) fn set_filter(model: &mut Model, typed: &str) {
         Screen::Message => {}
         Screen::Workers => model.workers.filter = filter,
         Screen::Journal => model.journal.filter = filter,
+        Screen::Events => model.events.filter = filter,
+        Screen::Patterns => model.patterns.filter = filter,
     }
 }
 
@@ -89,6 +110,8 @@ pub(super) fn refresh(model: &mut Model, fx: &mut Effects) {
 
 /// What was read may not be true any more.
 pub(super) fn outdate(model: &mut Model) {
+    model.patterns.outdate();
+    model.workers.pools_outdated = true;
     if let Some(queue) = &mut model.queue {
         queue.outdated = true;
     }
@@ -113,8 +136,18 @@ pub(super) fn read_what_is_shown(model: &mut Model, fx: &mut Effects) {
     if wide || model.screen == Screen::Queue {
         read_page(model, fx);
     }
-    if wide || model.screen == Screen::Journal {
+    if layout::pane(model.size, Screen::Journal, model.screen).is_some() {
         read_journal(model, fx);
+    }
+    if model.screen == Screen::Patterns {
+        patterns::read(model, fx);
+    }
+    if model.workers.pools_outdated
+        && layout::pane(model.size, Screen::Workers, model.screen).is_some()
+        && !model.awaits(&Purpose::Pools)
+    {
+        model.workers.pools_outdated = false;
+        model.ask(fx, Purpose::Pools, Request::Pools);
     }
     if model.screen == Screen::Message {
         read_message(model, fx);
@@ -122,10 +155,17 @@ pub(super) fn read_what_is_shown(model: &mut Model, fx: &mut Effects) {
 }
 
 fn read_page(model: &mut Model, fx: &mut Effects) {
-    if model.awaits_any(|purpose| matches!(purpose, Purpose::Page(..))) {
+    if model.awaits_any(|purpose| matches!(purpose, Purpose::Page(..) | Purpose::Keys(..))) {
         return;
     }
     let Some(queue) = &mut model.queue else { return };
+    if queue.by_key {
+        let Some(from) = queue.keys.wanted(queue.outdated) else { return };
+        queue.outdated = false;
+        let name = queue.name.clone();
+        model.ask(fx, Purpose::Keys(name.clone(), from), Request::Keys { queue: name, from });
+        return;
+    }
     let Some(from) = queue.wanted() else { return };
     queue.outdated = false;
     let name = queue.name.clone();

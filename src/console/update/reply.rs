@@ -1,6 +1,6 @@
 //! Answers to requests.
 
-use super::{Effects, command, edit, follow, overlay, repair};
+use super::{Effects, command, edit, follow, overlay, patterns, repair};
 use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
 use crate::console::action::{Failure, Reply};
 use crate::console::model::{MessageRef, Model, Purpose};
@@ -29,6 +29,21 @@ pub(super) fn take(
 ) {
     match purpose {
         Purpose::Page(queue, from) => page(model, &queue, from, reply),
+        Purpose::Keys(queue, from) => {
+            let page = expect_reply!(reply, Keys);
+            if let Some(screen) = model.queue.as_mut().filter(|screen| screen.name == queue) {
+                match page {
+                    Ok(page) => screen.keys.take(from, page),
+                    Err(failure) => screen.keys.fail(failure.text()),
+                }
+            }
+        }
+        // Without them the workers are shown as they are; a viewer of some queues may not see them.
+        Purpose::Pools => {
+            if let Ok(pools) = expect_reply!(reply, Pools) {
+                model.workers.pools = pools;
+            }
+        }
         Purpose::Show(message) => {
             let view = expect_reply!(reply, Message);
             show(model, fx, &message, view);
@@ -60,6 +75,7 @@ pub(super) fn take(
             }
             Err(failure) => model.journal.trouble = Some(failure.text()),
         },
+        Purpose::Patterns(read) => patterns::take(model, read, expect_reply!(reply, Patterns)),
         Purpose::Hold(message) => {
             let held = expect_reply!(reply, Held);
             edit::held(model, fx, &message, held.map(drop));

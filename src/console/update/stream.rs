@@ -34,7 +34,10 @@ pub(super) fn take(model: &mut Model, fx: &mut Effects, event: StreamEvent) {
         StreamEvent::Listed => model.queues.listed(),
         StreamEvent::Workers(workers) => model.workers.all = workers,
         StreamEvent::Notice(event) => {
+            model.events.push(&event);
             let notice = event.what;
+            model.patterns.notice(&notice);
+            model.workers.notice(&notice);
             if let Notice::Journal { entry } = &notice
                 && entry.kind == JournalKind::QueueDeleted
             {
@@ -47,9 +50,9 @@ pub(super) fn take(model: &mut Model, fx: &mut Effects, event: StreamEvent) {
             {
                 model.journal.merge(vec![entry.clone()]);
             }
-            model.remember(notice);
         }
-        StreamEvent::Lagged { .. } => {
+        StreamEvent::Lagged { missed } => {
+            model.events.gap(format!("{missed} were missed: this console was too slow"));
             page::outdate(model);
             model.journal.loaded = false;
             follow::catch_up(model, fx);
@@ -74,6 +77,9 @@ fn queues(model: &mut Model, fx: &mut Effects, views: Vec<QueueView>) {
 
 /// The event stream is there again: what is shown is read again, and what has no answer is asked for.
 pub(super) fn reconnected(model: &mut Model, fx: &mut Effects) {
+    if model.connection.heard_at.is_some() {
+        model.events.gap("connected again: what happened meanwhile is not here".to_owned());
+    }
     model.queues.named = Some(Default::default());
     model.forget_reads();
     page::outdate(model);
@@ -90,9 +96,12 @@ pub(super) fn reconnected(model: &mut Model, fx: &mut Effects) {
 pub(in crate::console) fn is_read(purpose: &Purpose) -> bool {
     match purpose {
         Purpose::Page(..)
+        | Purpose::Keys(..)
+        | Purpose::Pools
         | Purpose::Show(_)
         | Purpose::Follow(_)
         | Purpose::Journal(_)
+        | Purpose::Patterns(_)
         | Purpose::Hold(_)
         | Purpose::Release
         | Purpose::Outcome(_) => true,

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 
 use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
 use super::{nth_row, under};
-use crate::admin::dto::{JournalEntry, JournalKind};
+use crate::admin::dto::JournalEntry;
 use crate::console::command::Screen;
-use crate::console::model::Model;
+use crate::console::model::{Model, weight_of};
 use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
 
@@ -15,9 +15,10 @@ const COLUMNS: &[Column] = &[
     fixed("TIME UTC", 8, 0),
     fixed("WHAT", 17, 0),
     growing("ON", 10, 2, 0),
-    growing("WHO", 14, 1, 1),
-    number("REV", 3, 3),
-    growing("WHY", 8, 4, 2),
+    growing("WHO", 10, 1, 1),
+    fixed("VIA", 8, 3),
+    number("REV", 3, 4),
+    growing("WHY", 12, 4, 0),
 ];
 
 /// Draws the screen.
@@ -55,29 +56,7 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
 
 fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
     let text = theme.style(Role::Text);
-    let role = match entry.kind {
-        JournalKind::Blocked | JournalKind::Dropped => Role::Bad,
-        JournalKind::Cancelled
-        | JournalKind::SentToDeadLetters
-        | JournalKind::Moved
-        | JournalKind::WorkerFenced
-        | JournalKind::SagaParked
-        | JournalKind::QueueDeleted
-        | JournalKind::QueuePurged
-        | JournalKind::Draining
-        | JournalKind::Paused => Role::Warn,
-        JournalKind::Retried | JournalKind::SavedAndRetried | JournalKind::Resumed => Role::Good,
-        JournalKind::QueueCreated
-        | JournalKind::SettingsChanged
-        | JournalKind::Saved
-        | JournalKind::SagaRetried
-        | JournalKind::SagaSkipped
-        | JournalKind::SagaAborted
-        | JournalKind::Subscribed
-        | JournalKind::Unsubscribed
-        | JournalKind::Restored
-        | JournalKind::RevisionUndone => Role::Text,
-    };
+    let role = Role::of(weight_of(entry.kind));
     let on = match entry.seq {
         Some(seq) => format!("{} #{seq}", entry.queue),
         None => entry.queue.to_string(),
@@ -89,7 +68,8 @@ fn cells(theme: Theme, entry: &JournalEntry) -> Vec<Cell> {
         Cell::new(clock, text),
         Cell::new(entry.kind.as_str(), theme.style(role)),
         Cell::new(on, text),
-        Cell::new(format!("{} ({})", clean(&entry.actor.name), clean(&entry.actor.via)), text),
+        Cell::new(clean(&entry.actor.name).into_owned(), text),
+        Cell::new(clean(&entry.actor.via).into_owned(), text),
         Cell::new(entry.revision.map_or(String::new(), |revision| revision.to_string()), text),
         Cell::new(clean(&entry.reason).into_owned(), text),
     ]

@@ -1,9 +1,12 @@
 //! `view`: draws the model, changes nothing.
 
 mod edit;
+mod events;
 mod journal;
+mod keys;
 mod message;
 mod overlay;
+mod patterns;
 mod queue;
 mod queues;
 mod status;
@@ -51,7 +54,7 @@ fn to_ascii(buffer: &mut Buffer) {
             let shown = match cell.symbol() {
                 "…" | "⋯" => "~",
                 "·" => ".",
-                "→" => ">",
+                "→" | "▶" | "»" => ">",
                 // The pictures of control characters, as `clean` draws them.
                 picture if picture.chars().all(|c| ('\u{2400}'..='\u{2424}').contains(&c)) => "^",
                 _ => "?",
@@ -93,11 +96,11 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
             Screen::Message => message::draw(model, buffer, area),
             Screen::Workers => workers::draw(model, buffer, area),
             Screen::Journal => journal::draw(model, buffer, area),
+            Screen::Events => events::draw(model, buffer, area),
+            Screen::Patterns => patterns::draw(model, buffer, area),
         }
     }
-    if layout::is_wide(size) {
-        rules(model, buffer, size);
-    }
+    rules(model, buffer, size);
     if model.connection.dimmed(model.now) {
         buffer.set_style(layout::rows(size).body, Style::new().add_modifier(Modifier::DIM));
     }
@@ -119,19 +122,23 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
     overlay::boxes(model, buffer, layout::rows(size).body).or(cursor)
 }
 
-/// The lines between the columns of the wide layout.
+/// The lines between panes that stand side by side or below each other.
 fn rules(model: &Model, buffer: &mut Buffer, size: (u16, u16)) {
     let theme = model.setup.theme;
     let style = theme.style(Role::Dim);
     let main = layout::main_area(size);
-    for y in main.top()..main.bottom() {
+    let sides = if layout::is_wide(size) { main.top()..main.bottom() } else { 0..0 };
+    for y in sides {
         for x in [main.left() - 1, main.right()] {
             buffer.set_string(x, y, theme.glyph("│", "|"), style);
         }
     }
-    if let Some(journal) = layout::pane(size, Screen::Journal, model.screen) {
-        let rule = theme.glyph("─", "-").repeat(usize::from(journal.width));
-        buffer.set_string(journal.x, journal.y - 1, rule, style);
+    for screen in [Screen::Journal, Screen::Events] {
+        let lower = layout::pane(size, screen, model.screen);
+        if let Some(lower) = lower.filter(|lower| lower.y > layout::rows(size).body.y) {
+            let rule = theme.glyph("─", "-").repeat(usize::from(lower.width));
+            buffer.set_string(lower.x, lower.y - 1, rule, style);
+        }
     }
 }
 

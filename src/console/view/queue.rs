@@ -16,16 +16,20 @@ const COLUMNS: &[Column] = &[
     fixed("STATE", 11, 0),
     number("TRY", 3, 3),
     number("REV", 3, 4),
-    number("AGE", 4, 2),
+    number("AGE", 6, 2),
     number("SIZE", 9, 6),
     fixed("ID", 6, 5),
     fixed("TYPE", 14, 7),
+    fixed("KEY", 10, 8),
     growing("ERROR OR PAYLOAD", 34, 1, 0),
 ];
 
 /// Draws the screen.
 pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
+    if let Some(queue) = model.queue.as_ref().filter(|queue| queue.by_key) {
+        return super::keys::draw(model, queue, buffer, area);
+    }
     let Some(head) = nth_row(area, 0) else { return };
     heads(buffer, head, COLUMNS, theme.style(Role::Title));
     let Some(queue) = &model.queue else { return };
@@ -67,6 +71,7 @@ fn cells(
         Cell::new(words::size(summary.payload_bytes), text),
         Cell::new(short_id(&message, &summary.id), text),
         Cell::new(clean(summary.kind.as_deref().unwrap_or("")).into_owned(), text),
+        Cell::new(clean(summary.key.as_deref().unwrap_or("")).into_owned(), text),
         last,
     ]
 }

@@ -33,12 +33,11 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     }
     let Some(head) = nth_row(area, 0) else { return };
     heads(buffer, head, COLUMNS, theme.style(Role::Title));
-    let shown = model.queues.shown();
-    if shown.is_empty() {
+    if model.queues.shown_len() == 0 {
         return empty(model, buffer, area);
     }
     let now = model.broker_now();
-    for (n, queue) in shown.iter().enumerate().skip(model.queues.cursor.top) {
+    for (n, queue) in model.queues.shown().enumerate().skip(model.queues.cursor.top) {
         let Some(place) = nth_row(area, n + 1 - model.queues.cursor.top) else { break };
         let oldest = match (now, queue.view.oldest_at) {
             (Some(now), Some(at)) => words::coarse_age(now.since_ms(at)),

@@ -6,10 +6,10 @@ use ratatui::style::Style;
 
 use super::table::put;
 use super::words;
-use crate::admin::dto::{StoreHealth, WorkError};
+use crate::admin::dto::{Ordering, StoreHealth, WorkError};
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::keymap;
-use crate::console::model::{Model, Overlay, Stage, Status, Undoable};
+use crate::console::model::{Leads, Model, Overlay, SortBy, Stage, Status, Undoable};
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::{Role, Theme};
 use crate::console::update::is_retriable;
@@ -106,9 +106,16 @@ fn connection(model: &Model, theme: Theme) -> (String, Role) {
 fn place(model: &Model) -> String {
     let number = Screen::ALL.iter().position(|screen| *screen == model.screen).unwrap_or(0) + 1;
     let of = match model.screen {
-        Screen::Queue => model.queue.as_ref().map(|queue| queue.name.to_string()),
+        Screen::Queue => model.queue.as_ref().map(|queue| match queue.by_key {
+            true => format!("{} by order key", queue.name),
+            false => queue.name.to_string(),
+        }),
         Screen::Message => model.message.as_ref().map(|screen| screen.message.to_string()),
-        Screen::Queues | Screen::Workers | Screen::Journal => None,
+        Screen::Patterns => Some(model.patterns.tab.title().to_owned()),
+        Screen::Queues if model.queues.sort != SortBy::default() => {
+            Some(model.queues.sort.title().to_owned())
+        }
+        Screen::Queues | Screen::Workers | Screen::Journal | Screen::Events => None,
     };
     let of = of.map_or(String::new(), |of| format!(" {of}"));
     // A list that hides something says so.
@@ -146,28 +153,36 @@ pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
         Screen::Queues => {
             model.queues.selected().and_then(|row| row.view.head.as_ref()?.error.as_ref()).map(text)
         }
-        Screen::Queue => {
-            model.queue.as_ref().and_then(|queue| queue.selected()?.error.as_ref()).map(text)
-        }
+        Screen::Queue => model.queue.as_ref().and_then(|queue| {
+            let error = match queue.by_key {
+                true => queue.keys.selected(&queue.filter)?.error.as_ref(),
+                false => queue.selected()?.error.as_ref(),
+            };
+            error.map(text)
+        }),
         Screen::Message => model
             .message
             .as_ref()
             .filter(|screen| screen.is_open())
             .and_then(|screen| screen.view.as_ref()?.summary.error.as_ref())
             .map(text),
-        Screen::Workers => model
-            .workers
-            .selected()
-            .and_then(|worker| worker.note.as_ref())
-            .map(|note| clean(note).into_owned()),
+        Screen::Workers => {
+            model.workers.selected().and_then(|worker| super::workers::trouble(model, worker))
+        }
         Screen::Journal => model
             .journal
             .selected()
             .filter(|entry| !entry.reason.is_empty())
             .map(|entry| clean(&entry.reason).into_owned()),
+        Screen::Events => model.events.selected().map(|row| clean(&row.text).into_owned()),
+        Screen::Patterns => super::patterns::trouble(model),
+    };
+    let role = match model.screen {
+        Screen::Events => model.events.selected().map_or(Role::Text, |row| Role::of(row.weight)),
+        _ => Role::Bad,
     };
     if let Some(line) = line {
-        put(buffer, row, &line, theme.style(Role::Bad), false);
+        put(buffer, row, &line, theme.style(role), false);
     }
 }
 
@@ -288,6 +303,7 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
         },
         Command::Edit | Command::Cancel | Command::DeadLetter | Command::Move => match mode {
             Mode::Message => model.message.as_ref().is_some_and(|screen| screen.is_open()),
+            Mode::Queue if is_by_key(model) && command != Command::Edit => false,
             _ => model.selected_message().is_some(),
         },
         Command::PauseResume => {
@@ -301,11 +317,16 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
                 model.workers.selected().is_some_and(|worker| !worker.in_flight.is_empty())
             }
             Screen::Journal => model.journal.selected().is_some(),
+            Screen::Events => {
+                model.events.selected().is_some_and(|row| row.leads != Leads::Nowhere)
+            }
+            Screen::Patterns => super::patterns::leads_somewhere(model),
         },
         Command::Retry => match model.screen {
             Screen::Queues => model.queues.selected().is_some_and(|row| {
                 row.view.head.as_ref().is_some_and(|head| is_retriable(head.state))
             }),
+            Screen::Queue if is_by_key(model) => model.selected_message().is_some(),
             Screen::Queue => {
                 let row = model.queue.as_ref().and_then(|queue| queue.selected());
                 row.is_some_and(|row| is_retriable(row.state))
@@ -314,8 +335,13 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
                 model.message.as_ref().is_some_and(|screen| screen.is_open())
                     && view.is_some_and(|view| is_retriable(view.summary.state))
             }
-            Screen::Workers | Screen::Journal => false,
+            Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => false,
         },
+        Command::Keys => {
+            let queue = model.queue.as_ref();
+            let row = queue.and_then(|queue| model.queues.rows.get(&queue.name));
+            is_by_key(model) || row.is_some_and(|row| row.view.settings.ordering == Ordering::Key)
+        }
         Command::Difference => {
             model.message.as_ref().is_some_and(|screen| screen.gone.is_none())
                 && view.is_some_and(|view| !view.revisions.is_empty())
@@ -327,7 +353,14 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
     }
 }
 
+fn is_by_key(model: &Model) -> bool {
+    model.queue.as_ref().is_some_and(|queue| queue.by_key)
+}
+
 fn label(model: &Model, entry: &'static keymap::Row) -> &'static str {
+    if entry.command == Command::Keys && is_by_key(model) {
+        return "messages";
+    }
     if entry.command != Command::PauseResume {
         return entry.label;
     }

@@ -81,6 +81,11 @@ fn places(columns: &[Column], width: u16) -> Vec<Option<(u16, u16)>> {
     places
 }
 
+/// The width of column `n` in `width` columns; 0 where it is dropped.
+pub(super) fn width_of(columns: &[Column], n: usize, width: u16) -> usize {
+    places(columns, width).get(n).copied().flatten().map_or(0, |(_, wide)| usize::from(wide))
+}
+
 /// Draws the column heads.
 pub(super) fn heads(buffer: &mut Buffer, row: Rect, columns: &[Column], style: Style) {
     for (column, place) in columns.iter().zip(places(columns, row.width)) {

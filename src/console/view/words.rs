@@ -11,9 +11,19 @@ pub(super) fn age(ms: u64) -> String {
     }
 }
 
-/// `ms` in whole units, for what changes slowly: `4s`, `5m`.
+/// `ms` in whole units and at most six columns, for what changes slowly: `4s`, `5m`, `3h05m`, `2d04h`, `412d`. From a
+/// minute on it changes at most once a minute: an idle screen is not drawn again.
 pub(super) fn coarse_age(ms: u64) -> String {
-    if ms < 10_000 { format!("{}s", ms / 1_000) } else { age(ms) }
+    const MINUTE: u64 = 60_000;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match ms {
+        0..MINUTE => format!("{}s", ms / 1_000),
+        MINUTE..HOUR => format!("{}m", ms / MINUTE),
+        HOUR..DAY => format!("{}h{:02}m", ms / HOUR, ms % HOUR / MINUTE),
+        _ if ms < 100 * DAY => format!("{}d{:02}h", ms / DAY, ms % DAY / HOUR),
+        _ => format!("{}d", ms / DAY),
+    }
 }
 
 /// A count: `999`, `12.3k`, `4.5M`.
@@ -48,6 +58,8 @@ mod tests {
     fn numbers_are_short() {
         assert_eq!([age(0), age(450), age(9_990)], ["0.0s", "0.4s", "9.9s"]);
         assert_eq!([age(59_999), age(60_000), age(90_000_000)], ["59s", "1m", "1d"]);
+        let coarse = [4_999, 60_000, 11_100_000, 187_200_000, 35_596_800_000].map(coarse_age);
+        assert_eq!(coarse, ["4s", "1m", "3h05m", "2d04h", "412d"]);
         assert_eq!([count(9_999), count(12_345), count(4_560_000)], ["9999", "12.3k", "4.5M"]);
         assert_eq!([size(17), size(3_300), size(16 << 20)], ["17 B", "3.2 KiB", "16.0 MiB"]);
     }

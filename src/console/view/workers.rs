@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
 use super::{nth_row, under, words};
-use crate::admin::dto::{Timestamp, WorkerView};
+use crate::admin::dto::{PoolState, PoolView, ProcessState, Timestamp, WorkerView};
 use crate::console::command::Screen;
 use crate::console::model::Model;
 use crate::console::text::clean::clean;
@@ -15,18 +15,29 @@ const COLUMNS: &[Column] = &[
     fixed("STATE", 10, 0),
     growing("WORKER", 10, 2, 0),
     growing("MESSAGE", 12, 2, 0),
-    number("LEFT", 5, 1),
-    number("TRY", 3, 5),
+    fixed("LEASE", 8, 4),
+    number("LEFT", 6, 1),
+    number("TRY", 3, 6),
     number("HEARD", 6, 2),
     number("ACKED", 6, 3),
-    number("FAILED", 6, 4),
-    growing("SERVES", 8, 1, 6),
-    number("PID", 7, 7),
+    number("FAILED", 6, 5),
+    number("RESTARTS", 8, 7),
+    growing("SERVES", 8, 1, 8),
+    number("PID", 7, 9),
 ];
+
+/// Columns of the bar of a lease's time that is left.
+const LEASE_COLUMNS: u16 = 8;
 
 /// Draws the screen.
 pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
+    let mut area = area;
+    if let (Some(pool), Some(first)) = (model.workers.hurt_pool(), nth_row(area, 0)) {
+        let (text, role) = pool_line(theme, pool);
+        put(buffer, first, &text, theme.style(role), false);
+        area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    }
     let Some(head) = nth_row(area, 0) else { return };
     heads(buffer, head, COLUMNS, theme.style(Role::Title));
     let shown = model.workers.shown();
@@ -46,11 +57,56 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     for (n, worker) in shown.iter().enumerate().skip(model.workers.cursor.top) {
         let Some(place) = nth_row(area, n + 1 - model.workers.cursor.top) else { break };
         let under = under(model, Screen::Workers, n == model.workers.cursor.at);
-        row(buffer, place, COLUMNS, &cells(theme, worker, now), under);
+        let restarts = model.workers.pool_of(worker).map(|pool| pool.restarts);
+        row(buffer, place, COLUMNS, &cells(theme, worker, restarts, now), under);
     }
 }
 
-fn cells(theme: Theme, worker: &WorkerView, now: Option<Timestamp>) -> Vec<Cell> {
+/// A pool that doesn't do what it should.
+fn pool_line(theme: Theme, pool: &PoolView) -> (String, Role) {
+    let how = pool.last_exit.as_deref().map_or(String::new(), |how| format!(" ({})", clean(how)));
+    let (name, restarts) = (clean(&pool.name), pool.restarts);
+    match pool.state {
+        PoolState::GivenUp => {
+            let glyph = theme.glyph("■", "!");
+            let text =
+                format!("{glyph} {name} ended too often: mubroker worker restart {name}{how}");
+            (text, Role::Bad)
+        }
+        PoolState::Drained => {
+            (format!("{name} is drained: mubroker worker restart {name}"), Role::Warn)
+        }
+        PoolState::Running => {
+            let waits = pool.processes.iter().filter(|p| p.state == ProcessState::Waiting);
+            let text = format!(
+                "{} {name}: {} of {} wait to be started again, {restarts} restarts{how}",
+                theme.glyph("▲", "^"),
+                waits.count(),
+                pool.count
+            );
+            (text, Role::Warn)
+        }
+    }
+}
+
+/// What a worker said last, and how its pool does.
+pub(super) fn trouble(model: &Model, worker: &WorkerView) -> Option<String> {
+    let note = worker.note.as_deref().map(|note| clean(note).into_owned());
+    let pool = model.workers.pool_of(worker).filter(|pool| pool.restarts > 0);
+    let pool = pool.map(|pool| {
+        let how = pool.last_exit.as_deref().map_or(String::new(), |how| format!(", last {how}"));
+        clean(&format!("pool {}: {} restarts{how}", pool.name, pool.restarts)).into_owned()
+    });
+    let said: Vec<String> = note.into_iter().chain(pool).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+fn cells(
+    theme: Theme,
+    worker: &WorkerView,
+    restarts: Option<u64>,
+    now: Option<Timestamp>,
+) -> Vec<Cell> {
     let (glyph, role) = theme.worker(worker.state);
     let text = theme.style(Role::Text);
     let lease = worker.in_flight.first();
@@ -70,6 +126,13 @@ fn cells(theme: Theme, worker: &WorkerView, now: Option<Timestamp>) -> Vec<Cell>
         }
         (_, _) => (String::new(), Role::Text),
     };
+    let bar = match (now, lease) {
+        (Some(now), Some(lease)) => {
+            let whole = lease.deadline.since_ms(lease.since);
+            theme.bar(lease.deadline.since_ms(now), whole, LEASE_COLUMNS)
+        }
+        (_, _) => String::new(),
+    };
     // Heartbeats come every 2.5 s: only a silence is worth a number that moves.
     let heard = match now.map(|now| now.since_ms(worker.heard_at)) {
         Some(ms) if ms < 5_000 => "now".to_owned(),
@@ -81,11 +144,13 @@ fn cells(theme: Theme, worker: &WorkerView, now: Option<Timestamp>) -> Vec<Cell>
         Cell::new(format!("{glyph} {}", worker.state), theme.style(role)),
         Cell::new(clean(&worker.name).into_owned(), text),
         Cell::new(message, text),
+        Cell::new(bar, theme.style(if left_role == Role::Bad { Role::Bad } else { Role::Busy })),
         Cell::new(left, theme.style(left_role)),
         Cell::new(lease.map_or(String::new(), |lease| lease.attempt.to_string()), text),
         Cell::new(heard, text),
         Cell::new(words::count(worker.acked), text),
         Cell::new(words::count(worker.nacked), text),
+        Cell::new(restarts.map_or(String::new(), words::count), text),
         Cell::new(serves.join(","), text),
         Cell::new(worker.pid.map_or(String::new(), |pid| pid.to_string()), text),
     ]
