@@ -46,7 +46,10 @@ async fn live(target: &Target) -> Result<Exit, Failure> {
 #[expect(clippy::print_stdout, reason = "what the command is for")]
 pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
     match &args.command {
-        ConfigCommand::Check(args) => match args.load() {
+        ConfigCommand::Check(args) => match args.load().and_then(|config| {
+            super::console::keys(&config)?;
+            Ok(config)
+        }) {
             Ok(config) => {
                 println!("data_dir = {:?}", config.data_dir);
                 println!("listen.clients = {:?}", config.clients);

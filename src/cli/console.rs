@@ -11,8 +11,9 @@ use super::remote::RemoteArgs;
 use super::{Exit, complain};
 use crate::admin::client::{AdminClient, Endpoint};
 use crate::broker::Ended;
-use crate::config::Config;
-use crate::console::{self, ConsoleOptions};
+use crate::config::{Config, ConfigError, ConsoleKeys, THEMES};
+use crate::console::keymap::{KeyChange, Keymap};
+use crate::console::{self, Colours, ConsoleOptions, Theme};
 use crate::telemetry::{self, LogOptions};
 
 /// What the journal says of where an act came from.
@@ -31,6 +32,9 @@ pub struct ConsoleArgs {
     /// Draw with ASCII only.
     #[arg(long)]
     ascii: bool,
+    /// How it looks: default, light, sixteen (colours) or plain (none); NO_COLOR overrides it.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(THEMES))]
+    theme: Option<String>,
     /// The palette gets a command `panic`, for tests.
     #[arg(long, hide = true)]
     debug_panic_key: bool,
@@ -38,13 +42,13 @@ pub struct ConsoleArgs {
 
 /// `mubroker console`: attaches to a broker; it may also come later.
 pub(super) fn attach(args: &ConsoleArgs) -> Exit {
-    let config = match args.config.load() {
-        Ok(config) => config,
+    let (config, keys) = match load(args) {
+        Ok(loaded) => loaded,
         Err(error) => return complain(&error, Exit::Config),
     };
     match elsewhere(args) {
-        Ok(Some(client)) => show(options(args, &config, client), None),
-        Ok(None) => show(options(args, &config, here(&config)), None),
+        Ok(Some(client)) => show(options(args, &config, keys, client), None),
+        Ok(None) => show(options(args, &config, keys, here(&config)), None),
         Err(failure) => failure.tell(),
     }
 }
@@ -62,12 +66,12 @@ pub(super) fn here(config: &Config) -> AdminClient {
 
 /// `mubroker`: with a broker inside, unless another process holds the store: then attached to that one.
 pub(super) fn open(args: &ConsoleArgs) -> Exit {
-    let config = match args.config.load() {
-        Ok(config) => config,
+    let (config, keys) = match load(args) {
+        Ok(loaded) => loaded,
         Err(error) => return complain(&error, Exit::Config),
     };
     match elsewhere(args) {
-        Ok(Some(client)) => return show(options(args, &config, client), None),
+        Ok(Some(client)) => return show(options(args, &config, keys, client), None),
         Ok(None) => {}
         Err(failure) => return failure.tell(),
     }
@@ -89,9 +93,9 @@ pub(super) fn open(args: &ConsoleArgs) -> Exit {
                 Ok(logs) => logs,
                 Err(error) => return complain(&error, Exit::Failed),
             };
-            show(options(args, &config, here(&config)), Some(broker))
+            show(options(args, &config, keys, here(&config)), Some(broker))
         }
-        Err(EmbeddedError::Held { .. }) => show(options(args, &config, here(&config)), None),
+        Err(EmbeddedError::Held { .. }) => show(options(args, &config, keys, here(&config)), None),
         Err(error) => complain(&error, Exit::Failed),
     }
 }
@@ -104,14 +108,50 @@ pub(super) fn drafts_dir(config: &Config) -> PathBuf {
     }
 }
 
-fn options(args: &ConsoleArgs, config: &Config, client: AdminClient) -> ConsoleOptions {
+/// The colours of this name, as far as the terminal has them; none under `NO_COLOR`.
+pub(super) fn theme(name: &str, ascii: bool) -> Theme {
+    let of = |name| std::env::var(name).unwrap_or_default();
+    // https://no-color.org: set and not empty.
+    let colours = match of("NO_COLOR").is_empty() {
+        true => Colours::named(name).unwrap_or(Colours::Sixteen),
+        false => Colours::Plain,
+    };
+    Theme::of(colours.on(&of("TERM"), &of("COLORTERM")), ascii)
+}
+
+/// The keys of the configuration; what is wrong with them is told with its place.
+pub(super) fn keys(config: &Config) -> Result<Keymap, ConfigError> {
+    let lines = &config.console.keys;
+    let change =
+        |line: &ConsoleKeys| KeyChange { name: line.name.clone(), keys: line.keys.clone() };
+    let changes: Vec<KeyChange> = lines.iter().map(change).collect();
+    Keymap::changed(&changes).map_err(|problem| {
+        let place = lines[problem.line].place.clone();
+        ConfigError::Value { place, reason: format!("console.keys: {problem}") }
+    })
+}
+
+/// Settings, and the keys in them.
+fn load(args: &ConsoleArgs) -> Result<(Config, Keymap), ConfigError> {
+    let config = args.config.load()?;
+    let keys = keys(&config)?;
+    Ok((config, keys))
+}
+
+fn options(
+    args: &ConsoleArgs,
+    config: &Config,
+    keys: Keymap,
+    client: AdminClient,
+) -> ConsoleOptions {
+    let name = args.theme.as_deref().unwrap_or(&config.console.theme);
     ConsoleOptions {
         client,
         banner: None,
         read_only: args.read_only,
-        ascii: args.ascii,
-        // https://no-color.org: set and not empty.
-        colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        theme: theme(name, args.ascii || config.console.ascii),
+        keys,
+        mouse: config.console.mouse,
         drafts_dir: drafts_dir(config),
         debug_panic: args.debug_panic_key,
     }

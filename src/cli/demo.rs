@@ -16,6 +16,7 @@ use super::embedded::{Embedded, make_data_dir};
 use super::{Exit, complain};
 use crate::admin::client::{AdminClient, Endpoint};
 use crate::config::{Config, Sources};
+use crate::console::keymap::Keymap;
 use crate::console::{self, ConsoleOptions};
 use crate::telemetry::{self, LogOptions};
 
@@ -93,8 +94,9 @@ fn options(broker: &Embedded, folder: &Path) -> ConsoleOptions {
         client: AdminClient::new(Endpoint::Unix(broker.admin().path().to_owned()), "console"),
         banner: Some(BANNER.to_owned()),
         read_only: false,
-        ascii: false,
-        colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        theme: super::console::theme("default", false),
+        keys: Keymap::default(),
+        mouse: false,
         drafts_dir: folder.join("drafts"),
         debug_panic: false,
     }

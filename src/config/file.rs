@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
 use super::{
-    alerts, auth, doors, gathers, log, proxies, redis, sagas, store, topics, traces, workers,
-    wrong_value,
+    alerts, auth, console, doors, gathers, log, proxies, redis, sagas, store, topics, traces,
+    workers, wrong_value,
 };
 use crate::model::{QueueSettings, in_plain_words};
 
@@ -26,6 +26,8 @@ pub(super) struct File {
     pub(super) auth: auth::Table,
     #[serde(default)]
     pub(super) log: log::Table,
+    #[serde(default)]
+    pub(super) console: console::Table,
     #[serde(default)]
     pub(super) store: store::Table,
     #[serde(default)]
@@ -76,8 +78,8 @@ struct Keys {
 
 const ROOT: Keys = Keys {
     known: &[
-        "data_dir", "listen", "log", "auth", "store", "redis", "queues", "topics", "gathers",
-        "sagas", "proxy", "workers", "alerts", "traces",
+        "data_dir", "listen", "log", "console", "auth", "store", "redis", "queues", "topics",
+        "gathers", "sagas", "proxy", "workers", "alerts", "traces",
     ],
     later: &[],
 };
@@ -102,6 +104,7 @@ const LISTEN: Keys = Keys {
 const AUTH: Keys = Keys { known: auth::KEYS, later: &[] };
 const AUTH_TOKEN: Keys = Keys { known: auth::TOKEN_KEYS, later: &[] };
 const PROXY: Keys = Keys { known: proxies::KEYS, later: &[] };
+const CONSOLE: Keys = Keys { known: console::KEYS, later: &[] };
 const LOG: Keys = Keys { known: log::KEYS, later: &[] };
 const STORE: Keys = Keys { known: store::KEYS, later: &[] };
 const ALERTS: Keys = Keys { known: alerts::KEYS, later: &[] };
@@ -223,6 +226,9 @@ impl Source<'_> {
         }
         if let Some(log) = table(root, "log") {
             self.check_keys(log, "log.", &LOG)?;
+        }
+        if let Some(console) = table(root, "console") {
+            self.check_keys(console, "console.", &CONSOLE)?;
         }
         if let Some(store) = table(root, "store") {
             self.check_keys(store, "store.", &STORE)?;

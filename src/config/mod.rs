@@ -4,6 +4,7 @@ mod admin;
 mod alerts;
 mod auth;
 mod connections;
+mod console;
 mod doors;
 mod error;
 mod file;
@@ -30,6 +31,7 @@ pub use admin::{Admin, AdminTcp};
 pub use alerts::Alerts;
 pub use auth::Auth;
 pub use connections::Connections;
+pub use console::{Console, Keys as ConsoleKeys, THEMES};
 pub use doors::Doors;
 pub use error::{ConfigError, Place};
 use file::Source;
@@ -80,6 +82,8 @@ pub struct Config {
     pub connections: Connections,
     /// Plain devices.
     pub proxies: Vec<Proxy>,
+    /// How the console looks.
+    pub console: Console,
     /// How the log is written.
     pub log: Log,
     /// What the store keeps beside messages.
@@ -198,6 +202,7 @@ impl Config {
         let proxies = proxies::check(std::mem::take(&mut file.proxy), &source)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
         let log = std::mem::take(&mut file.log).check(&source)?;
+        let console = std::mem::take(&mut file.console).check(&source)?;
         let store = std::mem::take(&mut file.store).check(&source)?;
         let alerts = std::mem::take(&mut file.alerts).check(&source)?;
         let traces = std::mem::take(&mut file.traces).check(&source)?;
@@ -222,6 +227,7 @@ impl Config {
             connections,
             proxies,
             data_dir,
+            console,
             log,
             store,
             redis,

@@ -30,6 +30,7 @@ impl Config {
             ("data_dir", json!(self.data_dir)),
             ("listen", self.shown_listen()),
             ("auth", auth(&self.auth)),
+            ("console", self.shown_console()),
             ("log", self.shown_log()),
             ("store", json!({ "journal_entries": self.store.journal_entries })),
             ("redis", redis(&self.redis)),
@@ -64,6 +65,13 @@ impl Config {
             "connections": self.connections.most,
             "connections_per_address": self.connections.per_address,
         })
+    }
+
+    fn shown_console(&self) -> Value {
+        let console = &self.console;
+        let keys = console.keys.iter().map(|line| (line.name.clone(), json!(line.keys)));
+        let keys: serde_json::Map<String, Value> = keys.collect();
+        json!({ "theme": console.theme, "ascii": console.ascii, "mouse": console.mouse, "keys": keys })
     }
 
     fn shown_log(&self) -> Value {

@@ -9,8 +9,8 @@ use super::model::{MessageRef, PatternPage};
 use super::text::diff::DiffLine;
 
 use crate::admin::dto::{
-    HoldView, JournalPage, KeyPage, MessagePage, MessageView, PoolView, Problem, RepairOutcome,
-    StreamEvent,
+    HoldView, JournalPage, KeyPage, Located, MessagePage, MessageView, PoolView, Problem,
+    RepairOutcome, StreamEvent,
 };
 
 /// One input of the console. Time comes beside it, in [`super::update::update`].
@@ -28,6 +28,15 @@ pub enum Action {
         width: u16,
         /// Rows.
         height: u16,
+    },
+    /// The mouse, at a column and a row of the screen.
+    Pointed {
+        /// What it did.
+        what: Pointed,
+        /// Column.
+        x: u16,
+        /// Row.
+        y: u16,
     },
     /// A second has passed.
     Tick,
@@ -92,6 +101,17 @@ pub enum Action {
     Trouble(String),
 }
 
+/// What a mouse does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pointed {
+    /// The wheel goes down.
+    Down,
+    /// The wheel goes up.
+    Up,
+    /// The left button.
+    Click,
+}
+
 /// An answer of the broker.
 #[derive(Debug, Clone)]
 pub enum Reply {
@@ -101,6 +121,8 @@ pub enum Reply {
     Keys(KeyPage),
     /// The supervised workers.
     Pools(Vec<PoolView>),
+    /// Where a message is.
+    Located(Located),
     /// A message.
     Message(Box<MessageView>),
     /// The bytes of a revision.

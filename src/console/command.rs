@@ -226,3 +226,20 @@ pub enum Command {
     /// Hidden: a panic on purpose, for the test of the terminal's restoration.
     Panic,
 }
+
+impl Command {
+    /// It moves the cursor, and does nothing else.
+    pub const fn is_motion(self) -> bool {
+        matches!(
+            self,
+            Self::Down
+                | Self::Up
+                | Self::HalfDown
+                | Self::HalfUp
+                | Self::PageDown
+                | Self::PageUp
+                | Self::Top
+                | Self::Bottom
+        )
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::model::{MessageRef, PatternRead};
-use crate::admin::dto::{IdempotencyKey, QueueName, RepairRequest, Revision, Seq};
+use crate::admin::dto::{IdempotencyKey, MessageId, QueueName, RepairRequest, Revision, Seq};
 
 /// Names a request, so that its answer finds its way whenever it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +82,8 @@ pub enum Request {
     },
     /// The supervised workers.
     Pools,
+    /// Where a message is.
+    Locate(MessageId),
     /// A message.
     Message(MessageRef),
     /// The bytes of a revision.
@@ -116,6 +118,7 @@ impl Request {
             Self::Page { .. }
             | Self::Keys { .. }
             | Self::Pools
+            | Self::Locate(_)
             | Self::Message(_)
             | Self::Payload(..)
             | Self::Journal { .. }

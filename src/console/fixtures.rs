@@ -11,17 +11,17 @@ use ratatui::backend::TestBackend;
 
 use super::action::{Action, Reply};
 use super::effect::{Effect, Request, RequestId};
-use super::keymap;
+use super::keymap::Keymap;
 use super::model::{MessageRef, Millis, Model, Setup};
 use super::theme::Theme;
 use super::update::update;
 use super::view::view;
 use crate::admin::dto::{
     Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, InFlightView, JournalEntry,
-    JournalKind, JournalPage, KeyPage, MessageId, MessagePage, MessageState, MessageSummary,
-    MessageView, Ordering, Overview, Payload, PoolState, QueueName, QueueSettings, QueueState,
-    QueueView, Revision, Seq, StoreHealth, StreamEvent, Timestamp, WorkError, WorkerState,
-    WorkerView,
+    JournalKind, JournalPage, KeyPage, Located, MessageId, MessagePage, MessageState,
+    MessageSummary, MessageView, Ordering, Overview, Payload, PoolState, QueueName, QueueSettings,
+    QueueState, QueueView, Revision, Seq, StoreHealth, StreamEvent, Timestamp, WorkError,
+    WorkerState, WorkerView,
 };
 
 pub(crate) use patterns::{pool, saga, standing, subscription, topic};
@@ -254,6 +254,7 @@ impl Stage {
     pub(crate) fn new(size: (u16, u16), change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup {
             theme: Theme::new(true, false),
+            keys: Keymap::default(),
             read_only: false,
             banner: None,
             endpoint: "unix:/run/mubroker/admin.sock".to_owned(),
@@ -307,7 +308,7 @@ impl Stage {
     /// Presses a key.
     pub(crate) fn key(&mut self, event: KeyEvent) {
         let mode = self.model.mode();
-        match keymap::command(mode, &event) {
+        match self.model.setup.keys.command(mode, &event) {
             Some(command) => self.act(Action::Do(command)),
             None if mode.takes_text() => self.act(Action::Input(event)),
             None => {}
@@ -395,6 +396,12 @@ impl Stage {
             }
             Request::Keys { .. } => {
                 Reply::Keys(KeyPage { keys: (3..9).map(standing).collect(), unseen: 7, next: None })
+            }
+            Request::Locate(id) => {
+                let of = |view: &&MessageView| view.summary.id == *id;
+                let view = self.messages.values().find(of)?;
+                let (queue, seq) = (view.queue.clone(), view.summary.seq);
+                Reply::Located(Located { queue, seq, state: view.summary.state })
             }
             Request::Pools => Reply::Pools(vec![pool(PoolState::Running)]),
             Request::Message(MessageRef { queue, seq }) => {

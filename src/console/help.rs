@@ -1,7 +1,7 @@
 //! The help: every key by where it works, from the key table.
 
 use super::command::Mode;
-use super::keymap;
+use super::keymap::Keymap;
 use super::model::wrap_words;
 
 /// What the keys of a row may take, in columns: two long names.
@@ -16,15 +16,40 @@ pub enum HelpKind {
     Key,
     /// A key that does nothing here.
     Off,
+    /// What is no key.
+    Words,
 }
 
+/// What an operator does most, step by step.
+const REPAIR: &[&str] = &[
+    "Enter goes from a blocked queue (they come first) to its messages, again to the message.",
+    "The Error tab (l) says why it failed. r retries it as it is.",
+    "e edits it in place; ^S shows the difference. Nothing is sent before a button is pressed.",
+    "Retry with this saves and retries. The line below follows it: HEAD ADVANCED, or FAILED AGAIN.",
+    "u takes the last act back, as long as that is still true. A draft is kept, whatever happens.",
+];
+
+/// What else is to be known.
+const WORDS: &[&str] = &[
+    "/ filters a list by a text in any column, /! leaves out what has it; Esc takes the filter away.",
+    ": finds every action, queue and message by some of its letters, or by a message's id.",
+    "Row 1: live or STALE (nothing heard), RECONNECTING, REFUSED; RO is read-only.",
+    "What is dimmed is as it was last heard. Keys that say :off do nothing now.",
+    "Ages: 42s, 5m, 3h05m, 2d04h, since a message was accepted or something was heard.",
+    "Keys and colours can be changed: [console] in the configuration.",
+];
+
 /// The help in lines of at most `width` columns, the keys of `here` first.
-pub fn lines(here: Mode, read_only: bool, width: usize) -> Vec<(HelpKind, String)> {
+pub fn lines(table: Keymap, here: Mode, read_only: bool, width: usize) -> Vec<(HelpKind, String)> {
     let mut lines = Vec::new();
     let modes = std::iter::once(here).chain(Mode::ALL.into_iter().filter(|mode| *mode != here));
-    for mode in modes {
+    for (n, mode) in modes.enumerate() {
+        if n == 1 {
+            words(&mut lines, "A repair", REPAIR, width);
+            words(&mut lines, "Good to know", WORDS, width);
+        }
         lines.push((HelpKind::Title, mode.title().to_owned()));
-        for row in keymap::in_mode(mode) {
+        for row in table.in_mode(mode) {
             let off = row.changes && read_only;
             let (kind, note) =
                 if off { (HelpKind::Off, " (off: read-only)") } else { (HelpKind::Key, "") };
@@ -40,16 +65,26 @@ pub fn lines(here: Mode, read_only: bool, width: usize) -> Vec<(HelpKind, String
     lines
 }
 
+fn words(lines: &mut Vec<(HelpKind, String)>, title: &str, texts: &[&str], width: usize) {
+    lines.push((HelpKind::Title, title.to_owned()));
+    for text in texts {
+        for range in wrap_words(text, width.saturating_sub(2).max(1)) {
+            lines.push((HelpKind::Words, format!("  {}", &text[range])));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn nothing_of_the_help_is_cut_off_at_eighty_columns() {
-        for (kind, line) in lines(Mode::Message, true, 80) {
+        for (kind, line) in lines(Keymap::default(), Mode::Message, true, 80) {
             assert!(line.chars().count() <= 80, "{line}");
             let keys = line.get(2..2 + KEYS_COLUMNS).unwrap_or_default();
-            assert!(kind == HelpKind::Title || line[2 + keys.len()..].starts_with(' '), "{line}");
+            let is_key = matches!(kind, HelpKind::Key | HelpKind::Off);
+            assert!(!is_key || line[2 + keys.len()..].starts_with(' '), "{line}");
         }
     }
 }

@@ -5,8 +5,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::command::{Command, Mode, Screen};
 
+mod remap;
+
+pub use remap::{KeyChange, KeyProblem};
+
 /// A key as it is pressed. Shift is in the character.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]
 pub struct Key {
     code: KeyCode,
     ctrl: bool,
@@ -49,7 +53,7 @@ const fn ctrl(c: char) -> Key {
 }
 
 /// One row of the table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Row {
     /// Where it works.
     pub modes: &'static [Mode],
@@ -199,46 +203,56 @@ pub const TABLE: &[Row] = rows! {
     EVERYWHERE, [ctrl('z')], Command::Suspend, "suspend", "Give the terminal back to the shell; fg returns.", false, 0;
 };
 
-/// What `event` means in `mode`.
-pub fn command(mode: Mode, event: &KeyEvent) -> Option<Command> {
-    TABLE
-        .iter()
-        .find(|row| row.modes.contains(&mode) && row.keys.iter().any(|key| key.is(event)))
-        .map(|row| row.command)
+/// The rows as they count in this console: the table's, or with keys of the operator's own.
+#[derive(Debug, Clone, Copy)]
+pub struct Keymap(&'static [Row]);
+
+impl Default for Keymap {
+    fn default() -> Self {
+        Self(TABLE)
+    }
+}
+
+impl Keymap {
+    /// What `event` means in `mode`.
+    pub fn command(self, mode: Mode, event: &KeyEvent) -> Option<Command> {
+        self.0
+            .iter()
+            .find(|row| row.modes.contains(&mode) && row.keys.iter().any(|key| key.is(event)))
+            .map(|row| row.command)
+    }
+
+    /// The footer's rows in `mode`, the most wanted first.
+    pub fn footer(self, mode: Mode) -> Vec<&'static Row> {
+        let mut rows: Vec<&Row> =
+            self.0.iter().filter(|row| row.footer > 0 && row.modes.contains(&mode)).collect();
+        rows.sort_by_key(|row| row.footer);
+        rows
+    }
+
+    /// Every key's row by where it works, as the help lists them: the rows under each mode's title.
+    pub fn in_mode(self, mode: Mode) -> impl Iterator<Item = &'static Row> {
+        self.0.iter().filter(move |row| row.modes.contains(&mode) && !row.keys.is_empty())
+    }
+
+    /// The rows that the palette offers on a screen: all that can be done there but moving about.
+    pub fn palette(self, mode: Mode) -> impl Iterator<Item = &'static Row> {
+        self.0.iter().filter(move |row| row.modes.contains(&mode) && !row.command.is_motion())
+    }
+
+    /// What the palette finds of other screens, to say where it works.
+    pub fn elsewhere(self, mode: Mode) -> impl Iterator<Item = &'static Row> {
+        self.0.iter().filter(move |row| {
+            !row.modes.contains(&mode)
+                && !row.command.is_motion()
+                && row.modes.iter().any(|mode| BROWSE.contains(mode) || *mode == Mode::Editor)
+        })
+    }
 }
 
 /// Whether `command` changes something at the broker.
 pub fn changes(command: Command) -> bool {
     TABLE.iter().any(|row| row.command == command && row.changes)
-}
-
-/// The footer's rows in `mode`, the most wanted first.
-pub fn footer(mode: Mode) -> Vec<&'static Row> {
-    let mut rows: Vec<&Row> =
-        TABLE.iter().filter(|row| row.footer > 0 && row.modes.contains(&mode)).collect();
-    rows.sort_by_key(|row| row.footer);
-    rows
-}
-
-/// Every key's row by where it works, as the help lists them: the rows under each mode's title.
-pub fn in_mode(mode: Mode) -> impl Iterator<Item = &'static Row> {
-    TABLE.iter().filter(move |row| row.modes.contains(&mode) && !row.keys.is_empty())
-}
-
-/// The rows that the palette offers on a screen: what a key, or the palette alone, can do there.
-pub fn palette(mode: Mode) -> impl Iterator<Item = &'static Row> {
-    TABLE.iter().filter(move |row| {
-        row.modes.contains(&mode) && (row.footer > 0 || row.modes == BROWSE || row.keys.is_empty())
-    })
-}
-
-/// What the palette finds of other screens, to say where it works.
-pub fn elsewhere(mode: Mode) -> impl Iterator<Item = &'static Row> {
-    TABLE.iter().filter(move |row| {
-        !row.modes.contains(&mode)
-            && (row.changes || row.keys.is_empty())
-            && row.modes.iter().any(|mode| BROWSE.contains(mode))
-    })
 }
 
 /// Where a row works, in words.
@@ -287,7 +301,7 @@ mod tests {
         for mode in Mode::ALL.into_iter().filter(|mode| mode.takes_text()) {
             for letter in ('a'..='z').chain('A'..='Z').chain('0'..='9') {
                 let event = KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE);
-                assert_eq!(command(mode, &event), None, "{letter} in {mode:?}");
+                assert_eq!(Keymap::default().command(mode, &event), None, "{letter} in {mode:?}");
             }
         }
     }
@@ -296,9 +310,10 @@ mod tests {
     fn every_mode_can_be_left_and_every_screen_can_quit() {
         for mode in Mode::ALL {
             let esc = KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE);
-            assert!(command(mode, &esc).is_some(), "Esc in {mode:?}");
+            let keys = Keymap::default();
+            assert!(keys.command(mode, &esc).is_some(), "Esc in {mode:?}");
             let quit = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-            assert_eq!(command(mode, &quit), Some(Command::Quit));
+            assert_eq!(keys.command(mode, &quit), Some(Command::Quit));
         }
     }
 

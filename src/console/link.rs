@@ -96,6 +96,7 @@ async fn send(client: &AdminClient, request: Request) -> Result<Reply, AdminErro
         }
         Request::Keys { queue, from } => Reply::Keys(client.keys(&queue, from, Some(PAGE)).await?),
         Request::Pools => Reply::Pools(client.pools().await?),
+        Request::Locate(id) => Reply::Located(client.locate(&id).await?),
         Request::Message(message) => {
             Reply::Message(Box::new(client.message(&message.queue, message.seq).await?))
         }

@@ -30,4 +30,4 @@ pub mod update;
 pub mod view;
 
 pub use run::{ConsoleError, ConsoleOptions, run};
-pub use theme::Theme;
+pub use theme::{Colours, Theme};

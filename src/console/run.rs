@@ -4,15 +4,17 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossterm::event::{Event, EventStream, KeyEvent, KeyEventKind};
+use crossterm::event::{
+    Event, EventStream, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind,
+};
 use futures_util::StreamExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::action::Action;
+use super::action::{Action, Pointed};
 use super::effect::Effect;
-use super::keymap;
+use super::keymap::Keymap;
 use super::model::{Millis, Model, Setup};
 use super::runner::{Runner, wall_clock};
 use super::terminal::{Terminal, inside};
@@ -38,10 +40,12 @@ pub struct ConsoleOptions {
     pub banner: Option<String>,
     /// Nothing may be changed.
     pub read_only: bool,
-    /// The console's own glyphs are ASCII.
-    pub ascii: bool,
-    /// Colours; off is `NO_COLOR`.
-    pub colour: bool,
+    /// How things look.
+    pub theme: Theme,
+    /// What each key does.
+    pub keys: Keymap,
+    /// The wheel moves, a click selects; the terminal's own marking of text then needs Shift.
+    pub mouse: bool,
     /// Where drafts are kept.
     pub drafts_dir: PathBuf,
     /// The palette has a command that panics, for the test of the terminal's restoration.
@@ -59,9 +63,10 @@ pub enum ConsoleError {
 /// Runs the console until the operator quits, or SIGTERM or SIGHUP ends it. The terminal is given back
 /// before this returns, panics or is dropped. Must be polled on the thread that called it (`block_on`).
 pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
-    let mut terminal = Terminal::take()?;
+    let mut terminal = Terminal::take(options.mouse)?;
     let setup = Setup {
-        theme: Theme::new(options.colour, options.ascii),
+        theme: options.theme,
+        keys: options.keys,
         read_only: options.read_only,
         banner: options.banner,
         endpoint: options.client.endpoint().to_string(),
@@ -86,6 +91,17 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     console.last_words();
     console.runner.stop();
     Ok(ended?)
+}
+
+/// What the mouse asks for: wheel and left button, nothing else.
+fn pointed(mouse: MouseEvent) -> Option<Action> {
+    let what = match mouse.kind {
+        MouseEventKind::ScrollDown => Pointed::Down,
+        MouseEventKind::ScrollUp => Pointed::Up,
+        MouseEventKind::Down(MouseButton::Left) => Pointed::Click,
+        _ => return None,
+    };
+    Some(Action::Pointed { what, x: mouse.column, y: mouse.row })
 }
 
 struct Console {
@@ -170,7 +186,8 @@ impl Console {
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
             Event::Paste(text) => Some(Action::Paste(text)),
             Event::Resize(width, height) => Some(Action::Resize { width, height }),
-            Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
+            Event::Mouse(mouse) => pointed(mouse),
+            Event::Key(_) | Event::FocusGained | Event::FocusLost => None,
         };
         match action {
             Some(action) => self.act(terminal, action).await,
@@ -180,7 +197,7 @@ impl Console {
 
     fn key(&self, key: KeyEvent) -> Option<Action> {
         let mode = self.model.mode();
-        match keymap::command(mode, &key) {
+        match self.model.setup.keys.command(mode, &key) {
             Some(command) => Some(Action::Do(command)),
             None => mode.takes_text().then_some(Action::Input(key)),
         }

@@ -6,7 +6,9 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::event::{
+    DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
+};
 use crossterm::terminal::{
     BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
     LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -22,6 +24,8 @@ use super::clipboard;
 
 /// The terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// It tells what the mouse does.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// This thread is inside the console's own code: its panic ends the console.
@@ -35,7 +39,8 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// Takes the terminal, or says why there is none.
-    pub(super) fn take() -> io::Result<Self> {
+    pub(super) fn take(mouse: bool) -> io::Result<Self> {
+        MOUSE.store(mouse, Ordering::SeqCst);
         if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
             return Err(io::Error::other(
                 "the console needs a terminal on its standard input and output",
@@ -71,7 +76,7 @@ impl Terminal {
     /// Hands text to the terminal's clipboard.
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
         let mut out = io::stdout();
-        out.write_all(clipboard::osc52(text).as_bytes())?;
+        out.write_all(clipboard::sequence(text, clipboard::Inside::of_process()).as_bytes())?;
         out.flush()
     }
 
@@ -108,13 +113,26 @@ impl Drop for Terminal {
 fn enter() -> io::Result<()> {
     TAKEN.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
-    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, Clear(ClearType::All), Hide)
+    execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        EnableBracketedPaste,
+        Clear(ClearType::All),
+        Hide
+    )?;
+    if MOUSE.load(Ordering::SeqCst) {
+        execute!(io::stdout(), EnableMouseCapture)?;
+    }
+    Ok(())
 }
 
 /// Gives the terminal back once; errors are of no use: it may be gone.
 fn leave() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
+    }
+    if MOUSE.load(Ordering::SeqCst) {
+        let _ = execute!(io::stdout(), DisableMouseCapture);
     }
     let _ = execute!(
         io::stdout(),

@@ -1,5 +1,4 @@
-//! Colours and glyphs. State is always a word and a glyph; colour only helps. Only the terminal's own 16
-//! colours are used, so that its theme stays in charge.
+//! Colours and glyphs. State is always a word and a glyph; colour only helps.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -11,8 +10,46 @@ use crate::admin::dto::{
 /// How things look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Theme {
-    colour: bool,
+    colours: Colours,
     ascii: bool,
+}
+
+/// The colours of a theme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colours {
+    /// 256 colours, calm, for a dark background.
+    Default,
+    /// 256 colours with much contrast, for a light background.
+    Light,
+    /// The terminal's own 16, so that its theme stays in charge.
+    Sixteen,
+    /// None: bold, dim, reversed and underlined only.
+    Plain,
+}
+
+impl Colours {
+    /// By their names in `--theme` and the configuration.
+    pub const ALL: [(&str, Self); 4] = [
+        ("default", Self::Default),
+        ("light", Self::Light),
+        ("sixteen", Self::Sixteen),
+        ("plain", Self::Plain),
+    ];
+
+    /// By name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, colours)| colours)
+    }
+
+    /// Those that a terminal can show: one that doesn't say that it has 256 gets the 16 that all have.
+    pub fn on(self, term: &str, colorterm: &str) -> Self {
+        let has_many =
+            term.contains("256color") || term.contains("direct") || !colorterm.is_empty();
+        match self {
+            Self::Default | Self::Light if !has_many => Self::Sixteen,
+            Self::Default | Self::Light | Self::Sixteen | Self::Plain => self,
+        }
+    }
 }
 
 /// What a piece of text is.
@@ -55,31 +92,35 @@ impl Role {
 }
 
 impl Theme {
-    /// `colour` off is NO_COLOR; `ascii` keeps the console's own glyphs in ASCII.
+    /// The terminal's own 16 colours or none; `ascii` keeps the console's own glyphs in ASCII.
     pub const fn new(colour: bool, ascii: bool) -> Self {
-        Self { colour, ascii }
+        Self { colours: if colour { Colours::Sixteen } else { Colours::Plain }, ascii }
+    }
+
+    /// These colours.
+    pub const fn of(colours: Colours, ascii: bool) -> Self {
+        Self { colours, ascii }
     }
 
     /// The style of a role.
     pub fn style(self, role: Role) -> Style {
-        let plain = Style::new();
-        let (colour, modifier) = match role {
-            Role::Text => (None, Modifier::empty()),
-            Role::Dim => (None, Modifier::DIM),
-            Role::Title => (None, Modifier::BOLD),
-            Role::Bad => (Some(Color::Red), Modifier::BOLD),
-            Role::Warn => (Some(Color::Yellow), Modifier::empty()),
-            Role::Good => (Some(Color::Green), Modifier::empty()),
-            Role::Busy => (Some(Color::Cyan), Modifier::empty()),
-            Role::Selected => (None, Modifier::REVERSED),
-            Role::Key => (None, Modifier::BOLD),
-            Role::Added => (Some(Color::Green), Modifier::empty()),
-            Role::Removed => (Some(Color::Red), Modifier::empty()),
+        let modifier = match role {
+            Role::Title | Role::Bad | Role::Key => Modifier::BOLD,
+            Role::Text | Role::Warn | Role::Good | Role::Busy | Role::Added | Role::Removed => {
+                Modifier::empty()
+            }
+            Role::Dim => Modifier::DIM,
+            Role::Selected => Modifier::REVERSED,
         };
-        let style = plain.add_modifier(modifier);
-        match colour {
-            Some(colour) if self.colour => style.fg(colour),
-            Some(_) | None => style,
+        let plain = Style::new().add_modifier(modifier);
+        match self.colours {
+            Colours::Plain => plain,
+            Colours::Sixteen => match sixteen(role) {
+                Some(colour) => plain.fg(colour),
+                None => plain,
+            },
+            Colours::Default => indexed(role, plain, [203, 221, 114, 80, 245, 153]),
+            Colours::Light => indexed(role, plain, [124, 94, 22, 24, 240, 18]),
         }
     }
 
@@ -197,5 +238,72 @@ impl Theme {
         } else {
             ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]
         }
+    }
+}
+
+/// The terminal's own colour of a role, if it has one.
+const fn sixteen(role: Role) -> Option<Color> {
+    match role {
+        Role::Bad | Role::Removed => Some(Color::Red),
+        Role::Warn => Some(Color::Yellow),
+        Role::Good | Role::Added => Some(Color::Green),
+        Role::Busy => Some(Color::Cyan),
+        Role::Text | Role::Dim | Role::Title | Role::Selected | Role::Key => None,
+    }
+}
+
+/// Of 256: bad, warn, good, busy, dim, keys and titles. The terminal's own foreground and background stay.
+fn indexed(role: Role, plain: Style, [bad, warn, good, busy, dim, key]: [u8; 6]) -> Style {
+    let colour = match role {
+        Role::Bad | Role::Removed => bad,
+        Role::Warn => warn,
+        Role::Good | Role::Added => good,
+        Role::Busy => busy,
+        // A colour of its own is better to read than what terminals make of dim.
+        Role::Dim => return Style::new().fg(Color::Indexed(dim)),
+        Role::Title | Role::Key => key,
+        Role::Text | Role::Selected => return plain,
+    };
+    plain.fg(Color::Indexed(colour))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_colours_there_are_none_and_sixteen_are_the_terminals_own() {
+        const ROLES: [Role; 11] = [
+            Role::Text,
+            Role::Dim,
+            Role::Title,
+            Role::Bad,
+            Role::Warn,
+            Role::Good,
+            Role::Busy,
+            Role::Selected,
+            Role::Key,
+            Role::Added,
+            Role::Removed,
+        ];
+        for role in ROLES {
+            let style = |colours| Theme::of(colours, false).style(role);
+            let plain = style(Colours::Plain);
+            assert_eq!((plain.fg, plain.bg), (None, None), "{role:?}");
+            assert!(!matches!(
+                style(Colours::Sixteen).fg,
+                Some(Color::Indexed(_) | Color::Rgb(..))
+            ));
+            let other = |style: Style| !matches!(style.fg, Some(Color::Rgb(..)));
+            assert!(other(style(Colours::Default)) && other(style(Colours::Light)));
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_says_nothing_gets_sixteen() {
+        assert_eq!(Colours::Default.on("linux", ""), Colours::Sixteen);
+        assert_eq!(Colours::Light.on("xterm-256color", ""), Colours::Light);
+        assert_eq!(Colours::Default.on("xterm", "truecolor"), Colours::Default);
+        assert_eq!(Colours::Plain.on("xterm-256color", ""), Colours::Plain);
     }
 }

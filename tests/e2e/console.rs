@@ -25,6 +25,8 @@ const WORK: &str = r#"payload=$(cat); case $payload in *'amount":"'*) echo "amou
 const IDLE_BYTES: u64 = 1024;
 /// How long that is looked at.
 const IDLE_TIME: Duration = Duration::from_secs(5);
+/// From the start of the process to something on the screen.
+const FIRST_FRAME: Duration = Duration::from_millis(100);
 /// From `q` to the end of the process; the console's bar is 200 ms, this machine may be busy.
 const QUIT_TIME: Duration = Duration::from_secs(2);
 
@@ -188,6 +190,53 @@ fn an_idle_console_draws_next_to_nothing() {
     assert!(drawn < IDLE_BYTES * IDLE_TIME.as_secs(), "{drawn} bytes in {IDLE_TIME:?}");
     terminal.keys("q");
     assert!(terminal.end().success());
+}
+
+#[test]
+fn the_first_frame_stands_within_a_tenth_of_a_second() {
+    let broker = Broker::start("");
+    let took = (0..3).map(|_| {
+        let began = now();
+        let mut terminal = console(&broker, &[]);
+        terminal.wait_for_text("mubroker");
+        let took = began.elapsed();
+        terminal.keys("q");
+        assert!(terminal.end().success());
+        took
+    });
+    // The quickest: what else the machine does is not the console's.
+    let took = took.min().expect("some");
+    assert!(took < FIRST_FRAME, "{took:?}");
+}
+
+#[test]
+fn keys_of_the_configuration_are_in_the_footer_and_wrong_ones_are_refused_with_their_place() {
+    let broker = Broker::start("");
+    let file = broker.folder().join("keys.toml");
+    let write = |keys: &str| {
+        std::fs::write(&file, format!("[console]\ntheme = \"plain\"\n[console.keys]\n{keys}\n"))
+            .expect("the folder can be written");
+    };
+    let named = file.to_str().expect("a plain path");
+    write("sort = \"o\"");
+    let mut terminal = console(&broker, &["--config", named]);
+    terminal.wait_for_text("o sort");
+    terminal.keys("o");
+    terminal.wait_for_text("1 Queues by name");
+    terminal.keys("q");
+    assert!(terminal.end().success());
+    for (keys, says) in [
+        ("sort = \"p\"", "keys.toml:4:1: console.keys: \"p\" is both"),
+        (
+            "srot = \"o\"",
+            "keys.toml:4:1: console.keys: there is no \"srot\"; did you mean \"sort\"?",
+        ),
+    ] {
+        write(keys);
+        let output = broker.try_run(&["config", "check", "--config", named], b"");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(4) && told.contains(says), "{told}");
+    }
 }
 
 #[test]

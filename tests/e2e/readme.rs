@@ -62,11 +62,12 @@ fn assert_table(name: &str, expected: &str) {
 
 #[test]
 fn the_key_table_is_the_consoles() {
-    let mut table = "| key | where | what it does |\n|---|---|---|\n".to_owned();
+    let mut table = "| key | where | what it does | name |\n|---|---|---|---|\n".to_owned();
     for row in keymap::TABLE.iter().filter(|row| !row.keys.is_empty()) {
         let keys: Vec<String> = row.keys.iter().map(|key| format!("`{}`", key.name())).collect();
         let modes = modes(row.modes);
-        table += &format!("| {} | {modes} | {} |\n", keys.join(" "), row.help);
+        let name = row.name().map_or(String::new(), |name| format!("`{name}`"));
+        table += &format!("| {} | {modes} | {} | {name} |\n", keys.join(" "), row.help);
     }
     assert_table("keys", &table);
 }
@@ -110,7 +111,7 @@ fn modes(modes: &[Mode]) -> String {
         return "everywhere".to_owned();
     }
     let names: Vec<String> = modes.iter().map(|mode| format!("{mode:?}").to_lowercase()).collect();
-    let lists = ["queues", "queue", "message", "workers", "journal"];
+    let lists = ["queues", "queue", "message", "workers", "journal", "events", "patterns"];
     if lists.iter().all(|list| names.iter().any(|name| name == list)) {
         let rest = names.iter().filter(|name| !lists.contains(&name.as_str())).cloned();
         return std::iter::once("screens".to_owned()).chain(rest).collect::<Vec<_>>().join(", ");

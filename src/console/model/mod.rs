@@ -5,9 +5,11 @@ mod connection;
 mod edit;
 mod events;
 mod keys;
+mod lesson;
 mod lists;
 mod message;
 mod overlay;
+mod palette;
 mod pane;
 mod patterns;
 mod queues;
@@ -23,9 +25,10 @@ pub use keys::KeyList;
 pub use lists::{Cursor, JournalList, Motion, WorkerList};
 pub use message::{MessageScreen, Tab, wrap, wrap_words};
 pub use overlay::{
-    Button, CompareWith, Difference, FilePrompt, LeaveField, LeaveForm, Leaving, Overlay, Palette,
-    PaletteEntry, Review, short_id,
+    Button, CompareWith, Difference, FilePrompt, LeaveField, LeaveForm, Leaving, Overlay, Review,
+    short_id,
 };
+pub use palette::{Palette, PaletteEntry};
 pub use pane::DiffPane;
 pub use patterns::{
     PatternPage, PatternRead, PatternTab, Patterns, Process, ProcessList, ReadFrom, TopicLine,
@@ -36,9 +39,10 @@ pub use queues::{PAGE, QueueList, QueueRow, QueueScreen, Rate, SortBy};
 use super::command::{Command, Mode, Screen};
 use super::effect::{Effect, Request, RequestId};
 use super::filter::Filter;
+use super::keymap::Keymap;
 use super::layout;
 use super::theme::Theme;
-use crate::admin::dto::{IdempotencyKey, QueueName, Revision, Seq, Timestamp};
+use crate::admin::dto::{IdempotencyKey, MessageId, QueueName, Revision, Seq, Timestamp};
 
 /// Milliseconds on the console's own clock, since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -76,6 +80,8 @@ impl std::fmt::Display for MessageRef {
 pub struct Setup {
     /// How things look.
     pub theme: Theme,
+    /// What each key does.
+    pub keys: Keymap,
     /// Nothing may be changed.
     pub read_only: bool,
     /// A line above the queues while one is blocked: what to press.
@@ -97,6 +103,8 @@ pub enum Purpose {
     Keys(QueueName, Option<Seq>),
     /// The supervised workers.
     Pools,
+    /// Where a message is that was asked for by its id.
+    Locate(MessageId),
     /// The message screen.
     Show(MessageRef),
     /// A message for which `u` was pressed.
@@ -357,20 +365,24 @@ impl Model {
         }
     }
 
-    /// Rows of the list that `screen` shows, by the terminal's size.
-    pub fn list_height(&self, screen: Screen) -> usize {
-        let banner = usize::from(screen == Screen::Queues && self.banner().is_some());
-        let last_line = usize::from(screen == Screen::Journal && self.journal.ends_early());
-        // What stands above the rows: the events' state, tabs, the sum of the order keys, a pool's trouble.
+    /// Rows above the heads of the list that `screen` shows: a banner, the events' state, tabs, the sum of the order
+    /// keys, a pool's trouble.
+    pub fn rows_above(&self, screen: Screen) -> usize {
         let by_key = self.queue.as_ref().is_some_and(|queue| queue.by_key);
-        let lead = match screen {
-            Screen::Events | Screen::Patterns => 1,
+        match screen {
+            Screen::Queues => usize::from(self.banner().is_some()),
             Screen::Queue => usize::from(by_key),
             Screen::Workers => usize::from(self.workers.hurt_pool().is_some()),
-            Screen::Queues | Screen::Message | Screen::Journal => 0,
-        };
+            Screen::Events | Screen::Patterns => 1,
+            Screen::Message | Screen::Journal => 0,
+        }
+    }
+
+    /// Rows of the list that `screen` shows, by the terminal's size.
+    pub fn list_height(&self, screen: Screen) -> usize {
+        let last_line = usize::from(screen == Screen::Journal && self.journal.ends_early());
         let rows = layout::list_height(self.size, screen, self.screen);
-        rows.saturating_sub(banner + last_line + lead)
+        rows.saturating_sub(self.rows_above(screen) + last_line)
     }
 
     /// Puts cursors back where they can be after rows or the size have changed.

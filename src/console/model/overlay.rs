@@ -1,8 +1,7 @@
 //! What lies on top of a screen.
 
-use super::{DiffPane, MessageRef};
+use super::{DiffPane, MessageRef, Palette};
 use crate::admin::dto::{MessageId, QueueName, RepairVerb, Revision};
-use crate::console::keymap;
 
 /// What lies on top.
 #[derive(Debug, Default)]
@@ -254,92 +253,9 @@ impl LeaveForm {
     }
 }
 
-/// The command palette.
-#[derive(Debug, Clone, Default)]
-pub struct Palette {
-    /// What is typed.
-    pub typed: String,
-    /// The chosen one of those that match.
-    pub at: usize,
-    /// What there is on this screen.
-    pub entries: Vec<PaletteEntry>,
-}
-
-/// Something that the palette offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PaletteEntry {
-    /// A row of the key table.
-    Command(&'static keymap::Row),
-    /// A row of the key table that works on other screens; choosing it says where.
-    Elsewhere(&'static keymap::Row),
-    /// A queue to go to.
-    Queue(QueueName),
-    /// The hidden one.
-    Panic,
-}
-
-impl PaletteEntry {
-    /// Its words.
-    pub fn text(&self) -> String {
-        match self {
-            Self::Command(row) => row.label.to_owned(),
-            Self::Elsewhere(row) => format!("{} (on {})", row.label, keymap::places(row)),
-            Self::Queue(name) => format!("queue {name}"),
-            Self::Panic => "panic".to_owned(),
-        }
-    }
-}
-
-impl PartialEq for keymap::Row {
-    fn eq(&self, other: &Self) -> bool {
-        self.command == other.command && self.modes == other.modes
-    }
-}
-impl Eq for keymap::Row {}
-
-impl Palette {
-    /// What `typed` matches, the best first: as written, then as letters in this order.
-    pub fn matches(&self) -> Vec<&PaletteEntry> {
-        let typed = self.typed.to_lowercase();
-        let mut scored: Vec<(usize, &PaletteEntry)> = self
-            .entries
-            .iter()
-            .filter_map(|entry| Some((score(&entry.text().to_lowercase(), &typed)?, entry)))
-            .collect();
-        scored.sort_by_key(|(score, _)| *score);
-        scored.into_iter().map(|(_, entry)| entry).collect()
-    }
-}
-
-/// 0 is best; `None`: no match.
-fn score(text: &str, typed: &str) -> Option<usize> {
-    if let Some(at) = text.find(typed) {
-        return Some(at);
-    }
-    let mut rest = text.chars();
-    let mut skipped = 0;
-    for wanted in typed.chars().filter(|c| !c.is_whitespace()) {
-        loop {
-            if rest.next()? == wanted {
-                break;
-            }
-            skipped += 1;
-        }
-    }
-    Some(1_000 + skipped)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_palette_finds_what_is_written_before_what_is_only_in_it() {
-        assert_eq!(score("queue orders", "ord"), Some(6));
-        assert!(score("queue orders", "qos").is_some());
-        assert_eq!(score("queue orders", "xyz"), None);
-        assert!(score("retry", "ret") < score("render text", "ret"));
-    }
 
     #[test]
     fn an_id_that_cannot_be_typed_is_named_by_its_place() {

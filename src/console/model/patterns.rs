@@ -7,7 +7,7 @@ pub use process::{Process, ProcessList, ReadFrom};
 pub use topics::{TopicLine, TopicList, TopicRead, TopicRow};
 
 use super::Millis;
-use super::lists::Motion;
+use super::lists::{Cursor, Motion};
 use crate::admin::dto::{
     GatherPage, GatherView, MessageId, Notice, SagaPage, SagaState, SagaView, TopicDetail,
     TopicPage,
@@ -152,6 +152,15 @@ impl Patterns {
             PatternTab::Topics => self.topics.go(motion, &self.filter, height),
             PatternTab::Gathers => self.gathers.go(motion, &self.filter, height),
             PatternTab::Sagas => self.sagas.go(motion, &self.filter, height),
+        }
+    }
+
+    /// Where the cursor is.
+    pub const fn cursor(&self) -> Cursor {
+        match self.tab {
+            PatternTab::Topics => self.topics.cursor,
+            PatternTab::Gathers => self.gathers.cursor,
+            PatternTab::Sagas => self.sagas.cursor,
         }
     }
 

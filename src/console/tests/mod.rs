@@ -4,5 +4,7 @@ mod aside;
 mod drafts;
 mod invariants;
 mod lists;
+mod palette;
 mod repair;
 mod screens;
+mod speed;

@@ -2,7 +2,6 @@
 
 use crate::console::action::Action;
 use crate::console::command::{Command, Mode};
-use crate::console::keymap;
 use crate::console::model::{MessageRef, Model};
 
 /// Keys that wait at most: a disk takes milliseconds, a person some keys a second, and a paste is one.
@@ -55,7 +54,7 @@ pub(super) fn take_up(model: &mut Model, message: &MessageRef) -> Vec<Action> {
 pub(super) fn meant(model: &Model, action: Action) -> Action {
     match action {
         Action::Input(key) => {
-            keymap::command(model.mode(), &key).map_or(Action::Input(key), Action::Do)
+            model.setup.keys.command(model.mode(), &key).map_or(Action::Input(key), Action::Do)
         }
         other => other,
     }

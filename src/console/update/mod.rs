@@ -8,6 +8,7 @@ mod follow;
 mod overlay;
 mod page;
 mod patterns;
+mod pointer;
 mod repair;
 mod reply;
 mod review;
@@ -43,6 +44,7 @@ fn take(model: &mut Model, fx: &mut Effects, action: Action) {
         Action::Do(command) => command::run(model, fx, command),
         Action::Input(key) => overlay::input(model, fx, key),
         Action::Paste(text) => overlay::paste(model, &text),
+        Action::Pointed { what, x, y } => pointer::take(model, fx, what, x, y),
         Action::Resize { width, height } => model.size = (width, height),
         Action::Tick => tick(model, fx),
         Action::Connected => {

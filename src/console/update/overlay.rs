@@ -62,7 +62,7 @@ fn accept(model: &mut Model, fx: &mut Effects) {
             }
         }
         Overlay::Palette(palette) => {
-            if let Some(entry) = palette.matches().get(palette.at).map(|entry| (*entry).clone()) {
+            if let Some(entry) = palette.matches().get(palette.at).cloned() {
                 choose(model, fx, entry);
             }
         }
@@ -114,6 +114,16 @@ fn choose(model: &mut Model, fx: &mut Effects, entry: PaletteEntry) {
             model.queues.at = Some(queue);
             super::go(model, Screen::Queue);
         }
+        PaletteEntry::Message(message, _) | PaletteEntry::Place(message) => {
+            commands::open_message(model, message);
+        }
+        PaletteEntry::Locate(id) => {
+            if let Some(why) = model.why_unsendable() {
+                return model.acts.refuse(format!("find {id}"), why);
+            }
+            model.acts.note(format!("asking for {id}"));
+            model.ask(fx, Purpose::Locate(id.clone()), Request::Locate(id));
+        }
         PaletteEntry::Panic => commands::run(model, fx, Command::Panic),
     }
 }
@@ -143,9 +153,11 @@ fn scroll(model: &mut Model, motion: Motion) {
     let area = layout::main_area(model.size);
     let height = usize::from(area.height);
     let (here, read_only) = (model.screen.mode(), model.setup.read_only);
+    let keys = model.setup.keys;
     match &mut model.overlay {
         Overlay::Help { scroll } => {
-            let last = help::lines(here, read_only, area.width.into()).len().saturating_sub(height);
+            let last =
+                help::lines(keys, here, read_only, area.width.into()).len().saturating_sub(height);
             *scroll = motion.scrolled(*scroll, height).min(last);
         }
         Overlay::Review(review) => review.pane.go(motion),
@@ -166,14 +178,16 @@ fn scroll(model: &mut Model, motion: Motion) {
 
 /// The palette of this screen.
 pub(super) fn palette(model: &Model) -> Overlay {
-    let mut entries: Vec<PaletteEntry> =
-        keymap::palette(model.screen.mode()).map(PaletteEntry::Command).collect();
-    entries.extend(keymap::elsewhere(model.screen.mode()).map(PaletteEntry::Elsewhere));
-    entries.extend(model.queues.rows.keys().cloned().map(PaletteEntry::Queue));
-    if model.setup.debug_panic {
-        entries.push(PaletteEntry::Panic);
-    }
-    Overlay::Palette(Palette { typed: String::new(), at: 0, entries })
+    let (keys, mode) = (model.setup.keys, model.screen.mode());
+    let here = keys.palette(mode).map(PaletteEntry::Command);
+    let elsewhere = keys.elsewhere(mode).map(PaletteEntry::Elsewhere);
+    let queues = model.queues.rows.keys().cloned().map(PaletteEntry::Queue);
+    let of = model.queue.iter().flat_map(|queue| {
+        let at = |seq| MessageRef { queue: queue.name.clone(), seq };
+        queue.rows.values().map(move |row| PaletteEntry::Message(at(row.seq), row.id.clone()))
+    });
+    let panic = model.setup.debug_panic.then_some(PaletteEntry::Panic);
+    Overlay::Palette(Palette::new(here.chain(elsewhere).chain(queues).chain(of).chain(panic)))
 }
 
 /// A key that is text.
@@ -226,7 +240,7 @@ fn typed_changed(model: &mut Model) {
             let typed = typed.clone();
             page::set_filter(model, &typed);
         }
-        Overlay::Palette(palette) => palette.at = 0,
+        Overlay::Palette(palette) => palette.search(),
         Overlay::Leave(form) => {
             form.complaint = None;
             // Typing goes on with the next line once the id is right.

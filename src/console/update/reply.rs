@@ -3,7 +3,7 @@
 use super::{Effects, command, edit, follow, overlay, patterns, repair};
 use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
 use crate::console::action::{Failure, Reply};
-use crate::console::model::{MessageRef, Model, Purpose};
+use crate::console::model::{MessageRef, Model, Overlay, Purpose};
 
 /// What an answer of another kind than was asked for counts as.
 fn mismatch() -> Failure {
@@ -44,6 +44,18 @@ pub(super) fn take(
                 model.workers.pools = pools;
             }
         }
+        Purpose::Locate(id) => match expect_reply!(reply, Located) {
+            Ok(found) => {
+                let message = MessageRef { queue: found.queue, seq: found.seq };
+                // Who is in the middle of something is not taken away from it.
+                if model.edit.is_none() && matches!(model.overlay, Overlay::None) {
+                    command::open_message(model, message);
+                } else {
+                    model.acts.note(format!("{id} is {message}"));
+                }
+            }
+            Err(failure) => model.acts.refuse(format!("find {id}"), failure.text()),
+        },
         Purpose::Show(message) => {
             let view = expect_reply!(reply, Message);
             show(model, fx, &message, view);

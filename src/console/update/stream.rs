@@ -107,6 +107,7 @@ pub(in crate::console) fn is_read(purpose: &Purpose) -> bool {
         | Purpose::Outcome(_) => true,
         // The operator waits for these, and the runner answers each.
         Purpose::Compare(..)
+        | Purpose::Locate(_)
         | Purpose::Undo(_)
         | Purpose::RetryHead(_)
         | Purpose::Repair(_)

@@ -14,7 +14,7 @@ use crate::console::theme::{Role, Theme};
 const COLUMNS: &[Column] = &[
     fixed("TIME UTC", 8, 0),
     fixed("WHAT", 17, 0),
-    growing("ON", 10, 2, 0),
+    growing("ON", 9, 2, 0),
     growing("WHO", 10, 1, 1),
     fixed("VIA", 8, 3),
     number("REV", 3, 4),

@@ -16,13 +16,18 @@ use crate::console::theme::Role;
 /// Draws all keys, by where they work.
 pub(super) fn keys(model: &Model, scroll: usize, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
-    let lines = help::lines(model.screen.mode(), model.setup.read_only, area.width.into());
+    let lines = help::lines(
+        model.setup.keys,
+        model.screen.mode(),
+        model.setup.read_only,
+        area.width.into(),
+    );
     let scroll = scroll.min(lines.len().saturating_sub(usize::from(area.height)));
     for (n, (kind, text)) in lines.iter().skip(scroll).enumerate() {
         let Some(row) = nth_row(area, n) else { break };
         let role = match kind {
             HelpKind::Title => Role::Title,
-            HelpKind::Key => Role::Text,
+            HelpKind::Key | HelpKind::Words => Role::Text,
             HelpKind::Off => Role::Dim,
         };
         put(buffer, row, text, theme.style(role), false);
@@ -91,7 +96,15 @@ fn draw_palette(
     body: Rect,
 ) -> Option<Position> {
     let theme = model.setup.theme;
-    let inside = open_box(model, buffer, body, (60, 16), " palette ");
+    let inside = open_box(model, buffer, body, (76, 18), " palette ");
+    let (inside, below) = match inside.height {
+        // What the chosen one does is said below the list, where there is room.
+        8.. => (
+            Rect { height: inside.height - 1, ..inside },
+            nth_row(inside, usize::from(inside.height) - 1),
+        ),
+        _ => (inside, None),
+    };
     let first = nth_row(inside, 0)?;
     let line = format!(": {}", clean(&palette.typed));
     put(buffer, first, &line, theme.style(Role::Key), false);
@@ -114,6 +127,18 @@ fn draw_palette(
             let key = if off { format!("{key} off") } else { key };
             put(buffer, row, &format!("{key} "), style, true);
         }
+    }
+    if let (Some(below), Some(entry)) = (below, matches.get(palette.at)) {
+        let says = match entry {
+            PaletteEntry::Command(row) | PaletteEntry::Elsewhere(row) => row.help,
+            PaletteEntry::Queue(_) => "To this queue's messages.",
+            PaletteEntry::Message(..) | PaletteEntry::Place(_) => "To this message.",
+            PaletteEntry::Locate(_) => {
+                "Wherever it is; of a message that is done only the history is left."
+            }
+            PaletteEntry::Panic => "",
+        };
+        put(buffer, below, &format!(" {says}"), theme.style(Role::Dim), false);
     }
     Some(after(first, ": ", &palette.typed))
 }

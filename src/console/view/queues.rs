@@ -15,8 +15,8 @@ const COLUMNS: &[Column] = &[
     fixed("STATE", 10, 0),
     growing("QUEUE", 12, 2, 0),
     number("DEPTH", 6, 0),
-    fixed("PER SECOND", 12, 4),
-    number("/S", 5, 3),
+    fixed("PER SECOND", 12, 3),
+    number("/S", 5, 4),
     number("OLDEST", 6, 2),
     growing("HEAD", 10, 5, 1),
 ];

@@ -224,6 +224,10 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         put(buffer, row, &text, theme.style(role), false);
         return None;
     }
+    if let Some(lesson) = model.lesson() {
+        put(buffer, row, lesson, theme.style(Role::Warn), false);
+        return None;
+    }
     if let Some(notice) = model.edit.as_ref().and_then(|edit| edit.notice.as_ref()) {
         put(buffer, row, &clean(notice), theme.style(Role::Warn), false);
         return None;
@@ -268,7 +272,7 @@ pub(super) fn keys(model: &Model, buffer: &mut Buffer, row: Rect) {
     let theme = model.setup.theme;
     let mode = model.mode();
     let mut x = row.x;
-    for entry in keymap::footer(mode) {
+    for entry in model.setup.keys.footer(mode) {
         if !offered(model, mode, entry.command) {
             continue;
         }

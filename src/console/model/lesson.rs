@@ -1,0 +1,73 @@
+//! The demo's lesson: at each step of the first repair, what comes next. Nothing of it depends on what was typed.
+
+use super::{Model, Overlay, Stage};
+use crate::console::command::Mode;
+
+impl Model {
+    /// What the demo says now, in the place of the outcome; nothing while an act has one.
+    pub fn lesson(&self) -> Option<&'static str> {
+        let is_lesson = self.setup.banner.is_some();
+        let is_told = |stage: &Stage| !matches!(stage, Stage::Note);
+        if !is_lesson || self.acts.last.as_ref().is_some_and(|act| is_told(&act.stage)) {
+            return None;
+        }
+        if self.banner().is_none() && self.edit.is_none() {
+            return self.queues.loaded.then_some(
+                "a queue blocks within seconds; meanwhile: ? all keys, : every action, 6 events",
+            );
+        }
+        match self.mode() {
+            Mode::Queues => Some("1 of 5: invoices stands still, its first message failed. Enter"),
+            Mode::Queue => Some("2 of 5: the first one holds up all behind it. Enter opens it"),
+            Mode::Message => Some("3 of 5: the line above says what is wrong. e edits it in place"),
+            Mode::Editor => {
+                Some("4 of 5: mend the field (^F finds it), then ^S: nothing is sent yet")
+            }
+            Mode::Review => match self.overlay {
+                Overlay::Review(ref review) if review.unchanged => {
+                    Some("4 of 5: nothing has changed yet. Esc, and mend the field")
+                }
+                _ => Some("5 of 5: Tab to Retry with this, Enter; then the queue flows again"),
+            },
+            Mode::Workers
+            | Mode::Journal
+            | Mode::Events
+            | Mode::Patterns
+            | Mode::Find
+            | Mode::Difference
+            | Mode::Filter
+            | Mode::Palette
+            | Mode::Leave
+            | Mode::File
+            | Mode::Quit
+            | Mode::Help => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::console::fixtures::Stage;
+
+    #[test]
+    fn the_demo_leads_through_a_repair_and_leaves_its_outcome_alone() {
+        let mut stage = Stage::failing((80, 24), |setup| setup.banner = Some("DEMO".to_owned()));
+        for (keys, says) in [
+            (&[][..], "1 of 5"),
+            (&["<Enter>"], "2 of 5"),
+            (&["<Enter>"], "3 of 5"),
+            (&["e"], "4 of 5"),
+            (&[" ", "^s"], "5 of 5"),
+        ] {
+            stage.keys(keys);
+            let screen = stage.screen();
+            assert!(screen.contains(says), "{says}: {screen}");
+            assert!(screen.lines().all(|line| line.chars().count() <= 80));
+        }
+        stage.keys(&["<Tab>", "<Enter>"]);
+        assert!(!stage.screen().contains("of 5"), "{}", stage.screen());
+        let mut other = Stage::failing((80, 24), |_| {});
+        other.keys(&["<Enter>"]);
+        assert!(!other.screen().contains("of 5"));
+    }
+}
