@@ -2,7 +2,10 @@
 
 use clap::Args;
 use etcetera::BaseStrategy as _;
+use std::error::Error;
 use std::path::PathBuf;
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
 
 use super::config_args::ConfigArgs;
 use super::embedded::{Embedded, EmbeddedError, make_data_dir};
@@ -13,8 +16,8 @@ use crate::admin::client::{AdminClient, Endpoint};
 use crate::broker::Ended;
 use crate::config::{Config, ConfigError, ConsoleKeys, THEMES};
 use crate::console::keymap::{KeyChange, Keymap};
-use crate::console::{self, Colours, ConsoleOptions, Theme};
-use crate::telemetry::{self, LogOptions};
+use crate::console::{self, Colours, ConsoleOptions, Starting, Theme};
+use crate::telemetry::{self, LogOptions, Logs};
 
 /// What the journal says of where an act came from.
 const VIA: &str = "console";
@@ -78,27 +81,47 @@ pub(super) fn open(args: &ConsoleArgs) -> Exit {
     if let Err(error) = make_data_dir(&config) {
         return complain(&error, Exit::Failed);
     }
-    match Embedded::start(&config) {
-        Ok(broker) => {
-            let logs = LogOptions {
-                dir: config.log_dir(),
-                filter: std::env::var("MUBROKER_LOG").ok(),
-                json: config.log.json,
-                max_bytes: config.log.max_bytes(),
-                max_files: config.log.files,
-                // The screen is the console's.
-                warn_on_stderr: false,
-            };
-            let _logs = match telemetry::start(&logs) {
-                Ok(logs) => logs,
-                Err(error) => return complain(&error, Exit::Failed),
-            };
-            show(options(args, &config, keys, here(&config)), Some(broker))
-        }
-        Err(EmbeddedError::Held { .. }) => show(options(args, &config, keys, here(&config)), None),
-        Err(error) => complain(&error, Exit::Failed),
-    }
+    let (tell, starting) = oneshot::channel();
+    let options = options(args, &config, keys, here(&config));
+    // The screen doesn't wait for the store.
+    let broker = std::thread::spawn(move || {
+        let started = start(&config);
+        let word = if started.is_ok() { Starting::Ready } else { Starting::Failed };
+        // Nobody hears it if the operator has quit.
+        let _ = tell.send(word);
+        started
+    });
+    show(ConsoleOptions { starting: Some(starting), ..options }, Some(broker))
 }
+
+/// A broker inside with its log; none if another process has the store: the console is for that one then.
+fn start(config: &Config) -> Result<Option<Inside>, Box<dyn Error + Send + Sync>> {
+    let broker = match Embedded::start(config) {
+        Ok(broker) => broker,
+        Err(EmbeddedError::Held { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let logs = telemetry::start(&LogOptions {
+        dir: config.log_dir(),
+        filter: std::env::var("MUBROKER_LOG").ok(),
+        json: config.log.json,
+        max_bytes: config.log.max_bytes(),
+        max_files: config.log.files,
+        // The screen is the console's.
+        warn_on_stderr: false,
+    })?;
+    Ok(Some(Inside { broker, _logs: logs }))
+}
+
+/// A broker in this process.
+struct Inside {
+    broker: Embedded,
+    /// Written to its end.
+    _logs: Logs,
+}
+
+/// A thread that starts a broker.
+type Beginning = JoinHandle<Result<Option<Inside>, Box<dyn Error + Send + Sync>>>;
 
 /// Where drafts are kept: with the user, whoever's broker it is.
 pub(super) fn drafts_dir(config: &Config) -> PathBuf {
@@ -152,13 +175,14 @@ fn options(
         theme: theme(name, args.ascii || config.console.ascii),
         keys,
         mouse: config.console.mouse,
+        starting: None,
         drafts_dir: drafts_dir(config),
         debug_panic: args.debug_panic_key,
     }
 }
 
 /// Runs the console on this thread, then stops the broker inside, if there is one.
-pub(super) fn show(options: ConsoleOptions, broker: Option<Embedded>) -> Exit {
+fn show(options: ConsoleOptions, broker: Option<Beginning>) -> Exit {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Answers are read beside the keys, so that a large one doesn't hold them up.
         .worker_threads(2)
@@ -169,9 +193,20 @@ pub(super) fn show(options: ConsoleOptions, broker: Option<Embedded>) -> Exit {
         Err(error) => return complain(&error, Exit::Failed),
     };
     let shown = runtime.block_on(console::run(options));
-    let ended = broker.map(|broker| runtime.block_on(broker.shut_down()));
+    // The terminal is given back; a store that is still being opened is waited for, so that it is closed well.
+    let started = broker.map(|broker| {
+        broker.join().unwrap_or_else(|_| Err("the broker panicked while it started".into()))
+    });
+    let (ended, failed) = match started {
+        Some(Ok(Some(inside))) => (Some(runtime.block_on(inside.broker.shut_down())), None),
+        Some(Err(error)) => (None, Some(error)),
+        Some(Ok(None)) | None => (None, None),
+    };
     // A disk that hangs doesn't hold up the shell.
     runtime.shutdown_background();
+    if let Some(error) = failed {
+        return complain(&*error, Exit::Failed);
+    }
     match (shown, ended) {
         (Err(error), _) => complain(&error, Exit::Failed),
         (Ok(()), Some(Ended::StoreLost { reason } | Ended::StoreUnavailable { reason })) => {

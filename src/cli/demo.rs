@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::embedded::{Embedded, make_data_dir};
 use super::{Exit, complain};
 use crate::admin::client::{AdminClient, Endpoint};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Sources, THEMES};
 use crate::console::keymap::Keymap;
 use crate::console::{self, ConsoleOptions};
 use crate::telemetry::{self, LogOptions};
@@ -31,6 +31,13 @@ pub struct DemoArgs {
     /// Without the console, until SIGTERM or SIGINT; prints the data folder. For tests.
     #[arg(long, hide = true)]
     headless: bool,
+    /// Draw with ASCII only.
+    #[arg(long)]
+    ascii: bool,
+    /// How it looks: default, light, sixteen (colours) or plain (none); NO_COLOR overrides it.
+    #[arg(long, value_name = "NAME", default_value = THEMES[0],
+        value_parser = clap::builder::PossibleValuesParser::new(THEMES))]
+    theme: String,
 }
 
 /// Runs the demo until the operator quits.
@@ -70,7 +77,7 @@ fn run_in(args: &DemoArgs, folder: &TempDir) -> Result<(), Box<dyn std::error::E
         if args.headless {
             until_signal(folder.path()).await
         } else {
-            Ok(console::run(options(&broker, folder.path())).await?)
+            Ok(console::run(options(args, &broker, folder.path())).await?)
         }
     });
     feeding.abort();
@@ -89,14 +96,15 @@ fn settings(folder: &Path) -> Result<Config, Box<dyn std::error::Error>> {
     })?)
 }
 
-fn options(broker: &Embedded, folder: &Path) -> ConsoleOptions {
+fn options(args: &DemoArgs, broker: &Embedded, folder: &Path) -> ConsoleOptions {
     ConsoleOptions {
         client: AdminClient::new(Endpoint::Unix(broker.admin().path().to_owned()), "console"),
         banner: Some(BANNER.to_owned()),
         read_only: false,
-        theme: super::console::theme("default", false),
+        theme: super::console::theme(&args.theme, args.ascii),
         keys: Keymap::default(),
         mouse: false,
+        starting: None,
         drafts_dir: folder.join("drafts"),
         debug_panic: false,
     }

@@ -18,8 +18,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause: an operator who restarts a broker doesn't wait longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Holds an event stream for as long as the console runs. Ends when nobody takes its actions.
-pub(super) async fn watch(client: AdminClient, actions: mpsc::Sender<Action>, now: Arc<Notify>) {
+/// Holds an event stream for as long as the console runs; `waits`: once `now` says that there is a broker. Ends when
+/// nobody takes its actions.
+pub(super) async fn watch(
+    client: AdminClient,
+    actions: mpsc::Sender<Action>,
+    now: Arc<Notify>,
+    waits: bool,
+) {
+    if waits {
+        now.notified().await;
+    }
     let mut failures = 0;
     loop {
         let error = match follow(&client, &actions, &mut failures).await {

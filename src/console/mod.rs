@@ -29,5 +29,5 @@ mod theme;
 pub mod update;
 pub mod view;
 
-pub use run::{ConsoleError, ConsoleOptions, run};
+pub use run::{ConsoleError, ConsoleOptions, Starting, run};
 pub use theme::{Colours, Theme};

@@ -9,7 +9,7 @@ use crossterm::event::{
 };
 use futures_util::StreamExt as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::action::{Action, Pointed};
@@ -31,8 +31,17 @@ const FRAME: Duration = Duration::from_millis(16);
 /// How often ages are counted on.
 const TICK: Duration = Duration::from_secs(1);
 
+/// What became of a broker that was being started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starting {
+    /// It can be asked.
+    Ready,
+    /// It can't; whoever started it says why.
+    Failed,
+}
+
 /// How the console runs.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ConsoleOptions {
     /// The way to the broker.
     pub client: AdminClient,
@@ -46,6 +55,8 @@ pub struct ConsoleOptions {
     pub keys: Keymap,
     /// The wheel moves, a click selects; the terminal's own marking of text then needs Shift.
     pub mouse: bool,
+    /// Tells when the broker can be asked, if it is only being started: until then nothing is.
+    pub starting: Option<oneshot::Receiver<Starting>>,
     /// Where drafts are kept.
     pub drafts_dir: PathBuf,
     /// The palette has a command that panics, for the test of the terminal's restoration.
@@ -80,13 +91,13 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     tokio::task::spawn_blocking(move || drop(pruned.prune(wall_clock())));
     let mut console = Console {
         model: Model::new(setup, terminal.size()?),
-        runner: Runner::start(options.client, drafts, sender),
+        runner: Runner::start(options.client, drafts, sender, options.starting.is_some()),
         started: Instant::now(),
         drawn_at: None,
     };
     // The first frame stands before the broker has answered.
     console.draw(&mut terminal)?;
-    let ended = console.live(&mut terminal, actions).await;
+    let ended = console.live(&mut terminal, actions, options.starting).await;
     drop(terminal);
     console.last_words();
     console.runner.stop();
@@ -111,6 +122,15 @@ struct Console {
     drawn_at: Option<Instant>,
 }
 
+/// What became of the broker; for ever if none is being started.
+async fn told(starting: &mut Option<oneshot::Receiver<Starting>>) -> Starting {
+    match starting {
+        // Nobody tells any more: its thread has panicked.
+        Some(starting) => starting.await.unwrap_or(Starting::Failed),
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether the loop goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -123,6 +143,7 @@ impl Console {
         &mut self,
         terminal: &mut Terminal,
         mut actions: mpsc::Receiver<Action>,
+        mut starting: Option<oneshot::Receiver<Starting>>,
     ) -> io::Result<()> {
         let mut events = EventStream::new();
         let mut terminate = signal(SignalKind::terminate())?;
@@ -151,6 +172,16 @@ impl Console {
                 () = tokio::time::sleep_until(frame_at), if self.model.redraw => {
                     self.draw(terminal)?;
                     Next::On
+                }
+                started = told(&mut starting), if starting.is_some() => {
+                    starting = None;
+                    match started {
+                        Starting::Ready => {
+                            self.runner.run(Effect::Reconnect);
+                            Next::On
+                        }
+                        Starting::Failed => Next::Quit,
+                    }
                 }
                 _ = tick.tick() => self.act(terminal, Action::Tick).await?,
                 Some(action) = actions.recv() => self.act(terminal, action).await?,

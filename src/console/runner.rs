@@ -66,15 +66,17 @@ enum Job {
 }
 
 impl Runner {
-    /// Connects at once, and for as long as it lives.
+    /// Connects at once, or if the broker is only being started, when `Effect::Reconnect` says so; and for as long as
+    /// it lives.
     pub(super) fn start(
         client: AdminClient,
         drafts: Drafts,
         actions: mpsc::Sender<Action>,
+        waits: bool,
     ) -> Self {
         let reconnect = Arc::new(Notify::new());
         let watching =
-            tokio::spawn(link::watch(client.clone(), actions.clone(), reconnect.clone()));
+            tokio::spawn(link::watch(client.clone(), actions.clone(), reconnect.clone(), waits));
         Self {
             disk: Arc::new(Disk {
                 store: client.endpoint().to_string(),
@@ -283,7 +285,7 @@ mod tests {
         for round in 0..50 {
             let (sender, mut actions) = mpsc::channel(8);
             let client = AdminClient::new(endpoint.clone(), "test");
-            let mut runner = Runner::start(client, drafts.clone(), sender);
+            let mut runner = Runner::start(client, drafts.clone(), sender, false);
             runner.run(save(round));
             if round % 2 == 0 {
                 // The first is under way, or done.

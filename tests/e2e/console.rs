@@ -25,6 +25,11 @@ const WORK: &str = r#"payload=$(cat); case $payload in *'amount":"'*) echo "amou
 const IDLE_BYTES: u64 = 1024;
 /// How long that is looked at.
 const IDLE_TIME: Duration = Duration::from_secs(5);
+/// Ports that nobody else has.
+const ANY_PORTS: [(&str, &str); 2] = [
+    ("MUBROKER_LISTEN__CLIENTS", "tcp://127.0.0.1:0"),
+    ("MUBROKER_LISTEN__WORKERS", "tcp://127.0.0.1:0"),
+];
 /// From the start of the process to something on the screen.
 const FIRST_FRAME: Duration = Duration::from_millis(100);
 /// From `q` to the end of the process; the console's bar is 200 ms, this machine may be busy.
@@ -195,18 +200,35 @@ fn an_idle_console_draws_next_to_nothing() {
 #[test]
 fn the_first_frame_stands_within_a_tenth_of_a_second() {
     let broker = Broker::start("");
-    let took = (0..3).map(|_| {
-        let began = now();
-        let mut terminal = console(&broker, &[]);
-        terminal.wait_for_text("mubroker");
-        let took = began.elapsed();
-        terminal.keys("q");
-        assert!(terminal.end().success());
-        took
-    });
-    // The quickest: what else the machine does is not the console's.
-    let took = took.min().expect("some");
-    assert!(took < FIRST_FRAME, "{took:?}");
+    let folder = tempfile::Builder::new().prefix("mub").tempdir().expect("a temporary folder");
+    let attached = || console(&broker, &[]);
+    let with_its_own = || Terminal::start(SIZE, folder.path(), &[], &ANY_PORTS);
+    for start in [&attached as &dyn Fn() -> Terminal, &with_its_own] {
+        let took = (0..3).map(|_| {
+            let began = now();
+            let mut terminal = start();
+            terminal.wait_for_text("mubroker");
+            let took = began.elapsed();
+            terminal.keys("q");
+            assert!(terminal.end().success());
+            took
+        });
+        // The quickest: what else the machine does is not the console's.
+        let took = took.min().expect("some");
+        assert!(took < FIRST_FRAME, "{took:?}");
+    }
+}
+
+#[test]
+fn a_broker_that_does_not_start_ends_the_console_and_says_why() {
+    let folder = tempfile::Builder::new().prefix("mub").tempdir().expect("a temporary folder");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = format!("tcp://{}", listener.local_addr().expect("bound"));
+    let ports = [("MUBROKER_LISTEN__CLIENTS", taken.as_str()), ANY_PORTS[1]];
+    let mut terminal = Terminal::start(SIZE, folder.path(), &[], &ports);
+    terminal.wait_for_text("the broker does not start");
+    assert!(!terminal.screen(vt100::Screen::alternate_screen));
+    assert!(!terminal.end().success());
 }
 
 #[test]
@@ -242,11 +264,7 @@ fn keys_of_the_configuration_are_in_the_footer_and_wrong_ones_are_refused_with_t
 #[test]
 fn without_arguments_it_opens_on_a_broker_of_its_own() {
     let folder = tempfile::Builder::new().prefix("mub").tempdir().expect("a temporary folder");
-    let ports = [
-        ("MUBROKER_LISTEN__CLIENTS", "tcp://127.0.0.1:0"),
-        ("MUBROKER_LISTEN__WORKERS", "tcp://127.0.0.1:0"),
-    ];
-    let mut terminal = Terminal::start(SIZE, folder.path(), &[], &ports);
+    let mut terminal = Terminal::start(SIZE, folder.path(), &[], &ANY_PORTS);
     terminal.wait_for_text("live");
     terminal.keys("q");
     assert!(terminal.end().success());

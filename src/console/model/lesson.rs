@@ -12,22 +12,21 @@ impl Model {
             return None;
         }
         if self.banner().is_none() && self.edit.is_none() {
-            return self.queues.loaded.then_some(
-                "a queue blocks within seconds; meanwhile: ? all keys, : every action, 6 events",
-            );
+            return self
+                .queues
+                .loaded
+                .then_some("a queue blocks soon; meanwhile: ? keys, : all, 6 events");
         }
         match self.mode() {
-            Mode::Queues => Some("1 of 5: invoices stands still, its first message failed. Enter"),
-            Mode::Queue => Some("2 of 5: the first one holds up all behind it. Enter opens it"),
-            Mode::Message => Some("3 of 5: the line above says what is wrong. e edits it in place"),
-            Mode::Editor => {
-                Some("4 of 5: mend the field (^F finds it), then ^S: nothing is sent yet")
-            }
+            Mode::Queues => Some("1 of 5: Enter. invoices stands still, its head failed"),
+            Mode::Queue => Some("2 of 5: Enter. The first one holds up all behind it"),
+            Mode::Message => Some("3 of 5: e edits it in place; the fault stands above"),
+            Mode::Editor => Some("4 of 5: mend the field, then ^S; nothing is sent yet"),
             Mode::Review => match self.overlay {
                 Overlay::Review(ref review) if review.unchanged => {
-                    Some("4 of 5: nothing has changed yet. Esc, and mend the field")
+                    Some("4 of 5: nothing has changed yet. Esc, and mend it")
                 }
-                _ => Some("5 of 5: Tab to Retry with this, Enter; then the queue flows again"),
+                _ => Some("5 of 5: Tab to Retry with this, then Enter"),
             },
             Mode::Workers
             | Mode::Journal
@@ -51,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_demo_leads_through_a_repair_and_leaves_its_outcome_alone() {
-        let mut stage = Stage::failing((80, 24), |setup| setup.banner = Some("DEMO".to_owned()));
+        let mut stage = Stage::failing((60, 15), |setup| setup.banner = Some("DEMO".to_owned()));
         for (keys, says) in [
             (&[][..], "1 of 5"),
             (&["<Enter>"], "2 of 5"),
@@ -62,7 +61,7 @@ mod tests {
             stage.keys(keys);
             let screen = stage.screen();
             assert!(screen.contains(says), "{says}: {screen}");
-            assert!(screen.lines().all(|line| line.chars().count() <= 80));
+            assert!(screen.lines().all(|line| line.chars().count() <= 60));
         }
         stage.keys(&["<Tab>", "<Enter>"]);
         assert!(!stage.screen().contains("of 5"), "{}", stage.screen());

@@ -12,6 +12,7 @@ mod overlay;
 mod palette;
 mod pane;
 mod patterns;
+mod queue_list;
 mod queues;
 
 use std::collections::BTreeMap;
@@ -34,7 +35,8 @@ pub use patterns::{
     PatternPage, PatternRead, PatternTab, Patterns, Process, ProcessList, ReadFrom, TopicLine,
     TopicList, TopicRead, TopicRow,
 };
-pub use queues::{PAGE, QueueList, QueueRow, QueueScreen, Rate, SortBy};
+pub use queue_list::{QueueList, QueueRow, Rate, SortBy};
+pub use queues::{PAGE, QueueScreen};
 
 use super::command::{Command, Mode, Screen};
 use super::effect::{Effect, Request, RequestId};

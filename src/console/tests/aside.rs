@@ -1,10 +1,13 @@
 //! Events and patterns: what they show, and where they lead.
 
-use crate::admin::dto::{JournalKind, Notice, SagaName, Seq, StreamEvent, told};
-use crate::console::action::{Action, Failure};
+use crate::admin::dto::{
+    GatherPage, JournalKind, Notice, SagaName, SagaPage, Seq, StreamEvent, TopicPage, told,
+};
+use crate::console::action::{Action, Failure, Reply};
 use crate::console::command::Screen;
 use crate::console::effect::{Effect, Request};
 use crate::console::fixtures::{Stage, entry, error, id, name};
+use crate::console::model::{PatternPage, PatternRead};
 use crate::console::theme::Theme;
 
 pub(super) fn happen(stage: &mut Stage) {
@@ -141,6 +144,35 @@ fn patterns_that_cannot_be_read_say_so_and_can_be_read_again() {
     stage.act(Action::Stream(Box::new(StreamEvent::Listed)));
     stage.keys(&["^r"]);
     assert!(stage.screen().contains("order.created"), "{}", stage.screen());
+}
+
+#[test]
+fn patterns_of_a_broker_without_any_say_what_to_type() {
+    let mut stage = Stage::failing((80, 24), |setup| setup.read_only = true);
+    stage.press(&["7"]);
+    loop {
+        let asked = std::mem::take(&mut stage.effects);
+        if asked.is_empty() {
+            break;
+        }
+        for effect in asked {
+            let Effect::Ask(request, Request::Patterns(read)) = effect else { continue };
+            let page = match read {
+                PatternRead::Topics(_) => PatternPage::Topics(TopicPage {
+                    topics: Vec::new(),
+                    next_after: None,
+                    unknown: 0,
+                }),
+                PatternRead::Gathers(_) => PatternPage::Gathers(GatherPage::default()),
+                PatternRead::Sagas(_) => PatternPage::Sagas(SagaPage::default()),
+            };
+            stage.act(Action::Reply { request, reply: Ok(Reply::Patterns(page)) });
+        }
+    }
+    for (name, key) in [("topics-empty", "^l"), ("gathers-empty", "l"), ("sagas-empty", "l")] {
+        stage.press(&[key]);
+        insta::assert_snapshot!(name, stage.screen());
+    }
 }
 
 #[test]

@@ -53,6 +53,19 @@ fn the_keys_of_a_convoy_lead_to_the_messages_that_hold_them() {
 }
 
 #[test]
+fn enter_is_typed_ahead_of_the_messages_unless_one_goes_elsewhere() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.press(&["<Enter>", "<Enter>"]);
+    assert_eq!(stage.model.screen, Screen::Queue);
+    stage.serve();
+    assert_eq!(stage.model.screen, Screen::Message);
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.press(&["<Enter>", "<Enter>", "<Esc>"]);
+    stage.serve();
+    assert_eq!(stage.model.screen, Screen::Queues);
+}
+
+#[test]
 fn a_key_is_retried_by_the_message_that_holds_it() {
     let mut stage = Stage::failing((80, 24), |_| {});
     stage.keys(&["<Enter>", "K", "r"]);

@@ -1,14 +1,14 @@
 //! What each command does on the screens.
 
-use super::{Effects, draft, edit, go, overlay, page, patterns, repair};
-use crate::admin::dto::{MessageState, QueueName, RepairVerb};
+use super::{Effects, draft, edit, enter, go, overlay, page, repair};
+use crate::admin::dto::{MessageState, RepairVerb};
 use crate::console::clipboard::MAX_COPY_BYTES;
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
 use crate::console::model::{
-    CompareWith, EditSession, FilePrompt, Leads, LeaveForm, Leaving, MessageRef, MessageScreen,
-    Model, Motion, Overlay, PatternTab, Purpose, QueueScreen, verb_text,
+    CompareWith, EditSession, FilePrompt, LeaveForm, Leaving, MessageRef, MessageScreen, Model,
+    Motion, Overlay, Purpose, QueueScreen, verb_text,
 };
 
 /// Does `command`, or says why not.
@@ -84,7 +84,7 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
         return page::go(model, fx, motion);
     }
     match command {
-        Command::Enter => enter(model),
+        Command::Enter => enter::open(model),
         Command::Back => back(model),
         Command::NextPane => next_pane(model),
         Command::Left => step_tab(model, -1),
@@ -120,70 +120,6 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
             }
         }
         _ => {}
-    }
-}
-
-fn enter(model: &mut Model) {
-    match model.screen {
-        Screen::Queues => go_to(model, Screen::Queue),
-        Screen::Queue => match model.selected_message() {
-            Some(message) if model.queue.as_ref().is_some_and(|queue| queue.by_key) => {
-                open_message(model, message);
-            }
-            Some(_) | None => go_to(model, Screen::Message),
-        },
-        Screen::Message => {}
-        Screen::Workers => {
-            let lease = model.workers.selected().and_then(|worker| worker.in_flight.first());
-            let Some(message) =
-                lease.map(|lease| MessageRef { queue: lease.queue.clone(), seq: lease.seq })
-            else {
-                return model.acts.note("this worker holds no message now");
-            };
-            open_message(model, message);
-        }
-        Screen::Journal => {
-            let Some(entry) = model.journal.selected() else { return };
-            match entry.seq {
-                Some(seq) => {
-                    let message = MessageRef { queue: entry.queue.clone(), seq };
-                    open_message(model, message);
-                }
-                None => {
-                    let queue = entry.queue.clone();
-                    show_queue(model, queue);
-                }
-            }
-        }
-        Screen::Events => enter_event(model),
-        Screen::Patterns => patterns::enter(model),
-    }
-}
-
-/// Shows a queue's messages.
-pub(super) fn show_queue(model: &mut Model, queue: QueueName) {
-    page::open_queue(model, queue);
-    go(model, Screen::Queue);
-}
-
-fn enter_event(model: &mut Model) {
-    let Some(leads) = model.events.selected().map(|row| row.leads.clone()) else { return };
-    match leads {
-        Leads::Message(message) => open_message(model, message),
-        Leads::Queue(queue) => show_queue(model, queue),
-        Leads::Worker(name) => {
-            model.workers.select(&name);
-            go(model, Screen::Workers);
-        }
-        Leads::Gather(id) => {
-            model.patterns.show(PatternTab::Gathers, id);
-            go(model, Screen::Patterns);
-        }
-        Leads::Saga(id) => {
-            model.patterns.show(PatternTab::Sagas, id);
-            go(model, Screen::Patterns);
-        }
-        Leads::Nowhere => model.acts.note("there is nothing behind this event"),
     }
 }
 

@@ -4,6 +4,7 @@ mod ahead;
 mod command;
 mod draft;
 mod edit;
+mod enter;
 mod follow;
 mod overlay;
 mod page;
@@ -17,7 +18,7 @@ mod stream;
 use super::action::Action;
 use super::command::Screen;
 use super::effect::Effect;
-use super::model::{Link, Millis, Model, Overlay, Status};
+use super::model::{Link, Millis, Model, Overlay, SortBy, Status};
 
 pub(in crate::console) use command::is_retriable;
 pub(in crate::console) use stream::is_read;
@@ -88,7 +89,10 @@ fn tick(model: &mut Model, fx: &mut Effects) {
         for row in model.queues.rows.values_mut() {
             row.rate.sample(row.view.done);
         }
-        model.queues.outdate();
+        // The only order that time changes by itself.
+        if model.queues.sort == SortBy::Rate {
+            model.queues.outdate();
+        }
     }
     if model.screen == Screen::Patterns {
         model.patterns.tick(model.now);

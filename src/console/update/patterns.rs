@@ -1,6 +1,6 @@
 //! Screen 7: what is read for it, and where it leads.
 
-use super::{Effects, command};
+use super::{Effects, command, enter};
 use crate::console::action::Failure;
 use crate::console::effect::Request;
 use crate::console::model::{
@@ -87,7 +87,7 @@ pub(super) fn enter(model: &mut Model) {
                 },
                 None => return,
             };
-            return command::show_queue(model, queue);
+            return enter::show_queue(model, queue);
         }
         PatternTab::Gathers => patterns.gathers.selected(filter).map(Process::message),
         PatternTab::Sagas => patterns.sagas.selected(filter).map(Process::message),

@@ -3,6 +3,7 @@
 use super::{Effects, command, edit, follow, overlay, patterns, repair};
 use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
 use crate::console::action::{Failure, Reply};
+use crate::console::command::Screen;
 use crate::console::model::{MessageRef, Model, Overlay, Purpose};
 
 /// What an answer of another kind than was asked for counts as.
@@ -114,9 +115,18 @@ pub(super) fn take(
 
 fn page(model: &mut Model, queue: &QueueName, from: Option<Seq>, reply: Result<Reply, Failure>) {
     let Some(screen) = model.queue.as_mut().filter(|screen| screen.name == *queue) else { return };
+    let opens = std::mem::take(&mut screen.open_when_read);
     match expect_reply!(reply, Page) {
         Ok(page) => screen.merge(from, page),
         Err(failure) => screen.trouble = Some(failure.text()),
+    }
+    // Not if the operator went elsewhere meanwhile.
+    let is_there = model.screen == Screen::Queue && matches!(model.overlay, Overlay::None);
+    if opens
+        && is_there
+        && let Some(message) = model.selected_message()
+    {
+        command::open_message(model, message);
     }
 }
 
