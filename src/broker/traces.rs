@@ -105,6 +105,14 @@ impl Traces {
                 let span = published(topic.as_str(), content);
                 (Subject::Request(*origin), span.into_iter().collect())
             }
+            Event::Start { origin, saga, input } => {
+                let span = published(saga.as_str(), input);
+                (Subject::Request(*origin), span.into_iter().collect())
+            }
+            Event::Gather { origin, request } => {
+                let span = published(&request.destination(), &request.content);
+                (Subject::Request(*origin), span.into_iter().collect())
+            }
             Event::Ack { delivery, .. } => {
                 (Subject::Delivery(*delivery), self.settled(SpanKind::Ack, *delivery, now))
             }

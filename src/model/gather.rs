@@ -146,6 +146,13 @@ impl GatherRequest {
         Self { gather: Some(gather), content, recipients, complete, timeout_ms, aggregate }
     }
 
+    /// Where it goes, for people: the gather's name, or its queues' with commas between.
+    pub fn destination(&self) -> String {
+        let queues = self.recipients.iter().flatten().map(QueueName::as_str);
+        let name = self.gather.as_ref().map(|gather| gather.as_str().to_owned());
+        name.unwrap_or_else(|| queues.collect::<Vec<_>>().join(","))
+    }
+
     /// A gather over these queues, complete when all have replied.
     pub fn over(recipients: Vec<QueueName>, content: Content) -> Self {
         let (gather, complete, timeout_ms, aggregate) = Default::default();

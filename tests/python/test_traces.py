@@ -124,6 +124,21 @@ def test_a_message_has_a_span_for_each_thing_the_broker_does(make_broker, collec
     assert "precious" not in shown and "precious" not in broker.tail()
 
 
+def test_gathers_and_sagas_begin_with_a_span_in_the_trace_of_their_messages(make_broker, collector):
+    sections = '[queues."*"]\n[sagas.trip]\nsteps = [{ name = "flight", queue = "flights" }]\n'
+    broker = make_broker(sections + collector.config()).start()
+    with Client(broker) as client, Worker(broker, "flights", "hotels", credit=3) as worker:
+        client.ask("START", {"saga": "trip", "id": "s-1", "traceparent": SAMPLED}, b"{}")
+        client.say("GATHER", {"recipients": ["flights", "hotels"], "id": "g-1", "traceparent": SAMPLED}, b"123")
+        taken = [worker.take()[0] for _ in range(3)]
+        assert {header["traceparent"] for header in taken} == {SAMPLED}
+        spans = collector.take(5)
+        assert {span["traceId"] for span in spans} == {TRACE} and {span["parentSpanId"] for span in spans} == {PARENT}
+        begun = {span["name"]: attributes(span) for span in spans if span["name"].startswith("publish")}
+        assert begun["publish trip"]["messaging.message.id"] == "s-1"
+        assert begun["publish flights,hotels"]["messaging.message.body.size"] == "3"
+
+
 def test_without_a_traceparent_a_share_is_traced_by_the_message_id(make_broker, collector):
     broker = make_broker(collector.config("sample_ratio = 1.0") + '[queues."*"]\n[topics."t"]\n'
                          'subscriptions = [{ queue = "q" }]\n').start()
