@@ -32,7 +32,13 @@ pull = { reports = "tcp://127.0.0.1:0" }
 
 
 def open_files(broker):
-    return len(os.listdir(f"/proc/{broker.pid}/fd"))
+    """Without the store's own: it begins new parts as it grows, and has a few of them open."""
+    folder, store = pathlib.Path(f"/proc/{broker.pid}/fd"), str(broker.data / "store")
+    held = 0
+    for file in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            held += not os.readlink(file).startswith(store)
+    return held
 
 
 def threads(broker):

@@ -27,6 +27,8 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Catalogue {
     folder: PathBuf,
+    /// The file's number.
+    inode: u64,
     /// Ascending by id.
     places: Vec<(u64, Place)>,
 }
@@ -35,6 +37,7 @@ impl Catalogue {
     /// Goes through the file in a generation's folder. Nothing is expected of it: what can't be read isn't listed.
     pub(super) fn of(folder: &Path) -> io::Result<Self> {
         let mut log = LogFile::open(folder, SLED_SEGMENT_BYTES)?;
+        let inode = log.inode()?;
         let starts = log.segments()?;
         let mut starts: Vec<_> =
             starts.into_iter().filter_map(|start| Some((start.header?.lsn, start))).collect();
@@ -43,7 +46,14 @@ impl Catalogue {
         for (_, start) in starts {
             log.walk_own(start, |offset, message| pages.take(offset, &message))?;
         }
-        Ok(Self { folder: folder.to_owned(), places: pages.values.into_iter().collect() })
+        let places = pages.values.into_iter().collect();
+        Ok(Self { folder: folder.to_owned(), inode, places })
+    }
+
+    /// Was it made of the file that is in this folder?
+    pub(super) fn is_of(&self, folder: &Path) -> bool {
+        let there = LogFile::open(folder, SLED_SEGMENT_BYTES).and_then(|log| log.inode());
+        there.is_ok_and(|inode| inode == self.inode)
     }
 
     /// How many values are listed.

@@ -165,7 +165,6 @@ impl Sealed {
                 }
                 Database::Closed => {
                     slot.database = Database::Busy;
-                    slot.catalogue = None;
                     break (first_id, slot.place.clone());
                 }
             }
@@ -176,6 +175,7 @@ impl Sealed {
         slots.clock += 1;
         let used = slots.clock;
         if let Some(slot) = slots.by_first_id.get_mut(&first_id) {
+            slot.catalogue.take_if(|catalogued| !catalogued.is_of(&place.folder));
             slot.database = match &opened {
                 Ok(generation) => Database::Open { generation: Arc::clone(generation), used },
                 Err(_) => Database::Closed,
@@ -278,6 +278,8 @@ impl Sealed {
         let mut slots = self.slots();
         let used = slots.clock;
         if let Some(slot) = slots.by_first_id.get_mut(&first_id) {
+            let folder = &slot.place.folder;
+            slot.catalogue.take_if(|catalogued| !catalogued.is_of(folder));
             slot.is_stale = false;
             slot.database = match kept {
                 Some(generation) => Database::Open { generation: Arc::new(generation), used },

@@ -273,18 +273,15 @@ impl Store {
 
     /// A log value, if it is there; an empty one is not.
     pub(super) fn log_value(&self, id: u64) -> Result<Option<IVec>, MailboxError> {
-        let is_sealed = id < self.active()?.first_id;
-        if is_sealed && let Some(value) = self.sealed.value(id) {
+        if id < self.active()?.first_id
+            && let Some(value) = self.sealed.value(id)
+        {
             return Ok(Some(value));
         }
         let Some(generation) = self.generation_of(id)? else { return Ok(None) };
         let value = generation.get(&generation.log, &log_key(id, VALUE_SLOT))?;
         free_replaced();
-        let value = value.filter(|value| !value.is_empty());
-        if is_sealed && value.is_some() {
-            self.sealed.forget_catalogue(id);
-        }
-        Ok(value)
+        Ok(value.filter(|value| !value.is_empty()))
     }
 
     /// The ids of a segment, if they are there.

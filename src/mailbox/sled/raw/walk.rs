@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::message::{MAX_HEADER_BYTES, RawMessage, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -47,6 +47,11 @@ impl LogFile {
         let file = File::open(folder.join("db"))?;
         let len = file.metadata()?.len();
         Ok(Self { file, segment_bytes, len, buffer: Vec::new() })
+    }
+
+    /// The file's number: another one has another.
+    pub(in crate::mailbox::sled) fn inode(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.ino())
     }
 
     pub(in crate::mailbox::sled) fn segment_bytes(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! Log values by the catalogues of their generations.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ::sled::IVec;
@@ -18,17 +19,25 @@ pub(super) struct Catalogued {
     used: u64,
 }
 
+impl Catalogued {
+    /// Was it made of the file that is in this folder? It isn't if that has been salvaged since.
+    pub(super) fn is_of(&self, folder: &Path) -> bool {
+        self.values.is_of(folder)
+    }
+}
+
 impl Sealed {
     /// A log value, read without sled. `None`: [`Sealed::get`] knows.
     pub(in super::super) fn value(&self, id: u64) -> Option<IVec> {
         self.catalogue(id)?.value(id)
     }
 
-    /// Can log values of the generation that has log id `id` be read without a look through all of it?
+    /// Can log values of the generation that has log id `id` be read without opening it or a look through all of it?
     pub(in super::super) fn is_near(&self, id: u64) -> bool {
         let slots = self.slots();
         let slot = slots.by_first_id.range(..=id).next_back();
-        slot.is_some_and(|(_, slot)| slot.catalogue.is_some())
+        let is_open = |database: &Database| matches!(database, Database::Open { .. });
+        slot.is_some_and(|(_, slot)| slot.catalogue.is_some() || is_open(&slot.database))
     }
 
     /// Looks through the generation that has log id `id`, if it is there, so that its values can be read.
@@ -36,14 +45,6 @@ impl Sealed {
         match self.catalogue(id) {
             Some(_) => Ok(()),
             None => self.get(id).map(drop),
-        }
-    }
-
-    /// sled has a value that the catalogue misses: it is made anew.
-    pub(in super::super) fn forget_catalogue(&self, id: u64) {
-        let mut slots = self.slots();
-        if let Some((_, slot)) = slots.by_first_id.range_mut(..=id).next_back() {
-            slot.catalogue = None;
         }
     }
 
@@ -64,7 +65,11 @@ impl Sealed {
         let folder = slot.place.folder.clone();
         drop(slots);
         // Two who come at once make one each: it takes some milliseconds.
-        let values = Arc::new(Catalogue::of(&folder).ok()?);
+        let made = Catalogue::of(&folder).inspect_err(|error| {
+            let folder = folder.display();
+            tracing::debug!(%folder, %error, "a part of the store can only be read by opening it");
+        });
+        let values = Arc::new(made.ok()?);
         let mut slots = self.slots();
         let slot = slots.by_first_id.get_mut(&first_id)?;
         if is_busy(&slot.database) {
