@@ -250,9 +250,13 @@ impl Keymap {
     }
 }
 
-/// Whether `command` changes something at the broker.
-pub fn changes(command: Command) -> bool {
-    TABLE.iter().any(|row| row.command == command && row.changes)
+/// Whether `command` changes something at the broker, where it works in `mode`; else, where it works at all.
+pub fn changes(mode: Mode, command: Command) -> bool {
+    let mut rows = TABLE.iter().filter(|row| row.command == command);
+    match rows.clone().find(|row| row.modes.contains(&mode)) {
+        Some(row) => row.changes,
+        None => rows.any(|row| row.changes),
+    }
 }
 
 /// Where a row works, in words.

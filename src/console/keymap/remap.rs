@@ -116,6 +116,13 @@ fn parse(text: &str) -> Result<Key, String> {
     let mut chars = text.chars();
     match (chars.next(), chars.next(), chars.next()) {
         (Some(c), None, None) if !c.is_control() => return plain(KeyCode::Char(c)),
+        // The same bytes.
+        (Some('^'), Some('i' | 'I'), None) => {
+            return Err(format!("a terminal sends {text} as Tab; write Tab"));
+        }
+        (Some('^'), Some('m' | 'M'), None) => {
+            return Err(format!("a terminal sends {text} as Enter; write Enter"));
+        }
         (Some('^'), Some(c), None) if c.is_ascii_alphabetic() => {
             return Ok(Key { code: KeyCode::Char(c.to_ascii_lowercase()), ctrl: true });
         }
@@ -214,6 +221,8 @@ mod tests {
         assert!(reason.contains("write j, J, ^D"), "{reason}");
         let (_, reason) = refused(&[change("editor-undo", &["z"])]);
         assert!(reason.contains("is text in Editor; write ^Z"), "{reason}");
+        let (_, reason) = refused(&[change("retry", &["^M"])]);
+        assert_eq!(reason.split(": ").last(), Some("a terminal sends ^M as Enter; write Enter"));
     }
 
     #[test]

@@ -39,9 +39,10 @@ impl KeyList {
         self.rows.iter().map(|row| row.behind).sum()
     }
 
-    /// What to ask for next: from which place on. `outdated`: all of it anew. One at a time.
-    pub fn wanted(&mut self, outdated: bool) -> Option<Option<Seq>> {
-        if outdated {
+    /// What to ask for next: from which place on. `outdated`: all of it anew, once what is being read is there; that is
+    /// noted then. One at a time.
+    pub fn wanted(&mut self, outdated: &mut bool) -> Option<Option<Seq>> {
+        if self.fresh.is_none() && std::mem::take(outdated) {
             self.fresh = Some(Vec::new());
             self.trouble = None;
             return Some(None);
@@ -127,19 +128,19 @@ mod tests {
     #[test]
     fn keys_are_read_on_demand_and_anew_without_a_gap() {
         let mut list = KeyList::default();
-        assert_eq!(list.wanted(true), Some(None));
+        assert_eq!(list.wanted(&mut true), Some(None));
         list.take(None, page(1..101, Some(101)));
-        assert_eq!(list.wanted(false), None, "the cursor is far from the end");
+        assert_eq!(list.wanted(&mut false), None, "the cursor is far from the end");
         list.go(Motion::Last, &Filter::default(), 10);
-        assert_eq!(list.wanted(false), Some(Some(Seq(101))));
+        assert_eq!(list.wanted(&mut false), Some(Some(Seq(101))));
         list.take(Some(Seq(101)), page(101..151, None));
         assert_eq!((list.rows.len(), list.has_more()), (150, false));
         list.go(Motion::Rows(20), &Filter::default(), 10);
         let held = list.selected(&Filter::default()).unwrap().seq;
-        assert_eq!(list.wanted(true), Some(None));
+        assert_eq!(list.wanted(&mut true), Some(None));
         list.take(None, page(50..120, Some(120)));
         assert_eq!(list.rows.len(), 150, "still those from before");
-        assert_eq!(list.wanted(false), Some(Some(Seq(120))));
+        assert_eq!(list.wanted(&mut false), Some(Some(Seq(120))));
         list.take(Some(Seq(120)), page(120..151, None));
         list.settle(&Filter::default(), 10);
         assert_eq!((list.rows.len(), list.selected(&Filter::default()).unwrap().seq), (101, held));
@@ -150,7 +151,7 @@ mod tests {
         let mut list = KeyList::default();
         list.take(None, page(1..3, Some(3)));
         list.fail("gone".to_owned());
-        assert_eq!(list.wanted(false), None);
-        assert_eq!(list.wanted(true), Some(None));
+        assert_eq!(list.wanted(&mut false), None);
+        assert_eq!(list.wanted(&mut true), Some(None));
     }
 }

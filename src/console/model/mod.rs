@@ -265,7 +265,7 @@ impl Model {
 
     /// Why a command that changes something can't be done now; `None` if it can.
     pub fn why_off(&self, command: Command) -> Option<String> {
-        if !super::keymap::changes(command) {
+        if !super::keymap::changes(self.mode(), command) {
             return None;
         }
         if self.setup.read_only {

@@ -14,8 +14,8 @@ use crate::admin::dto::{
 };
 use crate::console::filter::Filter;
 
-/// How often what is under way is read again while it is shown, in milliseconds: a gather's progress is told
-/// by no event. Nothing is read while nothing is under way.
+/// How often what is under way, or has moved, is read again while it is shown, in milliseconds: a gather's progress is told
+/// by no event, and of sagas there may be a hundred events a second. Nothing is read while nothing goes on.
 const PROGRESS_MS: u64 = 2_000;
 /// How often a topic's counters are, while they are shown.
 const COUNTERS_MS: u64 = 5_000;
@@ -106,8 +106,8 @@ impl Patterns {
         let ago = now.since(self.read_at);
         let due = match self.tab {
             PatternTab::Topics => ago >= COUNTERS_MS && !self.topics.is_empty(),
-            PatternTab::Gathers => ago >= PROGRESS_MS && self.gathers.is_any_open(),
-            PatternTab::Sagas => ago >= PROGRESS_MS && self.sagas.is_any_open(),
+            PatternTab::Gathers => ago >= PROGRESS_MS && self.gathers.moves(),
+            PatternTab::Sagas => ago >= PROGRESS_MS && self.sagas.moves(),
         };
         if due {
             self.read_at = now;
@@ -123,8 +123,8 @@ impl Patterns {
     pub fn notice(&mut self, notice: &Notice) {
         match notice.kind() {
             "saga-started" | "saga-compensating" | "saga-parked" | "saga-ended"
-            | "saga-retried" | "saga-skipped" | "saga-aborted" => self.sagas.outdate(),
-            "gather-started" | "gather-ended" => self.gathers.outdate(),
+            | "saga-retried" | "saga-skipped" | "saga-aborted" => self.sagas.note(),
+            "gather-started" | "gather-ended" => self.gathers.note(),
             "subscribed" | "unsubscribed" => self.topics.outdate(),
             _ => {}
         }

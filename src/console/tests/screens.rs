@@ -2,6 +2,7 @@
 
 use crate::admin::dto::{JournalKind, MessageState, QueueState, Revision, StreamEvent};
 use crate::console::action::Action;
+use crate::console::command::Mode;
 use crate::console::effect::Effect;
 use crate::console::fixtures::{Stage, blocked, entry, message, overview, queue};
 use crate::console::model::Setup;
@@ -151,6 +152,16 @@ fn read_only_shows_which_keys_are_off_and_sends_nothing() {
     stage.keys(&["<Enter>", "<Enter>", "e", "r", "x", "p", "u"]);
     insta::assert_snapshot!("read-only", stage.screen());
     assert!(stage.effects.is_empty(), "{:?}", stage.effects);
+}
+
+#[test]
+fn read_only_leaves_prompts_as_they_are() {
+    let mut stage = Stage::failing((80, 24), |setup| setup.read_only = true);
+    stage.keys(&["/", "o", "r", "d", "<Enter>"]);
+    assert_eq!(stage.model.mode(), Mode::Queues);
+    assert_eq!(stage.model.queues.filter.typed(), "ord", "{}", stage.screen());
+    stage.keys(&[":", "j", "o", "u", "r", "n", "a", "l", "<Enter>"]);
+    assert_eq!(stage.model.mode(), Mode::Journal, "{}", stage.screen());
 }
 
 #[test]

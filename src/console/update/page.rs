@@ -160,8 +160,7 @@ fn read_page(model: &mut Model, fx: &mut Effects) {
     }
     let Some(queue) = &mut model.queue else { return };
     if queue.by_key {
-        let Some(from) = queue.keys.wanted(queue.outdated) else { return };
-        queue.outdated = false;
+        let Some(from) = queue.keys.wanted(&mut queue.outdated) else { return };
         let name = queue.name.clone();
         model.ask(fx, Purpose::Keys(name.clone(), from), Request::Keys { queue: name, from });
         return;

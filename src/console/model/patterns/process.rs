@@ -114,8 +114,10 @@ pub struct ProcessList<T> {
     /// What is read anew; takes the rows' place when it is as long, or at its end.
     fresh: Option<Vec<T>>,
     next: ReadFrom,
-    /// Something may have changed since it was read.
+    /// It is to be read anew.
     outdated: bool,
+    /// Something has happened since it was read.
+    moved: bool,
     /// A first page has come.
     pub loaded: bool,
     /// Why it can't be read.
@@ -134,6 +136,7 @@ impl<T> Default for ProcessList<T> {
             fresh: None,
             next,
             outdated: true,
+            moved: false,
             loaded: false,
             trouble: None,
             cursor,
@@ -148,6 +151,16 @@ impl<T: Process> ProcessList<T> {
         self.outdated = true;
     }
 
+    /// Something has happened: it is to be read again before long.
+    pub(super) fn note(&mut self) {
+        self.moved = true;
+    }
+
+    /// Whether it isn't as it was when it was read, or may not be.
+    pub(super) fn moves(&self) -> bool {
+        self.moved || self.rows.iter().any(Process::is_open)
+    }
+
     /// The state that a page is asked for; `None` after the last one.
     pub fn state(from: ReadFrom) -> Option<T::State> {
         T::ORDER.get(from.state).copied()
@@ -160,7 +173,9 @@ impl<T: Process> ProcessList<T> {
 
     /// The page to ask for next. One at a time: the caller asks when none is awaited.
     pub fn wanted(&mut self) -> Option<ReadFrom> {
-        if std::mem::take(&mut self.outdated) {
+        // What is being read is read to its end: else nothing ever would be where much happens.
+        if self.fresh.is_none() && std::mem::take(&mut self.outdated) {
+            self.moved = false;
             self.fresh = Some(Vec::new());
             self.next = ReadFrom::default();
             self.trouble = None;
@@ -197,11 +212,6 @@ impl<T: Process> ProcessList<T> {
     pub fn fail(&mut self, why: String) {
         self.fresh = None;
         self.trouble = Some(why);
-    }
-
-    /// Something goes on.
-    pub fn is_any_open(&self) -> bool {
-        self.rows.iter().any(Process::is_open)
     }
 
     /// The rows that the filter lets through.
@@ -272,6 +282,22 @@ mod tests {
         list.go(Motion::Last, &Filter::default(), 10);
         read(&mut list, 3, 450);
         assert_eq!(list.rows.len(), 203);
+    }
+
+    #[test]
+    fn what_happens_while_it_is_read_does_not_begin_it_again() {
+        let mut list = ProcessList::<SagaView>::default();
+        let mut asked = Vec::new();
+        while let Some(from) = list.wanted().filter(|_| asked.len() < 20) {
+            asked.push(from);
+            list.outdate();
+            list.take(from, Vec::new(), None);
+            if list.loaded {
+                break;
+            }
+        }
+        assert_eq!(asked.len(), SagaView::ORDER.len(), "{asked:?}");
+        assert_eq!(list.wanted(), Some(ReadFrom::default()), "and then once more");
     }
 
     #[test]
