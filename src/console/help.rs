@@ -49,7 +49,9 @@ pub fn lines(table: Keymap, here: Mode, read_only: bool, width: usize) -> Vec<(H
             words(&mut lines, "Good to know", WORDS, width);
         }
         lines.push((HelpKind::Title, mode.title().to_owned()));
-        for row in table.in_mode(mode) {
+        // What is done there comes before how one moves about, which is the same everywhere.
+        let acts = table.in_mode(mode).filter(|row| !row.command.is_motion());
+        for row in acts.chain(table.in_mode(mode).filter(|row| row.command.is_motion())) {
             let off = row.changes && read_only;
             let (kind, note) =
                 if off { (HelpKind::Off, " (off: read-only)") } else { (HelpKind::Key, "") };

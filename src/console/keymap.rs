@@ -184,7 +184,7 @@ pub const TABLE: &[Row] = rows! {
     LISTS, [ch('/')], Command::Filter, "filter", "Show only rows that have a text; a leading ! those that don't.", false, 9;
     &[Mode::Queues], [ch('s')], Command::Sort, "sort", "Blocked first, by name, by depth, by age, by rate, and round again; the title says which.", false, 9;
     &[Mode::Queue], [ch('K')], Command::Keys, "order keys", "The order keys that stand and how much waits behind each, and back to the messages.", false, 7;
-    NOT_TYPING, [ch(':')], Command::Palette, "palette", "Every command and every queue by name.", false, 11;
+    NOT_TYPING, [ch(':')], Command::Palette, "palette", "Every command, queue and message id, by some of its letters.", false, 11;
     BROWSE, [ch('?'), key(KeyCode::F(1))], Command::Help, "help", "All keys.", false, 10;
     EVERYWHERE, [ctrl('c')], Command::Quit, "quit", "Quit; asks once if an edit is open. A draft is kept.", false, 0;
     QUITTING, [ch('q')], Command::Quit, "quit", "Quit at once; asks only if an edit is open.", false, 12;
