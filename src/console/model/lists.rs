@@ -129,12 +129,15 @@ impl WorkerList {
             .collect()
     }
 
-    /// Puts the cursor on a worker, if it is there.
-    pub fn select(&mut self, name: &str) {
-        self.filter = Filter::default();
-        if let Some(at) = self.shown().iter().position(|worker| worker.name == name) {
-            self.cursor.at = at;
+    /// Puts the cursor on a worker; `false`, and all stays as it is, if it isn't there.
+    pub fn select(&mut self, name: &str) -> bool {
+        let before = std::mem::take(&mut self.filter);
+        let at = self.shown().iter().position(|worker| worker.name == name);
+        match at {
+            Some(at) => self.cursor.at = at,
+            None => self.filter = before,
         }
+        at.is_some()
     }
 
     /// The row under the cursor.

@@ -32,8 +32,8 @@ pub use overlay::{
 pub use palette::{Palette, PaletteEntry};
 pub use pane::DiffPane;
 pub use patterns::{
-    PatternPage, PatternRead, PatternTab, Patterns, Process, ProcessList, ReadFrom, TopicLine,
-    TopicList, TopicRead, TopicRow,
+    PatternPage, PatternRead, PatternTab, Patterns, Process, ProcessList, ReadFrom, Sought,
+    TopicLine, TopicList, TopicRead, TopicRow,
 };
 pub use queue_list::{QueueList, QueueRow, Rate, SortBy};
 pub use queues::{PAGE, QueueScreen};

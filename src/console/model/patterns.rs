@@ -3,7 +3,7 @@
 mod process;
 mod topics;
 
-pub use process::{Process, ProcessList, ReadFrom};
+pub use process::{Process, ProcessList, ReadFrom, Sought};
 pub use topics::{TopicLine, TopicList, TopicRead, TopicRow};
 
 use super::Millis;
@@ -141,8 +141,8 @@ impl Patterns {
         self.filter = Filter::default();
         match tab {
             PatternTab::Topics => {}
-            PatternTab::Gathers => self.gathers.at = Some(id),
-            PatternTab::Sagas => self.sagas.at = Some(id),
+            PatternTab::Gathers => self.gathers.seek(id),
+            PatternTab::Sagas => self.sagas.seek(id),
         }
     }
 

@@ -60,6 +60,27 @@ fn an_event_leads_to_what_it_is_about() {
 }
 
 #[test]
+fn an_event_of_what_is_gone_leads_to_where_it_is_now_or_says_so() {
+    let mut stage = heard(&["6"]);
+    let (reason, lost) = ("disconnected".to_owned(), 0);
+    stage.hear(told(Notice::WorkerGone { name: "gone-1".to_owned(), reason, lost }));
+    stage.keys(&["G", "<Enter>"]);
+    assert_eq!(stage.model.screen, Screen::Events);
+    assert!(stage.screen().contains("gone-1 is not connected now"), "{}", stage.screen());
+    stage.hear(told(Notice::DeadLettered {
+        queue: name("orders"),
+        seq: Seq(3),
+        id: "m-3".parse().expect("an id"),
+        reason: "rejected".to_owned(),
+        to: name("orders.dead"),
+        to_seq: Seq(9),
+    }));
+    stage.keys(&["G", "<Enter>"]);
+    let shown = stage.model.message.as_ref().map(|screen| screen.message.to_string());
+    assert_eq!(shown.as_deref(), Some("orders.dead #9"));
+}
+
+#[test]
 fn events_stand_still_while_one_is_looked_at() {
     let mut stage = heard(&["6", "k"]);
     stage.hear(told(Notice::Unblocked { queue: name("later") }));

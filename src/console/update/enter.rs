@@ -5,6 +5,7 @@ use super::{go, page, patterns};
 use crate::admin::dto::QueueName;
 use crate::console::command::Screen;
 use crate::console::model::{Leads, MessageRef, Model, PatternTab};
+use crate::console::text::clean::clean;
 
 /// Into what is under the cursor.
 pub(super) fn open(model: &mut Model) {
@@ -59,8 +60,11 @@ fn enter_event(model: &mut Model) {
         Leads::Message(message) => open_message(model, message),
         Leads::Queue(queue) => show_queue(model, queue),
         Leads::Worker(name) => {
-            model.workers.select(&name);
-            go(model, Screen::Workers);
+            if model.workers.select(&name) {
+                go(model, Screen::Workers);
+            } else {
+                model.acts.note(format!("{} is not connected now", clean(&name)));
+            }
         }
         Leads::Gather(id) => {
             model.patterns.show(PatternTab::Gathers, id);

@@ -12,7 +12,7 @@ use crate::admin::dto::{
 };
 use crate::console::command::Screen;
 use crate::console::layout;
-use crate::console::model::{Model, PatternTab, Process as _, TopicLine, TopicRow};
+use crate::console::model::{Model, PatternTab, Process as _, Sought, TopicLine, TopicRow};
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::{Role, Theme};
 
@@ -315,6 +315,16 @@ pub(super) fn trouble(model: &Model) -> Option<String> {
     };
     if let Some(why) = unread {
         return Some(format!("can't be read: {}", clean(why)));
+    }
+    let sought = match patterns.tab {
+        PatternTab::Topics => None,
+        PatternTab::Gathers => patterns.gathers.sought(),
+        PatternTab::Sagas => patterns.sagas.sought(),
+    };
+    match sought {
+        Some(Sought::For(id)) => return Some(format!("looking for {id}")),
+        Some(Sought::InVain(id)) => return Some(format!("{id} is not among them any more")),
+        None => {}
     }
     match patterns.tab {
         PatternTab::Topics => match patterns.topics.selected(filter)? {

@@ -140,7 +140,10 @@ fn of_queue(what: &Notice) -> Told {
             Told::queue(Weight::Good, queue, "nothing is blocked any more".to_owned())
         }
         Notice::DeadLettered { queue, seq, reason, to, to_seq, .. } => {
-            Told::message(Weight::Warn, queue, *seq, format!("{reason}: now {to} #{to_seq}"))
+            let text = format!("{reason}: now {to} #{to_seq}");
+            let now = MessageRef { queue: to.clone(), seq: *to_seq };
+            let told = Told::message(Weight::Warn, queue, *seq, text);
+            Told { leads: Leads::Message(now), ..told }
         }
         Notice::TakenOver { queue, name } => {
             Told::queue(Weight::Plain, queue, format!("{name} is its active worker now"))

@@ -126,6 +126,17 @@ pub struct ProcessList<T> {
     pub cursor: Cursor,
     /// What is under the cursor, once it was moved.
     pub at: Option<MessageId>,
+    /// What is to be shown: read on for until it is found.
+    sought: Option<Sought>,
+}
+
+/// One that somebody wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// What was read doesn't have it; there is more.
+    For(MessageId),
+    /// It is not among what the broker has, or what is read of that.
+    InVain(MessageId),
 }
 
 impl<T> Default for ProcessList<T> {
@@ -141,6 +152,7 @@ impl<T> Default for ProcessList<T> {
             trouble: None,
             cursor,
             at: None,
+            sought: None,
         }
     }
 }
@@ -159,6 +171,32 @@ impl<T: Process> ProcessList<T> {
     /// Whether it isn't as it was when it was read, or may not be.
     pub(super) fn moves(&self) -> bool {
         self.moved || self.rows.iter().any(Process::is_open)
+    }
+
+    /// Puts the cursor on one, once it is read.
+    pub(super) fn seek(&mut self, id: MessageId) {
+        self.at = None;
+        self.sought = Some(Sought::For(id));
+        self.find();
+    }
+
+    /// What is wanted and isn't there.
+    pub fn sought(&self) -> Option<&Sought> {
+        self.sought.as_ref()
+    }
+
+    fn find(&mut self) {
+        let Some(Sought::For(id)) = &self.sought else { return };
+        if self.rows.iter().any(|row| row.id() == id) {
+            self.at = Some(id.clone());
+            self.sought = None;
+        } else if self.loaded && self.fresh.is_none() && !self.outdated && !self.reads_on() {
+            self.sought = Some(Sought::InVain(id.clone()));
+        }
+    }
+
+    fn reads_on(&self) -> bool {
+        self.has_more() && self.rows.len() < MAX_ROWS && self.trouble.is_none()
     }
 
     /// The state that a page is asked for; `None` after the last one.
@@ -181,7 +219,8 @@ impl<T: Process> ProcessList<T> {
             self.trouble = None;
             return Some(self.next);
         }
-        let near_end = self.cursor.at + PAGE / 4 >= self.rows.len();
+        let is_sought = matches!(self.sought, Some(Sought::For(_)));
+        let near_end = is_sought || self.cursor.at + PAGE / 4 >= self.rows.len();
         let wants = self.fresh.is_some() || (near_end && self.rows.len() < MAX_ROWS);
         (wants && self.trouble.is_none() && self.has_more()).then_some(self.next)
     }
@@ -206,6 +245,7 @@ impl<T: Process> ProcessList<T> {
             self.rows = self.fresh.take().unwrap_or_default();
             self.loaded = true;
         }
+        self.find();
     }
 
     /// It can't be read.
@@ -219,14 +259,18 @@ impl<T: Process> ProcessList<T> {
         self.rows.iter().filter(|row| filter.lets_through(row.texts())).collect()
     }
 
-    /// The row under the cursor.
+    /// The row under the cursor; none while another one is looked for.
     pub fn selected(&self, filter: &Filter) -> Option<&T> {
+        if self.sought.is_some() {
+            return None;
+        }
         self.shown(filter).get(self.cursor.at).copied()
     }
 
     /// Moves the cursor.
     pub(super) fn go(&mut self, motion: Motion, filter: &Filter, height: usize) {
         let len = self.shown(filter).len();
+        self.sought = None;
         self.cursor.go(motion, len, height);
         self.at = self.selected(filter).map(|row| row.id().clone());
     }
@@ -282,6 +326,25 @@ mod tests {
         list.go(Motion::Last, &Filter::default(), 10);
         read(&mut list, 3, 450);
         assert_eq!(list.rows.len(), 203);
+    }
+
+    #[test]
+    fn one_that_is_wanted_is_read_on_for_and_nothing_else_is_shown_in_its_place() {
+        let mut list = ProcessList::<SagaView>::default();
+        read(&mut list, 3, 450);
+        let filter = Filter::default();
+        let last = saga(10_449, SagaState::Completed).id;
+        list.seek(last.clone());
+        assert!(list.selected(&filter).is_none());
+        read(&mut list, 3, 450);
+        list.settle(&filter, 10);
+        assert_eq!(list.selected(&filter).map(|saga| &saga.id), Some(&last));
+        let gone = saga(20_000, SagaState::Completed).id;
+        list.seek(gone.clone());
+        assert_eq!(list.sought(), Some(&Sought::InVain(gone)));
+        assert!(list.selected(&filter).is_none());
+        list.go(Motion::First, &filter, 10);
+        assert_eq!(list.selected(&filter).map(|saga| saga.state), Some(SagaState::Parked));
     }
 
     #[test]
