@@ -11,7 +11,7 @@ pub use bulk::{
     BulkItem, BulkOutcome, BulkRequest, BulkResult, BulkResultPage, BulkState, BulkVerb, BulkView,
 };
 
-pub use crate::model::limits::{MAX_HOLD_MS, MAX_PAYLOAD_BYTES};
+pub use crate::model::limits::{MAX_BULK_ITEMS, MAX_HOLD_MS, MAX_PAGE, MAX_PAYLOAD_BYTES};
 pub use crate::model::{
     Accepted, Actor, Aggregate, Attempt, AttemptEnd, BrokerEvent, BulkNow, DeadLetterView,
     DeliveryId, DoorView, EVENT_TYPES, ErrorGroupId, ErrorGroupPage, ErrorGroupView, EventId,

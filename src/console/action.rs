@@ -5,6 +5,7 @@ use crossterm::event::KeyEvent;
 
 use super::command::Command;
 use super::effect::{RequestId, SavedDraft};
+use super::many::Told;
 use super::model::{MessageRef, PatternPage};
 use super::text::diff::DiffLine;
 
@@ -90,12 +91,26 @@ pub enum Action {
         /// What to tell.
         result: Result<String, String>,
     },
+    /// The operator's own editor has ended.
+    EditedOutside {
+        /// Of which message the text is.
+        message: MessageRef,
+        /// What it left, or why nothing is taken.
+        result: Result<Bytes, String>,
+    },
     /// A file was read for the editor.
     FileRead {
         /// For which message.
         message: MessageRef,
         /// Its bytes, or why not.
         result: Result<Bytes, String>,
+    },
+    /// Something was told of a change of many messages.
+    Many {
+        /// Which run.
+        run: u64,
+        /// What.
+        told: Box<Told>,
     },
     /// Something went wrong in the console itself that isn't worth its life.
     Trouble(String),

@@ -98,6 +98,12 @@ pub enum Mode {
     Palette,
     /// What is asked for before a message leaves its queue is typed.
     Leave,
+    /// A change of several messages is asked for.
+    Many,
+    /// The number of messages is typed.
+    Agree,
+    /// A change of several messages runs, or has run.
+    Bulk,
     /// A file's name is typed.
     File,
     /// Whether to quit is asked.
@@ -108,7 +114,7 @@ pub enum Mode {
 
 impl Mode {
     /// All of them, as the help lists them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Queues,
         Self::Queue,
         Self::Message,
@@ -123,6 +129,9 @@ impl Mode {
         Self::Filter,
         Self::Palette,
         Self::Leave,
+        Self::Many,
+        Self::Agree,
+        Self::Bulk,
         Self::File,
         Self::Quit,
         Self::Help,
@@ -145,6 +154,9 @@ impl Mode {
             Self::Filter => "Filter",
             Self::Palette => "Palette",
             Self::Leave => "Take out",
+            Self::Many => "Several",
+            Self::Agree => "Several: agree",
+            Self::Bulk => "Several: results",
             Self::File => "File name",
             Self::Quit => "Quit",
             Self::Help => "Help",
@@ -154,9 +166,14 @@ impl Mode {
     /// Whether a key that is in no row is text that is typed.
     pub const fn takes_text(self) -> bool {
         match self {
-            Self::Editor | Self::Find | Self::Filter | Self::Palette | Self::Leave | Self::File => {
-                true
-            }
+            Self::Editor
+            | Self::Find
+            | Self::Filter
+            | Self::Palette
+            | Self::Leave
+            | Self::Many
+            | Self::Agree
+            | Self::File => true,
             Self::Queues
             | Self::Queue
             | Self::Message
@@ -166,6 +183,7 @@ impl Mode {
             | Self::Patterns
             | Self::Review
             | Self::Difference
+            | Self::Bulk
             | Self::Quit
             | Self::Help => false,
         }
@@ -194,12 +212,23 @@ pub enum Command {
     Sort,
     Keys,
     Edit,
+    EditOutside,
     Difference,
     Retry,
     Cancel,
     DeadLetter,
     Move,
     Undo,
+    Mark,
+    MarkRange,
+    Unmark,
+    RetryMany,
+    EditMany,
+    LastMany,
+    StopMany,
+    FailedOnly,
+    SaveFailed,
+    GoOn,
     PauseResume,
     Workers,
     Journal,
@@ -218,6 +247,12 @@ pub enum Command {
     Format,
     Find,
     FindNext,
+    FindBefore,
+    BodyForm,
+    Fold,
+    FoldAll,
+    NewerBefore,
+    NewerAfter,
     GoToFault,
     Discard,
     Accept,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use super::many::Job;
 use super::model::{MessageRef, PatternRead};
 use crate::admin::dto::{IdempotencyKey, MessageId, QueueName, RepairRequest, Revision, Seq};
 
@@ -53,6 +54,10 @@ pub enum Effect {
     WriteFile(PathBuf, Bytes),
     /// Read a file for the editor; answered by `Action::FileRead`.
     ReadFile(MessageRef, PathBuf),
+    /// Change many messages; told by `Action::Many`.
+    Many(Box<Job>),
+    /// Give the terminal to the operator's own editor, with this text; answered by `Action::EditedOutside`.
+    EditOutside(MessageRef, Bytes),
     /// Hand text to the terminal's clipboard.
     Copy(String),
     /// Draw everything again.

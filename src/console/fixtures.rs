@@ -12,16 +12,17 @@ use ratatui::backend::TestBackend;
 use super::action::{Action, Reply};
 use super::effect::{Effect, Request, RequestId};
 use super::keymap::Keymap;
+use super::many::{Change, Found, Frozen, Group, Item, Job, Order, Row, Told, Which};
 use super::model::{MessageRef, Millis, Model, Setup};
 use super::theme::Theme;
 use super::update::update;
 use super::view::view;
 use crate::admin::dto::{
-    Actor, Attempt, AttemptEnd, DeliveryId, Generation, HeadView, InFlightView, JournalEntry,
-    JournalKind, JournalPage, KeyPage, Located, MessageId, MessagePage, MessageState,
-    MessageSummary, MessageView, Ordering, Overview, Payload, PoolState, QueueName, QueueSettings,
-    QueueState, QueueView, Revision, Seq, StoreHealth, StreamEvent, Timestamp, WorkError,
-    WorkerState, WorkerView,
+    Actor, Attempt, AttemptEnd, BulkItem, DeliveryId, ErrorGroupId, Generation, HeadView,
+    InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, Located, MessageId, MessagePage,
+    MessageState, MessageSummary, MessageView, Ordering, Overview, Payload, PoolState, QueueName,
+    QueueSettings, QueueState, QueueView, Revision, Seq, StoreHealth, StreamEvent, Timestamp,
+    WorkError, WorkerState, WorkerView,
 };
 
 pub(crate) use patterns::{pool, saga, standing, subscription, topic};
@@ -239,6 +240,15 @@ fn worker(id: u64, state: WorkerState, lease: Option<(&str, u64)>) -> WorkerView
     }
 }
 
+fn groups() -> Vec<Group> {
+    [("exit-1: total must be a string\u{1b}[2J", 31), ("exit-2: no such customer '…'", 4)]
+        .map(|(pattern, count)| {
+            let pattern = pattern.to_owned();
+            Group { id: ErrorGroupId::of_pattern(&pattern), pattern, count }
+        })
+        .into()
+}
+
 /// A console over a broker that answers as it is told to.
 pub(crate) struct Stage {
     pub(crate) model: Model,
@@ -258,6 +268,7 @@ impl Stage {
             read_only: false,
             banner: None,
             endpoint: "unix:/run/mubroker/admin.sock".to_owned(),
+            editor: Some("vi".to_owned()),
             session: "session".to_owned(),
             debug_panic: false,
         };
@@ -333,6 +344,8 @@ impl Stage {
                 "<Tab>" => self.key(event(KeyCode::Tab)),
                 "<End>" => self.key(event(KeyCode::End)),
                 "<Left>" => self.key(event(KeyCode::Left)),
+                "<Right>" => self.key(event(KeyCode::Right)),
+                "<Down>" => self.key(event(KeyCode::Down)),
                 "<Backspace>" => self.key(event(KeyCode::Backspace)),
                 "<F5>" => self.key(event(KeyCode::F(5))),
                 "<F8>" => self.key(event(KeyCode::F(8))),
@@ -373,6 +386,7 @@ impl Stage {
                 let reply = Ok(self.reply(request)?);
                 Some(Action::Reply { request: *id, reply })
             }
+            Effect::Many(job) => self.many(job),
             Effect::LoadDraft(message) => {
                 Some(Action::DraftLoaded { message: message.clone(), draft: Ok(None) })
             }
@@ -408,7 +422,9 @@ impl Stage {
                 let view = self.messages.get(&(queue.to_string(), seq.0))?;
                 Reply::Message(Box::new(view.clone()))
             }
-            Request::Payload(..) => Reply::Payload(Bytes::from_static(b"{\"total\":\"1.10\"}")),
+            Request::Payload(_, revision) => {
+                Reply::Payload(Bytes::from(format!("{{\"total\":\"1.1{revision}\"}}")))
+            }
             Request::Journal { .. } => Reply::Journal(JournalPage {
                 entries: vec![
                     entry(7, JournalKind::Blocked, "orders", Some(3), "exit-1: total"),
@@ -422,6 +438,53 @@ impl Stage {
             Request::Hold(..) => Reply::Held(None),
             Request::Repair(..) | Request::Outcome(_) => return None,
             Request::SetPaused { .. } => Reply::Done,
+        })
+    }
+
+    /// What is told at once of a change of several: of a run that changes something, nothing.
+    fn many(&self, job: &Job) -> Option<Action> {
+        let (run, told) = match job {
+            Job::Groups { run, .. } => (*run, Told::Groups(Ok(groups()))),
+            Job::Look(order, which) => (order.run, Told::Frozen(Ok(self.looked(order, which)))),
+            Job::Do(..) | Job::Stop(_) => return None,
+        };
+        Some(Action::Many { run, told: Box::new(told) })
+    }
+
+    /// A dry run: one in five can't be done.
+    pub(crate) fn looked(&self, order: &Order, which: &Which) -> Frozen {
+        let row = |view: &MessageView| Row {
+            item: BulkItem { seq: view.summary.seq, revision: view.summary.revision },
+            id: view.summary.id.clone(),
+        };
+        let rows = match which {
+            Which::These(rows) => rows.clone(),
+            Which::Those(_) => self.messages.values().map(row).collect(),
+        };
+        let item = |row: Row| {
+            let found = match &order.change {
+                _ if row.item.seq.0.is_multiple_of(5) => {
+                    Found::Refused("the message is ready: no\u{1b}[2J".into())
+                }
+                Change::Repair { .. } => Found::Possible,
+                Change::Edit { .. } => Found::Edited {
+                    old: Bytes::from_static(PAYLOAD.as_bytes()),
+                    new: Bytes::from(PAYLOAD.replace("Zoë", "Zoe")),
+                },
+            };
+            Item { row, found }
+        };
+        Frozen { items: rows.into_iter().map(item).collect(), is_cut: false }
+    }
+
+    /// The change of several that waits for its end.
+    pub(crate) fn several(&self) -> Option<(Order, Vec<Item>)> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Many(job) => match &**job {
+                Job::Do(order, items) => Some((order.clone(), items.clone())),
+                _ => None,
+            },
+            _ => None,
         })
     }
 

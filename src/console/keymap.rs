@@ -90,6 +90,7 @@ const SCROLL: &[Mode] = &[
     Mode::Patterns,
     Mode::Review,
     Mode::Difference,
+    Mode::Bulk,
     Mode::Help,
 ];
 const LISTS: &[Mode] =
@@ -97,6 +98,7 @@ const LISTS: &[Mode] =
 const ON_MESSAGE: &[Mode] = &[Mode::Queue, Mode::Message];
 const ON_QUEUE: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
 const ACTS: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
+const SEVERAL: &[Mode] = &[Mode::Many, Mode::Agree];
 const PROMPTS: &[Mode] = &[Mode::Filter, Mode::Palette, Mode::Leave, Mode::Find, Mode::File];
 const NOT_TYPING: &[Mode] = &[
     Mode::Queues,
@@ -118,6 +120,7 @@ const QUITTING: &[Mode] = &[
     Mode::Patterns,
     Mode::Review,
     Mode::Difference,
+    Mode::Bulk,
 ];
 const EVERYWHERE: &[Mode] = &Mode::ALL;
 
@@ -138,7 +141,11 @@ pub const TABLE: &[Row] = rows! {
     &[Mode::Review], [key(KeyCode::Tab), key(KeyCode::Right)], Command::NextField, "next button", "Choose the next button: Back, Retry with this, Save only.", false, 2;
     &[Mode::Review], [key(KeyCode::BackTab), key(KeyCode::Left)], Command::Left, "previous button", "Choose the button before.", false, 0;
     &[Mode::Review, Mode::Difference, Mode::Help], [key(KeyCode::Esc)], Command::Dismiss, "back", "Close this.", false, 3;
-    &[Mode::Difference], [ch('d')], Command::NextField, "compare with the other", "Compare with the original instead of the revision before, and back.", false, 1;
+    &[Mode::Difference], [ch('d')], Command::NextField, "compare with the other", "From the original instead of the revision before, and back.", false, 1;
+    &[Mode::Difference], [key(KeyCode::Left), ch('h')], Command::Left, "older before", "An older revision on the left side.", false, 2;
+    &[Mode::Difference], [key(KeyCode::Right), ch('l')], Command::Right, "older after", "A newer revision on the left side.", false, 0;
+    &[Mode::Difference], [ch('[')], Command::NewerBefore, "newer before", "An older revision on the right side.", false, 4;
+    &[Mode::Difference], [ch(']')], Command::NewerAfter, "newer after", "A newer revision on the right side.", false, 0;
     &[Mode::Help], [ch('?'), ch('q')], Command::Dismiss, "back", "Close this.", false, 0;
     &[Mode::Find], [key(KeyCode::Enter)], Command::Accept, "find", "Go to the next place that has it.", false, 1;
     &[Mode::Filter], [key(KeyCode::Enter)], Command::Accept, "keep", "Keep the filter; a leading ! shows what does not match.", false, 1;
@@ -148,6 +155,23 @@ pub const TABLE: &[Row] = rows! {
     &[Mode::Palette], [key(KeyCode::Down), ctrl('n')], Command::Down, "down", "The next entry.", false, 3;
     &[Mode::Palette], [key(KeyCode::Up), ctrl('p')], Command::Up, "up", "The entry before.", false, 4;
     &[Mode::Leave], [key(KeyCode::Tab)], Command::NextField, "next field", "Between the short id, the queue and the reason.", false, 2;
+    &[Mode::Many], [key(KeyCode::Enter)], Command::Accept, "look", "Look at what would be done to each; nothing is changed by it.", false, 1;
+    &[Mode::Many], [key(KeyCode::Tab)], Command::NextField, "next line", "Between the lines that are typed.", false, 3;
+    &[Mode::Many], [key(KeyCode::Right)], Command::Right, "what", "What is done: retry, cancel, dead-letter, move, or a jq expression.", false, 4;
+    &[Mode::Many], [key(KeyCode::Left)], Command::Left, "what before", "The same, backwards.", false, 0;
+    &[Mode::Agree], [key(KeyCode::Enter)], Command::Accept, "do it", "Do it, once the number of messages is typed.", true, 1;
+    &[Mode::Agree], [key(KeyCode::Right)], Command::Right, "next difference", "The next message's difference.", false, 3;
+    &[Mode::Agree], [key(KeyCode::Left)], Command::Left, "difference before", "The difference of the message before.", false, 0;
+    SEVERAL, [key(KeyCode::Down), ctrl('n')], Command::Down, "down", "The next choice, or the next row.", false, 5;
+    SEVERAL, [key(KeyCode::Up), ctrl('p')], Command::Up, "up", "The one before.", false, 6;
+    SEVERAL, [key(KeyCode::PageDown)], Command::PageDown, "page down", "Some rows down.", false, 0;
+    SEVERAL, [key(KeyCode::PageUp)], Command::PageUp, "page up", "Some rows up.", false, 0;
+    SEVERAL, [key(KeyCode::Esc)], Command::Dismiss, "never mind", "One step back; nothing is done.", false, 2;
+    &[Mode::Bulk], [ch('s')], Command::StopMany, "stop", "Begin nothing more; what is done stays.", false, 1;
+    &[Mode::Bulk], [ch('r')], Command::GoOn, "go on", "Go on with those that were not tried; nothing is done twice.", true, 3;
+    &[Mode::Bulk], [ch('f')], Command::FailedOnly, "failed only", "List only what failed, or all.", false, 4;
+    &[Mode::Bulk], [ch('o')], Command::SaveFailed, "save what failed", "Write what failed into a new file, one JSON object a line.", false, 5;
+    &[Mode::Bulk], [key(KeyCode::Esc)], Command::Dismiss, "close", "Close this; what runs goes on.", false, 2;
     PROMPTS, [key(KeyCode::Esc)], Command::Dismiss, "never mind", "Close this; nothing is done.", false, 2;
     &[Mode::Editor], [ctrl('s')], Command::Review, "review", "Show the difference, then choose: retry with this, save only, or back.", false, 1;
     &[Mode::Editor], [key(KeyCode::Esc)], Command::Back, "back", "Back to the message; the draft stays.", false, 2;
@@ -155,6 +179,7 @@ pub const TABLE: &[Row] = rows! {
     &[Mode::Editor], [ctrl('r')], Command::EditRedo, "redo", "Do it again.", false, 4;
     &[Mode::Editor], [key(KeyCode::F(5))], Command::Format, "format", "Indent the JSON, token by token: numbers, order and duplicates stay as they are.", false, 5;
     &[Mode::Editor], [ctrl('f')], Command::Find, "find", "Find text.", false, 6;
+    &[Mode::Editor], [ctrl('o')], Command::EditOutside, "outside", "Go on in your own editor ($VISUAL or $EDITOR), and come back here.", false, 8;
     &[Mode::Editor], [key(KeyCode::F(3))], Command::FindNext, "find next", "The next place that has it.", false, 0;
     &[Mode::Editor], [key(KeyCode::F(4))], Command::GoToFault, "to the fault", "Go to where the JSON is broken.", false, 7;
     &[Mode::Editor], [key(KeyCode::F(8))], Command::Discard, "discard", "The message as the broker has it, in the draft's place; again: the draft.", false, 0;
@@ -168,11 +193,24 @@ pub const TABLE: &[Row] = rows! {
     SCROLL, [key(KeyCode::PageUp)], Command::PageUp, "page up", "A page up.", false, 0;
     &[Mode::Message], [key(KeyCode::Right), ch('l')], Command::Right, "next tab", "The next of Body, Headers, Error, Attempts, History.", false, 0;
     &[Mode::Message], [key(KeyCode::Left), ch('h')], Command::Left, "previous tab", "The tab before.", false, 0;
+    &[Mode::Message], [ch('v')], Command::BodyForm, "tree/raw/hex", "The payload indented, as a tree, as it is, or in hex.", false, 11;
+    &[Mode::Message], [key(KeyCode::Enter), ch(' ')], Command::Fold, "fold", "Fold a branch of the tree, or unfold it.", false, 0;
+    &[Mode::Message], [ch('f')], Command::FoldAll, "fold all", "Fold all branches of the tree, or unfold them.", false, 0;
+    &[Mode::Message], [ch('/')], Command::Find, "search", "Search the payload.", false, 9;
+    &[Mode::Message], [ch('n'), key(KeyCode::F(3))], Command::FindNext, "find next", "The next place that has it.", false, 0;
+    &[Mode::Message], [ch('N')], Command::FindBefore, "find before", "The place before that has it.", false, 0;
     &[Mode::Patterns], [ch('l'), key(KeyCode::Right)], Command::Right, "next tab", "The next of Topics, Gathers, Sagas.", false, 2;
     &[Mode::Patterns], [ch('h'), key(KeyCode::Left)], Command::Left, "previous tab", "The tab before.", false, 0;
     LISTS, [key(KeyCode::Enter)], Command::Enter, "open", "Into what is selected.", false, 1;
     ON_MESSAGE, [ch('e')], Command::Edit, "edit", "Edit the payload here: the message's own bytes. No automatic retry fires meanwhile.", true, 2;
+    ON_MESSAGE, [ch('E')], Command::EditOutside, "edit outside", "Edit the payload in your own editor ($VISUAL or $EDITOR); nothing is sent before the review.", true, 0;
     ACTS, [ch('r')], Command::Retry, "retry", "Retry the message as it is; on Queues, the blocked head.", true, 3;
+    ON_QUEUE, [ch('R')], Command::RetryMany, "several", "Retry several: the marked ones, all that are blocked, or a group of errors; also cancel, dead-letter, move.", true, 6;
+    ON_QUEUE, [ch('J')], Command::EditMany, "several by jq", "Change several by a jq expression: their differences first, then their number.", true, 0;
+    ON_QUEUE, [], Command::LastMany, "last results", "What came of each.", false, 0;
+    &[Mode::Queue], [ch(' ')], Command::Mark, "mark", "Mark the message, or take its mark away; x, D and m are then for the marked ones.", false, 15;
+    &[Mode::Queue], [ch('V')], Command::MarkRange, "mark a range", "Begin a range at the cursor; again: mark what is in it.", false, 16;
+    &[Mode::Queue], [ch('U')], Command::Unmark, "unmark all", "Take all marks away.", false, 0;
     ON_QUEUE, [ch('p')], Command::PauseResume, "pause/resume", "Stop or go on delivering from the queue.", true, 6;
     ON_MESSAGE, [ch('x')], Command::Cancel, "cancel", "Take the message out: type its short id and a reason.", true, 5;
     ON_MESSAGE, [ch('D')], Command::DeadLetter, "dead-letter", "Send the message to the dead-letter queue: type its short id.", true, 0;

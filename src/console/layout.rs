@@ -109,6 +109,16 @@ pub(super) const fn details_height(height: u16) -> u16 {
     }
 }
 
+/// Where a difference is drawn: beside the queues there is room for both texts.
+pub(super) fn over_area(size: (u16, u16)) -> Rect {
+    let body = rows(size).body;
+    if !is_wide(size) {
+        return body;
+    }
+    let middle = columns(body)[1];
+    Rect { width: body.right() - middle.x, ..middle }
+}
+
 /// The rows of a list under its column heads.
 pub(super) fn list_height(size: (u16, u16), screen: Screen, current: Screen) -> usize {
     // A list that isn't drawn now moves as if it were.

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
+use bytes::Bytes;
 use crossterm::event::{
     Event, EventStream, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -15,7 +17,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::action::{Action, Pointed};
 use super::effect::Effect;
 use super::keymap::Keymap;
-use super::model::{Millis, Model, Setup};
+use super::model::{MessageRef, Millis, Model, Setup};
+use super::outside::Outside;
 use super::runner::{Runner, wall_clock};
 use super::terminal::{Terminal, inside};
 use super::text::drafts::Drafts;
@@ -81,6 +84,7 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
         read_only: options.read_only,
         banner: options.banner,
         endpoint: options.client.endpoint().to_string(),
+        editor: own_editor(),
         session: uuid::Uuid::now_v7().to_string(),
         debug_panic: options.debug_panic,
     };
@@ -115,6 +119,12 @@ fn pointed(mouse: MouseEvent) -> Option<Action> {
     Some(Action::Pointed { what, x: mouse.column, y: mouse.row })
 }
 
+/// What a shell runs to edit a text.
+fn own_editor() -> Option<String> {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    set("VISUAL").or_else(|| set("EDITOR"))
+}
+
 struct Console {
     model: Model,
     runner: Runner,
@@ -132,10 +142,28 @@ async fn told(starting: &mut Option<oneshot::Receiver<Starting>>) -> Starting {
 }
 
 /// Whether the loop goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Next {
     On,
     Quit,
+    /// The operator's own editor gets the terminal.
+    Outside(MessageRef, Bytes),
+}
+
+/// What is typed; nothing while the keys are another program's.
+async fn typed(events: &mut Option<EventStream>) -> Option<io::Result<Event>> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The end of the operator's own editor, if it runs.
+async fn ended(outside: &mut Option<Outside>) -> io::Result<ExitStatus> {
+    match outside {
+        Some(outside) => outside.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Console {
@@ -145,7 +173,8 @@ impl Console {
         mut actions: mpsc::Receiver<Action>,
         mut starting: Option<oneshot::Receiver<Starting>>,
     ) -> io::Result<()> {
-        let mut events = EventStream::new();
+        let mut events = Some(EventStream::new());
+        let mut outside: Option<Outside> = None;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -159,17 +188,26 @@ impl Console {
                 biased;
                 _ = terminate.recv() => Next::Quit,
                 _ = hangup.recv() => Next::Quit,
-                _ = interrupt.recv() => Next::Quit,
+                // ^C in the operator's own editor is for that one.
+                _ = interrupt.recv() => if outside.is_some() { Next::On } else { Next::Quit },
                 _ = continued.recv() => {
-                    terminal.resume()?;
-                    self.model.redraw = true;
+                    if outside.is_none() {
+                        terminal.resume()?;
+                        self.model.redraw = true;
+                    }
                     Next::On
                 }
-                event = events.next() => match event {
+                status = ended(&mut outside) => {
+                    terminal.resume()?;
+                    events = Some(EventStream::new());
+                    self.model.redraw = true;
+                    self.come_back(terminal, outside.take(), status).await?
+                }
+                event = typed(&mut events) => match event {
                     Some(event) => self.event(terminal, event?).await?,
                     None => return Err(io::Error::other("its input has ended")),
                 },
-                () = tokio::time::sleep_until(frame_at), if self.model.redraw => {
+                () = tokio::time::sleep_until(frame_at), if self.model.redraw && outside.is_none() => {
                     self.draw(terminal)?;
                     Next::On
                 }
@@ -186,10 +224,53 @@ impl Console {
                 _ = tick.tick() => self.act(terminal, Action::Tick).await?,
                 Some(action) = actions.recv() => self.act(terminal, action).await?,
             };
-            if next == Next::Quit {
-                return Ok(());
+            match next {
+                Next::On => {}
+                Next::Quit => return Ok(()),
+                Next::Outside(message, bytes) => {
+                    // Whoever reads keys here would take them from the editor.
+                    events = None;
+                    outside = self.go_outside(terminal, message, &bytes).await?;
+                    if outside.is_none() {
+                        events = Some(EventStream::new());
+                    }
+                }
             }
         }
+    }
+
+    /// Gives the terminal to the operator's own editor; `None` if it could not be started.
+    async fn go_outside(
+        &mut self,
+        terminal: &mut Terminal,
+        message: MessageRef,
+        bytes: &Bytes,
+    ) -> io::Result<Option<Outside>> {
+        terminal.give_back();
+        let program = self.model.setup.editor.clone().unwrap_or_default();
+        match Outside::start(message.clone(), &program, bytes) {
+            Ok(outside) => Ok(Some(outside)),
+            Err(error) => {
+                terminal.resume()?;
+                let result = Err(format!("it can't be started: {error}"));
+                self.act(terminal, Action::EditedOutside { message, result }).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The editor has ended; its file goes.
+    async fn come_back(
+        &mut self,
+        terminal: &mut Terminal,
+        outside: Option<Outside>,
+        status: io::Result<ExitStatus>,
+    ) -> io::Result<Next> {
+        let Some(outside) = outside else { return Ok(Next::On) };
+        let result = outside.take(status);
+        let message = outside.message.clone();
+        drop(outside);
+        self.act(terminal, Action::EditedOutside { message, result }).await
     }
 
     /// What is typed is given to the disk even when a signal or the terminal's end ends the console.
@@ -248,6 +329,7 @@ impl Console {
                     terminal.suspend().await?;
                     self.model.redraw = true;
                 }
+                Effect::EditOutside(message, bytes) => next = Next::Outside(message, bytes),
                 Effect::Copy(text) => terminal.copy(&text)?,
                 effect => self.runner.run(effect),
             }

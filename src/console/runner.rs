@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::action::Action;
 use super::effect::{Effect, SavedDraft};
 use super::link;
+use super::many::{self, Job as ManyJob};
 use super::model::MessageRef;
 use super::text::diff::{self, DIFF_CONTEXT};
 use super::text::drafts::{DraftId, Drafts};
@@ -33,6 +34,8 @@ pub(super) struct Runner {
     tasks: JoinSet<()>,
     disk: Arc<Disk>,
     watching: JoinHandle<()>,
+    /// Stops the change of many that is under way.
+    many: watch::Sender<bool>,
 }
 
 /// The drafts on disk, and the one line of what is to be done with them, in the order of asking.
@@ -90,6 +93,7 @@ impl Runner {
             room: Arc::new(Semaphore::new(MAX_REQUESTS)),
             tasks: JoinSet::new(),
             watching,
+            many: watch::Sender::new(false),
         }
     }
 
@@ -126,8 +130,25 @@ impl Runner {
             Effect::ReadFile(message, path) => {
                 self.blocking(move || Action::FileRead { message, result: read_file(&path) });
             }
-            Effect::Copy(_) | Effect::Redraw | Effect::Suspend | Effect::Quit => {}
+            Effect::Many(job) => self.many(*job),
+            Effect::EditOutside(..)
+            | Effect::Copy(_)
+            | Effect::Redraw
+            | Effect::Suspend
+            | Effect::Quit => {}
         }
+    }
+
+    fn many(&mut self, job: ManyJob) {
+        if let ManyJob::Stop(_) = job {
+            self.many.send_replace(true);
+            return;
+        }
+        // Each job has its own; one that goes on from before is told by its run's number.
+        self.many = watch::Sender::new(false);
+        let (stop, client, actions) =
+            (self.many.subscribe(), self.client.clone(), self.actions.clone());
+        self.tasks.spawn(many::task::run(client, job, stop, actions));
     }
 
     fn blocking(&mut self, work: impl FnOnce() -> Action + Send + 'static) {

@@ -95,6 +95,11 @@ impl Terminal {
         self.resume()
     }
 
+    /// Gives the terminal to another program; [`Self::resume`] takes it again.
+    pub(super) fn give_back(&self) {
+        leave();
+    }
+
     /// After a stop that was not ours: the shell may have changed the terminal meanwhile.
     pub(super) fn resume(&mut self) -> io::Result<()> {
         // crossterm takes no mode that it believes to be set.

@@ -88,7 +88,7 @@ fn a_blocked_queue_is_repaired_by_keys_and_its_head_advances() {
     assert!(terminal.screen(|screen| row(screen, 0).starts_with("mubroker")));
 
     terminal.keys(ENTER); // into the queue
-    terminal.wait_for_text("2 Queue invoices");
+    terminal.wait_for_text("blocked     1   0"); // its row, with attempts and revision
     terminal.keys(ENTER); // the blocked head
     terminal.wait_for_text("3 Message");
     terminal.wait_for_text("\"12,50\"");
@@ -125,6 +125,31 @@ fn a_blocked_queue_is_repaired_by_keys_and_its_head_advances() {
         .collect();
     assert_eq!(kinds, ["saved-and-retried", "blocked"]);
     assert!(broker.stop().success());
+}
+
+#[test]
+fn a_megabyte_is_pasted_and_the_next_key_is_typed_at_once() {
+    let (broker, _worker) = blocked();
+    let mut terminal = console(&broker, &[]);
+    terminal.wait_for_text("BLOCKED 1");
+    terminal.keys(ENTER);
+    terminal.wait_for_text("blocked     1   0");
+    terminal.keys("e");
+    terminal.wait_for_text("JSON ok");
+    let line = format!("{}\r", "x".repeat(99));
+    terminal.keys(&format!("\x1b[200~{}\x1b[201~", line.repeat(10_000)));
+    terminal.wait_for_text(" 10001:1 ");
+    let asked = now();
+    terminal.keys("z");
+    terminal.wait_for_text(" 10001:2 ");
+    assert!(asked.elapsed() < QUIT_TIME, "{:?}", asked.elapsed());
+    terminal.keys("\x15\x15"); // Both are undone.
+    terminal.wait_for_text("JSON ok");
+    terminal.wait_for_text(" 1:1 ");
+    terminal.keys("\x1b");
+    terminal.wait_for_text("is as it was");
+    terminal.keys("q");
+    assert!(terminal.end().success());
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod bench;
 mod cli;
 mod completions;
 mod console;
+mod console_link;
+mod console_many;
 mod daemon;
 mod demo;
 mod doctor;

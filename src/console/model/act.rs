@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{MessageRef, Millis};
+use super::{ManyAct, MessageRef, Millis};
 use crate::admin::dto::{QueueName, RepairRequest, RepairVerb};
+use crate::console::many::Row;
 
 /// How the last act stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +77,17 @@ pub struct Act {
 pub enum Undoable {
     /// A pause (true) or a resume of a queue.
     Paused(QueueName, bool),
+    /// The last change of several messages.
+    Several {
+        /// What takes it back.
+        act: ManyAct,
+        /// Those that were done, as they are now.
+        rows: Vec<Row>,
+        /// The last of them: while it can be undone, some can.
+        last: MessageRef,
+        /// As of a repair.
+        offer: Option<String>,
+    },
     /// A repair; the broker says whether it can still be undone, and how that is called.
     Repair {
         /// Of which message.
@@ -83,6 +95,32 @@ pub enum Undoable {
         /// As the broker puts it; absent while it isn't known, or when it can't be undone.
         offer: Option<String>,
     },
+}
+
+impl Undoable {
+    /// By which message it is known whether it can be undone.
+    pub const fn message(&self) -> Option<&MessageRef> {
+        match self {
+            Self::Paused(..) => None,
+            Self::Several { last: message, .. } | Self::Repair { message, .. } => Some(message),
+        }
+    }
+
+    /// What the broker says of that message.
+    pub fn take_offer(&mut self, new: Option<String>) {
+        match self {
+            Self::Paused(..) => {}
+            Self::Several { offer, .. } | Self::Repair { offer, .. } => *offer = new,
+        }
+    }
+
+    /// It can be undone, as far as is known.
+    pub const fn is_offered(&self) -> bool {
+        match self {
+            Self::Paused(..) => true,
+            Self::Several { offer, .. } | Self::Repair { offer, .. } => offer.is_some(),
+        }
+    }
 }
 
 /// A repair that was sent.

@@ -21,6 +21,15 @@ pub enum HoldState {
     Refused(String),
 }
 
+/// How the operator's own editor stands to a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// It gets the text once the disk has said whether there is a draft.
+    Wanted,
+    /// It has the text.
+    Has,
+}
+
 /// What of an edit is on disk. Versions are unique in a run of the console, so that a late answer for an
 /// edit from before says nothing about this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +82,8 @@ pub struct EditSession {
     pub loading: bool,
     /// What was typed meanwhile, in order.
     pub ahead: Vec<Action>,
+    /// The operator's own editor is to have the text, or has it.
+    pub outside: Option<Outside>,
     /// What the operator should know: an earlier draft, a change by somebody else.
     pub notice: Option<String>,
 }
@@ -113,6 +124,7 @@ impl EditSession {
             draft: DraftState::default(),
             loading: parked.is_none(),
             ahead: Vec::new(),
+            outside: None,
             notice: None,
         };
         if let Some(parked) = parked {

@@ -37,6 +37,9 @@ impl Model {
             | Mode::Filter
             | Mode::Palette
             | Mode::Leave
+            | Mode::Many
+            | Mode::Agree
+            | Mode::Bulk
             | Mode::File
             | Mode::Quit
             | Mode::Help => None,

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{MessageRef, Motion};
+use super::{Cursor, MessageRef, Motion, wrap};
 use crate::admin::dto::{MessageState, MessageView};
+use crate::console::text::fold::Fold;
 use crate::console::text::{clean, hex, json};
 
 /// The tabs of a message.
@@ -48,6 +49,43 @@ impl Tab {
     }
 }
 
+/// Where a payload is edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EditIn {
+    /// In the console.
+    Console,
+    /// In the operator's own editor.
+    Outside,
+}
+
+/// How the payload is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyForm {
+    /// JSON indented for reading; other text as it is.
+    #[default]
+    Indented,
+    /// JSON as a tree whose branches fold.
+    Tree,
+    /// The text as it is.
+    Raw,
+    /// The bytes.
+    Hex,
+}
+
+impl BodyForm {
+    const ALL: [Self; 4] = [Self::Indented, Self::Tree, Self::Raw, Self::Hex];
+
+    /// What is said of it beside the tabs.
+    pub const fn note(self) -> &'static str {
+        match self {
+            Self::Indented => "indented for reading only",
+            Self::Tree => "tree: Enter folds",
+            Self::Raw => "raw",
+            Self::Hex => "hex",
+        }
+    }
+}
+
 /// The part of a payload that the Body tab shows, in bytes; the editor opens all of it.
 const SHOWN_BYTES: usize = 1024 * 1024;
 
@@ -61,15 +99,25 @@ pub struct MessageScreen {
     /// It has changed since it was read.
     pub outdated: bool,
     /// `e` was pressed before it was read.
-    pub edit_when_read: bool,
+    pub edit_when_read: Option<EditIn>,
     /// The message can't be read: why. A message that is done is gone.
     pub gone: Option<String>,
     /// The payload's own bytes.
     pub payload: Bytes,
     /// What is shown of the payload: cleaned, with newlines.
     pub text: String,
-    /// The text is indented for reading only.
-    pub indented: bool,
+    /// The payload is shown otherwise than as it is, and how.
+    pub form_note: Option<&'static str>,
+    /// How the payload is shown.
+    pub form: BodyForm,
+    /// The tree, in that form.
+    pub tree: Fold,
+    /// Its cursor.
+    pub cursor: Cursor,
+    /// What is searched for.
+    pub query: String,
+    /// Where in the text it was found last.
+    found_at: Option<usize>,
     /// The payload is shown in part.
     pub cut: bool,
     /// Which tab.
@@ -91,11 +139,16 @@ impl MessageScreen {
             message,
             view: None,
             outdated: true,
-            edit_when_read: false,
+            edit_when_read: None,
             gone: None,
             payload: Bytes::new(),
             text: String::new(),
-            indented: false,
+            form_note: None,
+            form: BodyForm::default(),
+            tree: Fold::default(),
+            cursor: Cursor::default(),
+            query: String::new(),
+            found_at: None,
             cut: false,
             tab: Tab::Body,
             scroll: 0,
@@ -112,7 +165,6 @@ impl MessageScreen {
         if self.view.is_none() || payload != self.payload {
             self.payload = payload;
             self.read_payload();
-            self.wrapped_at = 0;
         }
         self.other_lines = other_lines(&view);
         self.view = Some(view);
@@ -120,24 +172,125 @@ impl MessageScreen {
     }
 
     fn read_payload(&mut self) {
-        self.indented = false;
+        self.wrapped_at = 0;
+        (self.form_note, self.found_at) = (None, None);
         self.cut = self.payload.len() > SHOWN_BYTES;
         let shown = &self.payload[..self.payload.len().min(SHOWN_BYTES)];
-        self.text = match std::str::from_utf8(shown) {
-            Ok(text) => match json::format(text) {
-                Ok(indented) if !self.cut => {
-                    self.indented = indented != text;
-                    clean::clean_lines(&indented).into_owned()
-                }
-                Ok(_) | Err(_) => clean::clean_lines(text).into_owned(),
-            },
+        let text = match std::str::from_utf8(shown) {
+            Ok(text) => Some(text),
             // A character that the cut went through does not make it binary.
             Err(fault) if self.cut && fault.error_len().is_none() => {
-                let text = std::str::from_utf8(&shown[..fault.valid_up_to()]).unwrap_or_default();
+                std::str::from_utf8(&shown[..fault.valid_up_to()]).ok()
+            }
+            Err(_) => None,
+        };
+        let Some(text) = text.filter(|_| self.form != BodyForm::Hex) else {
+            self.form_note = Some(BodyForm::Hex.note());
+            return self.text = hex::dump(shown).join("\n");
+        };
+        if self.form == BodyForm::Tree
+            && let Some(tree) = Fold::new(text)
+        {
+            self.form_note = Some(BodyForm::Tree.note());
+            self.tree = tree;
+            return self.text.clear();
+        }
+        let indented = json::format(text).ok();
+        self.text = match indented.filter(|_| self.form == BodyForm::Indented && !self.cut) {
+            Some(indented) => {
+                self.form_note = (indented != text).then_some(BodyForm::Indented.note());
+                clean::clean_lines(&indented).into_owned()
+            }
+            None => {
+                self.form_note = (self.form == BodyForm::Raw).then_some(BodyForm::Raw.note());
                 clean::clean_lines(text).into_owned()
             }
-            Err(_) => hex::dump(shown).join("\n"),
         };
+    }
+
+    /// The tree is what is shown.
+    pub fn shows_tree(&self) -> bool {
+        self.tab == Tab::Body && self.form == BodyForm::Tree && self.text.is_empty()
+    }
+
+    /// The payload in the next form. What is no JSON has no tree, what is no text only hex.
+    pub fn next_form(&mut self) {
+        let is_text = std::str::from_utf8(&self.payload).is_ok() || self.cut;
+        let is_json = is_text && !self.cut && json::check(&self.payload).is_ok();
+        loop {
+            let at = BodyForm::ALL.iter().position(|form| *form == self.form).unwrap_or(0);
+            self.form = BodyForm::ALL[(at + 1) % BodyForm::ALL.len()];
+            let exists = match self.form {
+                BodyForm::Indented | BodyForm::Tree => is_json,
+                BodyForm::Raw => is_text,
+                BodyForm::Hex => true,
+            };
+            if exists {
+                break;
+            }
+        }
+        (self.tab, self.scroll, self.cursor) = (Tab::Body, 0, Cursor::default());
+        self.read_payload();
+    }
+
+    /// Folds or unfolds at the tree's cursor, or everywhere.
+    pub fn fold(&mut self, all: bool) {
+        let at = self.cursor.at;
+        self.cursor.at = if all { self.tree.toggle_all(at) } else { self.tree.toggle(at) };
+        self.clamp();
+    }
+
+    /// Searches the payload from its beginning. False: it isn't there.
+    pub fn search(&mut self, query: &str) -> bool {
+        self.query = query.to_owned();
+        self.found_at = None;
+        self.open_body();
+        self.search_on(true)
+    }
+
+    /// The next place of what is searched for, or the one before; going round the end.
+    pub fn search_on(&mut self, forward: bool) -> bool {
+        if self.query.is_empty() {
+            return false;
+        }
+        self.open_body();
+        if self.shows_tree() {
+            let query = self.query.clone();
+            let has = |text: &str| !places(text, &query).is_empty();
+            let at = self.tree.find(self.cursor.at, forward, has);
+            self.cursor.at = at.unwrap_or(self.cursor.at);
+            self.clamp();
+            return at.is_some();
+        }
+        let all = places(&self.text, &self.query);
+        let (first, last) = (all.first(), all.last());
+        let next = match (self.found_at, forward) {
+            (None, true) => first,
+            (None, false) => last,
+            (Some(at), true) => all.iter().find(|place| place.start > at).or(first),
+            (Some(at), false) => all.iter().rfind(|place| place.start < at).or(last),
+        };
+        self.found_at = next.map(|place| place.start);
+        if let Some(at) = self.found_at {
+            let line = self.wrapped.partition_point(|line| line.end <= at && line.start < at);
+            let line = line.min(self.wrapped.len().saturating_sub(1));
+            if line < self.scroll || line >= self.scroll + self.height.max(1) {
+                self.scroll = line.saturating_sub(self.height / 2);
+            }
+            self.clamp();
+        }
+        next.is_some()
+    }
+
+    fn open_body(&mut self) {
+        if self.tab != Tab::Body {
+            self.open(Tab::Body);
+        }
+    }
+
+    /// Where it was found last, in bytes of the text.
+    pub const fn found_at(&self) -> Option<usize> {
+        self.found_at
     }
 
     /// Its last act can be undone, as the broker put it; not once it is gone.
@@ -170,11 +323,15 @@ impl MessageScreen {
 
     /// Moves what is shown.
     pub fn go(&mut self, motion: Motion) {
+        if self.shows_tree() {
+            return self.cursor.go(motion, self.tree.len(), self.height);
+        }
         self.scroll = motion.scrolled(self.scroll, self.height);
         self.clamp();
     }
 
     fn clamp(&mut self) {
+        self.cursor.settle(self.tree.len(), self.height);
         let lines = match self.tab {
             Tab::Body => self.wrapped.len(),
             Tab::Headers | Tab::Error | Tab::Attempts | Tab::History => self.other_lines,
@@ -194,6 +351,17 @@ impl MessageScreen {
     }
 }
 
+/// Where `query` is in `text`, in bytes. Without an ASCII capital it finds capitals too.
+pub fn places(text: &str, query: &str) -> Vec<Range<usize>> {
+    if query.is_empty() {
+        return Vec::new();
+    }
+    let exact = query.contains(|c: char| c.is_ascii_uppercase());
+    let lowered = if exact { None } else { Some(text.to_ascii_lowercase()) };
+    let text = lowered.as_deref().unwrap_or(text);
+    text.match_indices(query).map(|(at, found)| at..at + found.len()).collect()
+}
+
 /// An upper bound for the lines of any other tab, so that scrolling ends.
 fn other_lines(view: &MessageView) -> usize {
     let error = view.summary.error.as_ref();
@@ -202,95 +370,4 @@ fn other_lines(view: &MessageView) -> usize {
     let attempts: usize =
         view.attempts.iter().map(|a| 3 + a.error.detail.lines().count().min(3)).sum();
     error.max(header).max(attempts).max(view.history.len() + view.revisions.len() + 3)
-}
-
-/// Cuts cleaned `text` into lines of at most `width` columns, as byte ranges; nothing is left out but
-/// the line ends.
-pub fn wrap(text: &str, width: usize) -> Vec<Range<usize>> {
-    cut(text, width, |_, end| (end, end))
-}
-
-/// The same at the ends of words, where there are any; the space at which a line is cut is left out.
-pub fn wrap_words(text: &str, width: usize) -> Vec<Range<usize>> {
-    cut(text, width, |line, end| {
-        if line[end..].starts_with(' ') {
-            return (end, end + 1);
-        }
-        match line[..end].rfind(' ') {
-            // An indent is no word.
-            Some(space) if !line[..space].trim_start().is_empty() => (space, space + 1),
-            Some(_) | None => (end, end),
-        }
-    })
-}
-
-/// `at` is given the rest of a line and how much of it fits: it says where that ends, and where the next
-/// begins.
-fn cut(text: &str, width: usize, at: impl Fn(&str, usize) -> (usize, usize)) -> Vec<Range<usize>> {
-    let mut ranges = Vec::new();
-    let mut start = 0;
-    for line in text.split('\n') {
-        let mut from = 0;
-        loop {
-            let rest = &line[from..];
-            let fits = fitting(rest, width);
-            if fits == rest.len() {
-                ranges.push(start + from..start + line.len());
-                break;
-            }
-            let (end, next) = at(rest, fits);
-            ranges.push(start + from..start + from + end);
-            from += next;
-        }
-        start += line.len() + 1;
-    }
-    ranges
-}
-
-/// How many bytes of `line` fit into `width` columns; at least one grapheme.
-fn fitting(line: &str, width: usize) -> usize {
-    use unicode_segmentation::UnicodeSegmentation as _;
-    // Most of a payload is ASCII, where a byte is a column. What follows it may belong to its last letter.
-    let ascii = line.bytes().take(width + 1).take_while(u8::is_ascii).count();
-    if ascii == line.len().min(width + 1) {
-        return line.len().min(width.max(1));
-    }
-    let mut columns = 0;
-    for (at, grapheme) in line.grapheme_indices(true) {
-        let wide = clean::width(grapheme);
-        if columns + wide > width && at > 0 {
-            return at;
-        }
-        columns += wide;
-    }
-    line.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrapping_loses_nothing_and_keeps_to_the_width() {
-        let text = "abcdefgh\n\nżółw 🐢🐢🐢 x\nlast";
-        for width in 1..12 {
-            let lines: Vec<&str> = wrap(text, width).into_iter().map(|r| &text[r]).collect();
-            assert_eq!(lines.concat(), text.replace('\n', ""));
-            assert!(lines.iter().all(|line| clean::width(line) <= width.max(2)), "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn words_stay_whole_where_they_fit() {
-        let words = |text, width| {
-            wrap_words(text, width).into_iter().map(|r| text[r].to_owned()).collect::<Vec<String>>()
-        };
-        let text = "the carrier's service refuses whatever has none";
-        assert_eq!(words(text, 20), ["the carrier's", "service refuses", "whatever has none"]);
-        assert_eq!(words(text, 21), ["the carrier's service", "refuses whatever has", "none"]);
-        assert_eq!(words("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
-        assert_eq!(words("      File \"x.py\"", 10), ["      File", "\"x.py\""]);
-        assert_eq!(words("        x = 1", 6), ["      ", " x = 1"]);
-        assert_eq!(words("a\n\nżółw ż 🐢🐢🐢", 4), ["a", "", "żółw", "ż", "🐢🐢", "🐢"]);
-    }
 }

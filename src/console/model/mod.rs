@@ -7,6 +7,8 @@ mod events;
 mod keys;
 mod lesson;
 mod lists;
+mod many;
+mod marks;
 mod message;
 mod overlay;
 mod palette;
@@ -14,29 +16,35 @@ mod pane;
 mod patterns;
 mod queue_list;
 mod queues;
+mod wrap;
 
 use std::collections::BTreeMap;
 
 pub use act::{Act, Acts, InFlight, Stage, Submitted, Undoable, verb_text};
 pub use connection::{Connection, Link, Status};
-pub use edit::{DraftState, EditSession, HoldState, Parked};
+pub use edit::{DraftState, EditSession, HoldState, Outside, Parked};
 pub(super) use events::weight_of;
 pub use events::{EventList, EventRow, Leads, Weight};
 pub use keys::KeyList;
 pub use lists::{Cursor, JournalList, Motion, WorkerList};
-pub use message::{MessageScreen, Tab, wrap, wrap_words};
+pub use many::{
+    Campaign, Many, ManyAct, ManyField, ManyForm, ManyStage, OVER_ROWS, Over, Ready, Scope,
+};
+pub use marks::Marks;
+pub use message::{BodyForm, EditIn, MessageScreen, Tab, places};
 pub use overlay::{
-    Button, CompareWith, Difference, FilePrompt, LeaveField, LeaveForm, Leaving, Overlay, Review,
+    Button, Difference, FilePrompt, FileUse, LeaveField, LeaveForm, Leaving, Overlay, Review,
     short_id,
 };
 pub use palette::{Palette, PaletteEntry};
-pub use pane::DiffPane;
+pub use pane::{BETWEEN_COLUMNS, DiffPane, DiffRow};
 pub use patterns::{
     PatternPage, PatternRead, PatternTab, Patterns, Process, ProcessList, ReadFrom, Sought,
     TopicLine, TopicList, TopicRead, TopicRow,
 };
 pub use queue_list::{QueueList, QueueRow, Rate, SortBy};
 pub use queues::{PAGE, QueueScreen};
+pub use wrap::{wrap, wrap_words};
 
 use super::command::{Command, Mode, Screen};
 use super::effect::{Effect, Request, RequestId};
@@ -90,6 +98,8 @@ pub struct Setup {
     pub banner: Option<String>,
     /// Where the broker is, for what is told when it can't be reached.
     pub endpoint: String,
+    /// The operator's own editor, as a shell reads it.
+    pub editor: Option<String>,
     /// Unique to this run: the beginning of its idempotency keys.
     pub session: String,
     /// The hidden command that panics is there.
@@ -170,6 +180,8 @@ pub struct Model {
     pub overlay: Overlay,
     /// What was done.
     pub acts: Acts,
+    /// Marks, and the change of several messages.
+    pub many: Many,
     /// Something visible has changed since it was last drawn.
     pub redraw: bool,
     waiting: BTreeMap<RequestId, Purpose>,
@@ -203,6 +215,7 @@ impl Model {
             parked: BTreeMap::new(),
             overlay: Overlay::None,
             acts: Acts::default(),
+            many: Many::default(),
             redraw: true,
             waiting: BTreeMap::new(),
             last_request: 0,
@@ -222,6 +235,7 @@ impl Model {
             Overlay::Find { .. } => Mode::Find,
             Overlay::Leave(_) => Mode::Leave,
             Overlay::File(_) => Mode::File,
+            Overlay::Many => self.many.mode(),
             Overlay::Review(_) => Mode::Review,
             Overlay::Difference(_) => Mode::Difference,
             Overlay::Quit => Mode::Quit,
@@ -272,7 +286,7 @@ impl Model {
             return Some("read-only (--read-only): nothing was changed".to_owned());
         }
         // The editor works without the broker; what it has is sent later.
-        if matches!(command, Command::Edit | Command::ReplacePayload) {
+        if matches!(command, Command::Edit | Command::EditOutside | Command::ReplacePayload) {
             return None;
         }
         self.why_unsendable()
@@ -409,9 +423,10 @@ impl Model {
         }
         // The title stands above a difference; the review has its buttons and a word on its end below.
         let (width, height) = (usize::from(area.width), usize::from(area.height));
+        let over = usize::from(layout::over_area(self.size).width);
         match &mut self.overlay {
-            Overlay::Review(review) => review.pane.settle(width, height.saturating_sub(4)),
-            Overlay::Difference(shown) => shown.pane.settle(width, height.saturating_sub(1)),
+            Overlay::Review(review) => review.pane.settle(over, height.saturating_sub(4)),
+            Overlay::Difference(shown) => shown.pane.settle(over, height.saturating_sub(1)),
             Overlay::None
             | Overlay::Help { .. }
             | Overlay::Palette(_)
@@ -419,7 +434,9 @@ impl Model {
             | Overlay::Find { .. }
             | Overlay::Leave(_)
             | Overlay::File(_)
+            | Overlay::Many
             | Overlay::Quit => {}
         }
+        self.many.settle(width, height);
     }
 }

@@ -1,5 +1,9 @@
 //! What lies on top of a screen.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use super::{DiffPane, MessageRef, Palette};
 use crate::admin::dto::{MessageId, QueueName, RepairVerb, Revision};
 
@@ -32,6 +36,8 @@ pub enum Overlay {
     Leave(LeaveForm),
     /// A file's name that is typed.
     File(FilePrompt),
+    /// A change of several messages: [`super::Many`] has it.
+    Many,
     /// What an edit changes.
     Review(Review),
     /// What edits changed.
@@ -86,35 +92,39 @@ pub struct Review {
     pub button: Button,
 }
 
-/// With what a message is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CompareWith {
-    /// What the producer sent.
-    Original,
-    /// The revision before.
-    Before,
-}
-
 /// The difference screen.
 #[derive(Debug)]
 pub struct Difference {
     /// Which message.
     pub message: MessageRef,
-    /// Compared with.
-    pub with: CompareWith,
-    /// Its revision.
-    pub revision: Revision,
-    /// The lines, once the other text has come; or why it hasn't.
+    /// From this revision.
+    pub old: Revision,
+    /// To this one.
+    pub new: Revision,
+    /// The newest there is.
+    pub newest: Revision,
+    /// Their texts, as far as they have come.
+    pub texts: BTreeMap<Revision, Bytes>,
+    /// The lines, once both texts have come; or why they haven't.
     pub pane: DiffPane,
+}
+
+/// What a file is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileUse {
+    /// The message's payload is written to it.
+    Save(MessageRef),
+    /// The message's payload is replaced from it.
+    Replace(MessageRef),
+    /// What failed of several messages is written to it.
+    Failed,
 }
 
 /// A file's name.
 #[derive(Debug, Clone)]
 pub struct FilePrompt {
-    /// Which message.
-    pub message: MessageRef,
-    /// Read from it; else write to it.
-    pub read: bool,
+    /// What for.
+    pub what: FileUse,
     /// So far.
     pub typed: String,
 }

@@ -13,7 +13,8 @@ use crate::admin::dto::{
 use crate::console::action::{Action, Failure, Reply};
 use crate::console::effect::{Effect, Request, RequestId};
 use crate::console::fixtures::{Stage, blocked, entry, head, id, message, name, queue, summary};
-use crate::console::model::{MessageRef, Model};
+use crate::console::many::{Ending, How, Item, Job, Order, Outcome, Progress, Row, Told};
+use crate::console::model::{ManyStage, MessageRef, Model};
 
 /// One step of a random run.
 #[derive(Debug, Clone)]
@@ -55,10 +56,11 @@ fn key() -> impl Strategy<Value = KeyEvent> {
     let ctrl = |c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL);
     prop_oneof![
         6 => prop::sample::select(vec!['e', 'e', 'r', 'x', 'u', 'p', 'd', 'y', 'j', 'k', 'G', 'g', ':',
+            'E', 'v', 'f', 'N', '[', ' ', 'V', 'U', 'R', 'J', 'm', 's', 'f', 'o',
             '/', '?', '1', '2', '3', '4', '5', '6', '7', 'l', 's', 'K', 'q', 'n', '{', '"', '0', '3', ' '])
             .prop_map(move |c| plain(KeyCode::Char(c))),
         4 => prop::sample::select(vec![KeyCode::Enter, KeyCode::Esc, KeyCode::Tab, KeyCode::BackTab,
-            KeyCode::Left, KeyCode::Right, KeyCode::End, KeyCode::Backspace, KeyCode::Delete,
+            KeyCode::Left, KeyCode::Right, KeyCode::Down, KeyCode::End, KeyCode::Backspace, KeyCode::Delete,
             KeyCode::F(5), KeyCode::F(8), KeyCode::F(4), KeyCode::F(3), KeyCode::PageDown])
             .prop_map(plain),
         3 => prop::sample::select(vec!['s', 's', 'u', 'r', 'f', 'c', 'l', 'd'])
@@ -73,6 +75,10 @@ const WAYS: &[&[&str]] = &[
     &["e", "<End>", "<Left>", " "],
     &["^s", "<Tab>", "<Enter>"],
     &["x", "000003", "why", "<Enter>"],
+    &["1", "<Enter>", " ", " ", "R"],
+    &["V", "j", "j", "j", "V", "J", ".a = 1", "<Enter>"],
+    &["<Enter>", "2", "<Enter>"],
+    &["2", "<Enter>"],
 ];
 
 fn step() -> impl Strategy<Value = Step> {
@@ -108,6 +114,8 @@ struct Watch {
     asked: Vec<Effect>,
     /// Repairs that the console has no answer to yet.
     open: BTreeMap<RequestId, MessageRef>,
+    /// What was agreed to.
+    agreed: Vec<Row>,
     /// What was typed and neither accepted by the broker nor undone by the operator.
     typed: BTreeMap<MessageRef, Bytes>,
 }
@@ -239,10 +247,102 @@ fn take(stage: &mut Stage, watch: &Watch, step: Step) {
                     };
                     stage.act(Action::DraftSaved { message, version, result });
                 }
+                Effect::EditOutside(message, bytes) => {
+                    let result = match kind {
+                        Kind::Good => Ok(Bytes::from([&bytes[..], b" \n"].concat())),
+                        Kind::Changed => Ok(Bytes::from_static(b"\xff")),
+                        Kind::Refused | Kind::Unknown | Kind::NotSent => Err("no\u{1b}".into()),
+                    };
+                    stage.act(Action::EditedOutside { message, result });
+                }
+                Effect::Many(job) => {
+                    if let Some((run, told)) = word_of_many(stage, &job, kind) {
+                        stage.act(Action::Many { run, told: Box::new(told) });
+                    }
+                }
                 _ => {}
             }
         }
     }
+}
+
+/// What is told of a job; of a lost one nothing.
+fn word_of_many(stage: &Stage, job: &Job, kind: Kind) -> Option<(u64, Told)> {
+    let progress = Told::Progress(Progress { tried: 1, failed: 1, of: Some(2), note: None });
+    match (job, kind) {
+        (Job::Groups { run, .. }, _) => Some((*run, Told::Groups(Err("no\u{1b}".into())))),
+        (Job::Look(order, which), Kind::Good) => {
+            Some((order.run, Told::Frozen(Ok(stage.looked(order, which)))))
+        }
+        (Job::Look(order, _), Kind::NotSent) => {
+            Some((order.run, Told::Frozen(Err("no\u{1b}".into()))))
+        }
+        (Job::Do(order, _), Kind::Unknown) | (Job::Look(order, _), _) => {
+            Some((order.run, progress))
+        }
+        (Job::Do(order, items), kind) => Some((order.run, Told::Ended(ending(items, kind)))),
+        (Job::Stop(_), _) => None,
+    }
+}
+
+fn ending(items: &[Item], kind: Kind) -> Ending {
+    let (tried, how) = match kind {
+        Kind::Changed => (items.len() / 2, How::Stopped("stopped".into())),
+        Kind::Refused => (0, How::Lost("gone".into())),
+        Kind::NotSent => (0, How::Failed("no".into())),
+        Kind::Good | Kind::Unknown => (items.len(), How::Done),
+    };
+    let outcomes = items.iter().take(tried).map(|item| Outcome {
+        row: item.row.clone(),
+        result: match item.row.item.seq.0.is_multiple_of(2) {
+            true => Err("no\u{1b}[2J".to_owned()),
+            false => Ok((item.row.item.revision.next(), "ready".to_owned())),
+        },
+    });
+    Ending { outcomes: outcomes.collect(), how }
+}
+
+/// What is shown and typed before a step.
+fn agreeing(model: &Model) -> Option<(u64, String, Vec<Item>)> {
+    let campaign = model.many.campaign.as_ref()?;
+    let ManyStage::Ready(ready) = &campaign.stage else { return None };
+    let items = ready.frozen.items.iter().filter(|item| item.found.counts());
+    Some((campaign.run, ready.typed.clone(), items.cloned().collect()))
+}
+
+/// Several are changed only after they were looked at and their number was typed, as they were then; what is gone on with was
+/// agreed to; and one such change runs at a time.
+fn check_several(
+    watch: &mut Watch,
+    before: Option<&(u64, String, Vec<Item>)>,
+    was_running: bool,
+    asked: &[Effect],
+) -> Result<(), TestCaseError> {
+    for effect in asked {
+        let Effect::Many(job) = effect else { continue };
+        let (order, items): (&Order, _) = match &**job {
+            Job::Do(order, items) => (order, items),
+            Job::Look(..) => {
+                prop_assert!(!was_running, "another one is looked at while one runs");
+                continue;
+            }
+            Job::Groups { .. } | Job::Stop(_) => continue,
+        };
+        prop_assert!(!was_running, "two changes of several at once");
+        match before {
+            Some((run, typed, looked_at)) => {
+                prop_assert_eq!(*run, order.run);
+                prop_assert_eq!(typed.trim(), items.len().to_string());
+                prop_assert_eq!(looked_at, items);
+                watch.agreed = items.iter().map(|item| item.row.clone()).collect();
+            }
+            None => {
+                let agreed = items.iter().all(|item| watch.agreed.contains(&item.row));
+                prop_assert!(agreed, "what was not agreed to");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks what a step has asked for.
@@ -307,7 +407,13 @@ proptest! {
         let mut watch = Watch::default();
         check_asked(&mut watch, &mut stage)?;
         for step in steps {
+            let before = agreeing(&stage.model);
+            let campaign = stage.model.many.campaign.as_ref();
+            let was_running =
+                campaign.is_some_and(|it| matches!(it.stage, ManyStage::Running { .. }));
             take(&mut stage, &watch, step.clone());
+            let asked = stage.effects.clone();
+            check_several(&mut watch, before.as_ref(), was_running, &asked)?;
             check_asked(&mut watch, &mut stage)?;
             check_typed(&mut watch, &step, &stage)?;
         }

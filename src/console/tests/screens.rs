@@ -12,11 +12,14 @@ use crate::console::theme::Theme;
 const SIZES: [(u16, u16); 4] = [(60, 15), (80, 24), (120, 40), (200, 50)];
 
 /// From the first screen to each of the others.
-const WAYS: [(&str, &[&str]); 18] = [
+const WAYS: [(&str, &[&str]); 27] = [
     ("queues", &[]),
     ("queue", &["<Enter>"]),
     ("keys", &["<Enter>", "K"]),
     ("message", &["<Enter>", "<Enter>"]),
+    ("tree", &["<Enter>", "<Enter>", "v", "G", "k", "<Enter>"]),
+    ("hex", &["<Enter>", "<Enter>", "v", "v", "v"]),
+    ("search", &["<Enter>", "<Enter>", "/", "total", "<Enter>", "n"]),
     ("headers", &["<Enter>", "<Enter>", "l"]),
     ("error", &["<Enter>", "<Enter>", "l", "l"]),
     ("attempts", &["<Enter>", "<Enter>", "l", "l", "l"]),
@@ -31,6 +34,12 @@ const WAYS: [(&str, &[&str]); 18] = [
     ("review", &["<Enter>", "e", "<F5>", "<End>", " ", "^s"]),
     ("cancel", &["<Enter>", "x", "0000", "<Tab>", "a reason"]),
     ("move", &["<Enter>", "m", "0000", "<Tab>", "by-hand"]),
+    ("marks", &["<Enter>", " ", "j", "V", "j", "j"]),
+    ("several", &["<Enter>", " ", " ", "R", "<Right>", "<Down>"]),
+    ("several-looked-at", &["<Enter>", "R", "<Enter>", "17"]),
+    ("several-by-jq", &["<Enter>", "V", "G", "V", "J", ".name |= ascii", "<Enter>", "<Right>"]),
+    ("several-running", &["<Enter>", " ", " ", "R", "<Enter>", "2", "<Enter>"]),
+    ("several-moved", &["<Enter>", " ", "m", "by-hand"]),
 ];
 
 fn failing(size: (u16, u16), keys: &[&str]) -> Stage {

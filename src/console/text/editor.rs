@@ -5,6 +5,7 @@ use tui_textarea::CursorMove;
 use super::json::{self, JsonFault, TokenKind};
 use crate::admin::dto::MAX_PAYLOAD_BYTES;
 
+mod bracket;
 mod standin;
 mod state;
 mod view;
@@ -221,6 +222,20 @@ impl Editor {
         }
         original.clone_into(&mut self.original);
         self.state.go(0, 0);
+        Ok(self.refresh())
+    }
+
+    /// Puts `text` in the place of the whole text, as one step that can be undone; the original stays what it was. `Ok(true)` if the
+    /// text changed; refused, nothing has.
+    pub fn set(&mut self, text: &str) -> Result<bool, EditRefusal> {
+        if text.len() > MAX_PAYLOAD_BYTES {
+            return Err(EditRefusal::TooLong { len: text.len() });
+        }
+        let (row, col) = self.state.cursor();
+        if text != self.text && !self.state.replace_all(text) {
+            return Err(EditRefusal::TooStrange);
+        }
+        self.state.go(row, col);
         Ok(self.refresh())
     }
 

@@ -5,6 +5,7 @@ pub mod clean;
 pub mod diff;
 pub mod drafts;
 pub mod editor;
+pub mod fold;
 pub mod hex;
 pub mod json;
 pub mod rework;

@@ -1,14 +1,14 @@
 //! What each command does on the screens.
 
-use super::{Effects, draft, edit, enter, go, overlay, page, repair};
+use super::{Effects, difference, draft, edit, enter, go, many, marks, overlay, page, repair};
 use crate::admin::dto::{MessageState, RepairVerb};
 use crate::console::clipboard::MAX_COPY_BYTES;
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
 use crate::console::model::{
-    CompareWith, EditSession, FilePrompt, LeaveForm, Leaving, MessageRef, MessageScreen, Model,
-    Motion, Overlay, Purpose, QueueScreen, verb_text,
+    EditIn, EditSession, FilePrompt, FileUse, LeaveForm, Leaving, ManyAct, MessageRef,
+    MessageScreen, Model, Motion, Overlay, Purpose, QueueScreen, verb_text,
 };
 
 /// Does `command`, or says why not.
@@ -40,6 +40,9 @@ pub(super) fn run(model: &mut Model, fx: &mut Effects, command: Command) {
         | Mode::Filter
         | Mode::Palette
         | Mode::Leave
+        | Mode::Many
+        | Mode::Agree
+        | Mode::Bulk
         | Mode::File
         | Mode::Quit
         | Mode::Help => overlay::command(model, fx, command),
@@ -57,7 +60,8 @@ fn quit(model: &mut Model, fx: &mut Effects) {
     let asking = matches!(model.overlay, Overlay::Quit);
     let open = model.edit.as_ref().is_some_and(EditSession::is_dirty);
     draft::save_now(model, fx);
-    if !asking && (open || model.draft_trouble().is_some()) {
+    let saving = model.many.campaign.as_ref().is_some_and(|many| many.needs_console());
+    if !asking && (open || saving || model.draft_trouble().is_some()) {
         model.overlay = Overlay::Quit;
         return;
     }
@@ -105,18 +109,32 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
         Command::Palette => model.overlay = overlay::palette(model),
         Command::Refresh => page::refresh(model, fx),
         Command::Copy => copy(model, fx),
-        Command::Edit => edit::begin(model, fx),
+        Command::Edit => edit::begin(model, fx, EditIn::Console),
+        Command::EditOutside => edit::begin(model, fx, EditIn::Outside),
         Command::Retry => retry(model, fx),
-        Command::Cancel => begin_leaving(model, Leaving::Cancel),
-        Command::DeadLetter => begin_leaving(model, Leaving::DeadLetter),
-        Command::Move => begin_leaving(model, Leaving::Move),
+        Command::Cancel => begin_leaving(model, fx, Leaving::Cancel),
+        Command::DeadLetter => begin_leaving(model, fx, Leaving::DeadLetter),
+        Command::Move => begin_leaving(model, fx, Leaving::Move),
+        Command::RetryMany => many::begin(model, fx, ManyAct::Retry),
+        Command::EditMany => many::begin(model, fx, ManyAct::EditAndRetry),
+        Command::LastMany => many::show_last(model),
+        Command::Mark | Command::MarkRange | Command::Unmark => marks::mark(model, fx, command),
         Command::Undo => repair::undo(model, fx),
         Command::PauseResume => pause_or_resume(model, fx),
-        Command::Difference => overlay::compare(model, fx, CompareWith::Before),
+        Command::Difference => difference::open(model, fx),
+        Command::Find => model.overlay = Overlay::Find { typed: String::new() },
+        Command::BodyForm
+        | Command::Fold
+        | Command::FoldAll
+        | Command::FindNext
+        | Command::FindBefore => body(model, command),
         Command::SavePayload | Command::ReplacePayload => {
             if let Some(message) = model.selected_message() {
-                let read = command == Command::ReplacePayload;
-                model.overlay = Overlay::File(FilePrompt { message, read, typed: String::new() });
+                let what = match command {
+                    Command::ReplacePayload => FileUse::Replace(message),
+                    _ => FileUse::Save(message),
+                };
+                model.overlay = Overlay::File(FilePrompt { what, typed: String::new() });
             }
         }
         _ => {}
@@ -124,6 +142,9 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
 }
 
 fn back(model: &mut Model) {
+    if marks::leave_range(model) {
+        return;
+    }
     if let Some(filter) = model.filter()
         && !filter.is_empty()
     {
@@ -175,6 +196,27 @@ fn next_pane(model: &mut Model) {
         Screen::Patterns => Screen::Queues,
     };
     go_to(model, next);
+}
+
+/// Keys of a message's payload.
+fn body(model: &mut Model, command: Command) {
+    let Some(screen) = model.message.as_mut().filter(|screen| screen.view.is_some()) else {
+        return;
+    };
+    match command {
+        Command::BodyForm => screen.next_form(),
+        Command::Fold | Command::FoldAll if screen.shows_tree() => {
+            screen.fold(command == Command::FoldAll);
+        }
+        Command::Fold | Command::FoldAll => model.acts.note("v shows the payload as a tree"),
+        _ if screen.query.is_empty() => model.acts.note("/ searches the payload"),
+        _ => {
+            if !screen.search_on(command == Command::FindNext) {
+                let query = screen.query.clone();
+                model.acts.note(format!("{query:?} is not in the payload"));
+            }
+        }
+    }
 }
 
 fn step_tab(model: &mut Model, by: isize) {
@@ -335,7 +377,15 @@ fn seen(model: &Model) -> Option<(MessageRef, MessageState, crate::admin::dto::R
     Some((message, summary.state, summary.revision))
 }
 
-fn begin_leaving(model: &mut Model, leaving: Leaving) {
+fn begin_leaving(model: &mut Model, fx: &mut Effects, leaving: Leaving) {
+    if model.screen == Screen::Queue && marks::has_marks(model) {
+        let act = match leaving {
+            Leaving::Cancel => ManyAct::Cancel,
+            Leaving::DeadLetter => ManyAct::DeadLetter,
+            Leaving::Move => ManyAct::Move,
+        };
+        return many::begin(model, fx, act);
+    }
     let Some((message, state, revision)) = seen(model) else {
         return model.acts.note("open the message first: Enter");
     };

@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Effects, command as commands, draft, repair, review};
+use super::{Effects, command as commands, draft, outside, repair, review};
 use crate::admin::dto::{JournalKind, MAX_HOLD_MS, MessageState, Notice};
 use crate::console::action::Failure;
 use crate::console::command::{Command, Screen};
 use crate::console::effect::{Effect, Request};
-use crate::console::model::{EditSession, HoldState, Link, MessageRef, Model, Overlay, Purpose};
+use crate::console::model::{
+    EditIn, EditSession, HoldState, Link, MessageRef, Model, Overlay, Purpose,
+};
 use crate::console::text::editor::{Editor, EditorInput};
 
 /// A hold is renewed this long after it was taken: a third of its life, so that two renewals may be lost.
@@ -17,15 +19,15 @@ const RENEW_AFTER_MS: u64 = MAX_HOLD_MS / 3;
 /// Edits that were left and are kept in memory as well as on disk: each may hold 16 MiB.
 const MAX_PARKED: usize = 8;
 
-/// `e`: opens the editor on the selected message; reads it first if it was not read yet.
-pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
+/// `e`, `E`: opens the editor on the selected message; reads it first if it was not read yet.
+pub(super) fn begin(model: &mut Model, fx: &mut Effects, place: EditIn) {
     let Some(message) = model.selected_message() else { return };
     if model.screen != Screen::Message {
         commands::open_message(model, message.clone());
     }
     let Some(screen) = &mut model.message else { return };
     let Some(view) = &screen.view else {
-        screen.edit_when_read = true;
+        screen.edit_when_read = Some(place);
         return model.acts.note(format!("reading {message} for the editor"));
     };
     if let Some(why) = &screen.gone {
@@ -57,6 +59,7 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects) {
             model.edit = Some(session);
             model.overlay = Overlay::None;
             take_hold(model, fx);
+            outside::want(model, fx, place);
         }
         Err(why) => model.acts.refuse(format!("edit {message}"), why.to_string()),
     }
@@ -203,6 +206,7 @@ pub(super) fn command(model: &mut Model, fx: &mut Effects, command: Command) {
             }
         }
         Command::Discard => discard(model),
+        Command::EditOutside => outside::hand(model, fx),
         _ => {}
     }
 }

@@ -122,10 +122,8 @@ pub(super) fn queue(model: &mut Model, view: &QueueView) {
 /// The message of an act, as it is now.
 pub(super) fn read(model: &mut Model, message: &MessageRef, result: Result<&MessageView, Failure>) {
     let offer = result.as_ref().ok().and_then(|view| view.undo.clone());
-    if let Some(Undoable::Repair { message: of, offer: known }) = &mut model.acts.undo
-        && of == message
-    {
-        *known = offer;
+    if let Some(undo) = model.acts.undo.as_mut().filter(|undo| undo.message() == Some(message)) {
+        undo.take_offer(offer);
     }
     if model.acts.followed() != Some(message) {
         return;
@@ -153,9 +151,8 @@ pub(super) fn read(model: &mut Model, message: &MessageRef, result: Result<&Mess
 /// Reads the followed message again, after notices may have been missed.
 pub(super) fn catch_up(model: &mut Model, fx: &mut Effects) {
     let mut messages: Vec<MessageRef> = model.acts.followed().cloned().into_iter().collect();
-    if let Some(Undoable::Repair { message, .. }) = &model.acts.undo
-        && !messages.contains(message)
-    {
+    let undo = model.acts.undo.as_ref().and_then(Undoable::message);
+    if let Some(message) = undo.filter(|message| !messages.contains(message)) {
         messages.push(message.clone());
     }
     for message in messages {

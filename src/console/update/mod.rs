@@ -2,10 +2,14 @@
 
 mod ahead;
 mod command;
+mod difference;
 mod draft;
 mod edit;
 mod enter;
 mod follow;
+mod many;
+mod marks;
+mod outside;
 mod overlay;
 mod page;
 mod patterns;
@@ -14,6 +18,7 @@ mod repair;
 mod reply;
 mod review;
 mod stream;
+mod told;
 
 use super::action::Action;
 use super::command::Screen;
@@ -21,6 +26,7 @@ use super::effect::Effect;
 use super::model::{Link, Millis, Model, Overlay, SortBy, Status};
 
 pub(in crate::console) use command::is_retriable;
+pub(in crate::console) use marks::is_worth_several;
 pub(in crate::console) use stream::is_read;
 
 /// Effects in the order in which they are to be done.
@@ -36,6 +42,7 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
         take(model, &mut fx, action);
     }
     model.settle();
+    marks::follow(model);
     page::read_what_is_shown(model, &mut fx);
     fx
 }
@@ -65,6 +72,7 @@ fn take(model: &mut Model, fx: &mut Effects, action: Action) {
         }
         Action::DraftLoaded { message, draft } => {
             draft::loaded(model, fx, &message, draft);
+            outside::loaded(model, fx, &message);
             for action in ahead::take_up(model, &message) {
                 let action = ahead::meant(model, action);
                 take(model, fx, action);
@@ -78,7 +86,9 @@ fn take(model: &mut Model, fx: &mut Effects, action: Action) {
             Ok(text) => model.acts.note(text),
             Err(why) => model.acts.refuse("the file was not written", why),
         },
+        Action::EditedOutside { message, result } => outside::back(model, fx, &message, result),
         Action::FileRead { message, result } => draft::file_read(model, fx, &message, result),
+        Action::Many { run, told } => told::take(model, fx, run, *told),
         Action::Trouble(text) => model.acts.note(text),
     }
 }

@@ -1,19 +1,15 @@
 //! Prompts, the palette, the help, the review and the difference: what lies on top of a screen.
 
-use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::path::PathBuf;
 
 use super::command::motion;
-use super::{Effects, command as commands, edit, page, repair, review};
-use crate::admin::dto::Revision;
-use crate::console::action::Failure;
+use super::{Effects, command as commands, difference, edit, many, page, repair, review};
 use crate::console::command::{Command, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
 use crate::console::model::{
-    CompareWith, DiffPane, Difference, LeaveField, MessageRef, Model, Motion, Overlay, Palette,
-    PaletteEntry, Purpose,
+    FileUse, LeaveField, MessageRef, Model, Motion, Overlay, Palette, PaletteEntry, Purpose,
 };
 use crate::console::text::editor::EditorInput;
 use crate::console::{help, keymap};
@@ -23,14 +19,20 @@ const MAX_TYPED_CHARS: usize = 1_000;
 
 /// A command while something lies on top.
 pub(super) fn command(model: &mut Model, fx: &mut Effects, command: Command) {
+    if matches!(model.overlay, Overlay::Many) {
+        return many::command(model, fx, command);
+    }
     match command {
         Command::Dismiss => dismiss(model),
         Command::Accept => accept(model, fx),
         Command::NextField => next_field(model, fx),
-        Command::Left => {
+        Command::Left if matches!(model.overlay, Overlay::Review(_)) => {
             if let Overlay::Review(review) = &mut model.overlay {
                 review.button = review.button.step(-1);
             }
+        }
+        Command::Left | Command::Right | Command::NewerBefore | Command::NewerAfter => {
+            difference::step(model, fx, command);
         }
         Command::Palette => model.overlay = palette(model),
         other => {
@@ -46,19 +48,30 @@ fn dismiss(model: &mut Model) {
         let before = before.clone();
         page::set_filter(model, &before);
     }
-    model.overlay = Overlay::None;
+    model.overlay = match &model.overlay {
+        Overlay::File(prompt) if prompt.what == FileUse::Failed => Overlay::Many,
+        _ => Overlay::None,
+    };
 }
 
 fn accept(model: &mut Model, fx: &mut Effects) {
     match std::mem::take(&mut model.overlay) {
-        Overlay::None | Overlay::Help { .. } | Overlay::Difference(_) | Overlay::Filter { .. } => {}
+        Overlay::None
+        | Overlay::Many
+        | Overlay::Help { .. }
+        | Overlay::Difference(_)
+        | Overlay::Filter { .. } => {}
         Overlay::Quit => fx.push(Effect::Quit),
         Overlay::Find { typed } => {
-            if let Some(edit) = &mut model.edit
-                && !edit.editor.find(&typed)
+            if let Some(edit) = &mut model.edit {
+                if !edit.editor.find(&typed) && !typed.is_empty() {
+                    edit.notice = Some(format!("{typed:?} is not in the text"));
+                }
+            } else if let Some(screen) = &mut model.message
+                && !screen.search(&typed)
                 && !typed.is_empty()
             {
-                edit.notice = Some(format!("{typed:?} is not in the text"));
+                model.acts.note(format!("{typed:?} is not in the payload"));
             }
         }
         Overlay::Palette(palette) => {
@@ -67,16 +80,8 @@ fn accept(model: &mut Model, fx: &mut Effects) {
             }
         }
         Overlay::File(prompt) => {
-            if prompt.typed.is_empty() {
-                return;
-            }
-            let path = PathBuf::from(&prompt.typed);
-            if prompt.read {
-                fx.push(Effect::ReadFile(prompt.message, path));
-            } else if let Some(screen) =
-                model.message.as_ref().filter(|screen| screen.message == prompt.message)
-            {
-                fx.push(Effect::WriteFile(path, screen.payload.clone()));
+            if !prompt.typed.is_empty() {
+                use_file(model, fx, prompt.what, PathBuf::from(&prompt.typed));
             }
         }
         open @ Overlay::Review(_) => {
@@ -99,6 +104,18 @@ fn accept(model: &mut Model, fx: &mut Effects) {
                 repair::send(model, fx, form.message, wanted);
             }
         },
+    }
+}
+
+fn use_file(model: &mut Model, fx: &mut Effects, what: FileUse, path: PathBuf) {
+    match what {
+        FileUse::Replace(message) => fx.push(Effect::ReadFile(message, path)),
+        FileUse::Save(message) => {
+            if let Some(screen) = model.message.as_ref().filter(|it| it.message == message) {
+                fx.push(Effect::WriteFile(path, screen.payload.clone()));
+            }
+        }
+        FileUse::Failed => many::save_failed(model, fx, path),
     }
 }
 
@@ -132,19 +149,14 @@ fn next_field(model: &mut Model, fx: &mut Effects) {
     match &mut model.overlay {
         Overlay::Review(review) => review.button = review.button.step(1),
         Overlay::Leave(form) => form.next_field(),
-        Overlay::Difference(difference) => {
-            let with = match difference.with {
-                CompareWith::Original => CompareWith::Before,
-                CompareWith::Before => CompareWith::Original,
-            };
-            compare(model, fx, with);
-        }
+        Overlay::Difference(_) => difference::toggle(model, fx),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Palette(_)
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
         | Overlay::File(_)
+        | Overlay::Many
         | Overlay::Quit => {}
     }
 }
@@ -172,6 +184,7 @@ fn scroll(model: &mut Model, motion: Motion) {
         | Overlay::Find { .. }
         | Overlay::Leave(_)
         | Overlay::File(_)
+        | Overlay::Many
         | Overlay::Quit => {}
     }
 }
@@ -198,7 +211,7 @@ pub(super) fn input(model: &mut Model, _fx: &mut Effects, key: KeyEvent) {
     if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
         return;
     }
-    let Some(typed) = typed_line(&mut model.overlay) else { return };
+    let Some(typed) = typed_line(model) else { return };
     match key.code {
         KeyCode::Char(c) if typed.chars().count() < MAX_TYPED_CHARS => typed.push(c),
         KeyCode::Backspace => {
@@ -214,14 +227,15 @@ pub(super) fn paste(model: &mut Model, text: &str) {
     if matches!(model.overlay, Overlay::None) {
         return edit::type_in(model, EditorInput::Paste(text.to_owned()));
     }
-    let Some(typed) = typed_line(&mut model.overlay) else { return };
+    let Some(typed) = typed_line(model) else { return };
     let room = MAX_TYPED_CHARS.saturating_sub(typed.chars().count());
     typed.extend(text.chars().filter(|c| !c.is_control()).take(room));
     typed_changed(model);
 }
 
-fn typed_line(overlay: &mut Overlay) -> Option<&mut String> {
-    match overlay {
+fn typed_line(model: &mut Model) -> Option<&mut String> {
+    match &mut model.overlay {
+        Overlay::Many => many::typed_line(&mut model.many),
         Overlay::Filter { typed, .. } | Overlay::Find { typed } => Some(typed),
         Overlay::Palette(palette) => Some(&mut palette.typed),
         Overlay::File(prompt) => Some(&mut prompt.typed),
@@ -241,6 +255,7 @@ fn typed_changed(model: &mut Model) {
             page::set_filter(model, &typed);
         }
         Overlay::Palette(palette) => palette.search(),
+        Overlay::Many => many::typed_changed(&mut model.many),
         Overlay::Leave(form) => {
             form.complaint = None;
             // Typing goes on with the next line once the id is right.
@@ -255,54 +270,5 @@ fn typed_changed(model: &mut Model) {
         | Overlay::Review(_)
         | Overlay::Difference(_)
         | Overlay::Quit => {}
-    }
-}
-
-/// `d`: what changed since the original or the revision before.
-pub(super) fn compare(model: &mut Model, fx: &mut Effects, with: CompareWith) {
-    let Some(screen) = &model.message else { return };
-    let Some(view) = &screen.view else { return model.acts.note("the message is not read yet") };
-    let revision = view.summary.revision;
-    if revision == Revision(0) {
-        return model.acts.note("nobody has edited this message: it is what the producer sent");
-    }
-    let message = screen.message.clone();
-    let wanted = match with {
-        CompareWith::Original => Revision(0),
-        CompareWith::Before => Revision(revision.0 - 1),
-    };
-    let offline = model.why_unsendable();
-    let pane = offline.clone().map_or_else(DiffPane::default, |why| DiffPane::ready(Err(why)));
-    model.overlay =
-        Overlay::Difference(Difference { message: message.clone(), with, revision: wanted, pane });
-    if offline.is_some() {
-        return;
-    }
-    let purpose = Purpose::Compare(message.clone(), wanted);
-    model.ask(fx, purpose, Request::Payload(message, wanted));
-}
-
-/// The other text of the difference has come.
-pub(super) fn compared(
-    model: &mut Model,
-    fx: &mut Effects,
-    message: &MessageRef,
-    revision: Revision,
-    bytes: Result<Bytes, Failure>,
-) {
-    let Overlay::Difference(difference) = &model.overlay else { return };
-    let Some(screen) = model.message.as_ref().filter(|screen| screen.message == *message) else {
-        return;
-    };
-    if difference.message != *message || difference.revision != revision {
-        return;
-    }
-    let now = screen.payload.clone();
-    let pane = match bytes {
-        Ok(bytes) => review::compare(model, fx, bytes, now),
-        Err(failure) => DiffPane::ready(Err(failure.text())),
-    };
-    if let Overlay::Difference(difference) = &mut model.overlay {
-        difference.pane = pane;
     }
 }

@@ -6,7 +6,7 @@ use crate::console::command::Screen;
 use crate::console::effect::{Effect, Request};
 use crate::console::filter::Filter;
 use crate::console::layout;
-use crate::console::model::{Link, Model, Motion, PAGE, Purpose, QueueScreen};
+use crate::console::model::{Link, Marks, Model, Motion, PAGE, Purpose, QueueScreen};
 
 /// Moves the cursor of the current screen.
 pub(super) fn go(model: &mut Model, fx: &mut Effects, motion: Motion) {
@@ -31,9 +31,11 @@ fn go_in_queue(model: &mut Model, fx: &mut Effects, motion: Motion, height: usiz
     if queue.by_key {
         return queue.keys.go(motion, &queue.filter, height);
     }
+    // A range has no gap: with one the cursor goes no further than what was read.
+    let has_range = model.many.marks.get(&queue.name).is_some_and(Marks::has_range);
     match motion {
         // The last message is beyond what was read: its page is read, not all the pages before it.
-        Motion::Last if queue.next.is_some() => {
+        Motion::Last if queue.next.is_some() && !has_range => {
             let name = queue.name.clone();
             let view = model.queues.rows.get(&name).map(|row| &row.view);
             let head = view.and_then(|view| view.head.as_ref()).map_or(1, |head| head.seq.0);

@@ -1,8 +1,7 @@
 //! Sending repairs: one in flight for a message, each with the revision that was seen and a key, none
 //! sent again blindly.
 
-use super::Effects;
-use super::follow;
+use super::{Effects, follow, many};
 use crate::admin::dto::{
     MessageState, MessageView, Payload, QueueName, RepairOutcome, RepairRequest, RepairVerb,
     Revision,
@@ -291,6 +290,9 @@ pub(super) fn paused(
 /// `u`: undoes the last act, while that is still true.
 pub(super) fn undo(model: &mut Model, fx: &mut Effects) {
     match model.acts.undo.clone() {
+        Some(Undoable::Several { act, rows, last, .. }) => {
+            many::undo(model, fx, act, rows, last.queue);
+        }
         Some(Undoable::Paused(queue, was)) => set_paused(model, fx, queue, !was),
         Some(Undoable::Repair { message, .. }) => ask_undo(model, fx, message),
         None => match model.message.as_ref().filter(|screen| {

@@ -1,6 +1,6 @@
 //! Answers to requests.
 
-use super::{Effects, command, edit, follow, overlay, patterns, repair};
+use super::{Effects, command, difference, edit, follow, patterns, repair};
 use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
 use crate::console::action::{Failure, Reply};
 use crate::console::command::Screen;
@@ -75,7 +75,7 @@ pub(super) fn take(
         }
         Purpose::Compare(message, revision) => {
             let bytes = expect_reply!(reply, Payload);
-            overlay::compared(model, fx, &message, revision, bytes);
+            difference::read(model, fx, &message, revision, bytes);
         }
         Purpose::Journal(before) => match expect_reply!(reply, Journal) {
             Ok(page) => {
@@ -142,17 +142,17 @@ fn show(
     match view {
         Ok(view) => {
             screen.show(view);
-            if std::mem::take(&mut screen.edit_when_read) {
-                edit::begin(model, fx);
+            if let Some(place) = screen.edit_when_read.take() {
+                edit::begin(model, fx, place);
             }
             edit::shown(model, message);
         }
         Err(Failure::Refused(problem)) if problem.status == 404 => {
-            screen.edit_when_read = false;
+            screen.edit_when_read = None;
             screen.gone = Some("is no longer in its queue: done, or taken out".to_owned());
         }
         Err(failure) => {
-            screen.edit_when_read = false;
+            screen.edit_when_read = None;
             // What was read stays; only if there is nothing to show the trouble is shown.
             if screen.view.is_none() {
                 screen.gone = Some(failure.text());

@@ -38,6 +38,7 @@ pub(super) fn compared(
         | Overlay::Leave(_)
         | Overlay::File(_)
         | Overlay::Quit => {}
+        Overlay::Many => super::many::compared(model, request, lines),
     }
 }
 

@@ -64,10 +64,8 @@ fn queues(model: &mut Model, fx: &mut Effects, views: Vec<QueueView>) {
     for view in &views {
         follow::queue(model, view);
     }
-    let undo_touched = match &model.acts.undo {
-        Some(Undoable::Repair { message, .. }) => views.iter().any(|v| v.name == message.queue),
-        Some(Undoable::Paused(..)) | None => false,
-    };
+    let undo = model.acts.undo.as_ref().and_then(Undoable::message);
+    let undo_touched = undo.is_some_and(|of| views.iter().any(|view| view.name == of.queue));
     model.queues.merge(views);
     // While an undo is offered it must be true.
     if undo_touched {

@@ -4,14 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 
-use super::nth_row;
 use super::table::put;
+use super::{difference, nth_row};
 use crate::admin::dto::Revision;
-use crate::console::model::{
-    Button, CompareWith, DiffPane, Difference, EditSession, HoldState, Model, Review,
-};
-use crate::console::text::clean::{self, clean};
-use crate::console::text::diff::{DiffKind, DiffLine, Emphasis};
+use crate::console::model::{Button, EditSession, HoldState, Model, Review};
+use crate::console::text::clean::clean;
 use crate::console::text::editor::EditorStyles;
 use crate::console::text::hex;
 use crate::console::theme::{Role, Theme};
@@ -87,19 +84,23 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
         .and_then(|view| view.revisions.last())
         .map_or(String::new(), |newest| format!(" by {}", clean(&newest.by.name)));
     if let Some(row) = nth_row(area, 1) {
+        let other = match &session.hold {
+            HoldState::Refused(why) => format!("   {}", clean(why)),
+            HoldState::Free | HoldState::Asked(_) | HoldState::Held(_) => String::new(),
+        };
         let text = if changed {
             format!(
                 "CHANGED MEANWHILE: you began from revision {}; this replaces {against}{by}",
                 session.base
             )
         } else {
-            format!("headers: {headers}   {behind} messages wait behind it")
+            format!("headers: {headers}   {behind} messages wait behind it{other}")
         };
         let role = if changed { Role::Bad } else { Role::Text };
         put(buffer, row, &text, theme.style(role), false);
     }
     let lines = Rect { y: area.y + 2, height: area.height.saturating_sub(4), ..area };
-    pane(theme, &review.pane, buffer, lines);
+    difference::pane(theme, &review.pane, buffer, lines);
     let last = usize::from(area.height.saturating_sub(1));
     if let (Some(place), Some(row)) = (review.pane.place(), nth_row(area, last.saturating_sub(1))) {
         let text = format!("rows {place}: j k");
@@ -121,59 +122,5 @@ fn buttons(theme: Theme, chosen: Button, buffer: &mut Buffer, row: Rect) {
         let left = row.right().saturating_sub(x);
         put(buffer, Rect { x, width: left, ..row }, &text, style, false);
         x = x.saturating_add(u16::try_from(text.len() + 2).unwrap_or(0)).min(row.right());
-    }
-}
-
-/// Draws what edits have changed.
-pub(super) fn difference(model: &Model, shown: &Difference, buffer: &mut Buffer, area: Rect) {
-    let theme = model.setup.theme;
-    let Some(first) = nth_row(area, 0) else { return };
-    let with = match shown.with {
-        CompareWith::Original => "the original".to_owned(),
-        CompareWith::Before => format!("revision {}", shown.revision),
-    };
-    let text = format!("DIFFERENCE {}: from {with} to now", shown.message);
-    put(buffer, first, &text, theme.style(Role::Title), false);
-    let lines = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    if let Some(place) = shown.pane.place() {
-        put(buffer, first, &place, theme.style(Role::Dim), true);
-    }
-    pane(theme, &shown.pane, buffer, lines);
-}
-
-fn pane(theme: Theme, shown: &DiffPane, buffer: &mut Buffer, area: Rect) {
-    let instead = match shown.instead() {
-        None => return rows(theme, shown.shown(), buffer, area),
-        Some(Ok(())) => "comparing".to_owned(),
-        Some(Err(why)) => format!("can't be read: {}", clean(why)),
-    };
-    if let Some(row) = nth_row(area, 1) {
-        put(buffer, row, &instead, theme.style(Role::Warn), false);
-    }
-}
-
-fn rows(theme: Theme, lines: &[DiffLine], buffer: &mut Buffer, area: Rect) {
-    for (n, line) in lines.iter().enumerate() {
-        let Some(row) = nth_row(area, n) else { break };
-        let (sign, role) = match line.kind {
-            DiffKind::Same => (" ", Role::Text),
-            DiffKind::Removed => ("-", Role::Removed),
-            DiffKind::Added => ("+", Role::Added),
-            DiffKind::Gap => (" ", Role::Dim),
-            DiffKind::Note => ("!", Role::Warn),
-        };
-        let style = theme.style(role);
-        put(buffer, row, sign, style, false);
-        let mut x = row.x.saturating_add(2);
-        for (emphasis, text) in &line.spans {
-            let style = match emphasis {
-                Emphasis::Plain => style,
-                Emphasis::Changed => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
-            };
-            let left = row.right().saturating_sub(x);
-            put(buffer, Rect { x, width: left, ..row }, text, style, false);
-            let wide = u16::try_from(clean::width(text)).unwrap_or(left);
-            x = x.saturating_add(wide).min(row.right());
-        }
     }
 }

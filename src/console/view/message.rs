@@ -2,12 +2,12 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 
 use super::table::put;
 use super::{nth_row, words};
 use crate::admin::dto::{AttemptEnd, MessageView, Timestamp};
-use crate::console::model::{MessageScreen, Model, Tab, wrap_words};
+use crate::console::model::{MessageScreen, Model, Tab, places, wrap_words};
 use crate::console::text::clean::{self, clean, clean_lines};
 use crate::console::theme::{Role, Theme};
 
@@ -90,9 +90,9 @@ fn tabs(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
         put(buffer, Rect { x, width: row.right().saturating_sub(x), ..row }, &text, style, false);
         x = x.saturating_add(u16::try_from(text.len() + 1).unwrap_or(0)).min(row.right());
     }
-    let note = match (screen.tab, screen.indented, screen.cut) {
+    let note = match (screen.tab, screen.form_note, screen.cut) {
         (Tab::Body, _, true) => "the beginning; e opens all",
-        (Tab::Body, true, false) => "indented for reading only",
+        (Tab::Body, Some(note), false) => note,
         (_, _, _) => return,
     };
     let rest = Rect { x, width: row.right().saturating_sub(x), ..row };
@@ -102,6 +102,9 @@ fn tabs(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
 }
 
 fn body(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, area: Rect) {
+    if screen.shows_tree() {
+        return tree(theme, screen, buffer, area);
+    }
     if screen.text.is_empty()
         && let Some(row) = nth_row(area, 0)
     {
@@ -110,6 +113,59 @@ fn body(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, area: Rect) {
     for (n, range) in screen.wrapped.iter().skip(screen.scroll).enumerate() {
         let Some(row) = nth_row(area, n) else { break };
         put(buffer, row, &screen.text[range.clone()], theme.style(Role::Text), false);
+        mark(theme, screen, range, buffer, row);
+    }
+}
+
+/// What is searched for stands out; the place where it was found last, most.
+fn mark(
+    theme: Theme,
+    screen: &MessageScreen,
+    range: &std::ops::Range<usize>,
+    buffer: &mut Buffer,
+    row: Rect,
+) {
+    let line = &screen.text[range.clone()];
+    for found in places(line, &screen.query) {
+        let columns = |bytes: &str| u16::try_from(clean::width(bytes)).unwrap_or(u16::MAX);
+        let x = row.x.saturating_add(columns(&line[..found.start]));
+        let here = screen.found_at() == Some(range.start + found.start);
+        let role = if here { Role::Selected } else { Role::Key };
+        let place = Rect { x, width: columns(&line[found]), ..row }.intersection(row);
+        buffer.set_style(place, theme.style(role).add_modifier(Modifier::UNDERLINED));
+    }
+}
+
+/// A branch folds: its mark says whether it has, and how much is in it.
+fn tree(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, area: Rect) {
+    for at in screen.cursor.top..screen.tree.len() {
+        let (Some(row), Some(line)) = (nth_row(area, at - screen.cursor.top), screen.tree.line(at))
+        else {
+            break;
+        };
+        let mark = match line.folded {
+            Some(true) => theme.glyph("▸", "+"),
+            Some(false) => theme.glyph("▾", "-"),
+            None => " ",
+        };
+        let label = if line.label.is_empty() { String::new() } else { format!("{}: ", line.label) };
+        let value = match (line.inside, line.value) {
+            (Some(0) | None, value) => value.to_owned(),
+            (Some(n), brackets) => {
+                let mut ends = brackets.chars();
+                let open = ends.next().unwrap_or(' ');
+                format!("{open} {n} {}", ends.next().unwrap_or(' '))
+            }
+        };
+        let style = theme.style(if line.inside.is_some() { Role::Dim } else { Role::Text });
+        if at == screen.cursor.at {
+            buffer.set_style(row, theme.style(Role::Selected));
+        }
+        let lead = format!("{}{mark} {label}", "  ".repeat(line.inset));
+        put(buffer, row, &lead, Style::new(), false);
+        let x = row.x.saturating_add(u16::try_from(clean::width(&lead)).unwrap_or(u16::MAX));
+        let rest = Rect { x: x.min(row.right()), width: row.right().saturating_sub(x), ..row };
+        put(buffer, rest, &value, style, false);
     }
 }
 
@@ -128,15 +184,35 @@ fn block(lines: &mut Lines, label: &str, text: &str, width: usize, style: Style)
 
 fn headers(theme: Theme, view: &MessageView, width: usize) -> Lines {
     let mut lines = Lines::new();
-    for (name, value) in &view.header {
-        let text = match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let label = format!("{:<16} ", clean(name));
-        block(&mut lines, &label, &clean(&text), width, theme.style(Role::Text));
+    let mut rows = Vec::new();
+    fields(&view.header, "", &mut rows);
+    // One column for the names, as wide as the longest but for very long ones.
+    let names = rows.iter().map(|(name, _)| clean::width(name)).max().unwrap_or(0);
+    let column = names.clamp(8, (width / 3).max(8));
+    for (name, text) in rows {
+        let gap = column.saturating_sub(clean::width(&name)) + 2;
+        let label = format!("{name}{}", " ".repeat(gap));
+        block(&mut lines, &label, &text, width, theme.style(Role::Text));
     }
     lines
+}
+
+/// The header's fields, those of the producer's own `headers` as `headers.name`; cleaned.
+fn fields(
+    header: &serde_json::Map<String, serde_json::Value>,
+    path: &str,
+    rows: &mut Vec<(String, String)>,
+) {
+    for (name, value) in header {
+        let name = format!("{path}{}", clean(name));
+        match value {
+            serde_json::Value::String(text) => rows.push((name, clean(text).into_owned())),
+            serde_json::Value::Object(inside) if path.is_empty() && !inside.is_empty() => {
+                fields(inside, &format!("{name}."), rows);
+            }
+            other => rows.push((name, clean(&other.to_string()).into_owned())),
+        }
+    }
 }
 
 fn error(theme: Theme, view: &MessageView, width: usize) -> Lines {

@@ -1,9 +1,11 @@
 //! `view`: draws the model, changes nothing.
 
+mod difference;
 mod edit;
 mod events;
 mod journal;
 mod keys;
+mod many;
 mod message;
 mod overlay;
 mod patterns;
@@ -75,8 +77,12 @@ fn enlarge(frame: &mut Frame<'_>, (width, height): (u16, u16)) {
 
 fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position> {
     let main = layout::main_area(size);
+    let over = match &model.overlay {
+        Overlay::Review(_) | Overlay::Difference(_) => layout::over_area(size),
+        _ => main,
+    };
     let covered = match &model.overlay {
-        Overlay::Help { .. } | Overlay::Review(_) | Overlay::Difference(_) => true,
+        Overlay::Help { .. } | Overlay::Review(_) | Overlay::Difference(_) | Overlay::Many => true,
         Overlay::None
         | Overlay::Palette(_)
         | Overlay::Filter { .. }
@@ -87,7 +93,7 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
     };
     for screen in Screen::ALL {
         let Some(area) = layout::pane(size, screen, model.screen) else { continue };
-        if covered && area.intersects(main) {
+        if covered && area.intersects(over) {
             continue;
         }
         match screen {
@@ -100,19 +106,20 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
             Screen::Patterns => patterns::draw(model, buffer, area),
         }
     }
-    rules(model, buffer, size);
+    rules(model, buffer, size, over);
     if model.connection.dimmed(model.now) {
         buffer.set_style(layout::rows(size).body, Style::new().add_modifier(Modifier::DIM));
     }
     let cursor = match &model.overlay {
         Overlay::Review(review) => {
-            edit::review(model, review, buffer, main);
+            edit::review(model, review, buffer, over);
             None
         }
-        Overlay::Difference(difference) => {
-            edit::difference(model, difference, buffer, main);
+        Overlay::Difference(shown) => {
+            difference::draw(model, shown, buffer, over);
             None
         }
+        Overlay::Many => many::draw(model, buffer, main),
         Overlay::Help { scroll } => {
             overlay::keys(model, *scroll, buffer, main);
             None
@@ -123,19 +130,21 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
 }
 
 /// The lines between panes that stand side by side or below each other.
-fn rules(model: &Model, buffer: &mut Buffer, size: (u16, u16)) {
+fn rules(model: &Model, buffer: &mut Buffer, size: (u16, u16), over: Rect) {
     let theme = model.setup.theme;
     let style = theme.style(Role::Dim);
     let main = layout::main_area(size);
     let sides = if layout::is_wide(size) { main.top()..main.bottom() } else { 0..0 };
     for y in sides {
-        for x in [main.left() - 1, main.right()] {
+        for x in [main.left() - 1, over.right()].into_iter().filter(|x| *x < size.0) {
             buffer.set_string(x, y, theme.glyph("│", "|"), style);
         }
     }
     for screen in [Screen::Journal, Screen::Events] {
         let lower = layout::pane(size, screen, model.screen);
-        if let Some(lower) = lower.filter(|lower| lower.y > layout::rows(size).body.y) {
+        let is_below = |lower: &Rect| lower.y > layout::rows(size).body.y;
+        let is_covered = |lower: &Rect| over != main && lower.intersects(over);
+        if let Some(lower) = lower.filter(|lower| is_below(lower) && !is_covered(lower)) {
             let rule = theme.glyph("─", "-").repeat(usize::from(lower.width));
             buffer.set_string(lower.x, lower.y - 1, rule, style);
         }

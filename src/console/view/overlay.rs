@@ -46,6 +46,7 @@ pub(super) fn boxes(model: &Model, buffer: &mut Buffer, body: Rect) -> Option<Po
         | Overlay::File(_)
         | Overlay::Review(_)
         | Overlay::Difference(_)
+        | Overlay::Many
         | Overlay::Quit => None,
     }
 }

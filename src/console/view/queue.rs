@@ -12,7 +12,7 @@ use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
 
 const COLUMNS: &[Column] = &[
-    number("#", 7, 0),
+    number("#", 8, 0),
     fixed("STATE", 11, 0),
     number("TRY", 3, 3),
     number("REV", 3, 4),
@@ -40,7 +40,8 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     let now = model.broker_now();
     for (n, summary) in shown.iter().enumerate().skip(queue.cursor.top) {
         let Some(place) = nth_row(area, n + 1 - queue.cursor.top) else { break };
-        let cells = cells(theme, queue, summary, now);
+        let marked = model.many.marks.get(&queue.name).is_some_and(|m| m.has(summary.seq));
+        let cells = cells(theme, queue, summary, now, marked);
         row(buffer, place, COLUMNS, &cells, under(model, Screen::Queue, n == queue.cursor.at));
     }
 }
@@ -50,7 +51,9 @@ fn cells(
     queue: &QueueScreen,
     summary: &MessageSummary,
     now: Option<Timestamp>,
+    marked: bool,
 ) -> Vec<Cell> {
+    let mark = if marked { theme.glyph("✓", "*") } else { "" };
     let (glyph, role) = theme.message(summary.state);
     let text = theme.style(Role::Text);
     let age = now.map_or(String::new(), |now| words::coarse_age(now.since_ms(summary.accepted_at)));
@@ -63,7 +66,7 @@ fn cells(
         None => Cell::new(clean(&summary.preview).into_owned(), theme.style(Role::Dim)),
     };
     vec![
-        Cell::new(summary.seq.to_string(), text),
+        Cell::new(format!("{mark}{}", summary.seq), text),
         Cell::new(format!("{glyph} {}", summary.state), theme.style(role)),
         Cell::new(summary.attempt.to_string(), text),
         Cell::new(summary.revision.to_string(), text),

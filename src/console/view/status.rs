@@ -9,10 +9,10 @@ use super::words;
 use crate::admin::dto::{Ordering, StoreHealth, WorkError};
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::keymap;
-use crate::console::model::{Leads, Model, Overlay, SortBy, Stage, Status, Undoable};
+use crate::console::model::{FileUse, Leads, ManyStage, Model, Overlay, SortBy, Stage, Status};
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::{Role, Theme};
-use crate::console::update::is_retriable;
+use crate::console::update::{is_retriable, is_worth_several};
 
 /// Draws pieces from the left until the row is full; tells where they end.
 fn pieces(buffer: &mut Buffer, row: Rect, pieces: &[(String, Style)]) -> u16 {
@@ -71,10 +71,27 @@ fn header_tail(model: &Model, theme: Theme) -> Vec<(String, Style)> {
         let reason = clean::truncate(&reason, STORE_COLUMNS);
         parts.push((format!("  {word} {reason}"), theme.style(Role::Bad)));
     }
+    if let Some(text) = several(model) {
+        parts.push((text, theme.style(Role::Busy)));
+    }
     if !model.parked.is_empty() {
         parts.push((format!("  drafts {}", model.parked.len()), theme.style(Role::Warn)));
     }
     parts
+}
+
+/// How far a change of several messages is, also while it isn't looked at; else how many are marked.
+fn several(model: &Model) -> Option<String> {
+    let stage = model.many.campaign.as_ref().map(|campaign| &campaign.stage);
+    if let Some(ManyStage::Running { progress, .. }) = stage {
+        let of = progress.of.map_or(String::new(), |of| format!("/{of}"));
+        return Some(format!("  SEVERAL {}{of}", progress.tried));
+    }
+    let queue = model.queue.as_ref().filter(|_| model.screen == Screen::Queue)?;
+    match model.many.marked(&queue.name) {
+        0 => None,
+        marked => Some(format!("  marked {marked}")),
+    }
 }
 
 fn connection(model: &Model, theme: Theme) -> (String, Role) {
@@ -146,6 +163,10 @@ pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
         };
         return put(buffer, row, &clean(&text), theme.style(role), false);
     }
+    // What lies on top is about several, not about the row under the cursor.
+    if matches!(model.overlay, Overlay::Many) {
+        return;
+    }
     let text = |error: &WorkError| {
         format!("{} {}: {}", theme.glyph("■", "!"), clean(&error.code), clean(&error.message))
     };
@@ -192,14 +213,18 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
     let prompt = match &model.overlay {
         Overlay::Filter { typed, .. } => Some(("filter /", typed)),
         Overlay::Find { typed } => Some(("find ", typed)),
-        Overlay::File(prompt) if prompt.read => Some(("replace from file ", &prompt.typed)),
-        Overlay::File(prompt) => Some(("save to new file ", &prompt.typed)),
+        Overlay::File(prompt) => match prompt.what {
+            FileUse::Replace(_) => Some(("replace from file ", &prompt.typed)),
+            FileUse::Save(_) => Some(("save to new file ", &prompt.typed)),
+            FileUse::Failed => Some(("save what failed to new file ", &prompt.typed)),
+        },
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Palette(_)
         | Overlay::Leave(_)
         | Overlay::Review(_)
         | Overlay::Difference(_)
+        | Overlay::Many
         | Overlay::Quit => None,
     };
     if let Some((label, typed)) = prompt {
@@ -216,6 +241,11 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
                 format!("DRAFT NOT SAVED, quitting loses it. Quit? y / n  ({})", clean(why)),
                 Role::Bad,
             ),
+            None if model.edit.is_none() => {
+                let text =
+                    "Payloads are being saved one by one; quitting ends it there. Quit?  y / n";
+                (text.to_owned(), Role::Warn)
+            }
             None => {
                 let text = "An edit is open; its draft is kept on disk. Quit?  y / n";
                 (text.to_owned(), Role::Warn)
@@ -299,8 +329,8 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
     let view = model.message.as_ref().and_then(|screen| screen.view.as_ref());
     match command {
         Command::Undo => match &model.acts.undo {
-            Some(Undoable::Paused(..) | Undoable::Repair { offer: Some(_), .. }) => true,
-            Some(Undoable::Repair { offer: None, .. }) | None => {
+            Some(undo) if undo.is_offered() => true,
+            Some(_) | None => {
                 mode == Mode::Message
                     && model.message.as_ref().is_some_and(|screen| screen.can_undo())
             }
@@ -310,6 +340,11 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
             Mode::Queue if is_by_key(model) && command != Command::Edit => false,
             _ => model.selected_message().is_some(),
         },
+        Command::RetryMany => is_worth_several(model),
+        Command::Right if matches!(mode, Mode::Many | Mode::Agree) => model.many.offers(command),
+        Command::StopMany | Command::GoOn | Command::FailedOnly | Command::SaveFailed => {
+            model.many.offers(command)
+        }
         Command::PauseResume => {
             model.selected_queue().is_some_and(|queue| model.queues.rows.contains_key(&queue))
         }
@@ -345,6 +380,9 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
             let queue = model.queue.as_ref();
             let row = queue.and_then(|queue| model.queues.rows.get(&queue.name));
             is_by_key(model) || row.is_some_and(|row| row.view.settings.ordering == Ordering::Key)
+        }
+        Command::FindNext | Command::FindBefore if mode == Mode::Message => {
+            model.message.as_ref().is_some_and(|screen| !screen.query.is_empty())
         }
         Command::Difference => {
             model.message.as_ref().is_some_and(|screen| screen.gone.is_none())

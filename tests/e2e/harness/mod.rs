@@ -1,6 +1,7 @@
 //! The real binary: a broker in a folder of its own, commands against it, and a terminal to run it in.
 //! Every wait has a bound and says what was awaited.
 
+mod link;
 mod terminal;
 
 use std::io::{Read, Write};
@@ -14,6 +15,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use link::{How, Link};
 pub(crate) use terminal::Terminal;
 
 /// How long one step may take: far more than it needs, for a busy machine.

@@ -215,6 +215,58 @@ fn the_screen_shows_line_numbers_and_only_harmless_characters() {
 }
 
 #[test]
+fn the_bracket_at_the_cursor_and_its_partner_are_marked() {
+    let text = "{\"a}\": [\n  {\"ż\": [1, 2]},\n  \"]\"\n]}";
+    let mut e = editor(text);
+    let at = |e: &Editor| e.brackets().map(|[here, there]| (here, there));
+    assert_eq!(at(&e), Some(((0, 0), (3, 1))));
+    e.jump_to(4, 1);
+    assert_eq!(at(&e), Some(((3, 0), (0, 7))));
+    e.jump_to(2, 3);
+    assert_eq!(at(&e), Some(((1, 2), (1, 15))), "in bytes: ż has two");
+    e.jump_to(3, 4);
+    assert_eq!(at(&e), None, "inside a string it is none");
+    e.jump_to(1, 2);
+    assert_eq!(at(&e), None);
+    let mut open = editor("[[1]");
+    assert_eq!(at(&open), None, "without a partner");
+    typed(&mut open, [Right]);
+    assert_eq!(at(&open), Some(((0, 1), (0, 3))));
+}
+
+#[test]
+fn whatever_is_typed_is_what_is_sent_and_goes_by_its_own_keys() {
+    for typed_text in ["ż", "🐢", "e\u{301}", "שלום", "👩\u{200d}👧", "\t", "ﷺ"] {
+        let mut e = editor("[\"\"]\r\n");
+        typed(&mut e, [Right, Right]);
+        typed(&mut e, typed_text.chars().map(Char));
+        assert_eq!(e.text(), format!("[\"{typed_text}\"]\r\n"));
+        let before = e.text().to_owned();
+        typed(&mut e, [Newline]);
+        assert_eq!(e.text(), format!("[\"{typed_text}\r\n\"]\r\n"), "as its neighbours end");
+        typed(&mut e, [Undo]);
+        assert_eq!(e.text(), before);
+        assert!(screen(&e, 40, 4).iter().all(|row| row.chars().all(|c| !c.is_control())));
+        for _ in 0..typed_text.chars().count() {
+            typed(&mut e, [Backspace]);
+        }
+        assert_eq!(e.text(), "[\"\"]\r\n", "{typed_text:?} goes as it came");
+        assert!(!e.is_dirty());
+    }
+}
+
+#[test]
+fn a_text_from_elsewhere_is_one_step_and_the_original_stays() {
+    let mut e = editor("{\"a\":1}");
+    typed(&mut e, [Right]);
+    assert_eq!(e.set("{\"a\":2}\n"), Ok(true));
+    assert!(e.is_dirty());
+    typed(&mut e, [Undo]);
+    assert_eq!((e.text(), e.is_dirty()), ("{\"a\":1}", false));
+    assert_eq!(e.set("{\"a\":1}"), Ok(false));
+}
+
+#[test]
 fn a_long_line_scrolls_so_that_the_cursor_is_seen() {
     let text: String = (0..100).map(|n| char::from(b'a' + n % 26)).collect();
     let mut e = editor(&text);

@@ -39,6 +39,8 @@ pub struct EditorStyles {
     pub literal: Style,
     /// Brackets, commas and colons.
     pub punctuation: Style,
+    /// The bracket at the cursor, and its partner.
+    pub bracket: Style,
     /// What is not JSON.
     pub bad: Style,
 }
@@ -53,6 +55,7 @@ impl EditorStyles {
             escape: with(Modifier::DIM | Modifier::ITALIC),
             fault: with(Modifier::BOLD | Modifier::UNDERLINED),
             found: with(Modifier::UNDERLINED),
+            bracket: with(Modifier::BOLD | Modifier::UNDERLINED),
             key: with(Modifier::BOLD),
             ..Self::default()
         }
@@ -91,6 +94,7 @@ impl Editor {
         let cursor_column = column_of(&line, cursor_byte);
         let viewport = self.scrolled(row, cursor_column, usize::from(area.height), text_columns);
         self.viewport.set(viewport);
+        let brackets = self.brackets();
         for y in 0..area.height {
             let at = viewport.top + usize::from(y);
             if at >= self.state.rows() {
@@ -100,7 +104,9 @@ impl Editor {
             self.render_number(at, place, gutter, buffer, styles);
             let place = Rect { x: area.x + gutter, width: area.width - gutter, ..place };
             let cursor = (at == row).then_some(cursor_byte);
-            self.render_row(at, cursor, viewport.left, place, buffer, styles);
+            let marked = brackets.iter().flatten().filter(|place| place.0 == at);
+            let marked: Vec<usize> = marked.map(|place| place.1).collect();
+            self.render_row((at, &marked), cursor, viewport.left, place, buffer, styles);
         }
         Some(Position {
             x: area.x + gutter + narrow(cursor_column - viewport.left),
@@ -145,7 +151,7 @@ impl Editor {
 
     fn render_row(
         &self,
-        row: usize,
+        (row, brackets): (usize, &[usize]),
         cursor: Option<usize>,
         left: usize,
         place: Rect,
@@ -169,6 +175,9 @@ impl Editor {
             }
             if found.iter().any(|hit| hit.contains(&cell.bytes.start)) {
                 style = style.patch(styles.found);
+            }
+            if brackets.contains(&cell.bytes.start) {
+                style = style.patch(styles.bracket);
             }
             if fault.is_some_and(|at| cell.bytes.contains(&at)) {
                 style = style.patch(styles.fault);

@@ -1,0 +1,203 @@
+//! A jq expression over many payloads: what it makes of each, and the saving of what was seen and agreed to.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::task::{PAUSE, Task, with_cause};
+use super::{Ending, Found, How, Item, Order, Outcome, Progress, Row};
+use crate::admin::client::AdminError;
+use crate::admin::dto::{
+    IdempotencyKey, Payload, QueueName, RepairOutcome, RepairRefusal, RepairRequest, RepairVerb,
+};
+use crate::console::text::rework::Rework;
+
+/// Payloads that are read at once.
+const AT_ONCE: usize = 8;
+/// Old and new payloads in bytes, which wait in RAM until they are agreed to.
+const MAX_BYTES: usize = 128 * 1024 * 1024;
+/// What an expression may take for one payload: an endless one must end, and 16 MiB take two seconds.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// A payload, and where what the expression makes of it goes.
+type Asked = (Bytes, oneshot::Sender<Result<Vec<u8>, String>>);
+
+/// The expression on a thread of its own. One that never ends keeps that thread, and no other, until the console ends.
+struct Program {
+    asked: mpsc::Sender<Asked>,
+}
+
+impl Program {
+    async fn start(expression: &str) -> Result<Self, String> {
+        let (asked, mut to_do) = mpsc::channel::<Asked>(1);
+        let (ready, is_ready) = oneshot::channel();
+        let expression = expression.to_owned();
+        let work = move || {
+            let program = match Rework::jq(&expression) {
+                Ok(program) => program,
+                Err(why) => return drop(ready.send(Err(why))),
+            };
+            let _ = ready.send(Ok(()));
+            while let Some((payload, answer)) = to_do.blocking_recv() {
+                let made = program.apply(&payload, false).map_err(|error| error.to_string());
+                // Nobody waits for it any more.
+                let _ = answer.send(made);
+            }
+        };
+        let thread = std::thread::Builder::new().name("jq".to_owned());
+        thread.spawn(work).map_err(|error| format!("there is no thread for it: {error}"))?;
+        is_ready.await.map_err(|_| "the jq expression can't be used".to_owned())??;
+        Ok(Self { asked })
+    }
+
+    /// What it makes of a payload; the outer error ends all.
+    async fn apply(&self, payload: Bytes) -> Result<Result<Vec<u8>, String>, String> {
+        let (answer, made) = oneshot::channel();
+        let died = || "the jq expression broke down on it".to_owned();
+        self.asked.send((payload, answer)).await.map_err(|_| died())?;
+        match timeout(MAX_TIME, made).await {
+            Ok(made) => made.map_err(|_| died()),
+            Err(_) => Err(format!("the expression took more than {} s on it", MAX_TIME.as_secs())),
+        }
+    }
+}
+
+/// What the expression makes of each.
+pub(super) async fn plan(
+    task: &Task,
+    order: &Order,
+    rows: Vec<Row>,
+    jq: &str,
+) -> Result<Vec<Item>, String> {
+    let program = Program::start(jq).await?;
+    let of = rows.len() as u64;
+    let read = rows.into_iter().map(|row| async move {
+        let payload =
+            task.client.payload(&order.queue, row.item.seq, Some(row.item.revision)).await;
+        (row, payload)
+    });
+    let mut read = std::pin::pin!(stream::iter(read).buffered(AT_ONCE));
+    let (mut items, mut bytes, mut failed) = (Vec::new(), 0, 0);
+    while let Some((row, payload)) = read.next().await {
+        if task.is_stopped() {
+            return Err("stopped".to_owned());
+        }
+        let found = match payload {
+            Err(error) => Found::Refused(of_one(error)?),
+            Ok(old) => {
+                let place = |why| format!("#{}: {why}; nothing was done", row.item.seq);
+                match program.apply(old.clone()).await.map_err(place)? {
+                    Ok(new) if new == old => Found::Same,
+                    Ok(new) => Found::Edited { old, new: Bytes::from(new) },
+                    Err(why) => Found::Refused(why),
+                }
+            }
+        };
+        match &found {
+            Found::Edited { old, new } => bytes += old.len() + new.len(),
+            Found::Refused(_) => failed += 1,
+            Found::Possible | Found::Same => {}
+        }
+        if bytes > MAX_BYTES {
+            return Err(format!(
+                "the payloads have more than {MAX_BYTES} bytes together; take fewer at once"
+            ));
+        }
+        items.push(Item { row, found });
+        let progress = Progress { tried: items.len() as u64, failed, of: Some(of), note: None };
+        task.progress(progress).await;
+    }
+    Ok(items)
+}
+
+/// Saves each as it was seen. Nothing is saved twice: each has its own key.
+pub(super) async fn save(task: &Task, order: &Order, items: Vec<Item>, retry: bool) -> Ending {
+    let changes: Vec<(Row, Bytes)> = items
+        .into_iter()
+        .filter_map(|item| match item.found {
+            Found::Edited { new, .. } => Some((item.row, new)),
+            Found::Possible | Found::Same | Found::Refused(_) => None,
+        })
+        .collect();
+    let of = changes.len() as u64;
+    let begun = Instant::now();
+    let (mut outcomes, mut failed) = (Vec::with_capacity(changes.len()), 0);
+    for (row, new) in changes {
+        if let Some(rate) = order.rate {
+            let due = begun + Duration::from_secs_f64(outcomes.len() as f64 / f64::from(rate));
+            task.pause(due.saturating_duration_since(Instant::now())).await;
+        }
+        if task.is_stopped() {
+            return Ending { outcomes, how: How::Stopped("you stopped it".to_owned()) };
+        }
+        let so_far = Progress { tried: outcomes.len() as u64, failed, of: Some(of), note: None };
+        let result = match save_one(task, order, &row, new, retry, &so_far).await {
+            Ok(result) => result,
+            Err(how) => return Ending { outcomes, how },
+        };
+        failed += u64::from(result.is_err());
+        let result = result.map(|done| (done.revision, format!("{} now", done.state)));
+        outcomes.push(Outcome { row, result });
+        let tried = outcomes.len() as u64;
+        task.progress(Progress { tried, failed, of: Some(of), note: None }).await;
+    }
+    Ending { outcomes, how: How::Done }
+}
+
+/// What came of one message; an error ends all.
+async fn save_one(
+    task: &Task,
+    order: &Order,
+    row: &Row,
+    new: Bytes,
+    retry: bool,
+    so_far: &Progress,
+) -> Result<Result<RepairOutcome, String>, How> {
+    let queue: &QueueName = &order.queue;
+    let seq = row.item.seq;
+    let key = IdempotencyKey::new(&format!("{}/{seq}", order.key));
+    let request = RepairRequest {
+        key: key.map_err(|error| How::Failed(error.to_string()))?,
+        expect_revision: row.item.revision,
+        action: if retry { RepairVerb::SaveAndRetry } else { RepairVerb::Save },
+        payload: Some(Payload::from_bytes(&new)),
+        header: None,
+        to: None,
+        reason: order.reason.clone(),
+    };
+    loop {
+        // Under its key it acts once, however often it is sent.
+        let error = match task.client.repair(queue, seq, &request).await {
+            Ok(done) => return Ok(Ok(done)),
+            Err(error) => error,
+        };
+        if matches!(&error, AdminError::Problem(_)) && !error.outcome_unknown() {
+            return match of_one(error) {
+                Ok(why) => Ok(Err(why)),
+                Err(why) => Err(How::Failed(format!("at #{seq}: {why}"))),
+            };
+        }
+        let note =
+            format!("UNKNOWN whether #{seq} was saved: {}; asking again", with_cause(&error));
+        if task.is_stopped() {
+            return Err(How::Lost(format!("UNKNOWN whether #{seq} was saved, none after it")));
+        }
+        task.progress(Progress { note: Some(note), ..so_far.clone() }).await;
+        task.pause(PAUSE).await;
+    }
+}
+
+/// A message's own refusal; an error is what would meet the others too.
+fn of_one(error: AdminError) -> Result<String, String> {
+    let AdminError::Problem(problem) = error else { return Err(with_cause(&error)) };
+    match (&problem.refusal, problem.code.as_str()) {
+        (Some(RepairRefusal::StoreUnavailable { .. } | RepairRefusal::NoSuchQueue { .. }), _) => {
+            Err(problem.detail)
+        }
+        (Some(_), _) | (None, "not_found" | "forbidden") => Ok(problem.detail),
+        (None, _) => Err(problem.detail),
+    }
+}
