@@ -98,11 +98,13 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
         runner: Runner::start(options.client, drafts, sender, options.starting.is_some()),
         started: Instant::now(),
         drawn_at: None,
+        outside: None,
     };
     // The first frame stands before the broker has answered.
     console.draw(&mut terminal)?;
     let ended = console.live(&mut terminal, actions, options.starting).await;
     drop(terminal);
+    console.call_back();
     console.last_words();
     console.runner.stop();
     Ok(ended?)
@@ -130,6 +132,8 @@ struct Console {
     runner: Runner,
     started: Instant,
     drawn_at: Option<Instant>,
+    /// The operator's own editor, while it runs.
+    outside: Option<Outside>,
 }
 
 /// What became of the broker; for ever if none is being started.
@@ -174,7 +178,6 @@ impl Console {
         mut starting: Option<oneshot::Receiver<Starting>>,
     ) -> io::Result<()> {
         let mut events = Some(EventStream::new());
-        let mut outside: Option<Outside> = None;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -189,25 +192,27 @@ impl Console {
                 _ = terminate.recv() => Next::Quit,
                 _ = hangup.recv() => Next::Quit,
                 // ^C in the operator's own editor is for that one.
-                _ = interrupt.recv() => if outside.is_some() { Next::On } else { Next::Quit },
+                _ = interrupt.recv() => if self.outside.is_some() { Next::On } else { Next::Quit },
                 _ = continued.recv() => {
-                    if outside.is_none() {
+                    if self.outside.is_none() {
                         terminal.resume()?;
                         self.model.redraw = true;
                     }
                     Next::On
                 }
-                status = ended(&mut outside) => {
+                status = ended(&mut self.outside) => {
+                    // Before the terminal, which may be gone.
+                    let next = self.come_back(terminal, status).await?;
                     terminal.resume()?;
                     events = Some(EventStream::new());
                     self.model.redraw = true;
-                    self.come_back(terminal, outside.take(), status).await?
+                    next
                 }
                 event = typed(&mut events) => match event {
                     Some(event) => self.event(terminal, event?).await?,
                     None => return Err(io::Error::other("its input has ended")),
                 },
-                () = tokio::time::sleep_until(frame_at), if self.model.redraw && outside.is_none() => {
+                () = tokio::time::sleep_until(frame_at), if self.model.redraw && self.outside.is_none() => {
                     self.draw(terminal)?;
                     Next::On
                 }
@@ -230,8 +235,8 @@ impl Console {
                 Next::Outside(message, bytes) => {
                     // Whoever reads keys here would take them from the editor.
                     events = None;
-                    outside = self.go_outside(terminal, message, &bytes).await?;
-                    if outside.is_none() {
+                    self.outside = self.go_outside(terminal, message, &bytes).await?;
+                    if self.outside.is_none() {
                         events = Some(EventStream::new());
                     }
                 }
@@ -259,23 +264,33 @@ impl Console {
         }
     }
 
-    /// The editor has ended; its file goes.
+    /// The editor has ended; its file goes, if the text is taken.
     async fn come_back(
         &mut self,
         terminal: &mut Terminal,
-        outside: Option<Outside>,
         status: io::Result<ExitStatus>,
     ) -> io::Result<Next> {
-        let Some(outside) = outside else { return Ok(Next::On) };
-        let result = outside.take(status);
+        let Some(outside) = self.outside.take() else { return Ok(Next::On) };
         let message = outside.message.clone();
-        drop(outside);
+        let result = outside.take(status);
         self.act(terminal, Action::EditedOutside { message, result }).await
+    }
+
+    /// The console ends while the editor runs: what that has written is the draft.
+    fn call_back(&mut self) {
+        let Some(outside) = self.outside.take() else { return };
+        let (message, result) = (outside.message.clone(), outside.read());
+        self.update_draft(Action::EditedOutside { message, result });
     }
 
     /// What is typed is given to the disk even when a signal or the terminal's end ends the console.
     fn last_words(&mut self) {
-        for effect in self.update(Action::Tick) {
+        self.update_draft(Action::Tick);
+    }
+
+    /// Of what an action leads to, what goes to the disk.
+    fn update_draft(&mut self, action: Action) {
+        for effect in self.update(action) {
             if matches!(effect, Effect::SaveDraft { .. }) {
                 self.runner.run(effect);
             }

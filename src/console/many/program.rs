@@ -168,20 +168,25 @@ async fn save_one(
         to: None,
         reason: order.reason.clone(),
     };
+    let mut is_unknown = false;
     loop {
         // Under its key it acts once, however often it is sent.
         let error = match task.client.repair(queue, seq, &request).await {
             Ok(done) => return Ok(Ok(done)),
             Err(error) => error,
         };
-        if matches!(&error, AdminError::Problem(_)) && !error.outcome_unknown() {
-            return match of_one(error) {
-                Ok(why) => Ok(Err(why)),
-                Err(why) => Err(How::Failed(format!("at #{seq}: {why}"))),
-            };
-        }
-        let note =
-            format!("UNKNOWN whether #{seq} was saved: {}; asking again", with_cause(&error));
+        let refused = matches!(&error, AdminError::Problem(_)) && !error.outcome_unknown();
+        is_unknown |= error.outcome_unknown();
+        let why = match refused {
+            true => match of_one(error) {
+                Ok(why) => return Ok(Err(why)),
+                // It says nothing of what was sent before.
+                Err(why) if is_unknown => why,
+                Err(why) => return Err(How::Failed(format!("at #{seq}: {why}"))),
+            },
+            false => with_cause(&error),
+        };
+        let note = format!("UNKNOWN whether #{seq} was saved: {why}; asking again");
         if task.is_stopped() {
             return Err(How::Lost(format!("UNKNOWN whether #{seq} was saved, none after it")));
         }

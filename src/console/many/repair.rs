@@ -116,10 +116,10 @@ async fn begin(task: &Task, queue: &QueueName, request: &BulkRequest) -> Result<
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        let refused = matches!(&error, AdminError::Problem(_)) && !error.outcome_unknown();
+        // A refusal says nothing of what was sent before.
         is_unknown |= error.outcome_unknown();
         let why = with_cause(&error);
-        if refused || !is_unknown {
+        if !is_unknown {
             return Err(not_begun(format!("{why}; nothing was done")));
         }
         let why = format!("UNKNOWN whether it was begun: {why}");

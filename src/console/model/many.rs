@@ -102,6 +102,8 @@ pub struct Over {
     pub failed_only: bool,
     /// The first row shown.
     pub scroll: usize,
+    /// The operator was told that another change gives it up.
+    pub is_warned: bool,
 }
 
 impl Over {
@@ -201,11 +203,6 @@ impl Campaign {
             before: Vec::new(),
             stage: ManyStage::Form,
         }
-    }
-
-    /// Something is under way beside the keys.
-    pub const fn is_busy(&self) -> bool {
-        matches!(self.stage, ManyStage::Looking(_) | ManyStage::Running { .. })
     }
 
     /// It would end with the console: each payload is saved from here.

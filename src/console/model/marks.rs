@@ -59,19 +59,11 @@ impl Marks {
 
     /// Begins a range at a message, or marks what is in the one that was begun.
     pub fn range(&mut self, at: &MessageSummary) {
-        match self.range.take() {
-            Some(range) => {
-                for (seq, row) in range.seen {
-                    if self.rows.len() < MAX_BULK_ITEMS {
-                        self.rows.entry(seq).or_insert(row);
-                    }
-                }
-            }
-            None => {
-                let seen = BTreeMap::from([(at.seq, marked(at))]);
-                self.range = Some(Range { anchor: at.seq, seen });
-            }
+        if self.range.is_some() {
+            return self.end_range();
         }
+        let seen = BTreeMap::from([(at.seq, marked(at))]);
+        self.range = Some(Range { anchor: at.seq, seen });
     }
 
     /// The cursor is at `at`; `shown` are the rows that can be seen, by place.
@@ -91,9 +83,15 @@ impl Marks {
         self.range.take().is_some()
     }
 
-    /// No message is marked any more.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// What is in the range that was begun is marked: it follows the cursor no more.
+    pub fn end_range(&mut self) {
+        if let Some(range) = self.range.take() {
+            for (seq, row) in range.seen {
+                if self.rows.len() < MAX_BULK_ITEMS {
+                    self.rows.entry(seq).or_insert(row);
+                }
+            }
+        }
     }
 
     /// These are done with.

@@ -279,3 +279,23 @@ fn a_range_is_left_by_esc_and_the_marks_stay() {
     stage.keys(&["<Esc>", "<Enter>"]);
     assert!(line(&stage, 0).contains("marked 1"), "they are the queue's: {}", line(&stage, 0));
 }
+
+#[test]
+fn a_range_is_done_with_as_marks_are() {
+    let mut stage = failing(&["<Enter>", "V", "j", "R", "<Enter>", "2", "<Enter>"]);
+    assert_eq!(stage.several().map(|(_, items)| places(&items)), Some(vec![3, 4]));
+    end(&mut stage, 0, 2, How::Done);
+    stage.keys(&["<Esc>", "j"]);
+    assert!(!line(&stage, 0).contains("marked"), "{}", line(&stage, 0));
+}
+
+#[test]
+fn a_run_of_which_nothing_is_known_is_not_given_up_unasked() {
+    let mut stage = failing(&["<Enter>", " ", " ", "R", "<Enter>", "2", "<Enter>"]);
+    end(&mut stage, 0, 0, How::Lost("UNKNOWN whether it was begun".to_owned()));
+    stage.keys(&["<Esc>", "R"]);
+    assert!(stage.screen().contains("the last one is not through"), "{}", stage.screen());
+    assert!(stage.screen().contains("UNKNOWN whether it was begun"), "{}", stage.screen());
+    stage.keys(&["<Esc>", "R"]);
+    assert!(!stage.screen().contains("UNKNOWN whether it was begun"), "{}", stage.screen());
+}

@@ -82,3 +82,26 @@ fn a_large_payload_is_handed_out_at_once_and_says_so() {
     assert!(handed(&stage).is_none());
     assert!(stage.screen().contains("set $EDITOR"), "{}", stage.screen());
 }
+
+#[test]
+fn an_editor_that_was_asked_for_and_left_does_not_open_later() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>"]);
+    stage.press(&["E", "<Esc>"]);
+    stage.serve();
+    assert!(stage.model.edit.is_none() && handed(&stage).is_none());
+    stage.keys(&["E"]);
+    assert!(handed(&stage).is_some());
+}
+
+#[test]
+fn what_has_changed_is_read_before_it_is_reviewed() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "<Enter>", "e", " "]);
+    stage.model.message.as_mut().expect("it is shown").outdated = true;
+    stage.press(&["^s"]);
+    assert!(stage.screen().contains("is being read again"), "{}", stage.screen());
+    stage.serve();
+    stage.keys(&["^s"]);
+    assert!(stage.screen().contains("Retry with this"), "{}", stage.screen());
+}

@@ -7,7 +7,7 @@ mod graft;
 mod tree;
 
 use jaq_core::load::{Arena, File, Loader};
-use jaq_core::{Compiler, Ctx, Vars, data, unwrap_valr};
+use jaq_core::{Compiler, Ctx, Vars, data};
 use jaq_json::Val;
 
 use super::clean::{clean, truncate};
@@ -128,9 +128,13 @@ fn run(program: &Program, payload: &[u8]) -> Result<(String, String), ReworkErro
     let value = jaq_json::read::parse_single(payload).map_err(|error| fails(error.to_string()))?;
     let unchanged = value.to_string();
     let context = Ctx::<data::JustLut<Val>>::new(&program.lut, Vars::new([]));
-    let mut results = program.id.run((context, value)).map(unwrap_valr);
+    let mut results = program.id.run((context, value));
     let first = results.next().ok_or(ReworkError::Results("no value"))?;
-    let first = first.map_err(|error| fails(error.to_string()))?;
+    // By itself jaq would end the process where the expression says `halt`.
+    let first = first.map_err(|end| match end.get_err() {
+        Ok(error) => fails(error.to_string()),
+        Err(_) => ReworkError::Fails("it ends with `halt`".to_owned()),
+    })?;
     if results.next().is_some() {
         return Err(ReworkError::Results("several values"));
     }

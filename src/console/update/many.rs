@@ -1,11 +1,12 @@
 //! Several messages at once: the form, the dry run, the number that is typed, the run and its results.
 
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::command::motion;
 use super::{Effects, review};
-use crate::admin::dto::{IdempotencyKey, QueueName};
+use crate::admin::dto::{IdempotencyKey, QueueName, Seq};
 use crate::console::command::Command;
 use crate::console::effect::{Effect, RequestId};
 use crate::console::layout;
@@ -18,14 +19,32 @@ use crate::console::text::diff::DiffLine;
 
 /// `R`, `J`, and `x`, `D`, `m` with marks: the form; or what runs already.
 pub(super) fn begin(model: &mut Model, fx: &mut Effects, act: ManyAct) {
-    if model.many.campaign.as_ref().is_some_and(Campaign::is_busy) {
-        model.acts.note("one runs already: here it is; s stops it");
-        model.overlay = Overlay::Many;
+    if has_another(model) {
         return;
     }
     let Some(queue) = model.selected_queue() else { return };
+    if let Some(marks) = model.many.marks.get_mut(&queue) {
+        marks.end_range();
+    }
     let scopes = scopes(model, &queue);
     open(model, fx, queue, ManyForm::new(act, scopes));
+}
+
+/// Shows a change that runs, or that is not through and would be given up with its key: that once.
+fn has_another(model: &mut Model) -> bool {
+    let Some(campaign) = &mut model.many.campaign else { return false };
+    let why = match &mut campaign.stage {
+        ManyStage::Running { .. } => "one runs already: here it is; s stops it",
+        ManyStage::Looking(_) => "one is looked at already: here it is; Esc gives it up",
+        ManyStage::Over(over) if over.can_go_on() && !over.is_warned => {
+            over.is_warned = true;
+            "the last one is not through: r goes on; the next change gives it up"
+        }
+        _ => return false,
+    };
+    model.acts.note(why);
+    model.overlay = Overlay::Many;
+    true
 }
 
 fn open(model: &mut Model, fx: &mut Effects, queue: QueueName, form: ManyForm) {
@@ -44,8 +63,8 @@ pub(super) fn undo(
     rows: Vec<Row>,
     queue: QueueName,
 ) {
-    if model.many.campaign.as_ref().is_some_and(Campaign::is_busy) {
-        return model.acts.note("another change of several runs; R shows it");
+    if has_another(model) {
+        return;
     }
     if let Some(why) = model.why_unsendable() {
         return model.acts.refuse("undo", why);
@@ -287,12 +306,9 @@ fn go_on(model: &mut Model, fx: &mut Effects) {
     };
     let order = Order { key, ..order.clone() };
     let outcomes = std::mem::take(&mut over.ending.outcomes);
-    let left: Vec<Item> = campaign
-        .items
-        .iter()
-        .filter(|item| outcomes.iter().all(|it| it.row.item.seq != item.row.item.seq))
-        .cloned()
-        .collect();
+    let known: BTreeSet<Seq> = outcomes.iter().map(|outcome| outcome.row.item.seq).collect();
+    let left = campaign.items.iter().filter(|item| !known.contains(&item.row.item.seq));
+    let left: Vec<Item> = left.cloned().collect();
     campaign.before = outcomes;
     run(model, fx, order, left);
 }

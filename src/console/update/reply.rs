@@ -142,7 +142,12 @@ fn show(
     match view {
         Ok(view) => {
             screen.show(view);
-            if let Some(place) = screen.edit_when_read.take() {
+            let wanted = screen.edit_when_read.take();
+            // Not if the operator went elsewhere meanwhile.
+            let is_there = model.screen == Screen::Message
+                && matches!(model.overlay, Overlay::None)
+                && model.selected_message().as_ref() == Some(message);
+            if let Some(place) = wanted.filter(|_| is_there) {
                 edit::begin(model, fx, place);
             }
             edit::shown(model, message);

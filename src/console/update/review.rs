@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Effects, draft, edit, repair};
 use crate::admin::dto::RepairVerb;
 use crate::console::effect::{Effect, RequestId};
-use crate::console::model::{Button, DiffPane, Model, Overlay, Review, Submitted};
+use crate::console::model::{Button, DiffPane, Model, Overlay, Purpose, Review, Submitted};
 use crate::console::text::diff::{self, DIFF_CONTEXT, DiffLine};
 
 /// Both texts of a difference that is made at once; longer ones are compared beside the keys.
@@ -45,12 +45,21 @@ pub(super) fn compared(
 /// `^S`: the difference to what the broker has now. Broken JSON isn't let through.
 pub(super) fn open(model: &mut Model, fx: &mut Effects) {
     draft::save_now(model, fx);
+    let is_being_read = model
+        .edit
+        .as_ref()
+        .is_some_and(|edit| model.awaits(&Purpose::Show(edit.message.clone())));
     let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
     let Some(screen) = model.message.as_ref().filter(|screen| screen.message == edit.message)
     else {
         return;
     };
     let Some(view) = &screen.view else { return };
+    // The review must be of what the broker has now.
+    if screen.outdated || is_being_read {
+        edit.notice = Some("it has changed and is being read again; ^S then".to_owned());
+        return;
+    }
     if edit.json && edit.raw.is_some() {
         edit.notice = Some("not UTF-8, so it can't be JSON; F8 discards it".to_owned());
         return;

@@ -61,7 +61,7 @@ fn ended(model: &mut Model, fx: &mut Effects, ending: Ending) {
     let mut outcomes = std::mem::take(&mut campaign.before);
     outcomes.extend(ending.outcomes);
     let ending = Ending { outcomes, how: ending.how };
-    let over = Over { ending, of, failed_only: false, scroll: 0 };
+    let over = Over { ending, of, failed_only: false, scroll: 0, is_warned: false };
     let text = format!("{}: {}", campaign.title(), over.summary());
     let (rows, queue) = (over.done_rows(), campaign.queue.clone());
     let undone_by = campaign.form.act.undone_by();

@@ -25,6 +25,15 @@ fn what_was_not_asked_for_keeps_its_bytes() {
 }
 
 #[test]
+fn an_expression_that_halts_fails_and_ends_nothing_else() {
+    for expression in ["halt", "halt_error", "., halt"] {
+        let rework = Rework::jq(expression).unwrap();
+        let refused = rework.apply(b"{}", false).unwrap_err().to_string();
+        assert!(refused.contains("halt") || refused.contains("several"), "{expression}: {refused}");
+    }
+}
+
+#[test]
 fn members_come_and_go_in_the_style_of_their_neighbours() {
     assert_eq!(jq(".c = 3", r#"{"a": 1, "b": 2}"#), r#"{"a": 1, "b": 2, "c": 3}"#);
     assert_eq!(jq(".b = 2", "{\n  \"a\": 1\n}\n"), "{\n  \"a\": 1,\n  \"b\": 2\n}\n");
