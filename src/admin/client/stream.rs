@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::Stream;
 use hyper::body::{Body as _, Incoming};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep};
 
 use super::{AdminError, Endpoint};
@@ -46,8 +46,8 @@ impl<T: DeserializeOwned> EventStream<T> {
         }
     }
 
-    /// The same events, of which nothing is kept but that they come.
-    pub fn ignored(self) -> EventStream<IgnoredAny> {
+    /// The same events, of which only what `U` has is kept.
+    pub fn of<U>(self) -> EventStream<U> {
         let Self { endpoint, body, parser, silence_limit, silence, over, of: _ } = self;
         EventStream { endpoint, body, parser, silence_limit, silence, over, of: PhantomData }
     }

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
-use serde::de::IgnoredAny;
+use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -127,7 +127,7 @@ struct Watching {
 }
 
 impl Watching {
-    /// Returns once all of them are told something.
+    /// Returns once all of them have seen all that there is, and only what changes comes.
     async fn start(client: AdminClient) -> Result<Self, BenchError> {
         let (stop, stopped) = oneshot::channel();
         let (ready, mut all_ready) = mpsc::channel(WATCHERS);
@@ -165,9 +165,12 @@ fn watch(
     runtime.block_on(async {
         let all = try_join_all((0..WATCHERS).map(|number| async move {
             if number % 2 == 0 {
-                follow(client.stream().await?.ignored(), ready).await
+                follow(client.stream().await?.of(), ready, Some("listed")).await
             } else {
-                follow(client.events(&EventQuery::default()).await?.ignored(), ready).await
+                // Nobody counts any more once all are ready.
+                let events = client.events(&EventQuery::default()).await?.of();
+                let _ = ready.send(()).await;
+                follow(events, ready, None).await
             }
         }));
         tokio::select! {
@@ -177,14 +180,23 @@ fn watch(
     })
 }
 
+/// What an event is; the rest isn't looked at.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(default)]
+    event: String,
+}
+
+/// Reads on; says so once it has read an event of kind `first`, if it is to wait for one.
 async fn follow(
-    mut stream: EventStream<IgnoredAny>,
+    mut stream: EventStream<Kind>,
     ready: &mpsc::Sender<()>,
+    first: Option<&str>,
 ) -> Result<(), AdminError> {
-    // Nobody counts any more once all are ready.
-    let _ = ready.send(()).await;
     while let Some(told) = stream.next().await {
-        told?;
+        if first == Some(told?.event.as_str()) {
+            let _ = ready.send(()).await;
+        }
     }
     Ok(())
 }

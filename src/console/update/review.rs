@@ -45,10 +45,8 @@ pub(super) fn compared(
 /// `^S`: the difference to what the broker has now. Broken JSON isn't let through.
 pub(super) fn open(model: &mut Model, fx: &mut Effects) {
     draft::save_now(model, fx);
-    let is_being_read = model
-        .edit
-        .as_ref()
-        .is_some_and(|edit| model.awaits(&Purpose::Show(edit.message.clone())));
+    let is_being_read =
+        model.edit.as_ref().is_some_and(|edit| model.awaits(&Purpose::Show(edit.message.clone())));
     let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
     let Some(screen) = model.message.as_ref().filter(|screen| screen.message == edit.message)
     else {
