@@ -136,7 +136,7 @@ pub(super) fn theme(name: &str, ascii: bool) -> Theme {
     let of = |name| std::env::var(name).unwrap_or_default();
     // https://no-color.org: set and not empty.
     let colours = match of("NO_COLOR").is_empty() {
-        true => Colours::named(name).unwrap_or(Colours::Sixteen),
+        true => Colours::named(name).expect("the configuration names those that there are"),
         false => Colours::Plain,
     };
     Theme::of(colours.on(&of("TERM"), &of("COLORTERM")), ascii)
@@ -214,5 +214,15 @@ fn show(options: ConsoleOptions, broker: Option<Beginning>) -> Exit {
             complain(&*Box::<dyn std::error::Error>::from(text), Exit::Failed)
         }
         (Ok(()), Some(Ended::Clean | Ended::TimedOut | Ended::Crashed) | None) => Exit::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_names_the_themes_that_there_are() {
+        assert_eq!(Colours::ALL.map(|(name, _)| name), THEMES);
     }
 }

@@ -38,17 +38,16 @@ impl Engine {
                     }
                     self.put_settings(at, kept, out);
                 }
-                self.configured.insert(name, (*configured).clone());
             }
             None if self.queues.len() >= self.max_queues => {
                 let reason = format!("there are {} queues, no more are allowed", self.queues.len());
                 return out.effects.push(refused(origin, RepairRefusal::Invalid { reason }));
             }
             None => {
-                self.configured.insert(name.clone(), (*configured).clone());
-                self.make_queue(name, configured, actor, out);
+                self.make_queue(name.clone(), Arc::clone(&configured), actor, out);
             }
         }
+        self.configured.insert(name, Arc::unwrap_or_clone(configured));
         out.effects.push(Effect::Done { origin });
     }
 

@@ -1,6 +1,5 @@
 //! The console as an operator meets it: the real binary in a pseudo-terminal of 80x24, real keys.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -41,16 +40,7 @@ fn blocked() -> (Broker, Running) {
     for payload in [r#"{"amount":1}"#, BAD, r#"{"amount":3}"#, r#"{"amount":4}"#] {
         broker.run(&["send", "--queue", "invoices"], payload.as_bytes());
     }
-    let done = broker.folder().join("done.txt");
-    let worker = broker
-        .command(&["worker", "--queue", "invoices", "--exec", "sh", "-c", WORK])
-        .arg(&done)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the worker starts");
-    let worker = Running(worker);
+    let worker = broker.worker(WORK);
     broker.until("the queue is blocked", |broker| {
         broker.queue("invoices").filter(|queue| queue["state"] == "blocked")
     });

@@ -1,7 +1,6 @@
 //! The console over a link that is slow, stands still or breaks, and over a broker's restart: what is typed stays, and a repair is
 //! done once.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -36,16 +35,7 @@ fn editing() -> Scene {
     // On sockets, so that the worker finds it after a restart.
     let mut broker = Broker::start_on_sockets("");
     broker.run(&["send", "--queue", "invoices"], BAD.as_bytes());
-    let done = broker.folder().join("done.txt");
-    let worker = broker
-        .command(&["worker", "--queue", "invoices", "--exec", "sh", "-c", WORK])
-        .arg(&done)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the worker starts");
-    let worker = Running(worker);
+    let worker = broker.worker(WORK);
     broker.until("the queue is blocked", |broker| {
         broker.queue("invoices").filter(|queue| queue["state"] == "blocked")
     });

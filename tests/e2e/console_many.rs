@@ -1,7 +1,6 @@
 //! Several messages at once, the operator's own editor, and two operators: the real binary in a pseudo-terminal.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Stdio;
 
 use super::harness::{Broker, Running, Terminal};
 
@@ -31,16 +30,7 @@ fn blocked() -> (Broker, Running) {
     for number in 1..=BAD {
         broker.run(&["send", "--queue", "invoices"], bad(number).as_bytes());
     }
-    let done = broker.folder().join("done.txt");
-    let worker = broker
-        .command(&["worker", "--queue", "invoices", "--exec", "sh", "-c", WORK])
-        .arg(&done)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the worker starts");
-    let worker = Running(worker);
+    let worker = broker.worker(WORK);
     broker.until("all are blocked", |broker| {
         broker.queue("invoices").filter(|queue| queue["blocked"] == BAD)
     });

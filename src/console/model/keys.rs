@@ -1,7 +1,7 @@
 //! Screen 2 by order key: which keys stand, and how much waits behind each.
 
 use super::PAGE;
-use super::lists::{Cursor, Motion};
+use super::lists::{Cursor, Motion, take_over};
 use crate::admin::dto::{KeyPage, KeyView, Seq};
 use crate::console::filter::Filter;
 
@@ -62,11 +62,7 @@ impl KeyList {
         let last = rows.last().map(|row| row.seq);
         rows.extend(page.keys.into_iter().filter(|row| last.is_none_or(|last| row.seq > last)));
         rows.truncate(MAX_KEYS);
-        let is_over = self.next.is_none();
-        let as_long = |fresh: &Vec<KeyView>| is_over || fresh.len() >= self.rows.len().max(1);
-        if self.fresh.as_ref().is_some_and(as_long) {
-            self.rows = self.fresh.take().unwrap_or_default();
-        }
+        take_over(&mut self.rows, &mut self.fresh, self.next.is_none());
         self.loaded = true;
     }
 
@@ -109,10 +105,7 @@ impl KeyList {
             let at = self.at.map(|seq| shown.partition_point(|row| row.seq < seq));
             (shown.len(), at)
         };
-        if let Some(at) = at {
-            self.cursor.at = at;
-        }
-        self.cursor.settle(len, height);
+        self.cursor.keep(at, len, height);
     }
 }
 

@@ -60,6 +60,12 @@ impl Cursor {
         self.settle(len, height);
     }
 
+    /// Puts it on the row `at`, if what it was on is there still, and settles it.
+    pub(super) fn keep(&mut self, at: Option<usize>, len: usize, height: usize) {
+        self.at = at.unwrap_or(self.at);
+        self.settle(len, height);
+    }
+
     /// Puts it on a row that is there, and the window around it.
     pub fn settle(&mut self, len: usize, height: usize) {
         self.at = self.at.min(len.saturating_sub(1));
@@ -69,6 +75,15 @@ impl Cursor {
             self.top = self.at + 1 - height;
         }
     }
+}
+
+/// What was read anew takes the place of `rows` once it is as long, or whole: so nothing is missing meanwhile. Whether it
+/// has.
+pub(super) fn take_over<T>(rows: &mut Vec<T>, fresh: &mut Option<Vec<T>>, is_whole: bool) -> bool {
+    let is_ready = |fresh: &Vec<T>| is_whole || fresh.len() >= rows.len().max(1);
+    let Some(fresh) = fresh.take_if(|fresh| is_ready(fresh)) else { return false };
+    *rows = fresh;
+    true
 }
 
 /// Screen 4.

@@ -415,8 +415,11 @@ impl Model {
         self.journal.settle(height);
         let height = self.list_height(Screen::Events);
         self.events.settle(height);
-        let height = self.list_height(Screen::Patterns);
-        self.patterns.settle(height);
+        // Its lists are filtered and searched for that: not with each key on other screens.
+        if self.screen == Screen::Patterns {
+            let height = self.list_height(Screen::Patterns);
+            self.patterns.settle(height);
+        }
         let area = layout::main_area(self.size);
         if let Some(message) = &mut self.message {
             message.settle(area.width as usize, area.height as usize);

@@ -217,10 +217,7 @@ impl QueueList {
             Some(name) => self.order.iter().position(|other| other == name),
             None => None,
         };
-        if let Some(at) = at {
-            self.cursor.at = at;
-        }
-        self.cursor.settle(self.order.len(), height);
+        self.cursor.keep(at, self.order.len(), height);
         // Until the cursor is moved it stays on the first row, whichever that is.
         if self.at.is_some() && at.is_none() {
             self.at = None;

@@ -184,10 +184,7 @@ impl QueueScreen {
             let at = self.at.map(|seq| shown.partition_point(|row| row.seq < seq));
             (shown.len(), at)
         };
-        if let Some(at) = at {
-            self.cursor.at = at;
-        }
-        self.cursor.settle(len, height);
+        self.cursor.keep(at, len, height);
     }
 }
 

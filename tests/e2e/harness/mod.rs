@@ -107,6 +107,18 @@ impl Broker {
         head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).expect("JSON"))
     }
 
+    /// A worker for queue `invoices` that runs this script for each message; `$0` is `done.txt` in the broker's folder.
+    pub(crate) fn worker(&self, script: &str) -> Running {
+        let worker = self
+            .command(&["worker", "--queue", "invoices", "--exec", "sh", "-c", script])
+            .arg(self.folder().join("done.txt"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Running(worker.expect("the worker starts"))
+    }
+
     /// The view of a queue.
     pub(crate) fn queue(&self, name: &str) -> Option<Value> {
         self.get(&format!("/v1/queues/{name}"))

@@ -7,7 +7,7 @@ use crate::admin::dto::{
     GatherState, GatherView, MessageId, RecipientState, SagaState, SagaView, StepState,
 };
 use crate::console::filter::Filter;
-use crate::console::model::lists::{Cursor, Motion};
+use crate::console::model::lists::{Cursor, Motion, take_over};
 use crate::console::model::{MessageRef, PAGE};
 
 /// Rows kept: a saga with its steps takes some 2 KiB.
@@ -234,17 +234,13 @@ impl<T: Process> ProcessList<T> {
             Some(next) => ReadFrom { after: Some(next), ..from },
             None => ReadFrom { state: from.state + 1, after: None },
         };
-        let is_over = !self.has_more();
         let rows = self.fresh.as_mut().unwrap_or(&mut self.rows);
         let known: BTreeSet<MessageId> = rows.iter().map(|row| row.id().clone()).collect();
         // One that has gone on meanwhile would be there twice.
         rows.extend(page.into_iter().filter(|row| !known.contains(row.id())));
         rows.truncate(MAX_ROWS);
-        let as_long = |fresh: &Vec<T>| is_over || fresh.len() >= self.rows.len().max(1);
-        if self.fresh.as_ref().is_some_and(as_long) {
-            self.rows = self.fresh.take().unwrap_or_default();
-            self.loaded = true;
-        }
+        let is_whole = !self.has_more();
+        self.loaded |= take_over(&mut self.rows, &mut self.fresh, is_whole);
         self.find();
     }
 
@@ -282,10 +278,7 @@ impl<T: Process> ProcessList<T> {
             let at = self.at.as_ref();
             (shown.len(), at.and_then(|id| shown.iter().position(|row| row.id() == id)))
         };
-        if let Some(at) = at {
-            self.cursor.at = at;
-        }
-        self.cursor.settle(len, height);
+        self.cursor.keep(at, len, height);
     }
 }
 

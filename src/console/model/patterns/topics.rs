@@ -218,10 +218,7 @@ impl TopicList {
             let at = self.at.as_ref();
             (shown.len(), at.and_then(|at| shown.iter().position(|line| line.key() == *at)))
         };
-        if let Some(at) = at {
-            self.cursor.at = at;
-        }
-        self.cursor.settle(len, height);
+        self.cursor.keep(at, len, height);
     }
 }
 

@@ -39,6 +39,16 @@ pub(super) fn fill(mailbox: &SledMailbox, seqs: std::ops::Range<u64>) {
     }
 }
 
+/// A store with 1,000 messages in many generations, opened anew.
+fn reopened(path: &Path) -> SledMailbox {
+    let mailbox = open_small(path);
+    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
+    fill(&mailbox, 1..1_001);
+    mailbox.sync().unwrap();
+    drop(mailbox);
+    open_small(path)
+}
+
 #[test]
 fn what_is_in_sealed_generations_is_read_found_and_recovered() {
     let folder = tempfile::tempdir().unwrap();
@@ -71,12 +81,7 @@ fn what_is_in_sealed_generations_is_read_found_and_recovered() {
 #[test]
 fn messages_are_read_without_opening_their_generations() {
     let folder = tempfile::tempdir().unwrap();
-    let mailbox = open_small(folder.path());
-    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
-    fill(&mailbox, 1..1_001);
-    mailbox.sync().unwrap();
-    drop(mailbox);
-    let mailbox = open_small(folder.path());
+    let mailbox = reopened(folder.path());
     let sealed = || mailbox.store.sealed.sizes().into_iter().map(|size| size.first_id);
     assert!(sealed().count() > 4);
     for seq in (1..1_001).rev() {
@@ -96,12 +101,7 @@ fn messages_are_read_without_opening_their_generations() {
 #[test]
 fn reading_ahead_looks_through_one_generation_and_goes_on_in_those_that_are_near() {
     let folder = tempfile::tempdir().unwrap();
-    let mailbox = open_small(folder.path());
-    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
-    fill(&mailbox, 1..1_001);
-    mailbox.sync().unwrap();
-    drop(mailbox);
-    let mailbox = open_small(folder.path());
+    let mailbox = reopened(folder.path());
     let first_ids: Vec<u64> = mailbox.index().generations.keys().copied().collect();
     let second = {
         let index = mailbox.index();
