@@ -32,6 +32,16 @@ enum Step {
     Resize(u16, u16),
 }
 
+impl Step {
+    /// A way's keys one by one: what is looked at before a step is looked at before each key.
+    fn singly(self) -> Vec<Self> {
+        match self {
+            Self::Way(keys) => keys.chunks(1).map(Self::Way).collect(),
+            step => vec![step],
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Good,
@@ -406,7 +416,7 @@ proptest! {
         let mut stage = Stage::failing((80, 24), |_| {});
         let mut watch = Watch::default();
         check_asked(&mut watch, &mut stage)?;
-        for step in steps {
+        for step in steps.into_iter().flat_map(Step::singly) {
             let before = agreeing(&stage.model);
             let campaign = stage.model.many.campaign.as_ref();
             let was_running =
