@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::config_args::ConfigArgs;
 use super::embedded::{Embedded, EmbeddedError, make_data_dir};
 use super::failure::Failure;
+use super::processes::own_program;
 use super::remote::RemoteArgs;
 use super::{Exit, complain};
 use crate::admin::client::{AdminClient, Endpoint};
@@ -176,6 +177,8 @@ fn options(
         keys,
         mouse: config.console.mouse,
         starting: None,
+        // Where there is none, who starts it says so.
+        own_program: own_program().unwrap_or_default(),
         drafts_dir: drafts_dir(config),
         debug_panic: args.debug_panic_key,
     }

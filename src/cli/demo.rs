@@ -105,6 +105,8 @@ fn options(args: &DemoArgs, broker: &Embedded, folder: &Path) -> ConsoleOptions 
         keys: Keymap::default(),
         mouse: false,
         starting: None,
+        // Where there is none, who starts it says so.
+        own_program: super::processes::own_program().unwrap_or_default(),
         drafts_dir: folder.join("drafts"),
         debug_panic: false,
     }

@@ -106,6 +106,8 @@ pub enum Command {
     Become(processes::BecomeArgs),
     #[command(name = "__keep", hide = true)]
     Keep(processes::KeepArgs),
+    #[command(name = crate::console::sandbox::COMMAND, hide = true)]
+    Rework(processes::ReworkArgs),
 }
 
 /// Runs what the command line asks for.
@@ -138,6 +140,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Man(args) => asked(async { man::run(&args) }),
             Command::Become(args) => processes::become_command(&args),
             Command::Keep(args) => processes::keep(&args),
+            Command::Rework(args) => processes::rework(&args),
             Command::Bench(args) => asked(async { Ok(told(bench::run(&args).await)) }),
         },
     };

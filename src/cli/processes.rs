@@ -1,4 +1,4 @@
-//! Hidden commands: what a worker starts so that nothing outlives it.
+//! Hidden commands: what a worker starts so that nothing outlives it, and what runs an operator's expression.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Exit;
 use super::failure::Failure;
+use crate::console::sandbox;
 use crate::worker::process::{self, Launcher, Mark};
 
 /// This very program, also when its file has been replaced meanwhile.
@@ -38,6 +39,21 @@ pub struct BecomeArgs {
 pub struct KeepArgs {
     /// By what that is found
     mark: String,
+}
+
+/// Change payloads from standard input by a program from there
+#[derive(Debug, Args)]
+pub struct ReworkArgs {
+    /// What the program's values may take, in bytes
+    memory: u64,
+}
+
+/// Ends the process itself, but where it can't begin.
+pub(super) fn rework(args: &ReworkArgs) -> Exit {
+    match sandbox::child::serve(args.memory, io::stdin().lock(), io::stdout()) {
+        Ok(()) => Exit::Done,
+        Err(error) => Failure::io("the program's process", &error).tell(),
+    }
 }
 
 pub(super) fn become_command(args: &BecomeArgs) -> Exit {

@@ -23,6 +23,7 @@ pub mod model;
 mod outside;
 mod run;
 mod runner;
+pub mod sandbox;
 mod terminal;
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,8 @@ pub struct ConsoleOptions {
     pub mouse: bool,
     /// Tells when the broker can be asked, if it is only being started: until then nothing is.
     pub starting: Option<oneshot::Receiver<Starting>>,
+    /// This binary: it runs expressions in a process of their own.
+    pub own_program: PathBuf,
     /// Where drafts are kept.
     pub drafts_dir: PathBuf,
     /// The palette has a command that panics, for the test of the terminal's restoration.
@@ -95,7 +97,13 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     tokio::task::spawn_blocking(move || drop(pruned.prune(wall_clock())));
     let mut console = Console {
         model: Model::new(setup, terminal.size()?),
-        runner: Runner::start(options.client, drafts, sender, options.starting.is_some()),
+        runner: Runner::start(
+            options.client,
+            options.own_program,
+            drafts,
+            sender,
+            options.starting.is_some(),
+        ),
         started: Instant::now(),
         drawn_at: None,
         outside: None,

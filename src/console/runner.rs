@@ -28,6 +28,7 @@ const MAX_REQUESTS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Runner {
     client: AdminClient,
+    own_program: PathBuf,
     actions: mpsc::Sender<Action>,
     reconnect: Arc<Notify>,
     room: Arc<Semaphore>,
@@ -73,6 +74,7 @@ impl Runner {
     /// it lives.
     pub(super) fn start(
         client: AdminClient,
+        own_program: PathBuf,
         drafts: Drafts,
         actions: mpsc::Sender<Action>,
         waits: bool,
@@ -88,6 +90,7 @@ impl Runner {
                 turn: Mutex::default(),
             }),
             client,
+            own_program,
             actions,
             reconnect,
             room: Arc::new(Semaphore::new(MAX_REQUESTS)),
@@ -148,7 +151,8 @@ impl Runner {
         self.many = watch::Sender::new(false);
         let (stop, client, actions) =
             (self.many.subscribe(), self.client.clone(), self.actions.clone());
-        self.tasks.spawn(many::task::run(client, job, stop, actions));
+        let own_program = self.own_program.clone();
+        self.tasks.spawn(many::task::run(client, own_program, job, stop, actions));
     }
 
     fn blocking(&mut self, work: impl FnOnce() -> Action + Send + 'static) {
@@ -306,7 +310,7 @@ mod tests {
         for round in 0..50 {
             let (sender, mut actions) = mpsc::channel(8);
             let client = AdminClient::new(endpoint.clone(), "test");
-            let mut runner = Runner::start(client, drafts.clone(), sender, false);
+            let mut runner = Runner::start(client, PathBuf::new(), drafts.clone(), sender, false);
             runner.run(save(round));
             if round % 2 == 0 {
                 // The first is under way, or done.

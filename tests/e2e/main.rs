@@ -21,6 +21,7 @@ mod picture;
 mod power;
 mod readme;
 mod reconnecting;
+mod sandbox;
 mod serve;
 mod service;
 mod store;

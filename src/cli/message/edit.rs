@@ -46,10 +46,13 @@ pub(super) struct EditArgs {
     file: Option<PathBuf>,
     /// Change the JSON payload by a jq expression; nothing else in it changes
     #[arg(long, value_name = "EXPRESSION", conflicts_with = "patch")]
-    jq: Option<String>,
+    pub(super) jq: Option<String>,
     /// Change it by a JSON Patch (RFC 6902) in a file, `-` for standard input
     #[arg(long, value_name = "FILE")]
-    patch: Option<PathBuf>,
+    pub(super) patch: Option<PathBuf>,
+    /// With --jq and --patch: what may be taken for one message
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(super) time_limit: u64,
     /// With --jq and --patch: of a key that is there twice keep the last one
     #[arg(long)]
     pub(super) force: bool,
@@ -71,8 +74,8 @@ pub(super) struct EditArgs {
 }
 
 pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Failure> {
-    if let Some(rework) = rework::program(args.jq.as_deref(), args.patch.as_ref())? {
-        return rework::run(client, &args, &rework).await;
+    if let Some(program) = rework::program(&args).await? {
+        return rework::run(client, &args, program).await;
     }
     if args.many.is_meant(&args.message) || args.many.dry_run || args.many.plain || args.force {
         let text = "many messages, --dry-run, --plain and --force are for --jq and --patch";

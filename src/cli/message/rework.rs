@@ -1,6 +1,5 @@
 //! `mubroker message edit --jq` and `--patch`: one or many messages changed by a program, after their differences were seen.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -20,7 +19,8 @@ use crate::cli::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::input::read_file;
 use crate::cli::output::{note, print};
-use crate::console::text::rework::Rework;
+use crate::cli::processes::own_program;
+use crate::console::sandbox::{Limits, Sandbox, SandboxError, Source};
 use crate::model::bulk_key;
 use crate::model::limits::MAX_BULK_KEY_BYTES;
 
@@ -29,17 +29,26 @@ const AT_ONCE: usize = 8;
 /// New payloads in bytes, which wait in RAM until they are agreed to.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 
-/// The program on the command line, if there is one.
-pub(super) fn program(
-    jq: Option<&str>,
-    patch: Option<&PathBuf>,
-) -> Result<Option<Rework>, Failure> {
-    let rework = match (jq, patch) {
-        (Some(expression), _) => Rework::jq(expression),
-        (None, Some(path)) => Rework::patch(&read_file(path)?),
+/// The program on the command line, if there is one, in a process of its own.
+pub(super) async fn program(args: &EditArgs) -> Result<Option<Sandbox>, Failure> {
+    let patch;
+    let source = match (&args.jq, &args.patch) {
+        (Some(expression), _) => Source::Jq(expression),
+        (None, Some(path)) => {
+            patch = read_file(path)?;
+            Source::Patch(&patch)
+        }
         (None, None) => return Ok(None),
     };
-    rework.map(Some).map_err(|fault| Failure::new(fault).exit(Exit::Usage))
+    let limits = Limits { time: Duration::from_secs(args.time_limit), ..Limits::default() };
+    let own_program = own_program().map_err(|error| Failure::io("this program", &error))?;
+    match Sandbox::start(&own_program, source, limits).await {
+        Ok(program) => Ok(Some(program)),
+        Err(error @ SandboxError::NoProgram(_)) => {
+            Err(Failure::new(error.to_string()).exit(Exit::Usage))
+        }
+        Err(error) => Err(Failure::new(format!("{error}; nothing saved"))),
+    }
 }
 
 /// What comes of a message before anything is saved.
@@ -61,7 +70,7 @@ struct Counts {
 pub(super) async fn run(
     client: &AdminClient,
     args: &EditArgs,
-    rework: &Rework,
+    mut program: Sandbox,
 ) -> Result<Exit, Failure> {
     let form = Form::of(args.repair.json, args.many.plain);
     let key = args.repair.key();
@@ -74,8 +83,10 @@ pub(super) async fn run(
         note("no such messages");
         return Ok(Exit::Done);
     }
-    let edit = Edit { client, args, rework, key, form };
-    let plans = edit.plan(&chosen).await?;
+    let edit = Edit { client, args, key, form };
+    let plans = edit.plan(&chosen, &mut program).await?;
+    // While somebody reads the differences, it has nothing to do.
+    drop(program);
     let counts = count(&plans);
     let Counts { change, same, refused, done } = counts;
     let before = if done > 0 { format!(", {done} were edited before") } else { String::new() };
@@ -121,14 +132,13 @@ fn count(plans: &[Plan]) -> Counts {
 struct Edit<'a> {
     client: &'a AdminClient,
     args: &'a EditArgs,
-    rework: &'a Rework,
     key: IdempotencyKey,
     form: Form,
 }
 
 impl Edit<'_> {
     /// Reads each message, changes it and shows the difference.
-    async fn plan(&self, chosen: &Chosen) -> Result<Vec<Plan>, Failure> {
+    async fn plan(&self, chosen: &Chosen, program: &mut Sandbox) -> Result<Vec<Plan>, Failure> {
         let queue = &chosen.queue;
         let read = chosen.messages.iter().map(async |row| {
             let done = match self.args.repair.key {
@@ -148,7 +158,9 @@ impl Edit<'_> {
             let (row, done, payload) = found?;
             let plan = match (done, payload) {
                 (Some(outcome), _) => Plan::Done(outcome),
-                (None, Ok(payload)) => self.change(queue, row, &payload.unwrap_or_default())?,
+                (None, Ok(payload)) => {
+                    self.change(program, queue, row, &payload.unwrap_or_default()).await?
+                }
                 (None, Err(error)) => match refusal(error) {
                     Ok(refusal) => Plan::Refused(refusal),
                     Err(failure) => return Err(failure),
@@ -173,13 +185,20 @@ impl Edit<'_> {
         Ok(plans)
     }
 
-    fn change(&self, queue: &QueueName, row: &Row, old: &[u8]) -> Result<Plan, Failure> {
-        let new = match self.rework.apply(old, self.args.force) {
+    async fn change(
+        &self,
+        program: &mut Sandbox,
+        queue: &QueueName,
+        row: &Row,
+        old: &[u8],
+    ) -> Result<Plan, Failure> {
+        let made = program.apply(old, self.args.force).await.map_err(|error| {
+            let text = format!("at {queue} {}: {error}; nothing saved", row.item.seq);
+            Failure::new(text)
+        })?;
+        let new = match made {
             Ok(new) => new,
-            Err(error) => {
-                let reason = error.to_string();
-                return Ok(Plan::Refused(RepairRefusal::Invalid { reason }));
-            }
+            Err(reason) => return Ok(Plan::Refused(RepairRefusal::Invalid { reason })),
         };
         if new == old {
             return Ok(Plan::Same);

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::task::{PAUSE, Task, with_cause};
 use super::{Ending, Found, How, Item, Order, Outcome, Progress, Row};
@@ -13,57 +12,12 @@ use crate::admin::client::AdminError;
 use crate::admin::dto::{
     IdempotencyKey, Payload, QueueName, RepairOutcome, RepairRefusal, RepairRequest, RepairVerb,
 };
-use crate::console::text::rework::Rework;
+use crate::console::sandbox::{Limits, Sandbox, Source};
 
 /// Payloads that are read at once.
 const AT_ONCE: usize = 8;
 /// Old and new payloads in bytes, which wait in RAM until they are agreed to.
 const MAX_BYTES: usize = 128 * 1024 * 1024;
-/// What an expression may take for one payload: an endless one must end, and 16 MiB take two seconds.
-const MAX_TIME: Duration = Duration::from_secs(10);
-
-/// A payload, and where what the expression makes of it goes.
-type Asked = (Bytes, oneshot::Sender<Result<Vec<u8>, String>>);
-
-/// The expression on a thread of its own. One that never ends keeps that thread, and no other, until the console ends.
-struct Program {
-    asked: mpsc::Sender<Asked>,
-}
-
-impl Program {
-    async fn start(expression: &str) -> Result<Self, String> {
-        let (asked, mut to_do) = mpsc::channel::<Asked>(1);
-        let (ready, is_ready) = oneshot::channel();
-        let expression = expression.to_owned();
-        let work = move || {
-            let program = match Rework::jq(&expression) {
-                Ok(program) => program,
-                Err(why) => return drop(ready.send(Err(why))),
-            };
-            let _ = ready.send(Ok(()));
-            while let Some((payload, answer)) = to_do.blocking_recv() {
-                let made = program.apply(&payload, false).map_err(|error| error.to_string());
-                // Nobody waits for it any more.
-                let _ = answer.send(made);
-            }
-        };
-        let thread = std::thread::Builder::new().name("jq".to_owned());
-        thread.spawn(work).map_err(|error| format!("there is no thread for it: {error}"))?;
-        is_ready.await.map_err(|_| "the jq expression can't be used".to_owned())??;
-        Ok(Self { asked })
-    }
-
-    /// What it makes of a payload; the outer error ends all.
-    async fn apply(&self, payload: Bytes) -> Result<Result<Vec<u8>, String>, String> {
-        let (answer, made) = oneshot::channel();
-        let died = || "the jq expression broke down on it".to_owned();
-        self.asked.send((payload, answer)).await.map_err(|_| died())?;
-        match timeout(MAX_TIME, made).await {
-            Ok(made) => made.map_err(|_| died()),
-            Err(_) => Err(format!("the expression took more than {} s on it", MAX_TIME.as_secs())),
-        }
-    }
-}
 
 /// What the expression makes of each.
 pub(super) async fn plan(
@@ -72,7 +26,8 @@ pub(super) async fn plan(
     rows: Vec<Row>,
     jq: &str,
 ) -> Result<Vec<Item>, String> {
-    let program = Program::start(jq).await?;
+    let program = Sandbox::start(&task.own_program, Source::Jq(jq), Limits::default());
+    let mut program = program.await.map_err(|error| error.to_string())?;
     let of = rows.len() as u64;
     let read = rows.into_iter().map(|row| async move {
         let payload =
@@ -88,8 +43,12 @@ pub(super) async fn plan(
         let found = match payload {
             Err(error) => Found::Refused(of_one(error)?),
             Ok(old) => {
-                let place = |why| format!("#{}: {why}; nothing was done", row.item.seq);
-                match program.apply(old.clone()).await.map_err(place)? {
+                let made = tokio::select! {
+                    made = program.apply(&old, false) => made,
+                    () = task.stopped() => return Err("stopped".to_owned()),
+                };
+                let place = |error| format!("at #{}: {error}; nothing was done", row.item.seq);
+                match made.map_err(place)? {
                     Ok(new) if new == old => Found::Same,
                     Ok(new) => Found::Edited { old, new: Bytes::from(new) },
                     Err(why) => Found::Refused(why),

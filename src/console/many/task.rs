@@ -1,6 +1,7 @@
 //! The task of a change of many: it asks the broker, and tells how far it is.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -20,11 +21,12 @@ const MAX_GROUPS: usize = 200;
 /// Does a job until it is over, or nobody listens any more.
 pub(in crate::console) async fn run(
     client: AdminClient,
+    own_program: PathBuf,
     job: Job,
     stop: watch::Receiver<bool>,
     actions: mpsc::Sender<Action>,
 ) {
-    let task = |run| Task { client, actions, run, stop };
+    let task = |run| Task { client, own_program, actions, run, stop };
     match job {
         Job::Groups { run, queue } => {
             let task = task(run);
@@ -48,6 +50,8 @@ pub(in crate::console) async fn run(
 
 pub(super) struct Task {
     pub(super) client: AdminClient,
+    /// This binary, which runs expressions in a process of their own.
+    pub(super) own_program: PathBuf,
     actions: mpsc::Sender<Action>,
     run: u64,
     stop: watch::Receiver<bool>,
@@ -74,16 +78,17 @@ impl Task {
             // It waits for an answer about what has begun: not in a circle.
             return sleep(time.min(PAUSE)).await;
         }
-        let mut stop = self.stop.clone();
-        let stopped = async {
-            if stop.wait_for(|stop| *stop).await.is_err() {
-                // Nobody can stop it any more.
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             () = sleep(time) => {}
-            () = stopped => {}
+            () = self.stopped() => {}
+        }
+    }
+
+    /// Waits until it is to stop.
+    pub(super) async fn stopped(&self) {
+        if self.stop.clone().wait_for(|stop| *stop).await.is_err() {
+            // Nobody can stop it any more.
+            std::future::pending::<()>().await;
         }
     }
 
