@@ -253,6 +253,8 @@ fn groups() -> Vec<Group> {
 pub(crate) struct Stage {
     pub(crate) model: Model,
     pub(crate) now: u64,
+    /// By which keys the operator's hands know what they want.
+    pub(crate) hands: Keymap,
     /// Effects that nobody has taken yet.
     pub(crate) effects: Vec<Effect>,
     /// What the broker has.
@@ -273,8 +275,9 @@ impl Stage {
             debug_panic: false,
         };
         change(&mut setup);
+        let hands = setup.keys;
         let model = Model::new(setup, size);
-        Self { model, now: 0, effects: Vec::new(), messages: BTreeMap::new() }
+        Self { model, now: 0, hands, effects: Vec::new(), messages: BTreeMap::new() }
     }
 
     /// Connected to a broker with a blocked queue, a busy one and an idle one.
@@ -319,7 +322,7 @@ impl Stage {
     /// Presses a key.
     pub(crate) fn key(&mut self, event: KeyEvent) {
         let mode = self.model.mode();
-        match self.model.setup.keys.command(mode, &event) {
+        match self.hands.command(mode, &event) {
             Some(command) => self.act(Action::Do(command)),
             None if mode.takes_text() => self.act(Action::Input(event)),
             None => {}

@@ -1,6 +1,6 @@
 //! The help: every key by where it works, from the key table.
 
-use super::command::Mode;
+use super::command::{Command, Mode};
 use super::keymap::Keymap;
 use super::model::wrap_words;
 
@@ -21,23 +21,45 @@ pub enum HelpKind {
 }
 
 /// What an operator does most, step by step.
-const REPAIR: &[&str] = &[
-    "Enter goes from a blocked queue (they come first) to its messages, again to the message.",
-    "The Error tab (l) says why it failed. r retries it as it is.",
-    "e edits it in place; ^S shows the difference. Nothing is sent before a button is pressed.",
-    "Retry with this saves and retries. The line below follows it: HEAD ADVANCED, or FAILED AGAIN.",
-    "u takes the last act back, as long as that is still true. A draft is kept, whatever happens.",
-];
+fn repair(table: Keymap) -> [String; 5] {
+    let hint = |mode, command, text| table.hint(mode, command, text);
+    let tab = hint(Mode::Message, Command::Right, " ({})");
+    let retry = hint(Mode::Message, Command::Retry, " {} retries it as it is.");
+    let edit = hint(Mode::Message, Command::Edit, "{} edits it in place; ");
+    let review = hint(Mode::Editor, Command::Review, "{} shows the difference. ");
+    let undo = "{} takes the last act back, as long as that is still true. ";
+    let undo = hint(Mode::Message, Command::Undo, undo);
+    let enter =
+        "{} goes from a blocked queue (they come first) to its messages, again to the message.";
+    [
+        hint(Mode::Queues, Command::Enter, enter),
+        format!("The Error tab{tab} says why it failed.{retry}"),
+        format!("{edit}{review}Nothing is sent before a button is pressed."),
+        "Retry with this saves and retries. The line below follows it: HEAD ADVANCED, or FAILED \
+         AGAIN."
+            .to_owned(),
+        format!("{undo}A draft is kept, whatever happens."),
+    ]
+}
 
 /// What else is to be known.
-const WORDS: &[&str] = &[
-    "/ filters a list by a text in any column, /! leaves out what has it; Esc takes the filter away.",
-    ": finds every action, queue and message by some of its letters, or by a message's id.",
-    "Row 1: live or STALE (nothing heard), RECONNECTING, REFUSED; RO is read-only.",
-    "What is dimmed is as it was last heard. Keys that say :off do nothing now.",
-    "Ages: 42s, 5m, 3h05m, 2d04h, since a message was accepted or something was heard.",
-    "Keys and colours can be changed: [console] in the configuration.",
-];
+fn good_to_know(table: Keymap) -> [String; 6] {
+    let hint = |command, text| table.hint(Mode::Queues, command, text);
+    let filter = hint(Command::Filter, "{} filters a list by a text in any column, ")
+        + &hint(Command::Filter, "{}! leaves out what has it");
+    let clears = if filter.is_empty() { "" } else { "; {} takes the filter away" };
+    let all =
+        "{} finds every action, queue and message by some of its letters, or by a message's id.";
+    [
+        format!("{filter}{}.", hint(Command::Back, clears)).trim_start_matches('.').to_owned(),
+        hint(Command::Palette, all),
+        "Row 1: live or STALE (nothing heard), RECONNECTING, REFUSED; RO is read-only.".to_owned(),
+        "What is dimmed is as it was last heard. Keys that say :off do nothing now.".to_owned(),
+        "Ages: 42s, 5m, 3h05m, 2d04h, since a message was accepted or something was heard."
+            .to_owned(),
+        "Keys and colours can be changed: [console] in the configuration.".to_owned(),
+    ]
+}
 
 /// The help in lines of at most `width` columns, the keys of `here` first.
 pub fn lines(table: Keymap, here: Mode, read_only: bool, width: usize) -> Vec<(HelpKind, String)> {
@@ -45,8 +67,8 @@ pub fn lines(table: Keymap, here: Mode, read_only: bool, width: usize) -> Vec<(H
     let modes = std::iter::once(here).chain(Mode::ALL.into_iter().filter(|mode| *mode != here));
     for (n, mode) in modes.enumerate() {
         if n == 1 {
-            words(&mut lines, "A repair", REPAIR, width);
-            words(&mut lines, "Good to know", WORDS, width);
+            words(&mut lines, "A repair", &repair(table), width);
+            words(&mut lines, "Good to know", &good_to_know(table), width);
         }
         lines.push((HelpKind::Title, mode.title().to_owned()));
         // What is done there comes before how one moves about, which is the same everywhere.
@@ -67,9 +89,10 @@ pub fn lines(table: Keymap, here: Mode, read_only: bool, width: usize) -> Vec<(H
     lines
 }
 
-fn words(lines: &mut Vec<(HelpKind, String)>, title: &str, texts: &[&str], width: usize) {
+fn words(lines: &mut Vec<(HelpKind, String)>, title: &str, texts: &[String], width: usize) {
     lines.push((HelpKind::Title, title.to_owned()));
-    for text in texts {
+    // What would say nothing but a key that isn't there is left out.
+    for text in texts.iter().filter(|text| !text.is_empty()) {
         for range in wrap_words(text, width.saturating_sub(2).max(1)) {
             lines.push((HelpKind::Words, format!("  {}", &text[range])));
         }

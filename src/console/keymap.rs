@@ -208,7 +208,7 @@ pub const TABLE: &[Row] = rows! {
     ON_QUEUE, [ch('R')], Command::RetryMany, "several", "Retry several: the marked ones, all that are blocked, or a group of errors; also cancel, dead-letter, move.", true, 6;
     ON_QUEUE, [ch('J')], Command::EditMany, "several by jq", "Change several by a jq expression: their differences first, then their number.", true, 0;
     ON_QUEUE, [], Command::LastMany, "last results", "What came of each.", false, 0;
-    &[Mode::Queue], [ch(' ')], Command::Mark, "mark", "Mark the message, or take its mark away; x, D and m are then for the marked ones.", false, 15;
+    &[Mode::Queue], [ch(' ')], Command::Mark, "mark", "Mark the message, or take its mark away; cancel, dead-letter and move are then for the marked ones.", false, 15;
     &[Mode::Queue], [ch('V')], Command::MarkRange, "mark a range", "Begin a range at the cursor; again: mark what is in it.", false, 16;
     &[Mode::Queue], [ch('U')], Command::Unmark, "unmark all", "Take all marks away.", false, 0;
     ON_QUEUE, [ch('p')], Command::PauseResume, "pause/resume", "Stop or go on delivering from the queue.", true, 6;
@@ -266,6 +266,18 @@ impl Keymap {
             self.0.iter().filter(|row| row.footer > 0 && row.modes.contains(&mode)).collect();
         rows.sort_by_key(|row| row.footer);
         rows
+    }
+
+    /// The key that does `command` in `mode`, by its name; of several the first.
+    pub fn key_of(self, mode: Mode, command: Command) -> Option<String> {
+        let mut rows = self.0.iter();
+        let row = rows.find(|row| row.command == command && row.modes.contains(&mode))?;
+        Some(row.keys.first()?.name())
+    }
+
+    /// A hint with the name of that key in the place of `{}`; empty where the command has no key.
+    pub fn hint(self, mode: Mode, command: Command, text: &str) -> String {
+        self.key_of(mode, command).map_or(String::new(), |key| text.replacen("{}", &key, 1))
     }
 
     /// Every key's row by where it works, as the help lists them: the rows under each mode's title.

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::{MessageRef, Millis};
 use crate::admin::dto::{MessageId, MessageView, Revision};
 use crate::console::action::Action;
+use crate::console::command::{Command, Mode};
 use crate::console::effect::SavedDraft;
+use crate::console::keymap::Keymap;
 use crate::console::text::editor::{Editor, NotText};
 
 /// The repair hold of an edit.
@@ -106,6 +108,7 @@ impl EditSession {
         view: &MessageView,
         payload: &Bytes,
         parked: Option<&Parked>,
+        keys: Keymap,
     ) -> Result<Self, NotText> {
         let binary = std::str::from_utf8(payload).is_err();
         let base_bytes = if binary { Bytes::new() } else { payload.clone() };
@@ -130,26 +133,32 @@ impl EditSession {
         if let Some(parked) = parked {
             session.put(&parked.bytes)?;
             session.draft = parked.draft.clone();
-            session.take_base(parked.base);
+            session.take_base(parked.base, keys);
         }
         Ok(session)
     }
 
     /// Puts an earlier draft into the editor, which has not been typed in yet.
-    pub fn recall(&mut self, draft: &SavedDraft) -> Result<(), NotText> {
+    pub fn recall(&mut self, draft: &SavedDraft, keys: Keymap) -> Result<(), NotText> {
         self.put(&draft.bytes)?;
         self.draft = DraftState::default();
-        self.take_base(draft.base);
+        self.take_base(draft.base, keys);
         Ok(())
     }
 
     /// Puts a file's bytes into the editor; a draft that was there is put aside.
-    pub fn replace(&mut self, bytes: &Bytes, revision: Revision) -> Result<(), NotText> {
+    pub fn replace(
+        &mut self,
+        bytes: &Bytes,
+        revision: Revision,
+        keys: Keymap,
+    ) -> Result<(), NotText> {
         let had = self.is_dirty().then(|| self.bytes());
         self.put(bytes)?;
         self.loading = false;
         self.base = revision;
-        self.notice = Some("read from the file; ^S shows the difference".to_owned());
+        let shows = keys.hint(Mode::Editor, Command::Review, "; {} shows the difference");
+        self.notice = Some(format!("read from the file{shows}"));
         if let Some(had) = had {
             let editor = Editor::with_draft(&self.base_bytes, &had);
             // Bytes that are no text stand beside an editor of what they replace.
@@ -157,8 +166,9 @@ impl EditSession {
                 Ok(editor) => (editor, None),
                 Err(_) => (Editor::from_bytes(&self.base_bytes)?, Some(had)),
             });
-            self.notice =
-                Some("read from the file; F8 brings back what was typed before".to_owned());
+            let back = "; {} brings back what was typed before";
+            let back = keys.hint(Mode::Editor, Command::Discard, back);
+            self.notice = Some(format!("read from the file{back}"));
         }
         Ok(())
     }
@@ -172,14 +182,14 @@ impl EditSession {
         Ok(())
     }
 
-    fn take_base(&mut self, base: Revision) {
+    fn take_base(&mut self, base: Revision, keys: Keymap) {
         self.notice = Some(if base == self.base {
-            "your draft from before is here; F8 discards it".to_owned()
+            let discards = keys.hint(Mode::Editor, Command::Discard, "; {} discards it");
+            format!("your draft from before is here{discards}")
         } else {
-            format!(
-                "your draft began from revision {base}, the message is at {}: ^S shows both",
-                self.base
-            )
+            let both = keys.hint(Mode::Editor, Command::Review, ": {} shows both");
+            let now = self.base;
+            format!("your draft began from revision {base}, the message is at {now}{both}")
         });
         self.base = base;
     }

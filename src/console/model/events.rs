@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 use super::MessageRef;
 use super::lists::{Cursor, Motion};
 use crate::admin::dto::{BrokerEvent, MessageId, QueueName, Timestamp};
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::filter::Filter;
+use crate::console::keymap::Keymap;
 
 /// Events kept: hours of a broker with trouble now and then. One takes at most some 2 KiB.
 const MAX_EVENTS: usize = 1_000;
@@ -86,8 +88,9 @@ impl EventList {
     }
 
     /// Events are missing here: what of them is in the journal can be read there.
-    pub fn gap(&mut self, why: String) {
-        let text = format!("{why}; repairs and blocked queues are in the journal (5)");
+    pub fn gap(&mut self, why: &str, keys: Keymap) {
+        let key = keys.hint(Mode::Events, Command::Go(Screen::Journal), " ({})");
+        let text = format!("{why}; repairs and blocked queues are in the journal{key}");
         let told =
             words::Told { weight: Weight::Warn, on: String::new(), text, leads: Leads::Nowhere };
         self.add(None, "missed", told);
@@ -230,7 +233,7 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_between_characters() {
         let mut list = EventList::default();
-        list.gap("ż".repeat(1_000));
+        list.gap(&"ż".repeat(1_000), Keymap::default());
         assert!(list.selected().unwrap().text.len() <= MAX_TEXT_BYTES + '…'.len_utf8());
     }
 }

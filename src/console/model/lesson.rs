@@ -1,32 +1,42 @@
 //! The demo's lesson: at each step of the first repair, what comes next. Nothing of it depends on what was typed.
 
 use super::{Model, Overlay, Stage};
-use crate::console::command::Mode;
+use crate::console::command::{Command, Mode, Screen};
 
 impl Model {
     /// What the demo says now, in the place of the outcome; nothing while an act has one.
-    pub fn lesson(&self) -> Option<&'static str> {
+    pub fn lesson(&self) -> Option<String> {
         let is_lesson = self.setup.banner.is_some();
         let is_told = |stage: &Stage| !matches!(stage, Stage::Note);
         if !is_lesson || self.acts.last.as_ref().is_some_and(|act| is_told(&act.stage)) {
             return None;
         }
         if self.banner().is_none() && self.edit.is_none() {
-            return self
-                .queues
-                .loaded
-                .then_some("a queue blocks soon; meanwhile: ? keys, : all, 6 events");
+            let hint = |command, text| self.setup.keys.hint(Mode::Queues, command, text);
+            let keys = [
+                hint(Command::Help, " {} keys,"),
+                hint(Command::Palette, " {} all,"),
+                hint(Command::Go(Screen::Events), " {} events"),
+            ];
+            let keys = keys.concat();
+            let soon = format!("a queue blocks soon; meanwhile:{}", keys.trim_end_matches(','));
+            return self.queues.loaded.then_some(soon);
         }
-        match self.mode() {
-            Mode::Queues => Some("1 of 5: Enter. invoices stands still, its head failed"),
-            Mode::Queue => Some("2 of 5: Enter. The first one holds up all behind it"),
-            Mode::Message => Some("3 of 5: e edits it in place; the fault stands above"),
-            Mode::Editor => Some("4 of 5: mend the field, then ^S; nothing is sent yet"),
+        let mode = self.mode();
+        let (command, text) = match mode {
+            Mode::Queues => (Command::Enter, "1 of 5: {}. invoices stands still, its head failed"),
+            Mode::Queue => (Command::Enter, "2 of 5: {}. The first one holds up all behind it"),
+            Mode::Message => {
+                (Command::Edit, "3 of 5: {} edits it in place; the fault stands above")
+            }
+            Mode::Editor => {
+                (Command::Review, "4 of 5: mend the field, then {}; nothing is sent yet")
+            }
             Mode::Review => match self.overlay {
                 Overlay::Review(ref review) if review.unchanged => {
-                    Some("4 of 5: nothing has changed yet. Esc, and mend it")
+                    (Command::Dismiss, "4 of 5: nothing has changed yet. {}, and mend it")
                 }
-                _ => Some("5 of 5: Tab to Retry with this, then Enter"),
+                _ => (Command::NextField, "5 of 5: {} to Retry with this, then Enter"),
             },
             Mode::Workers
             | Mode::Journal
@@ -42,8 +52,10 @@ impl Model {
             | Mode::Bulk
             | Mode::File
             | Mode::Quit
-            | Mode::Help => None,
-        }
+            | Mode::Help => return None,
+        };
+        // Of a step whose command has no key nothing is said.
+        Some(self.setup.keys.hint(mode, command, text)).filter(|text| !text.is_empty())
     }
 }
 

@@ -79,7 +79,7 @@ impl BodyForm {
     pub const fn note(self) -> &'static str {
         match self {
             Self::Indented => "indented for reading only",
-            Self::Tree => "tree: Enter folds",
+            Self::Tree => "tree",
             Self::Raw => "raw",
             Self::Hex => "hex",
         }
@@ -107,7 +107,7 @@ pub struct MessageScreen {
     /// What is shown of the payload: cleaned, with newlines.
     pub text: String,
     /// The payload is shown otherwise than as it is, and how.
-    pub form_note: Option<&'static str>,
+    pub form_note: Option<BodyForm>,
     /// How the payload is shown.
     pub form: BodyForm,
     /// The tree, in that form.
@@ -185,24 +185,24 @@ impl MessageScreen {
             Err(_) => None,
         };
         let Some(text) = text.filter(|_| self.form != BodyForm::Hex) else {
-            self.form_note = Some(BodyForm::Hex.note());
+            self.form_note = Some(BodyForm::Hex);
             return self.text = hex::dump(shown).join("\n");
         };
         if self.form == BodyForm::Tree
             && let Some(tree) = Fold::new(text)
         {
-            self.form_note = Some(BodyForm::Tree.note());
+            self.form_note = Some(BodyForm::Tree);
             self.tree = tree;
             return self.text.clear();
         }
         let indented = json::format(text).ok();
         self.text = match indented.filter(|_| self.form == BodyForm::Indented && !self.cut) {
             Some(indented) => {
-                self.form_note = (indented != text).then_some(BodyForm::Indented.note());
+                self.form_note = (indented != text).then_some(BodyForm::Indented);
                 clean::clean_lines(&indented).into_owned()
             }
             None => {
-                self.form_note = (self.form == BodyForm::Raw).then_some(BodyForm::Raw.note());
+                self.form_note = (self.form == BodyForm::Raw).then_some(BodyForm::Raw);
                 clean::clean_lines(text).into_owned()
             }
         };

@@ -3,6 +3,7 @@
 mod aside;
 mod drafts;
 mod invariants;
+mod keys;
 mod lists;
 mod many;
 mod message;

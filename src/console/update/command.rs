@@ -151,7 +151,10 @@ fn back(model: &mut Model) {
         return page::set_filter(model, "");
     }
     match model.screen {
-        Screen::Queues => model.acts.note("this is the first screen; q quits"),
+        Screen::Queues => {
+            let quits = model.setup.keys.hint(Mode::Queues, Command::Quit, "; {} quits");
+            model.acts.note(format!("this is the first screen{quits}"));
+        }
         Screen::Queue if model.queue.as_ref().is_some_and(|queue| queue.by_key) => {
             page::show_keys(model);
         }
@@ -264,7 +267,11 @@ pub(super) fn go_to(model: &mut Model, screen: Screen) {
             } else if model.message.is_some() {
                 go(model, Screen::Message);
             } else {
-                model.acts.note("choose a message first: 2, then Enter");
+                let keys = model.setup.keys;
+                let queue = Command::Go(Screen::Queue);
+                let how = keys.hint(model.screen.mode(), queue, ": {}")
+                    + &keys.hint(Mode::Queue, Command::Enter, ", then {}");
+                model.acts.note(format!("choose a message first{how}"));
             }
         }
     }
@@ -387,7 +394,8 @@ fn begin_leaving(model: &mut Model, fx: &mut Effects, leaving: Leaving) {
         return many::begin(model, fx, act);
     }
     let Some((message, state, revision)) = seen(model) else {
-        return model.acts.note("open the message first: Enter");
+        let how = model.setup.keys.hint(model.mode(), Command::Enter, ": {}");
+        return model.acts.note(format!("open the message first{how}"));
     };
     let id = match model.screen {
         Screen::Message => {

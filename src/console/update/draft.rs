@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Effects, edit, repair};
+use crate::console::command::{Command, Mode};
 use crate::console::effect::{Effect, SavedDraft};
 use crate::console::model::{DraftState, EditSession, MessageRef, Model};
 
@@ -38,7 +39,7 @@ pub(super) fn loaded(
     edit.loading = false;
     match draft {
         Ok(Some(draft)) if draft.bytes != edit.base_bytes => {
-            if let Err(why) = edit.recall(&draft) {
+            if let Err(why) = edit.recall(&draft, model.setup.keys) {
                 edit.notice = Some(format!("a draft from before can't be shown: {why}"));
             }
         }
@@ -48,9 +49,9 @@ pub(super) fn loaded(
     // Nothing can be typed over bytes that are no text.
     if edit.binary && !edit.is_dirty() {
         model.edit = None;
-        model
-            .acts
-            .refuse(format!("edit {message}"), "not UTF-8; : can save it to a file or replace it");
+        let text = "; {} can save it to a file or replace it";
+        let palette = model.setup.keys.hint(Mode::Message, Command::Palette, text);
+        model.acts.refuse(format!("edit {message}"), format!("not UTF-8{palette}"));
         repair::release(model, fx, message);
     }
 }
@@ -102,12 +103,13 @@ pub(super) fn file_read(
     };
     let Some(view) = &screen.view else { return };
     let parked = model.parked.get(message);
-    let opened = EditSession::open(message.clone(), view, &screen.payload, parked);
+    let keys = model.setup.keys;
+    let opened = EditSession::open(message.clone(), view, &screen.payload, parked, keys);
     let mut session = match opened {
         Ok(session) => session,
         Err(why) => return model.acts.refuse(what, why.to_string()),
     };
-    if let Err(why) = session.replace(&bytes, view.summary.revision) {
+    if let Err(why) = session.replace(&bytes, view.summary.revision, keys) {
         return model.acts.refuse(what, why.to_string());
     }
     model.edit = Some(session);

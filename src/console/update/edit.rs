@@ -6,7 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::{Effects, command as commands, draft, outside, repair, review};
 use crate::admin::dto::{JournalKind, MAX_HOLD_MS, MessageState, Notice};
 use crate::console::action::Failure;
-use crate::console::command::{Command, Screen};
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::model::{
     EditIn, EditSession, HoldState, Link, MessageRef, Model, Overlay, Purpose,
@@ -50,7 +50,7 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects, place: EditIn) {
         | MessageState::Blocked => {}
     }
     let parked = model.parked.get(&message);
-    match EditSession::open(message.clone(), view, &screen.payload, parked) {
+    match EditSession::open(message.clone(), view, &screen.payload, parked, model.setup.keys) {
         Ok(session) => {
             if session.loading {
                 fx.push(Effect::LoadDraft(message.clone()));
@@ -137,13 +137,14 @@ pub(super) fn tick(model: &mut Model, fx: &mut Effects) {
 
 /// The message under the editor was read again: somebody may have changed it.
 pub(super) fn shown(model: &mut Model, message: &MessageRef) {
+    let both = model.setup.keys.hint(Mode::Editor, Command::Review, "; {} shows both");
     let Some(edit) = model.edit.as_mut().filter(|edit| edit.message == *message) else { return };
     let Some(view) = model.message.as_ref().and_then(|screen| screen.view.as_ref()) else { return };
     if view.summary.revision > edit.base
         && let Some(newest) = view.revisions.last()
     {
         edit.notice = Some(format!(
-            "changed meanwhile: {} saved revision {}, you began from {}; ^S shows both",
+            "changed meanwhile: {} saved revision {}, you began from {}{both}",
             newest.by.name, newest.revision, edit.base
         ));
     }
@@ -183,10 +184,9 @@ pub(super) fn notice(model: &mut Model, notice: &Notice) {
         | JournalKind::Restored => return,
     };
     let who = &entry.actor;
-    edit.notice = Some(format!(
-        "{what} meanwhile by {} ({}); your text stays, ^S shows both",
-        who.name, who.via
-    ));
+    let both = model.setup.keys.hint(Mode::Editor, Command::Review, ", {} shows both");
+    edit.notice =
+        Some(format!("{what} meanwhile by {} ({}); your text stays{both}", who.name, who.via));
 }
 
 /// A command of the editor.
@@ -220,9 +220,10 @@ pub(super) fn key(model: &mut Model, key: KeyEvent) {
 
 /// Types, moves, undoes.
 pub(super) fn type_in(model: &mut Model, input: EditorInput) {
+    let discards = model.setup.keys.hint(Mode::Editor, Command::Discard, "; {} discards it");
     let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
     if edit.raw.is_some() {
-        edit.notice = Some("a file that is no text is not typed in; F8 discards it".to_owned());
+        edit.notice = Some(format!("a file that is no text is not typed in{discards}"));
         return;
     }
     let edits = changes_text(&input);
@@ -298,7 +299,8 @@ fn leave(model: &mut Model, fx: &mut Effects) {
     let is_known = model.edit.as_ref().is_some_and(|edit| !edit.loading);
     let Some(message) = park(model) else { return };
     if model.parked.contains_key(&message) {
-        model.acts.note(format!("the draft of {message} stays; e goes on with it"));
+        let on = model.setup.keys.hint(Mode::Message, Command::Edit, "; {} goes on with it");
+        model.acts.note(format!("the draft of {message} stays{on}"));
     } else if is_known {
         model.acts.note(format!("{message} is as it was"));
         fx.push(Effect::DeleteDraft(message.clone()));
@@ -334,6 +336,8 @@ fn forget_saved(model: &mut Model, latest: &MessageRef) {
 
 /// `F8`: the broker's text in the draft's place; again: the draft.
 fn discard(model: &mut Model) {
+    let back = "; {} brings your draft back";
+    let back = model.setup.keys.hint(Mode::Editor, Command::Discard, back);
     let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
     let Some(screen) = &model.message else { return };
     let Some(view) = &screen.view else { return };
@@ -346,8 +350,7 @@ fn discard(model: &mut Model) {
             Ok(editor) => {
                 edit.base = view.summary.revision;
                 edit.base_bytes = Bytes::copy_from_slice(edit.text_of(&screen.payload));
-                edit.notice =
-                    Some("the message as the broker has it; F8 brings your draft back".to_owned());
+                edit.notice = Some(format!("the message as the broker has it{back}"));
                 (editor, None)
             }
             Err(why) => return edit.notice = Some(why.to_string()),

@@ -2,7 +2,7 @@
 
 use super::Effects;
 use crate::admin::dto::MAX_BULK_ITEMS;
-use crate::console::command::{Command, Screen};
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::{Marks, Model, Motion};
 
 /// Messages of the queue on the screen are marked.
@@ -26,7 +26,8 @@ pub(super) fn mark(model: &mut Model, fx: &mut Effects, command: Command) {
         return model.acts.note("nothing is marked");
     }
     if queue.by_key {
-        return model.acts.note("marks are for messages; K lists them");
+        let lists = model.setup.keys.hint(Mode::Queue, Command::Keys, "; {} lists them");
+        return model.acts.note(format!("marks are for messages{lists}"));
     }
     let Some(row) = queue.selected().cloned() else { return };
     let marks = model.many.marks.entry(queue.name.clone()).or_default();
@@ -38,7 +39,14 @@ pub(super) fn mark(model: &mut Model, fx: &mut Effects, command: Command) {
         _ => {
             marks.range(&row);
             match marks.has_range() {
-                true => "move to the range's other end, then V; Esc leaves it".to_owned(),
+                true => {
+                    let hint = |command, text| model.setup.keys.hint(Mode::Queue, command, text);
+                    let (then, leaves) = (
+                        hint(Command::MarkRange, ", then {}"),
+                        hint(Command::Back, "; {} leaves it"),
+                    );
+                    format!("move to the range's other end{then}{leaves}")
+                }
                 false => format!("{} marked", marks.len()),
             }
         }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Effects, draft};
+use crate::console::command::{Command, Mode};
 use crate::console::effect::Effect;
 use crate::console::model::{EditIn, MessageRef, Model, Outside};
 
@@ -45,6 +46,7 @@ pub(super) fn loaded(model: &mut Model, fx: &mut Effects, message: &MessageRef) 
 pub(super) fn hand(model: &mut Model, fx: &mut Effects) {
     draft::save_now(model, fx);
     let has_editor = model.setup.editor.is_some();
+    let saves = model.setup.keys.hint(Mode::Message, Command::Palette, "; {} saves it to a file");
     let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
     if edit.outside == Some(Outside::Has) {
         return;
@@ -53,7 +55,7 @@ pub(super) fn hand(model: &mut Model, fx: &mut Effects) {
     if !has_editor {
         edit.notice = Some("neither $VISUAL nor $EDITOR is set; start the console with one".into());
     } else if edit.raw.is_some() || edit.binary {
-        edit.notice = Some("what is no text is not edited; : saves it to a file".to_owned());
+        edit.notice = Some(format!("what is no text is not edited{saves}"));
     } else {
         edit.outside = Some(Outside::Has);
         fx.push(Effect::EditOutside(edit.message.clone(), edit.bytes()));
@@ -67,6 +69,7 @@ pub(super) fn back(
     message: &MessageRef,
     result: Result<Bytes, String>,
 ) {
+    let shows = model.setup.keys.hint(Mode::Editor, Command::Review, ": {} shows the difference");
     let Some(edit) = model.edit.as_mut().filter(|edit| edit.message == *message) else { return };
     if edit.outside.take() != Some(Outside::Has) {
         return;
@@ -86,7 +89,7 @@ pub(super) fn back(
     let note = if added { "; the newline that it put at the end is left out" } else { "" };
     match edit.editor.set(text) {
         Ok(true) => {
-            edit.notice = Some(format!("back from $EDITOR: ^S shows the difference{note}"));
+            edit.notice = Some(format!("back from $EDITOR{shows}{note}"));
             model.touched();
             draft::save_now(model, fx);
         }

@@ -2,6 +2,7 @@
 
 use super::{Effects, command, enter};
 use crate::console::action::Failure;
+use crate::console::command::{Command, Mode};
 use crate::console::effect::Request;
 use crate::console::model::{
     MessageRef, Model, PatternPage, PatternRead, PatternTab, Process, ProcessList, Purpose,
@@ -80,9 +81,13 @@ pub(super) fn enter(model: &mut Model) {
                 Some(TopicLine::Topic(topic)) => match &topic.view.settings.otherwise {
                     Some(queue) => queue.clone(),
                     None => {
-                        return model
-                            .acts
-                            .note("its subscriptions are below; Enter opens the queue of one");
+                        let keys = model.setup.keys;
+                        let opens = keys.hint(
+                            Mode::Patterns,
+                            Command::Enter,
+                            "; {} opens the queue of one",
+                        );
+                        return model.acts.note(format!("its subscriptions are below{opens}"));
                     }
                 },
                 None => return,

@@ -7,6 +7,7 @@ use crate::admin::dto::{
     Revision,
 };
 use crate::console::action::Failure;
+use crate::console::command::{Command, Mode};
 use crate::console::effect::{Effect, Request};
 use crate::console::model::{
     Act, InFlight, Link, MessageRef, Model, Purpose, Stage, Submitted, Undoable, verb_text,
@@ -152,9 +153,11 @@ fn done(model: &mut Model, fx: &mut Effects, message: &MessageRef, outcome: &Rep
                 outcome.revision, outcome.state
             ),
         },
-        RepairVerb::Cancel => Stage::Done {
-            text: "cancelled; u puts it back until the next one is delivered".to_owned(),
-        },
+        RepairVerb::Cancel => {
+            let text = "; {} puts it back until the next one is delivered";
+            let undo = model.setup.keys.hint(Mode::Queue, Command::Undo, text);
+            Stage::Done { text: format!("cancelled{undo}") }
+        }
         RepairVerb::Restore => {
             Stage::Done { text: format!("back in its place, {}", outcome.state) }
         }
@@ -273,7 +276,10 @@ pub(super) fn paused(
         Ok(()) => {
             model.acts.undo = Some(Undoable::Paused(queue, paused));
             let text = if paused {
-                "nothing is delivered from it until p or u".to_owned()
+                let hint = |command, text| model.setup.keys.hint(Mode::Queues, command, text);
+                let resume = hint(Command::PauseResume, " until {}");
+                let or = if resume.is_empty() { " until {}" } else { " or {}" };
+                format!("nothing is delivered from it{resume}{}", hint(Command::Undo, or))
             } else {
                 "deliveries go on".to_owned()
             };

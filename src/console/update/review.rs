@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Effects, draft, edit, repair};
 use crate::admin::dto::RepairVerb;
+use crate::console::command::{Command, Mode};
 use crate::console::effect::{Effect, RequestId};
 use crate::console::model::{Button, DiffPane, Model, Overlay, Purpose, Review, Submitted};
 use crate::console::text::diff::{self, DIFF_CONTEXT, DiffLine};
@@ -47,6 +48,9 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
     draft::save_now(model, fx);
     let is_being_read =
         model.edit.as_ref().is_some_and(|edit| model.awaits(&Purpose::Show(edit.message.clone())));
+    let hint = |command, text| model.setup.keys.hint(Mode::Editor, command, text);
+    let (then, discards) =
+        (hint(Command::Review, "; {} then"), hint(Command::Discard, "; {} discards it"));
     let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
     let Some(screen) = model.message.as_ref().filter(|screen| screen.message == edit.message)
     else {
@@ -55,11 +59,11 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
     let Some(view) = &screen.view else { return };
     // The review must be of what the broker has now.
     if screen.outdated || is_being_read {
-        edit.notice = Some("it has changed and is being read again; ^S then".to_owned());
+        edit.notice = Some(format!("it has changed and is being read again{then}"));
         return;
     }
     if edit.json && edit.raw.is_some() {
-        edit.notice = Some("not UTF-8, so it can't be JSON; F8 discards it".to_owned());
+        edit.notice = Some(format!("not UTF-8, so it can't be JSON{discards}"));
         return;
     }
     if edit.json

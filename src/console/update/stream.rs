@@ -52,7 +52,8 @@ pub(super) fn take(model: &mut Model, fx: &mut Effects, event: StreamEvent) {
             }
         }
         StreamEvent::Lagged { missed } => {
-            model.events.gap(format!("{missed} were missed: this console was too slow"));
+            let why = format!("{missed} were missed: this console was too slow");
+            model.events.gap(&why, model.setup.keys);
             page::outdate(model);
             model.journal.loaded = false;
             follow::catch_up(model, fx);
@@ -76,7 +77,8 @@ fn queues(model: &mut Model, fx: &mut Effects, views: Vec<QueueView>) {
 /// The event stream is there again: what is shown is read again, and what has no answer is asked for.
 pub(super) fn reconnected(model: &mut Model, fx: &mut Effects) {
     if model.connection.heard_at.is_some() {
-        model.events.gap("connected again: what happened meanwhile is not here".to_owned());
+        let why = "connected again: what happened meanwhile is not here";
+        model.events.gap(why, model.setup.keys);
     }
     model.queues.named = Some(Default::default());
     model.forget_reads();

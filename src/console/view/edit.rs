@@ -7,6 +7,7 @@ use ratatui::style::{Modifier, Style};
 use super::table::put;
 use super::{difference, nth_row};
 use crate::admin::dto::Revision;
+use crate::console::command::{Command, Mode};
 use crate::console::model::{Button, EditSession, HoldState, Model, Review};
 use crate::console::text::clean::clean;
 use crate::console::text::editor::EditorStyles;
@@ -103,7 +104,10 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
     difference::pane(theme, &review.pane, buffer, lines);
     let last = usize::from(area.height.saturating_sub(1));
     if let (Some(place), Some(row)) = (review.pane.place(), nth_row(area, last.saturating_sub(1))) {
-        let text = format!("rows {place}: j k");
+        let hint = |command, text| model.setup.keys.hint(Mode::Review, command, text);
+        let (down, up) = (hint(Command::Down, " {}"), hint(Command::Up, " {}"));
+        let keys = if down.is_empty() && up.is_empty() { "" } else { ":" };
+        let text = format!("rows {place}{keys}{down}{up}");
         put(buffer, row, &text, theme.style(Role::Warn), true);
     }
     if let Some(row) = nth_row(area, last) {

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::table::{Cell, Column, fixed, growing, heads, put, row};
 use super::{nth_row, under};
-use crate::console::command::Screen;
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::{EventRow, Model};
 use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
@@ -44,7 +44,8 @@ fn state(model: &Model, theme: Theme) -> (String, Role) {
     match list.paused() {
         Some(below) => {
             let glyph = theme.glyph("‖", "=");
-            (format!("{glyph} STANDS STILL, {below} below; G goes on{kept}"), Role::Warn)
+            let on = model.setup.keys.hint(Mode::Events, Command::Bottom, "; {} goes on");
+            (format!("{glyph} STANDS STILL, {below} below{on}{kept}"), Role::Warn)
         }
         None => {
             let glyph = theme.glyph("▼", "v");
@@ -69,16 +70,21 @@ fn cells(theme: Theme, event: &EventRow) -> Vec<Cell> {
 }
 
 fn empty(model: &Model, buffer: &mut Buffer, area: Rect) {
+    let keys = model.setup.keys;
+    let journal = keys.hint(Mode::Events, Command::Go(Screen::Journal), " ({})");
+    let before = format!("What was before: the journal{journal}, or in a shell: mubroker events");
+    let clears = keys.hint(Mode::Events, Command::Back, "; {} clears it");
+    let hidden = format!("no event passes the filter{clears}");
     let lines: &[&str] = if model.events.is_empty() {
         &[
             "Nothing has happened since this console connected.",
             "",
             "What comes here: blocked and repaired messages, failed attempts,",
             "dead letters, workers that come and go, sagas, gathers, alerts.",
-            "What was before: the journal (5), or in a shell: mubroker events",
+            &before,
         ]
     } else {
-        &["no event passes the filter; Esc clears it"]
+        &[&hidden]
     };
     for (n, line) in lines.iter().enumerate() {
         let Some(place) = nth_row(area, n + 2) else { break };

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
 use super::{nth_row, under};
 use crate::admin::dto::JournalEntry;
-use crate::console::command::Screen;
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::{Model, weight_of};
 use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
@@ -28,12 +28,18 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     heads(buffer, head, COLUMNS, theme.style(Role::Title));
     let shown = model.journal.shown();
     if shown.is_empty() {
+        let hint = |command, text| model.setup.keys.hint(Mode::Journal, command, text);
         let text = match (&model.journal.trouble, model.journal.filter.is_empty()) {
-            (Some(trouble), _) => format!("can't be read: {}; ^R tries again", clean(trouble)),
+            (Some(trouble), _) => {
+                let again = hint(Command::Refresh, "; {} tries again");
+                format!("can't be read: {}{again}", clean(trouble))
+            }
             (None, true) => {
                 "nothing yet: repairs, pauses and blocked queues are written here".into()
             }
-            (None, false) => "no entry passes the filter; Esc clears it".into(),
+            (None, false) => {
+                format!("no entry passes the filter{}", hint(Command::Back, "; {} clears it"))
+            }
         };
         if let Some(place) = nth_row(area, 2) {
             let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
 use super::{nth_row, under, words};
 use crate::admin::dto::{KeyView, Timestamp};
-use crate::console::command::Screen;
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::{Model, QueueScreen};
 use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
@@ -88,14 +88,18 @@ fn cells(theme: Theme, key: &KeyView, most: u64, now: Option<Timestamp>) -> Vec<
 
 fn empty(model: &Model, queue: &QueueScreen, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
+    let hint = |command, text| model.setup.keys.hint(Mode::Queue, command, text);
     let (text, role) = if let Some(trouble) = &queue.keys.trouble {
-        (format!("can't be read: {}; ^R tries again", clean(trouble)), Role::Bad)
+        let again = hint(Command::Refresh, "; {} tries again");
+        (format!("can't be read: {}{again}", clean(trouble)), Role::Bad)
     } else if !queue.keys.loaded {
         (format!("reading the order keys of {}", queue.name), Role::Dim)
     } else if !queue.filter.is_empty() {
-        ("no order key that was read passes the filter; Esc clears it".to_owned(), Role::Text)
+        let clears = hint(Command::Back, "; {} clears it");
+        (format!("no order key that was read passes the filter{clears}"), Role::Text)
     } else {
-        ("No order key stands: all of them go on. K shows the messages.".to_owned(), Role::Good)
+        let messages = hint(Command::Keys, " {} shows the messages.");
+        (format!("No order key stands: all of them go on.{messages}"), Role::Good)
     };
     if let Some(place) = nth_row(area, 2) {
         let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };

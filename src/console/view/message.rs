@@ -7,7 +7,8 @@ use ratatui::style::{Modifier, Style};
 use super::table::put;
 use super::{nth_row, words};
 use crate::admin::dto::{AttemptEnd, MessageView, Timestamp};
-use crate::console::model::{MessageScreen, Model, Tab, places, wrap_words};
+use crate::console::command::{Command, Mode};
+use crate::console::model::{BodyForm, MessageScreen, Model, Tab, places, wrap_words};
 use crate::console::text::clean::{self, clean, clean_lines};
 use crate::console::theme::{Role, Theme};
 
@@ -18,7 +19,7 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     let Some(first) = nth_row(area, 0) else { return };
     title(model, screen, buffer, first);
     if let Some(row) = nth_row(area, 1) {
-        tabs(theme, screen, buffer, row);
+        tabs(model, screen, buffer, row);
     }
     let lines = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
     let Some(view) = &screen.view else {
@@ -81,7 +82,8 @@ fn title(model: &Model, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) 
     put(buffer, row, &text, theme.style(role), false);
 }
 
-fn tabs(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
+fn tabs(model: &Model, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
+    let theme = model.setup.theme;
     let mut x = row.x;
     for tab in Tab::ALL {
         let chosen = tab == screen.tab;
@@ -90,14 +92,20 @@ fn tabs(theme: Theme, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
         put(buffer, Rect { x, width: row.right().saturating_sub(x), ..row }, &text, style, false);
         x = x.saturating_add(u16::try_from(text.len() + 1).unwrap_or(0)).min(row.right());
     }
+    let hint = |command, text| model.setup.keys.hint(Mode::Message, command, text);
     let note = match (screen.tab, screen.form_note, screen.cut) {
-        (Tab::Body, _, true) => "the beginning; e opens all",
-        (Tab::Body, Some(note), false) => note,
+        (Tab::Body, _, true) => {
+            format!("the beginning{}", hint(Command::Edit, "; {} opens all"))
+        }
+        (Tab::Body, Some(BodyForm::Tree), false) => {
+            format!("tree{}", hint(Command::Fold, ": {} folds"))
+        }
+        (Tab::Body, Some(form), false) => form.note().to_owned(),
         (_, _, _) => return,
     };
     let rest = Rect { x, width: row.right().saturating_sub(x), ..row };
-    if clean::width(note) <= usize::from(rest.width) {
-        put(buffer, rest, note, theme.style(Role::Dim), true);
+    if clean::width(&note) <= usize::from(rest.width) {
+        put(buffer, rest, &note, theme.style(Role::Dim), true);
     }
 }
 

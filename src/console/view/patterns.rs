@@ -10,7 +10,7 @@ use super::{nth_row, under, words};
 use crate::admin::dto::{
     GatherView, RecipientState, SagaView, SubscriptionView, Timestamp, WorkError,
 };
-use crate::console::command::Screen;
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::layout;
 use crate::console::model::{Model, PatternTab, Process as _, Sought, TopicLine, TopicRow};
 use crate::console::text::clean::{self, clean};
@@ -267,13 +267,15 @@ fn empty(model: &Model, buffer: &mut Buffer, area: Rect) {
         PatternTab::Gathers => (patterns.gathers.loaded, &patterns.gathers.trouble),
         PatternTab::Sagas => (patterns.sagas.loaded, &patterns.sagas.trouble),
     };
+    let hint = |command, text| model.setup.keys.hint(Mode::Patterns, command, text);
+    let unread = format!("can't be read{}", hint(Command::Refresh, "; {} tries again"));
+    let clears = hint(Command::Back, "; {} clears it");
+    let hidden = format!("nothing that was read passes the filter{clears}");
     let lines: &[&str] = match (trouble, loaded, patterns.tab) {
         // The line below the screen says why.
-        (Some(_), ..) => &["can't be read; ^R tries again"],
+        (Some(_), ..) => &[&unread],
         (None, false, _) => &["reading"],
-        _ if !patterns.filter.is_empty() => {
-            &["nothing that was read passes the filter; Esc clears it"]
-        }
+        _ if !patterns.filter.is_empty() => &[&hidden],
         (None, true, PatternTab::Topics) => &[
             "No topic yet. An event goes to each queue that subscribed to its topic:",
             "",

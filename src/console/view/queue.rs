@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
 use super::{nth_row, under, words};
 use crate::admin::dto::{MessageSummary, Timestamp};
-use crate::console::command::Screen;
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::{MessageRef, Model, QueueScreen, short_id};
 use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
@@ -81,12 +81,15 @@ fn cells(
 
 fn empty(model: &Model, queue: &QueueScreen, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
+    let hint = |command, text| model.setup.keys.hint(Mode::Queue, command, text);
     let (text, role) = if let Some(trouble) = &queue.trouble {
-        (format!("can't be read: {}; ^R tries again", clean(trouble)), Role::Bad)
+        let again = hint(Command::Refresh, "; {} tries again");
+        (format!("can't be read: {}{again}", clean(trouble)), Role::Bad)
     } else if !queue.loaded {
         (format!("reading {}", queue.name), Role::Dim)
     } else if !queue.filter.is_empty() {
-        ("no message that was read passes the filter; Esc clears it".to_owned(), Role::Text)
+        let clears = hint(Command::Back, "; {} clears it");
+        (format!("no message that was read passes the filter{clears}"), Role::Text)
     } else {
         let text = format!("{0} is empty: mubroker send --queue {0} '{{\"hello\":1}}'", queue.name);
         (text, Role::Text)

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
 use super::{nth_row, under, words};
 use crate::admin::dto::QueueView;
-use crate::console::command::Screen;
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::{Model, QueueRow, Rate};
 use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
@@ -111,8 +111,10 @@ fn sparkline(theme: Theme, rate: &Rate) -> String {
 
 fn empty(model: &Model, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
+    let clears = model.setup.keys.hint(Mode::Queues, Command::Back, "; {} clears it");
+    let hidden = format!("no queue passes the filter{clears}");
     let lines: &[&str] = if !model.queues.filter.is_empty() {
-        &["no queue passes the filter; Esc clears it"]
+        &[&hidden]
     } else if !model.queues.loaded {
         &["waiting for the broker"]
     } else {

@@ -150,9 +150,10 @@ pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
         let (text, role) = match (edit.editor.fault(), edit.json) {
             (Some(fault), true) => {
                 let text = format!("not JSON at {fault}");
-                let hint = "   F4 goes there";
+                let keys = model.setup.keys;
+                let hint = keys.hint(Mode::Editor, Command::GoToFault, "   {} goes there");
                 let fits = clean::width(&clean(&text)) + hint.len() <= usize::from(row.width);
-                (if fits { text + hint } else { text }, Role::Bad)
+                (if fits { text + &hint } else { text }, Role::Bad)
             }
             (_, false) if edit.binary => {
                 ("the payload was not UTF-8: anything may take its place".to_owned(), Role::Dim)
@@ -255,7 +256,7 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         return None;
     }
     if let Some(lesson) = model.lesson() {
-        put(buffer, row, lesson, theme.style(Role::Warn), false);
+        put(buffer, row, &lesson, theme.style(Role::Warn), false);
         return None;
     }
     if let Some(notice) = model.edit.as_ref().and_then(|edit| edit.notice.as_ref()) {

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
 use super::{nth_row, under, words};
 use crate::admin::dto::{PoolState, PoolView, ProcessState, Timestamp, WorkerView};
-use crate::console::command::Screen;
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::Model;
 use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
@@ -43,13 +43,14 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     let shown = model.workers.shown();
     if shown.is_empty() {
         let text = if model.workers.filter.is_empty() {
-            "no worker is connected: mubroker worker --queue orders --exec cat"
+            "no worker is connected: mubroker worker --queue orders --exec cat".to_owned()
         } else {
-            "no worker passes the filter; Esc clears it"
+            let clears = model.setup.keys.hint(Mode::Workers, Command::Back, "; {} clears it");
+            format!("no worker passes the filter{clears}")
         };
         if let Some(place) = nth_row(area, 2) {
             let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
-            put(buffer, place, text, theme.style(Role::Text), false);
+            put(buffer, place, &text, theme.style(Role::Text), false);
         }
         return;
     }
