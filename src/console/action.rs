@@ -11,7 +11,7 @@ use super::text::diff::DiffLine;
 
 use crate::admin::dto::{
     HoldView, JournalPage, KeyPage, Located, MessagePage, MessageView, PoolView, Problem,
-    RepairOutcome, StreamEvent,
+    RepairOutcome, SagaView, StreamEvent, SubscriptionChange,
 };
 
 /// One input of the console. Time comes beside it, in [`super::update::update`].
@@ -154,6 +154,10 @@ pub enum Reply {
     Outcome(Option<RepairOutcome>),
     /// A pause or a resume was done.
     Done,
+    /// A saga as it is after an act.
+    Saga(Box<SagaView>),
+    /// A subscription was made or taken back.
+    Subscribed(SubscriptionChange),
 }
 
 /// Why there is no answer, or not the wanted one.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::many::Job;
-use super::model::{MessageRef, PatternRead};
+use super::model::{MessageRef, PatternAct, PatternRead};
 use crate::admin::dto::{IdempotencyKey, MessageId, QueueName, RepairRequest, Revision, Seq};
 
 /// Names a request, so that its answer finds its way whenever it comes.
@@ -113,13 +113,17 @@ pub enum Request {
         /// Stop.
         paused: bool,
     },
+    /// Do something to a saga or a subscription.
+    PatternAct(PatternAct),
 }
 
 impl Request {
     /// It changes something at the broker.
     pub fn changes(&self) -> bool {
         match self {
-            Self::Hold(..) | Self::Repair(..) | Self::SetPaused { .. } => true,
+            Self::Hold(..) | Self::Repair(..) | Self::SetPaused { .. } | Self::PatternAct(_) => {
+                true
+            }
             Self::Page { .. }
             | Self::Keys { .. }
             | Self::Pools

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::Modifier;
 
 use super::action::{Action, Reply};
 use super::effect::{Effect, Request, RequestId};
@@ -439,7 +441,7 @@ impl Stage {
             }),
             Request::Patterns(read) => Reply::Patterns(patterns::page(read)),
             Request::Hold(..) => Reply::Held(None),
-            Request::Repair(..) | Request::Outcome(_) => return None,
+            Request::Repair(..) | Request::Outcome(_) | Request::PatternAct(_) => return None,
             Request::SetPaused { .. } => Reply::Done,
         })
     }
@@ -499,12 +501,22 @@ impl Stage {
         })
     }
 
-    /// What is on the screen, without styles.
-    pub(crate) fn screen(&self) -> String {
+    fn drawn(&self) -> Buffer {
         let (width, height) = self.model.size;
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| view(&self.model, frame)).unwrap();
-        let buffer = terminal.backend().buffer();
+        terminal.backend().buffer().clone()
+    }
+
+    /// How a cell stands out.
+    pub(crate) fn style_at(&self, x: u16, y: u16) -> Modifier {
+        self.drawn()[(x, y)].modifier
+    }
+
+    /// What is on the screen, without styles.
+    pub(crate) fn screen(&self) -> String {
+        let (width, height) = self.model.size;
+        let buffer = self.drawn();
         let mut text = String::new();
         for y in 0..height {
             let mut line = String::new();

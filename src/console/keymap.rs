@@ -97,6 +97,8 @@ const LISTS: &[Mode] =
     &[Mode::Queues, Mode::Queue, Mode::Workers, Mode::Journal, Mode::Events, Mode::Patterns];
 const ON_MESSAGE: &[Mode] = &[Mode::Queue, Mode::Message];
 const ON_QUEUE: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
+/// Where there may be a queue under the cursor.
+const QUEUES_TOO: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message, Mode::Patterns];
 const ACTS: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
 const SEVERAL: &[Mode] = &[Mode::Many, Mode::Agree];
 const PROMPTS: &[Mode] = &[Mode::Filter, Mode::Palette, Mode::Leave, Mode::Find, Mode::File];
@@ -208,14 +210,18 @@ pub const TABLE: &[Row] = rows! {
     ON_QUEUE, [ch('R')], Command::RetryMany, "several", "Retry several: the marked ones, all that are blocked, or a group of errors; also cancel, dead-letter, move.", true, 6;
     ON_QUEUE, [ch('J')], Command::EditMany, "several by jq", "Change several by a jq expression: their differences first, then their number.", true, 0;
     ON_QUEUE, [], Command::LastMany, "last results", "What came of each.", false, 0;
+    &[Mode::Patterns], [ch('r')], Command::RetrySaga, "retry saga", "Let a parked saga try again the compensation that failed.", true, 3;
+    &[Mode::Patterns], [ch('S')], Command::SkipSaga, "skip", "Let a parked saga go on as if that had been done: type its short id and a reason.", true, 4;
+    &[Mode::Patterns], [ch('x')], Command::EndPattern, "abort/unsubscribe", "Abort the saga: type its short id and a reason; or take the subscription back: type its queue's name.", true, 5;
+    &[Mode::Patterns], [ch('a')], Command::Subscribe, "subscribe", "Give a queue a topic's events: type the queue and, if you like, a filter; on a subscription, change its filter.", true, 6;
     &[Mode::Queue], [ch(' ')], Command::Mark, "mark", "Mark the message, or take its mark away; cancel, dead-letter and move are then for the marked ones.", false, 15;
     &[Mode::Queue], [ch('V')], Command::MarkRange, "mark a range", "Begin a range at the cursor; again: mark what is in it.", false, 16;
     &[Mode::Queue], [ch('U')], Command::Unmark, "unmark all", "Take all marks away.", false, 0;
-    ON_QUEUE, [ch('p')], Command::PauseResume, "pause/resume", "Stop or go on delivering from the queue.", true, 6;
+    QUEUES_TOO, [ch('p')], Command::PauseResume, "pause/resume", "Stop or go on delivering from the queue; on Patterns, from the subscription's.", true, 6;
     ON_MESSAGE, [ch('x')], Command::Cancel, "cancel", "Take the message out: type its short id and a reason.", true, 5;
     ON_MESSAGE, [ch('D')], Command::DeadLetter, "dead-letter", "Send the message to the dead-letter queue: type its short id.", true, 0;
     ON_MESSAGE, [ch('m')], Command::Move, "move", "Send the message to another queue, or a dead letter back to its own: type its short id and the queue.", true, 0;
-    ACTS, [ch('u')], Command::Undo, "undo", "Undo the last act, while that is still true.", true, 4;
+    QUEUES_TOO, [ch('u')], Command::Undo, "undo", "Undo the last act, while that is still true.", true, 4;
     &[Mode::Message], [ch('d')], Command::Difference, "difference", "What changed since the original or the revision before.", false, 7;
     BROWSE, [key(KeyCode::Esc), key(KeyCode::Backspace)], Command::Back, "back", "Back to where you came from; on a list first clears the filter.", false, 8;
     BROWSE, [key(KeyCode::Tab)], Command::NextPane, "next pane", "The next pane, or the next tab of a message.", false, 14;
@@ -233,7 +239,7 @@ pub const TABLE: &[Row] = rows! {
     BROWSE, [ch('5'), ch('A')], Command::Go(Screen::Journal), "journal", "Who did what, when and why.", false, 0;
     BROWSE, [ch('6')], Command::Go(Screen::Events), "events", "What happens, as it happens; the list stands still while the cursor isn't on its last row.", false, 0;
     BROWSE, [ch('7')], Command::Go(Screen::Patterns), "patterns", "Topics with subscriptions, gathers with progress, sagas with their steps.", false, 0;
-    ON_QUEUE, [ch('y')], Command::Copy, "copy", "Copy through the terminal (OSC 52): the payload, or the row's name.", false, 13;
+    QUEUES_TOO, [ch('y')], Command::Copy, "copy", "Copy through the terminal (OSC 52): the payload, or the row's name or id.", false, 13;
     &[Mode::Message], [], Command::SavePayload, "save the payload to a file", "Write the payload's own bytes into a new file.", false, 0;
     &[Mode::Message], [], Command::ReplacePayload, "replace the payload from a file", "Read a file into the editor; nothing is sent before the review.", true, 0;
     NOT_TYPING, [ctrl('r')], Command::Refresh, "refresh", "Read again what is shown.", false, 0;

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::action::{Action, Failure, Reply};
 use super::effect::Request;
-use super::model::{PAGE, PatternPage, PatternRead, ProcessList, TopicRead};
+use super::model::{PAGE, PatternAct, PatternPage, PatternRead, ProcessList, TopicRead};
 use crate::admin::client::{AdminClient, AdminError, JournalQuery, MessageQuery};
 use crate::admin::dto::{GatherView, SagaView};
 
@@ -131,6 +131,15 @@ async fn send(client: &AdminClient, request: Request) -> Result<Reply, AdminErro
         Request::SetPaused { queue, paused: false } => {
             client.resume(&queue, "").await?;
             Reply::Done
+        }
+        Request::PatternAct(PatternAct::Saga { id, request }) => {
+            Reply::Saga(Box::new(client.saga_act(&id, &request).await?.saga))
+        }
+        Request::PatternAct(PatternAct::Subscribe { topic, queue, request }) => {
+            Reply::Subscribed(client.subscribe(&topic, &queue, &request).await?)
+        }
+        Request::PatternAct(PatternAct::Unsubscribe { topic, queue }) => {
+            Reply::Subscribed(client.unsubscribe(&topic, &queue).await?)
         }
     })
 }

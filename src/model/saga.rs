@@ -138,6 +138,17 @@ pub enum SagaAct {
     Abort,
 }
 
+impl SagaAct {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Skip => "skip",
+            Self::Abort => "abort",
+        }
+    }
+}
+
 /// A saga has begun, or had begun before under the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SagaStarted {

@@ -39,8 +39,8 @@ pub use overlay::{
 pub use palette::{Palette, PaletteEntry};
 pub use pane::{BETWEEN_COLUMNS, DiffPane, DiffRow};
 pub use patterns::{
-    PatternPage, PatternRead, PatternTab, Patterns, Process, ProcessList, ReadFrom, Sought,
-    TopicLine, TopicList, TopicRead, TopicRow,
+    PatternAct, PatternField, PatternForm, PatternPage, PatternRead, PatternTab, Patterns, Process,
+    ProcessList, ReadFrom, Sought, TopicLine, TopicList, TopicRead, TopicRow,
 };
 pub use queue_list::{QueueList, QueueRow, Rate, SortBy};
 pub use queues::{PAGE, QueueScreen};
@@ -141,6 +141,8 @@ pub enum Purpose {
     Outcome(MessageRef),
     /// A pause (true) or a resume.
     SetPaused(QueueName, bool),
+    /// Something done to a saga or a subscription.
+    PatternAct(PatternAct),
 }
 
 /// The state.
@@ -233,7 +235,7 @@ impl Model {
             Overlay::Palette(_) => Mode::Palette,
             Overlay::Filter { .. } => Mode::Filter,
             Overlay::Find { .. } => Mode::Find,
-            Overlay::Leave(_) => Mode::Leave,
+            Overlay::Leave(_) | Overlay::Pattern(_) => Mode::Leave,
             Overlay::File(_) => Mode::File,
             Overlay::Many => self.many.mode(),
             Overlay::Review(_) => Mode::Review,
@@ -273,7 +275,8 @@ impl Model {
             Screen::Queues => self.queues.selected().map(|row| row.view.name.clone()),
             Screen::Queue => self.queue.as_ref().map(|queue| queue.name.clone()),
             Screen::Message => self.message.as_ref().map(|screen| screen.message.queue.clone()),
-            Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => None,
+            Screen::Patterns => self.patterns.selected_queue(),
+            Screen::Workers | Screen::Journal | Screen::Events => None,
         }
     }
 
@@ -436,6 +439,7 @@ impl Model {
             | Overlay::Filter { .. }
             | Overlay::Find { .. }
             | Overlay::Leave(_)
+            | Overlay::Pattern(_)
             | Overlay::File(_)
             | Overlay::Many
             | Overlay::Quit => {}

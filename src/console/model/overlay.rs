@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{DiffPane, MessageRef, Palette};
+use super::{DiffPane, MessageRef, Palette, PatternForm};
 use crate::admin::dto::{MessageId, QueueName, RepairVerb, Revision};
 
 /// What lies on top.
@@ -34,6 +34,8 @@ pub enum Overlay {
     },
     /// A message is to leave its queue: what is asked for is typed.
     Leave(LeaveForm),
+    /// Something is to be done on screen 7: what is asked for is typed.
+    Pattern(PatternForm),
     /// A file's name that is typed.
     File(FilePrompt),
     /// A change of several messages: [`super::Many`] has it.

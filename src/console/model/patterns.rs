@@ -1,16 +1,18 @@
 //! Screen 7: topics with their subscriptions, gathers with progress, sagas with their steps.
 
+mod act;
 mod process;
 mod topics;
 
+pub use act::{PatternAct, PatternField, PatternForm};
 pub use process::{Process, ProcessList, ReadFrom, Sought};
 pub use topics::{TopicLine, TopicList, TopicRead, TopicRow};
 
 use super::Millis;
 use super::lists::{Cursor, Motion};
 use crate::admin::dto::{
-    GatherPage, GatherView, MessageId, Notice, SagaPage, SagaState, SagaView, TopicDetail,
-    TopicPage,
+    GatherPage, GatherView, MessageId, Notice, QueueName, SagaPage, SagaState, SagaView,
+    TopicDetail, TopicPage,
 };
 use crate::console::filter::Filter;
 
@@ -143,6 +145,32 @@ impl Patterns {
             PatternTab::Topics => {}
             PatternTab::Gathers => self.gathers.seek(id),
             PatternTab::Sagas => self.sagas.seek(id),
+        }
+    }
+
+    /// The queue of the subscription under the cursor.
+    pub fn selected_queue(&self) -> Option<QueueName> {
+        match self.topics.selected(&self.filter)? {
+            TopicLine::Subscription(_, of) if self.tab == PatternTab::Topics => {
+                Some(of.queue.clone())
+            }
+            TopicLine::Subscription(..) | TopicLine::Topic(_) => None,
+        }
+    }
+
+    /// What of the row under the cursor is copied: an id, or a name; and what it is.
+    pub fn copied(&self) -> Option<(&'static str, String)> {
+        match self.tab {
+            PatternTab::Topics => Some(match self.topics.selected(&self.filter)? {
+                TopicLine::Topic(topic) => ("the topic's name", topic.view.name.to_string()),
+                TopicLine::Subscription(_, of) => ("the queue's name", of.queue.to_string()),
+            }),
+            PatternTab::Gathers => {
+                Some(("the id", self.gathers.selected(&self.filter)?.id.to_string()))
+            }
+            PatternTab::Sagas => {
+                Some(("the id", self.sagas.selected(&self.filter)?.id.to_string()))
+            }
         }
     }
 

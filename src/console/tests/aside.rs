@@ -51,7 +51,7 @@ fn an_event_leads_to_what_it_is_about() {
     );
     let stage = heard(&["6", "k", "<Enter>"]);
     assert_eq!(stage.model.screen, Screen::Patterns);
-    assert!(stage.screen().contains("mubroker saga retry"), "{}", stage.screen());
+    assert!(stage.screen().contains("r tries again"), "{}", stage.screen());
     let stage = heard(&["6", "kk", "<Enter>"]);
     assert_eq!(stage.model.screen, Screen::Message);
     let stage = heard(&["6", "g", "<Enter>"]);

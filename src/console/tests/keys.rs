@@ -49,15 +49,16 @@ fn gone(mode: Mode, keys: Keymap) -> BTreeSet<String> {
 /// Words that look like keys: the screens' digits stand among what is counted, too, and are looked for in brackets.
 fn named(text: &str, gone: &BTreeSet<String>) -> Vec<String> {
     let words = text.split(|c: char| c.is_whitespace() || ";,.:()".contains(c));
-    // `A` is an article, too.
+    // That is an article, too.
+    let is_article = |word: &str| word.eq_ignore_ascii_case("a");
     let is_number = |word: &str| word.chars().all(|c| c.is_numeric());
-    let words = words.filter(|word| gone.contains(*word) && !is_number(word) && *word != "A");
+    let words = words.filter(|word| gone.contains(*word) && !is_number(word) && !is_article(word));
     let digits = gone.iter().filter(|key| text.contains(&format!("({key})")));
     words.map(str::to_owned).chain(digits.cloned()).collect()
 }
 
 /// Where one gets to by keys as they are in the table.
-const WAYS: [&[&str]; 34] = [
+const WAYS: [&[&str]; 36] = [
     &[],
     &["<Esc>"],
     &["3"],
@@ -73,6 +74,8 @@ const WAYS: [&[&str]; 34] = [
     &["7", "<Enter>"],
     &["7", "l"],
     &["7", "h"],
+    &["7", "h", "x"],
+    &["7", "a"],
     &["p"],
     &["<Enter>"],
     &["<Enter>", "/", "nothing has this", "<Enter>"],
@@ -173,14 +176,14 @@ fn more(keys: Keymap, size: (u16, u16)) -> Vec<Stage> {
 
 fn check(keys: Keymap) {
     for size in [(80, 24), (200, 50)] {
-        let ways = WAYS.map(|way| {
+        let ways = WAYS.iter().map(|way| {
             let mut stage = Stage::failing(size, |setup: &mut Setup| setup.keys = keys);
             stage.hands = Keymap::default();
             super::aside::happen(&mut stage);
             stage.keys(way);
             stage
         });
-        for stage in ways.into_iter().chain(more(keys, size)) {
+        for stage in ways.chain(more(keys, size)) {
             let screen = stage.screen();
             // On wide screens several screens stand side by side; a key that none of them has is in none of them.
             let modes = Screen::ALL.map(Screen::mode).into_iter().chain([stage.model.mode()]);

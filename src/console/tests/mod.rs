@@ -9,6 +9,7 @@ mod many;
 mod message;
 mod outside;
 mod palette;
+mod patterns;
 mod repair;
 mod screens;
 mod speed;

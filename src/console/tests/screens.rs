@@ -12,7 +12,7 @@ use crate::console::theme::Theme;
 const SIZES: [(u16, u16); 4] = [(60, 15), (80, 24), (120, 40), (200, 50)];
 
 /// From the first screen to each of the others.
-const WAYS: [(&str, &[&str]); 27] = [
+const WAYS: [(&str, &[&str]); 30] = [
     ("queues", &[]),
     ("queue", &["<Enter>"]),
     ("keys", &["<Enter>", "K"]),
@@ -30,6 +30,9 @@ const WAYS: [(&str, &[&str]); 27] = [
     ("topics", &["7"]),
     ("gathers", &["7", "l"]),
     ("sagas", &["7", "h"]),
+    ("saga-given-up", &["7", "h", "x", "000003", "a reason"]),
+    ("subscribe", &["7", "j", "a"]),
+    ("unsubscribe", &["7", "j", "x", "bil"]),
     ("editor", &["<Enter>", "<Enter>", "e", "<F5>", "x"]),
     ("review", &["<Enter>", "e", "<F5>", "<End>", " ", "^s"]),
     ("cancel", &["<Enter>", "x", "0000", "<Tab>", "a reason"]),
@@ -234,7 +237,7 @@ fn what_is_done_with_is_not_offered_for_repair() {
 #[test]
 fn the_palette_says_where_else_a_command_works() {
     let mut stage = failing((80, 24), &["4", ":", "pause"]);
-    assert!(stage.screen().contains("pause/resume (on Queues, Queue, Message)"));
+    assert!(stage.screen().contains("pause/resume (on Queues, Queue, Message, Patterns)"));
     stage.keys(&["<Enter>"]);
     assert!(stage.screen().contains("pause/resume works on Queues"), "{}", stage.screen());
 }

@@ -1,6 +1,8 @@
 //! What each command does on the screens.
 
-use super::{Effects, difference, draft, edit, enter, go, many, marks, overlay, page, repair};
+use super::{
+    Effects, difference, draft, edit, enter, go, many, marks, overlay, page, patterns, repair,
+};
 use crate::admin::dto::{MessageState, RepairVerb};
 use crate::console::clipboard::MAX_COPY_BYTES;
 use crate::console::command::{Command, Mode, Screen};
@@ -121,6 +123,9 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
         Command::Mark | Command::MarkRange | Command::Unmark => marks::mark(model, fx, command),
         Command::Undo => repair::undo(model, fx),
         Command::PauseResume => pause_or_resume(model, fx),
+        Command::Subscribe | Command::RetrySaga | Command::SkipSaga | Command::EndPattern => {
+            patterns::begin(model, fx, command);
+        }
         Command::Difference => difference::open(model, fx),
         Command::Find => model.overlay = Overlay::Find { typed: String::new() },
         Command::BodyForm
@@ -314,7 +319,11 @@ fn copy(model: &mut Model, fx: &mut Effects) {
             Some(row) => ("the id", row.id.to_string()),
             None => return model.acts.note("nothing to copy"),
         },
-        Screen::Queues | Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => {
+        Screen::Patterns => match model.patterns.copied() {
+            Some(copied) => copied,
+            None => return model.acts.note("nothing to copy"),
+        },
+        Screen::Queues | Screen::Workers | Screen::Journal | Screen::Events => {
             match model.selected_queue() {
                 Some(queue) => ("the queue's name", queue.to_string()),
                 None => return model.acts.note("nothing to copy"),
@@ -412,7 +421,9 @@ fn begin_leaving(model: &mut Model, fx: &mut Effects, leaving: Leaving) {
 }
 
 fn pause_or_resume(model: &mut Model, fx: &mut Effects) {
-    let Some(queue) = model.selected_queue() else { return };
+    let Some(queue) = model.selected_queue() else {
+        return model.acts.note("choose a queue first; of a topic, one of its subscriptions");
+    };
     let Some(row) = model.queues.rows.get(&queue) else { return };
     let paused = row.view.paused.is_none() && row.view.draining.is_none();
     repair::set_paused(model, fx, queue, paused);

@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::path::PathBuf;
 
 use super::command::motion;
-use super::{Effects, command as commands, difference, edit, many, page, repair, review};
+use super::{Effects, command as commands, difference, edit, many, page, patterns, repair, review};
 use crate::console::command::{Command, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
@@ -88,6 +88,7 @@ fn accept(model: &mut Model, fx: &mut Effects) {
             model.overlay = open;
             review::press(model, fx);
         }
+        Overlay::Pattern(form) => patterns::accept(model, fx, form),
         Overlay::Leave(mut form) => match form.check() {
             Err((field, complaint)) => {
                 (form.field, form.complaint) = (field, Some(complaint));
@@ -149,6 +150,7 @@ fn next_field(model: &mut Model, fx: &mut Effects) {
     match &mut model.overlay {
         Overlay::Review(review) => review.button = review.button.step(1),
         Overlay::Leave(form) => form.next_field(),
+        Overlay::Pattern(form) => form.next_field(),
         Overlay::Difference(_) => difference::toggle(model, fx),
         Overlay::None
         | Overlay::Help { .. }
@@ -183,6 +185,7 @@ fn scroll(model: &mut Model, motion: Motion) {
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
         | Overlay::Leave(_)
+        | Overlay::Pattern(_)
         | Overlay::File(_)
         | Overlay::Many
         | Overlay::Quit => {}
@@ -240,6 +243,7 @@ fn typed_line(model: &mut Model) -> Option<&mut String> {
         Overlay::Palette(palette) => Some(&mut palette.typed),
         Overlay::File(prompt) => Some(&mut prompt.typed),
         Overlay::Leave(form) => Some(form.typed()),
+        Overlay::Pattern(form) => form.typed(),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Review(_)
@@ -256,6 +260,7 @@ fn typed_changed(model: &mut Model) {
         }
         Overlay::Palette(palette) => palette.search(),
         Overlay::Many => many::typed_changed(&mut model.many),
+        Overlay::Pattern(form) => form.was_typed(),
         Overlay::Leave(form) => {
             form.complaint = None;
             // Typing goes on with the next line once the id is right.

@@ -1,5 +1,9 @@
 //! Screen 7: what is read for it, and where it leads.
 
+mod act;
+
+pub(super) use act::{accept, begin, done};
+
 use super::{Effects, command, enter};
 use crate::console::action::Failure;
 use crate::console::command::{Command, Mode};

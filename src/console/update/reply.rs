@@ -110,6 +110,7 @@ pub(super) fn take(
             };
             repair::paused(model, queue, paused, done);
         }
+        Purpose::PatternAct(act) => patterns::done(model, &act, reply),
     }
 }
 

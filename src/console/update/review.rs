@@ -37,6 +37,7 @@ pub(super) fn compared(
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
         | Overlay::Leave(_)
+        | Overlay::Pattern(_)
         | Overlay::File(_)
         | Overlay::Quit => {}
         Overlay::Many => super::many::compared(model, request, lines),

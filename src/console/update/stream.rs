@@ -111,6 +111,7 @@ pub(in crate::console) fn is_read(purpose: &Purpose) -> bool {
         | Purpose::Undo(_)
         | Purpose::RetryHead(_)
         | Purpose::Repair(_)
-        | Purpose::SetPaused(..) => false,
+        | Purpose::SetPaused(..)
+        | Purpose::PatternAct(_) => false,
     }
 }

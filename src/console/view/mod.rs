@@ -8,6 +8,7 @@ mod keys;
 mod many;
 mod message;
 mod overlay;
+mod pattern_form;
 mod patterns;
 mod queue;
 mod queues;
@@ -88,6 +89,7 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
         | Overlay::Leave(_)
+        | Overlay::Pattern(_)
         | Overlay::File(_)
         | Overlay::Quit => model.edit.is_some(),
     };

@@ -39,6 +39,7 @@ pub(super) fn boxes(model: &Model, buffer: &mut Buffer, body: Rect) -> Option<Po
     match &model.overlay {
         Overlay::Palette(palette) => draw_palette(model, palette, buffer, body),
         Overlay::Leave(form) => draw_leave(model, form, buffer, body),
+        Overlay::Pattern(form) => super::pattern_form::draw(model, form, buffer, body),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Filter { .. }
@@ -52,7 +53,13 @@ pub(super) fn boxes(model: &Model, buffer: &mut Buffer, body: Rect) -> Option<Po
 }
 
 /// An empty box in the middle of `body`; the area inside.
-fn open_box(model: &Model, buffer: &mut Buffer, body: Rect, size: (u16, u16), title: &str) -> Rect {
+pub(super) fn open_box(
+    model: &Model,
+    buffer: &mut Buffer,
+    body: Rect,
+    size: (u16, u16),
+    title: &str,
+) -> Rect {
     let theme = model.setup.theme;
     let width = size.0.min(body.width.saturating_sub(2)).max(4);
     let height = size.1.min(body.height).max(3);
@@ -84,7 +91,7 @@ const ASCII_BORDER: ratatui::symbols::border::Set<'static> = ratatui::symbols::b
     horizontal_bottom: "-",
 };
 
-fn after(row: Rect, label: &str, typed: &str) -> Position {
+pub(super) fn after(row: Rect, label: &str, typed: &str) -> Position {
     let x = clean::width(label) + clean::width(&clean(typed));
     let x = row.x.saturating_add(u16::try_from(x).unwrap_or(u16::MAX));
     Position { x: x.min(row.right().saturating_sub(1)), y: row.y }

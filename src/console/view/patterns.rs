@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use super::table::{Cell, Column, fixed, growing, heads, number, put, row, width_of};
 use super::{nth_row, under, words};
 use crate::admin::dto::{
-    GatherView, RecipientState, SagaView, SubscriptionView, Timestamp, WorkError,
+    GatherView, RecipientState, SagaState, SagaView, SubscriptionView, Timestamp, WorkError,
 };
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::layout;
@@ -345,6 +345,27 @@ pub(super) fn trouble(model: &Model) -> Option<String> {
             let of_step = saga.steps.iter().find_map(|step| step.error.as_ref());
             saga.error.as_ref().or(of_step).map(|error| error_text(theme, error))
         }
+    }
+}
+
+/// Whether there is something to do it to.
+pub(super) fn offers(model: &Model, command: Command) -> bool {
+    let patterns = &model.patterns;
+    let saga = || match patterns.tab {
+        PatternTab::Sagas => patterns.sagas.selected(&patterns.filter),
+        PatternTab::Topics | PatternTab::Gathers => None,
+    };
+    match command {
+        Command::Subscribe => patterns.tab == PatternTab::Topics,
+        Command::RetrySaga | Command::SkipSaga => {
+            saga().is_some_and(|saga| saga.state == SagaState::Parked)
+        }
+        Command::EndPattern if patterns.tab == PatternTab::Topics => matches!(
+            patterns.topics.selected(&patterns.filter),
+            Some(TopicLine::Subscription(_, of)) if !of.configured
+        ),
+        Command::EndPattern => saga().is_some_and(|saga| !saga.state.is_end()),
+        _ => true,
     }
 }
 

@@ -9,7 +9,9 @@ use super::words;
 use crate::admin::dto::{Ordering, StoreHealth, WorkError};
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::keymap;
-use crate::console::model::{FileUse, Leads, ManyStage, Model, Overlay, SortBy, Stage, Status};
+use crate::console::model::{
+    FileUse, Leads, ManyStage, Model, Overlay, PatternTab, SortBy, Stage, Status,
+};
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::{Role, Theme};
 use crate::console::update::{is_retriable, is_worth_several};
@@ -223,6 +225,7 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         | Overlay::Help { .. }
         | Overlay::Palette(_)
         | Overlay::Leave(_)
+        | Overlay::Pattern(_)
         | Overlay::Review(_)
         | Overlay::Difference(_)
         | Overlay::Many
@@ -377,6 +380,10 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
             }
             Screen::Workers | Screen::Journal | Screen::Events | Screen::Patterns => false,
         },
+        Command::Copy if mode == Mode::Patterns => model.patterns.copied().is_some(),
+        Command::RetrySaga | Command::SkipSaga | Command::EndPattern | Command::Subscribe => {
+            super::patterns::offers(model, command)
+        }
         Command::Keys => {
             let queue = model.queue.as_ref();
             let row = queue.and_then(|queue| model.queues.rows.get(&queue.name));
@@ -403,6 +410,9 @@ fn is_by_key(model: &Model) -> bool {
 fn label(model: &Model, entry: &'static keymap::Row) -> &'static str {
     if entry.command == Command::Keys && is_by_key(model) {
         return "messages";
+    }
+    if entry.command == Command::EndPattern {
+        return if model.patterns.tab == PatternTab::Topics { "unsubscribe" } else { "abort" };
     }
     if entry.command != Command::PauseResume {
         return entry.label;

@@ -7,6 +7,8 @@ use ratatui::style::Style;
 use super::super::table::put;
 use super::super::{nth_row, words};
 use crate::admin::dto::{GatherView, SagaState, SagaView, StepState, StepView, Timestamp};
+use crate::console::command::{Command, Mode};
+use crate::console::keymap::Keymap;
 use crate::console::model::{Model, PatternTab, TopicLine};
 use crate::console::text::clean::clean;
 use crate::console::theme::{Role, Theme};
@@ -23,7 +25,9 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     let lines = match patterns.tab {
         PatternTab::Topics => patterns.topics.selected(filter).map(|line| topic(theme, line)),
         PatternTab::Gathers => patterns.gathers.selected(filter).map(|it| gather(theme, it)),
-        PatternTab::Sagas => patterns.sagas.selected(filter).map(|it| saga(theme, it, now)),
+        PatternTab::Sagas => {
+            patterns.sagas.selected(filter).map(|it| saga(theme, it, now, model.setup.keys))
+        }
     };
     let Some(rule) = nth_row(area, 0) else { return };
     let line = theme.glyph("─", "-").repeat(usize::from(area.width));
@@ -127,15 +131,28 @@ pub(super) fn step_at(saga: &SagaView) -> Option<&StepView> {
     begun.min_by_key(|step| rank(step))
 }
 
-fn saga(theme: Theme, saga: &SagaView, now: Option<Timestamp>) -> Vec<Line> {
+/// What a parked saga needs; without keys for it, how a shell says it.
+fn way_out(keys: Keymap, id: &str) -> String {
+    let hint = |command, text| keys.hint(Mode::Patterns, command, text);
+    let acts = [
+        hint(Command::RetrySaga, "  {} tries again"),
+        hint(Command::SkipSaga, "  {} skips it"),
+        hint(Command::EndPattern, "  {} gives it up"),
+    ];
+    match acts.concat().as_str() {
+        "" => format!("repair it, then: mubroker saga retry {id}   (or skip, abort)"),
+        acts => format!("PARKED: repair what failed, then{acts}"),
+    }
+}
+
+fn saga(theme: Theme, saga: &SagaView, now: Option<Timestamp>, keys: Keymap) -> Vec<Line> {
     let id = clean(saga.id.as_str());
     let mut lines = vec![(
         format!("{id}: {} version {}, {}", saga.saga, saga.version, saga.state.as_str()),
         theme.style(Role::Title),
     )];
     if saga.state == SagaState::Parked {
-        let text = format!("repair it, then: mubroker saga retry {id}   (or skip, abort)");
-        lines.push((text, theme.style(Role::Bad)));
+        lines.push((way_out(keys, &id), theme.style(Role::Bad)));
     }
     lines.extend(saga.steps.iter().map(|step| {
         let (glyph, role) = theme.step(step.state);
