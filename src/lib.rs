@@ -49,6 +49,7 @@ pub mod https;
 pub mod mailbox;
 pub mod model;
 pub mod net;
+pub mod schema;
 pub mod telemetry;
 pub mod wire;
 pub mod worker;

@@ -22,10 +22,18 @@ pub use crate::model::{
     PoolAct, PoolProcess, PoolState, PoolView, ProcessState, Published, PurgePage, QueueName,
     QueueSettings, QueueState, QueueView, RecipientState, RecipientView, RedrivePage, Redriven,
     RepairOutcome, RepairRefusal, Revision, RevisionView, SagaAct, SagaDetail, SagaName, SagaPage,
-    SagaState, SagaView, Seq, Staying, StepState, StepView, StoreHealth, SubscriptionChange,
-    SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage, TopicSettings, TopicView,
-    WorkError, WorkerState, WorkerView,
+    SagaState, SagaView, SchemaText, Seq, Staying, StepState, StepView, StoreHealth,
+    SubscriptionChange, SubscriptionView, Timestamp, TopicDetail, TopicName, TopicPage,
+    TopicSettings, TopicView, WorkError, WorkerState, WorkerView,
 };
+
+/// `GET /v1/queues/{queue}/schema`
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaView {
+    /// The schema as it was given, byte for byte; empty if the queue has none.
+    pub text: String,
+}
 
 /// `POST /v1/queues/{queue}/messages/{seq}/repair`
 #[cfg_attr(test, derive(utoipa::ToSchema))]
@@ -48,7 +56,7 @@ pub struct RepairRequest {
     /// The queue that the message goes to, for `move` only; a dead letter goes back to its queue if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<QueueName>,
-    /// Why; needed for `cancel`.
+    /// Why; needed for `cancel`, and for a payload that isn't as its queue's schema says.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }

@@ -107,6 +107,7 @@ impl From<RepairRefusal> for Failure {
             RepairRefusal::State { .. } => (StatusCode::CONFLICT, "state"),
             RepairRefusal::Held { .. } => (StatusCode::CONFLICT, "held"),
             RepairRefusal::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
+            RepairRefusal::Schema { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "schema"),
             RepairRefusal::KeyReused => (StatusCode::CONFLICT, "key_reused"),
             RepairRefusal::StoreUnavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")

@@ -49,7 +49,11 @@ pub(super) const KINDS: &[(&str, &str, &str)] = &[
         "Somebody else edits the message",
         "Ask who is in `refusal`, or wait until the hold is over.",
     ),
-    ("schema", "The payload is not as its queue's schema says", "`detail` says where it isn't."),
+    (
+        "schema",
+        "The payload is not as its queue's schema says",
+        "`detail` says where it isn't. A repair with a reason is done all the same.",
+    ),
     ("full", "The queue is full", "Work it off, or let it hold more; then send the message again."),
     (
         "draining",

@@ -2,11 +2,11 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Map, Value};
 
-use super::dto::{PurgePage, PurgeRequest, SettingsRequest};
+use super::dto::{PurgePage, PurgeRequest, SchemaView, SettingsRequest};
 use super::failure::Failure;
 use super::peer::Acting;
 use super::request::{Body, Path, page};
@@ -19,6 +19,7 @@ pub(super) fn routes() -> Router<BrokerHandle> {
     Router::new()
         .route("/v1/queues/{queue}/create", post(create))
         .route("/v1/queues/{queue}/settings", post(settings))
+        .route("/v1/queues/{queue}/schema", get(schema))
         .route("/v1/queues/{queue}/purge", post(purge))
 }
 
@@ -52,6 +53,11 @@ async fn settings(
     }
     broker.set_queue(actor, path.queue()?, changes(request.set), request.reason).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn schema(State(broker): State<BrokerHandle>, path: Path) -> Answer<Json<SchemaView>> {
+    let text = broker.schema(&path.queue()?).await?;
+    Ok(Json(SchemaView { text: text.as_str().to_owned() }))
 }
 
 async fn purge(

@@ -40,6 +40,7 @@ const RULES: &[(&str, &str, Rule)] = {
         ("POST", "/v1/queues/{queue}/resume", Queue(Operate)),
         ("POST", "/v1/queues/{queue}/settings", Queue(Settings)),
         ("POST", "/v1/queues/{queue}/publish", Queue(Send)),
+        ("GET", "/v1/queues/{queue}/schema", Queue(Read)),
         ("GET", "/v1/queues/{queue}/keys", Queue(Read)),
         ("GET", "/v1/queues/{queue}/messages", Queue(Read)),
         ("GET", "/v1/queues/{queue}/errors", Queue(Read)),

@@ -28,6 +28,7 @@ use crate::model::{
     Subscription, Timestamp, TopicName,
 };
 use crate::net::{Doors, Inbound, Outbound};
+use crate::schema::Checks;
 
 /// Inputs taken in one turn: enough that a wake costs little for each, few enough that a turn stays below
 /// some milliseconds and a timer is not late.
@@ -152,6 +153,8 @@ pub(super) struct EventLoop {
     pub(super) doors: Doors,
     /// Where what clients close goes, if it goes anywhere.
     pub(super) closings: Option<mpsc::Sender<Closing>>,
+    /// Which queue has which schema: told as it changes.
+    pub(super) checks: Arc<Checks>,
     pub(super) pushed: Pushes,
     /// Absent if nothing is traced.
     pub(super) traces: Option<Box<Traces>>,
@@ -195,6 +198,7 @@ impl EventLoop {
             sockets,
             doors,
             closings: None,
+            checks: Arc::new(Checks::new(Arc::default())),
             pushed: Pushes::default(),
             traces: None,
             heartbeat_due: now.plus_ms(HEARTBEAT_MS),

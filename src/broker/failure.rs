@@ -247,12 +247,20 @@ impl EventLoop {
         }
     }
 
+    /// What the engine knows of schemas, to those who ask them.
+    pub(super) fn tell_schemas(&self) {
+        let schemas = self.checks.schemas();
+        schemas.forget_named();
+        self.engine.schemas().for_each(|(queue, schema)| schemas.set(queue, schema));
+    }
+
     /// A new engine over what the store holds. Workers say READY again; their leases were the old one's.
     fn store_is_back(&mut self, recovered: Recovered) {
         self.store_state = StoreState::Open;
         let engine = Engine::new(self.engine_options.clone(), recovered, self.now);
         let before = std::mem::replace(&mut self.engine, engine);
         self.engine.count_on(&before);
+        self.tell_schemas();
         for peer in self.workers.all() {
             self.workers.dropped(peer, self.now);
             let reason = "the store was opened again: say READY again".to_owned();

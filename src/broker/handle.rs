@@ -17,9 +17,11 @@ use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
     Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, MessageId, Overview, PoolError,
     QueueId, QueueName, QueueSettings, QueueView, Rejection, Repair, RepairOutcome, RepairRefusal,
-    Seq, SettingChange, SpanCounts, StoreHealth, Timestamp, TopicName, WorkerView, limits,
+    SCHEMA, SchemaText, Seq, SettingChange, SpanCounts, StoreHealth, Timestamp, TopicName,
+    WorkerView, limits,
 };
 use crate::net::Doors;
+use crate::schema::{Checks, Compiled, with_room};
 
 /// Queues in one answer: a view takes about a microsecond, and the loop does nothing else meanwhile.
 pub const QUEUES_PAGE: usize = 512;
@@ -147,6 +149,8 @@ pub struct BrokerHandle {
     stop: Arc<Notify>,
     /// Where supervised workers are asked for, if there are any.
     pub(super) pools: Option<mpsc::Sender<PoolRequest>>,
+    /// Where payloads are held against schemas.
+    pub(super) checks: Arc<Checks>,
 }
 
 /// A handle that doesn't keep the broker running.
@@ -155,24 +159,32 @@ pub(super) struct WeakHandle {
     commands: mpsc::WeakSender<Command>,
     reads: Reads,
     stop: Arc<Notify>,
+    checks: Arc<Checks>,
 }
 
 impl WeakHandle {
     /// `None` once the broker has stopped, or nobody else has a handle.
     pub(super) fn upgrade(&self) -> Option<BrokerHandle> {
         let commands = self.commands.upgrade()?;
-        Some(BrokerHandle::new(commands, self.reads.clone(), Arc::clone(&self.stop)))
+        let (stop, checks) = (Arc::clone(&self.stop), Arc::clone(&self.checks));
+        Some(BrokerHandle::new(commands, self.reads.clone(), stop, checks))
     }
 }
 
 impl BrokerHandle {
     pub(super) fn downgrade(&self) -> WeakHandle {
         let (reads, stop) = (self.reads.clone(), Arc::clone(&self.stop));
-        WeakHandle { commands: self.commands.downgrade(), reads, stop }
+        let checks = Arc::clone(&self.checks);
+        WeakHandle { commands: self.commands.downgrade(), reads, stop, checks }
     }
 
-    pub(super) fn new(commands: mpsc::Sender<Command>, reads: Reads, stop: Arc<Notify>) -> Self {
-        Self { commands, reads, stop, pools: None }
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        reads: Reads,
+        stop: Arc<Notify>,
+        checks: Arc<Checks>,
+    ) -> Self {
+        Self { commands, reads, stop, pools: None, checks }
     }
 
     /// The broker at a glance.
@@ -204,6 +216,13 @@ impl BrokerHandle {
         let name = queue.clone();
         let view = self.ask(move |view| view.engine.queue_view(&name)).await?;
         view.ok_or_else(|| no_such_queue(queue))
+    }
+
+    /// A queue's schema; empty if it has none.
+    pub async fn schema(&self, queue: &QueueName) -> Result<SchemaText, OperatorError> {
+        let name = queue.clone();
+        let schema = self.ask(move |view| view.engine.schema_of(&name).cloned()).await?;
+        schema.ok_or_else(|| no_such_queue(queue))
     }
 
     /// Order keys of a queue that stand, from the message at `from` on; at most `limits::MAX_PAGE`.
@@ -242,6 +261,7 @@ impl BrokerHandle {
         changes: Vec<SettingChange>,
         reason: String,
     ) -> Result<(), OperatorError> {
+        check_schemas(&changes).await?;
         self.act(Request::SetQueue { actor, queue, changes, reason }).await.map(drop)
     }
 
@@ -253,6 +273,7 @@ impl BrokerHandle {
         changes: Vec<SettingChange>,
         reason: String,
     ) -> Result<(), OperatorError> {
+        check_schemas(&changes).await?;
         self.act(Request::CreateQueue { actor, queue, changes, reason }).await.map(drop)
     }
 
@@ -453,6 +474,21 @@ impl BrokerHandle {
     pub(super) fn unanswered(&self) -> OperatorError {
         if self.commands.is_closed() { OperatorError::Stopped } else { OperatorError::StoreBroke }
     }
+}
+
+/// Schemas are compiled where nobody waits for it: the engine takes them as they are.
+async fn check_schemas(changes: &[SettingChange]) -> Result<(), OperatorError> {
+    for text in changes.iter().filter_map(SettingChange::schema) {
+        let checked = tokio::task::spawn_blocking(move || {
+            text.check()?;
+            let compiled = with_room(|| Compiled::new(&text)).and_then(|compiled| compiled);
+            compiled.map(drop).map_err(|error| format!("the schema, {error}"))
+        });
+        let checked = checked.await.map_err(|_| OperatorError::Stopped)?;
+        checked
+            .map_err(|reason| RepairRefusal::Invalid { reason: format!("{SCHEMA}: {reason}") })?;
+    }
+    Ok(())
 }
 
 pub(super) fn no_such_queue(queue: &QueueName) -> OperatorError {

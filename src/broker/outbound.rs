@@ -92,6 +92,7 @@ impl EventLoop {
             Effect::Refused { origin, refusal } => {
                 self.operator(origin, OperatorAnswer::Refused(refusal));
             }
+            Effect::SchemaSet { queue, schema } => self.checks.schemas().set(&queue, &schema),
             Effect::Notice(notice) => self.notice(notice),
         }
     }

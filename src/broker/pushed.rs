@@ -68,8 +68,8 @@ impl EventLoop {
 
     fn keep(&mut self, next: Unanswered) {
         let event = match &next {
-            Unanswered::Came { door, pushed: Pushed::Refused { content, rejection } } => {
-                return self.refused(*door, content.clone(), None, rejection.clone());
+            Unanswered::Came { door, pushed: Pushed::Refused { content, queue, rejection } } => {
+                return self.refused(*door, content.clone(), queue.clone(), rejection.clone());
             }
             Unanswered::Came { pushed: Pushed::Send(sends), .. } => {
                 let one =

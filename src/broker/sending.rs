@@ -38,6 +38,7 @@ impl BrokerHandle {
         queue: QueueName,
         content: Content,
     ) -> Result<Accepted, OperatorError> {
+        self.checks.admit(&queue, &content).await.map_err(OperatorError::Rejected)?;
         match self.sent(Sending::Send { queue, content }).await? {
             Sent::Accepted(accepted) => Ok(accepted),
             Sent::Rejected(rejection) => Err(OperatorError::Rejected(rejection)),

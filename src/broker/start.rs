@@ -18,6 +18,7 @@ use crate::engine::{Engine, EngineOptions};
 use crate::mailbox::{DiskReserve, MailboxError, Streams};
 use crate::model::{Actor, QueueName, QueueSettings};
 use crate::net::{self, Inbound, NetError, NetOptions};
+use crate::schema::{Checks, Schemas};
 
 /// Inputs that may wait for the loop: a few turns' worth. Beyond, sockets are read no further.
 const MAX_INBOUND: usize = 2_048;
@@ -163,7 +164,9 @@ async fn serve(
         }
     };
     let (inbound_sender, inbound) = mpsc::channel::<Inbound>(MAX_INBOUND);
-    let mut net = match net::bind(options.net, inbound_sender).await {
+    let checks = Arc::new(Checks::new(Arc::new(Schemas::new(&options.engine.templates))));
+    let net_options = NetOptions { checks: Some(Arc::clone(&checks)), ..options.net };
+    let mut net = match net::bind(net_options, inbound_sender).await {
         Ok(net) => net,
         Err(error) => {
             let _ = ready.send(Err(StartError::Net(error)));
@@ -183,7 +186,7 @@ async fn serve(
     });
     let (commands_sender, commands) = mpsc::channel::<Command>(MAX_COMMANDS);
     let stop = Arc::new(Notify::new());
-    let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
+    let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop), Arc::clone(&checks));
     let engine = Engine::new(options.engine.clone(), recovered, clock.now());
     let (closings, closed) = mpsc::channel(closing::MAX_CLOSING);
     tokio::spawn(closing::run(closed, handle.downgrade()));
@@ -198,7 +201,8 @@ async fn serve(
         net.doors(),
     );
     let traces = options.spans.map(|sink| Box::new(Traces::new(sink)));
-    let event_loop = EventLoop { closings: Some(closings), traces, ..event_loop };
+    let event_loop = EventLoop { closings: Some(closings), traces, checks, ..event_loop };
+    event_loop.tell_schemas();
     let inputs = Inputs { inbound, commands, store: replies, redis, stop: Arc::clone(&stop) };
     let announce = announce(handle, options.queues, facts, ready);
     let run = async { tokio::join!(event_loop.run(inputs), announce).0 };

@@ -3,17 +3,20 @@
 mod purge;
 mod redrive;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 
 use super::Exit;
 use super::failure::Failure;
+use super::input::read_file;
 use super::output::{Column, age, json, print, table};
 use super::target::Target;
 use crate::admin::dto::{
     DeleteRequest, KeyPage, QueueName, QueueSettings, QueueView, Seq, SettingsRequest, Timestamp,
 };
 use crate::console::text::clean::clean;
-use crate::model::{MailboxKind, Ordering, Overflow, PauseRecord, SettingChange};
+use crate::model::{MailboxKind, Ordering, Overflow, PauseRecord, SCHEMA, SettingChange};
 
 /// See queues, make them, stop and start their delivery
 #[derive(Debug, Args)]
@@ -126,7 +129,7 @@ queues go by themselves.
   mubroker queue delete folder.2024 --purge --reason 'a test run, not needed'";
 
 const SET_HELP: &str = "\
-A value is written as in the configuration; `default` is what that says of the queue. A queue moves to another \
+A value is written as in the configuration, but for a schema, which is the file's text (schema= is none); `default` is what that says of the queue. A queue moves to another \
 mailbox while it is paused, or empty: what it has in memory is on disk before this returns when the new one is \
 durable.
 
@@ -134,7 +137,8 @@ durable.
   mubroker queue set invoices mailbox=mixed memory_messages=5000
   mubroker queue resume invoices
   mubroker queue set invoices lease_ms=60000 retry.attempts=3
-  mubroker queue set invoices lease_ms=default";
+  mubroker queue set invoices lease_ms=default
+  mubroker queue set invoices schema=@invoice.schema.json";
 
 #[derive(Debug, Args)]
 struct Make {
@@ -231,6 +235,9 @@ fn tell_settings(queue: &QueueView, as_json: bool) -> Result<(), Failure> {
 fn change(text: &str) -> Result<SettingChange, String> {
     let (key, value) = text.split_once('=').ok_or("give KEY=VALUE, or KEY=default")?;
     let (key, value) = (key.trim(), value.trim());
+    if key == SCHEMA && value != "default" {
+        return Ok(SettingChange { key: key.to_owned(), value: Some(schema(value)?.into()) });
+    }
     if key.is_empty() || value.is_empty() {
         return Err("give KEY=VALUE, or KEY=default".to_owned());
     }
@@ -242,6 +249,18 @@ fn change(text: &str) -> Result<SettingChange, String> {
         word => Some(parsed.unwrap_or_else(|| serde_json::Value::String(word.to_owned()))),
     };
     Ok(SettingChange { key: key.to_owned(), value })
+}
+
+/// A schema's text: what stands there, or behind `@` a file's.
+fn schema(value: &str) -> Result<String, String> {
+    match value.strip_prefix('@') {
+        Some(path) => {
+            let text = read_file(Path::new(path)).map_err(|failure| failure.text)?;
+            String::from_utf8(text).map_err(|_| format!("{path} is not UTF-8"))
+        }
+        None if value.is_empty() || value.starts_with('{') => Ok(value.to_owned()),
+        None => Err("give schema=@FILE, schema= for none, or schema=default".to_owned()),
+    }
 }
 
 fn settings(queue: &QueueView) -> String {
@@ -257,6 +276,9 @@ fn settings(queue: &QueueView) -> String {
             text.push_str(&format!(", ordering {}, by priority", ordering.as_str()))
         }
         (ordering, false) => text.push_str(&format!(", ordering {}", ordering.as_str())),
+    }
+    if !queue.settings.schema.is_empty() {
+        text.push_str(&format!(", schema ({})", queue.settings.schema.as_str()));
     }
     if !queue.overrides.is_empty() {
         text.push_str(&format!("; set by an operator: {}", queue.overrides.join(", ")));

@@ -14,7 +14,7 @@ use super::{
     alerts, auth, console, doors, gathers, log, proxies, redis, sagas, store, topics, traces,
     workers, wrong_value,
 };
-use crate::model::{QueueSettings, in_plain_words};
+use crate::model::{QueueSettings, SCHEMA, in_plain_words};
 
 /// What a file may set; all of it optional.
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +50,9 @@ pub(super) struct File {
     /// By the name of a queue's table, `max_queues` and where it stands.
     #[serde(skip)]
     pub(super) max_queues: BTreeMap<String, (u64, Place)>,
+    /// The same of `schema`: a file.
+    #[serde(skip)]
+    pub(super) schemas: BTreeMap<String, (String, Place)>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,9 +133,10 @@ const QUEUE: Keys = Keys {
         "resend",
         "dead_letter",
         "delete_on_idle_ms",
+        SCHEMA,
         MAX_QUEUES,
     ],
-    later: &["schema"],
+    later: &[],
 };
 const TOPIC: Keys = Keys { known: topics::KEYS, later: &[] };
 const GATHER: Keys = Keys { known: gathers::KEYS, later: &[] };
@@ -174,26 +178,28 @@ impl Source<'_> {
     pub(super) fn read(&self) -> Result<File, ConfigError> {
         let mut table = DeTable::parse(self.text).map_err(|error| self.value(&error))?;
         self.check_root(table.get_ref())?;
-        let max_queues = self.take_max_queues(table.get_mut())?;
+        let max_queues = self.take_from_queues(table.get_mut(), MAX_QUEUES)?;
+        let schemas = self.take_from_queues(table.get_mut(), SCHEMA)?;
         let file = File::deserialize(toml::Deserializer::from(table));
-        Ok(File { max_queues, ..file.map_err(|error| self.value(&error))? })
+        Ok(File { max_queues, schemas, ..file.map_err(|error| self.value(&error))? })
     }
 
-    /// What stands among a queue's settings and is the template's own.
-    fn take_max_queues(
+    /// What stands among a queue's settings and is none of them, or is something else there.
+    fn take_from_queues<T: for<'de> Deserialize<'de>>(
         &self,
         root: &mut DeTable<'_>,
-    ) -> Result<BTreeMap<String, (u64, Place)>, ConfigError> {
+        key: &str,
+    ) -> Result<BTreeMap<String, (T, Place)>, ConfigError> {
         let mut found = BTreeMap::new();
         let queues = root.get_mut("queues").map(toml::Spanned::get_mut);
         let Some(DeValue::Table(queues)) = queues else { return Ok(found) };
         for (name, queue) in queues.iter_mut() {
             let DeValue::Table(queue) = queue.get_mut() else { continue };
-            let Some(value) = queue.remove(MAX_QUEUES) else { continue };
+            let Some(value) = queue.remove(key) else { continue };
             let place = self.place(value.span());
-            let number = u64::deserialize(value.into_deserializer());
-            let number = number.map_err(|error| self.value(&error))?;
-            found.insert(name.get_ref().to_string(), (number, place));
+            let value = T::deserialize(value.into_deserializer());
+            let value = value.map_err(|error| self.value(&error))?;
+            found.insert(name.get_ref().to_string(), (value, place));
         }
         Ok(found)
     }

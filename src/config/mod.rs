@@ -15,6 +15,7 @@ mod proxies;
 mod queues;
 mod redis;
 mod sagas;
+mod schemas;
 mod shown;
 mod store;
 mod topics;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::bad;
 use super::error::{ConfigError, Place};
 use super::file::{File, Source};
+use super::schemas::Schemas;
 use crate::model::{MailboxKind, QueueName, QueueSettings, QueueTemplate, dead_letter_circle};
 
 /// Queues by name, and templates of others.
@@ -39,6 +40,7 @@ pub(super) fn check(
         let template = QueueTemplate { prefix: String::new(), settings, max_queues: 0 };
         return Ok((Vec::new(), vec![template]));
     };
+    let mut schemas = Schemas::of(source, file.schemas);
     let mut max_queues = file.max_queues;
     let (mut queues, mut templates) = (Vec::new(), Vec::new());
     // One name of each table, and where that stands.
@@ -46,7 +48,8 @@ pub(super) fn check(
     for (name, settings) in found {
         let place = source.place(name.span());
         let settings_place = source.place(settings.span());
-        let (text, settings) = (name.into_inner(), settings.into_inner());
+        let (text, mut settings) = (name.into_inner(), settings.into_inner());
+        settings.schema = schemas.take(&text)?;
         let wrong = |reason: String| bad(&settings_place, format!("queues.{text:?}: {reason}"));
         check_settings(&settings, has_redis).map_err(wrong)?;
         let prefix = text.strip_suffix('*');

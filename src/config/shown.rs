@@ -13,9 +13,10 @@ impl Config {
     /// Every setting by its name in the file, without secrets: hashes of tokens, addresses of Redis and the webhook, what
     /// supervised workers are started with.
     pub fn shown(&self) -> Map<String, Value> {
-        let queues = self.queues.iter().map(|(name, settings)| (name.to_string(), json!(settings)));
+        let queues =
+            self.queues.iter().map(|(name, settings)| (name.to_string(), json!(settings.shown())));
         let templates = self.templates.iter().map(|template| {
-            let mut shown = json!(*template.settings);
+            let mut shown = json!(template.settings.shown());
             shown["max_queues"] = json!(template.max_queues);
             (format!("{}*", template.prefix), shown)
         });

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::{
     Actor, JournalKind, Op, Origin, PauseRecord, QueueName, QueueRecord, QueueSettings,
-    RepairRefusal, SettingChange, dead_letter_circle, limits,
+    RepairRefusal, SCHEMA, SchemaText, SettingChange, dead_letter_circle, limits,
 };
 
 use super::journal::Entry;
@@ -187,7 +187,7 @@ impl Engine {
         let reorders = is_reordered(&queue.record.settings, &settings);
         let hands_over = queue.record.settings.consumers != settings.consumers;
         let is_other_window = queue.record.settings.dedup.window_ms() != settings.dedup.window_ms();
-        queue.record.settings = Arc::new(settings);
+        let before = std::mem::replace(&mut queue.record.settings, Arc::new(settings));
         if is_other_window {
             queue.begin_window(now);
         }
@@ -196,6 +196,7 @@ impl Engine {
             queue.begin_order(now);
         }
         out.ops.push(Op::PutQueue(queue.record.clone()));
+        self.tell_schema(at, &before.schema, out);
         self.note_dead_letters(at);
         if hands_over {
             self.unticket(at);
@@ -308,6 +309,9 @@ pub(super) fn overrides_after(before: &[String], changes: &[SettingChange]) -> V
 /// What the journal says of it.
 pub(super) fn told(changes: &[SettingChange], reason: &str) -> String {
     let value = |change: &SettingChange| match &change.value {
+        Some(Value::String(text)) if change.key == SCHEMA => {
+            format!("{SCHEMA}=({})", SchemaText::new(text).summary().as_str())
+        }
         None => format!("{}=default", change.key),
         Some(Value::String(word)) => format!("{}={word}", change.key),
         Some(value) => format!("{}={value}", change.key),

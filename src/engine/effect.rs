@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::model::{
     Accepted, CallPart, CallReply, Content, DeliveryId, GatherAccepted, GatherReply, HoldView,
     MessageId, Notice, Op, Origin, Published, Purged, QueueId, QueueName, Rejection, RepairOutcome,
-    RepairRefusal, SagaStarted, Seq, StatusReport, SubscriptionChange, Timestamp, TopicName,
-    WorkerId,
+    RepairRefusal, SagaStarted, SchemaText, Seq, StatusReport, SubscriptionChange, Timestamp,
+    TopicName, WorkerId,
 };
 
 /// What one `Engine::handle` decided. The caller makes `ops` durable in order, in one atomic commit or as
@@ -207,6 +207,14 @@ pub enum Effect {
         origin: Origin,
         /// Why.
         refusal: RepairRefusal,
+    },
+    /// A queue has this schema from now on; empty: none. Told where it is another than the one of the queue's template, or
+    /// was.
+    SchemaSet {
+        /// The queue, which may be gone.
+        queue: QueueName,
+        /// The schema.
+        schema: SchemaText,
     },
     /// Something happened, for those who watch.
     Notice(Notice),

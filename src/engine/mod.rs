@@ -59,6 +59,7 @@ mod request;
 mod resend;
 mod retry;
 mod saga;
+mod schemas;
 mod send;
 mod status;
 mod tally;
@@ -232,7 +233,8 @@ impl Engine {
             workers_changed: true,
             removed_in_turn: 0,
         };
-        for backlog in recovered.queues {
+        for mut backlog in recovered.queues {
+            engine.take_schema(&mut backlog.record);
             let queue = Queue::recovered(backlog, engine.seed, now);
             let dues: Vec<Timestamp> =
                 queue.records().values().filter_map(|record| record.due).collect();

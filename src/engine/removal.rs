@@ -144,6 +144,7 @@ impl Engine {
             Entry { reason, ..Entry::new(JournalKind::QueueDeleted, actor) },
             out,
         );
+        self.forget_schema(at, out);
         self.unticket(at);
         self.drop_replies_of(at, out);
         self.calls.forget_queue(at);

@@ -264,6 +264,7 @@ impl Engine {
         out.ops.push(Op::PutQueue(record.clone()));
         let at = self.add_queue(Queue::empty(record, self.seed, self.now));
         self.write_journal(at, line, out);
+        self.tell_schema(at, self.schema_of_template(&name), out);
         for id in self.unmade.remove(&name).unwrap_or_default() {
             if let Some(worker) = self.workers.get_mut(&id) {
                 worker.unmade.retain(|unmade| *unmade != name);

@@ -2,7 +2,7 @@
 
 use crate::model::{
     HeadView, Header, HoldView, InFlightView, KeyPage, KeyView, MessageRecord, MessageState,
-    QueueId, QueueName, QueueSettings, QueueView, Seq, Timestamp, WorkerView,
+    QueueId, QueueName, QueueView, Seq, Timestamp, WorkerView,
 };
 
 use super::Engine;
@@ -267,7 +267,7 @@ impl Engine {
             dead_lettered: uncommon.dead_lettered,
             dropped: uncommon.dropped,
             resent: uncommon.resent,
-            settings: QueueSettings::clone(&queue.record.settings),
+            settings: queue.record.settings.shown(),
             overrides: queue.record.overrides.to_vec(),
             unreachable: self.waits_for_redis(queue).map(str::to_owned),
         }

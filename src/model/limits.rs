@@ -74,6 +74,12 @@ pub const MAX_ATTEMPTS_KEPT: usize = 16;
 pub const MAX_ERROR_CODE_BYTES: usize = 64;
 /// An error's text kept with a message, in bytes; the tail of stderr fits.
 pub const MAX_ERROR_BYTES: usize = 8 * 1024;
+/// A queue's JSON Schema in bytes: in JSON, where each quote takes two, and with the rest of its queue's record, it fits into one
+/// value of the store. Schemas of a few hundred fields are half as long.
+pub const MAX_SCHEMA_BYTES: usize = 32 * 1024;
+/// The longest payload in bytes that is held against a schema: as a value it takes up to fifty times as much RAM, and some
+/// ten milliseconds.
+pub const MAX_CHECKED_BYTES: usize = 1024 * 1024;
 /// A reason or note by an operator or a worker, in bytes.
 pub const MAX_REASON_BYTES: usize = 1024;
 /// Entries on one page of the journal or of a queue's messages.

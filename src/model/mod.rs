@@ -27,6 +27,7 @@ mod queue_patterns;
 mod record;
 mod repair;
 mod saga;
+mod schema_text;
 #[cfg(test)]
 mod schemas;
 mod setting_change;
@@ -90,7 +91,8 @@ pub use saga::{
     SagaAct, SagaDefinition, SagaDetail, SagaPage, SagaStarted, SagaState, SagaStep, SagaView,
     StepState, StepView,
 };
-pub use setting_change::SettingChange;
+pub use schema_text::SchemaText;
+pub use setting_change::{SCHEMA, SettingChange};
 pub use settings::{
     AckMode, Backoff, Consumers, Dedup, Mailbox as MailboxKind, OnFailure, Ordering, Overflow,
     QueueSettings, QueueTemplate, Resend, Retry, SharedSettings, Spill,

@@ -160,6 +160,13 @@ pub struct QueueRecord {
     pub dedup_marks: Option<Box<DedupMarks>>,
 }
 
+impl QueueRecord {
+    /// Whether an operator has set this key.
+    pub fn is_overridden(&self, key: &str) -> bool {
+        self.overrides.iter().any(|known| known == key)
+    }
+}
+
 /// When a queue reached which place, ascending: messages from that place on were accepted then or later.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -195,6 +195,17 @@ pub enum RepairRefusal {
         /// What, and what to do.
         reason: String,
     },
+    /// The new payload is not as the queue's schema says, and there is no reason for that.
+    #[error(
+        "the payload is not as the queue's schema says: {}: {message}; with a reason it is saved all the same",
+        if path.is_empty() { "the whole" } else { path }
+    )]
+    Schema {
+        /// Where in the payload, as a JSON pointer; empty: the payload as a whole.
+        path: String,
+        /// What is wrong there.
+        message: String,
+    },
     /// The key was used for another repair.
     #[error("this idempotency key was used for another repair")]
     KeyReused,

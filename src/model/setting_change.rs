@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::plain_words::in_plain_words;
+use super::schema_text::SchemaText;
 use super::settings::QueueSettings;
 
 /// A new value of one setting.
@@ -20,7 +21,16 @@ impl SettingChange {
     pub fn top(&self) -> &str {
         self.key.split('.').next().unwrap_or_default()
     }
+
+    /// The schema that it sets, if it sets one.
+    pub fn schema(&self) -> Option<SchemaText> {
+        let text = self.value.as_ref().filter(|_| self.key == SCHEMA)?.as_str()?;
+        Some(SchemaText::new(text)).filter(|text| !text.is_empty())
+    }
 }
+
+/// The setting's key.
+pub const SCHEMA: &str = "schema";
 
 impl QueueSettings {
     /// These settings, with `keys` as `other` has them. Keys that don't exist are passed over.

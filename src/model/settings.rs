@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::QueueName;
 use super::limits;
+use super::schema_text::SchemaText;
 use super::timing::MAX_TIMING_MS;
 
 pub use dedup::Dedup;
@@ -53,6 +54,9 @@ pub struct QueueSettings {
     pub dead_letter: String,
     /// Of no use for so long the queue goes, in milliseconds; 0: it stays.
     pub delete_on_idle_ms: u64,
+    /// What its payloads must look like, as a JSON Schema's text; empty: anything. In views a word that stands for it.
+    #[cfg_attr(test, schema(value_type = String))]
+    pub schema: SchemaText,
 }
 
 impl Default for QueueSettings {
@@ -76,6 +80,7 @@ impl Default for QueueSettings {
             resend: Resend::default(),
             dead_letter: "{queue}.dead".to_owned(),
             delete_on_idle_ms: 0,
+            schema: SchemaText::default(),
         }
     }
 }
@@ -98,6 +103,11 @@ impl QueueSettings {
             (0, Mailbox::File | Mailbox::Mixed | Mailbox::Redis) => None,
             (bytes, _) => Some(bytes),
         }
+    }
+
+    /// These settings as they are shown: with a word for the schema.
+    pub fn shown(&self) -> Self {
+        Self { schema: self.schema.summary(), ..self.clone() }
     }
 
     /// Messages that may wait, if that is bounded.
@@ -206,6 +216,7 @@ impl QueueSettings {
             ));
         }
         self.check_idle()?;
+        self.schema.check()?;
         if self.dedup.last() > MAX_DEDUP {
             return Err(format!("dedup.last is {}; at most {MAX_DEDUP}", self.dedup.last()));
         }

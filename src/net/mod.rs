@@ -11,6 +11,7 @@ mod admission;
 mod curve;
 mod doors;
 mod endpoint;
+mod fitting;
 mod frames;
 mod guard;
 mod incoming;
@@ -117,10 +118,12 @@ pub enum Pushed {
         /// Refuse it if no subscription takes it.
         mandatory: bool,
     },
-    /// It can't be read.
+    /// It can't be read, or doesn't fit its queue's schema.
     Refused {
         /// What can be kept of it.
         content: Content,
+        /// Where it was to go, if that can be read.
+        queue: Option<QueueName>,
         /// What is wrong.
         rejection: Rejection,
     },

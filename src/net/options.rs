@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::admission::DoorAuth;
 use crate::model::limits::{DEFAULT_CONNECTIONS, MAX_FRAMES, MAX_WIRE_MESSAGE_BYTES};
 use crate::model::{MessageId, Proxy, QueueName};
+use crate::schema::Checks;
 
 /// Where to listen and with which bounds.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct NetOptions {
     pub worker_auth: Option<DoorAuth>,
     /// The bounds.
     pub limits: NetLimits,
+    /// What holds messages against the schemas of their queues; none have any if absent.
+    pub checks: Option<Arc<Checks>>,
     /// Makes the ids of messages that come without one.
     pub new_message_id: fn() -> MessageId,
 }
@@ -55,6 +58,7 @@ impl NetOptions {
             client_auth: None,
             worker_auth: None,
             limits: NetLimits::default(),
+            checks: None,
             new_message_id: uuid_v7,
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::admission::{Admitted, DoorAuth, admit_all, too_large_for_a_stranger};
+use super::fitting::fitting;
 use super::guard::{End, GuardCounters, Inside, Outbox, Peer, Refusal, Role};
 use super::intake::{Intake, LoopEnded};
 use super::majordomo::{self, Step};
@@ -14,6 +15,7 @@ use super::options::NetLimits;
 use super::sender::Sender;
 use super::{Inbound, Outbound, PeerId, ReplyForm};
 use crate::model::{MessageId, Rejection};
+use crate::schema::Checks;
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
 
 /// Whose door it is.
@@ -33,6 +35,8 @@ pub(super) struct Router {
     pub(super) counters: Arc<GuardCounters>,
     /// Whom it lets do what; anybody anything if absent.
     pub(super) auth: Option<DoorAuth>,
+    /// What holds messages against the schemas of their queues.
+    pub(super) checks: Option<Arc<Checks>>,
     pub(super) new_message_id: fn() -> MessageId,
 }
 
@@ -58,6 +62,11 @@ impl Inside for Router {
             Side::Workers => self.worker(peer, delimited, frames),
         };
         let Some(inbound) = heard.map_err(End::Told)? else { return Ok(()) };
+        // Its connection waits meanwhile, so that what it sends keeps its order.
+        if let Err(refused) = fitting(self.checks.as_deref(), &inbound).await {
+            self.sender.send(refused);
+            return Ok(());
+        }
         let sent = match self.intake.try_send(inbound, bytes) {
             Ok(None) => Ok(()),
             Ok(Some(inbound)) => self.intake.send(inbound, bytes).await,

@@ -93,6 +93,7 @@ pub async fn bind(options: NetOptions, inbound: mpsc::Sender<Inbound>) -> Result
             sender: sender.clone(),
             counters: state.counters.clone(),
             auth: auth.clone(),
+            checks: options.checks.clone(),
             new_message_id: options.new_message_id,
         },
         auth: auth.clone(),

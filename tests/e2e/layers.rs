@@ -6,22 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A layer and the layers that it may name besides itself. Who isn't here may not exist.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("wire", &["model"]),
     ("mailbox", &["model"]),
-    ("net", &["auth", "wire", "model"]),
-    ("broker", &["engine", "wire", "mailbox", "net", "model"]),
+    ("schema", &["model"]),
+    ("net", &["auth", "schema", "wire", "model"]),
+    ("broker", &["engine", "wire", "mailbox", "net", "schema", "model"]),
     ("worker", &["wire", "model", "https", "dealer"]),
     ("client", &["wire", "model", "dealer"]),
     ("dealer", &[]),
     ("auth", &["model"]),
     ("admin", &["auth", "broker", "model"]),
-    ("console", &["admin"]),
+    ("console", &["admin", "schema"]),
     ("telemetry", &["model", "https"]),
     ("https", &[]),
-    ("config", &["auth", "model", "https"]),
+    ("config", &["auth", "model", "https", "schema"]),
     ("cli", ANYTHING),
     ("main", &["cli"]),
 ];
@@ -33,6 +34,7 @@ const ANYTHING: &[&str] = &[
     "wire",
     "mailbox",
     "net",
+    "schema",
     "broker",
     "worker",
     "client",

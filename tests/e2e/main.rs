@@ -22,6 +22,7 @@ mod power;
 mod readme;
 mod reconnecting;
 mod sandbox;
+mod schema;
 mod serve;
 mod service;
 mod store;

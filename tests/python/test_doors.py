@@ -258,3 +258,34 @@ def test_the_doors_are_listed(doors):
     assert rows[0] == ["DOOR", "TYPE", "PEERS", "IN", "OUT", "LOST", "REFUSED", "ADDRESS"]
     assert [row[0] for row in rows[1:]] == ["clients", "workers", "push", "live", "feed", "pull"]
     assert rows[4][1:3] == ["XPUB", "1"]
+
+
+def test_what_does_not_fit_a_schema_is_refused_in_every_reception_mode(make_broker, tmp_path):
+    schema = tmp_path / "order.json"
+    schema.write_text('{"type": "object", "required": ["total"]}')
+    broker = make_broker(DOORS + QUEUES + f'[queues.priced]\nschema = "{schema}"\n').start()
+    said = "is not as the schema of queue priced says: the whole: "
+    with at(broker, zmq.PUSH, "push") as push:
+        push.send_multipart(envelope("SEND", {"queue": "priced", "id": "p1"}, b"[1]"))
+        push.send_multipart(envelope("SEND", {"queue": "priced", "id": "p2"}, b'{"total": 1}'))
+        broker.until("the dead letter is there", lambda: depth(broker, "push.dead") == 1)
+    dead = messages(broker, "push.dead")[0]["header"]["dead_letter"]
+    assert dead["code"] == "schema" and dead["queue"] == "priced" and said in dead["error"], dead
+    broker.until("what fits is there", lambda: depth(broker, "priced") == 1)
+    with plain(zmq.DEALER, broker.clients) as dealer:
+        for verb, header in (("SEND", {}), ("CALL", {"timeout_ms": 1000})):
+            dealer.send_multipart(envelope(verb, {"queue": "priced", "id": verb, **header}, b"not JSON"))
+            magic, word, answer, *_ = dealer.recv_multipart()
+            answer = json.loads(answer)
+            assert (word, answer["id"], answer["code"]) == (b"REJECTED", verb, "schema"), answer
+            assert said in answer["reason"] and "not JSON" in answer["reason"], answer
+        many = [json.dumps({"queue": "priced", "id": f"m{n}"}).encode() for n in range(2)]
+        dealer.send_multipart([b"MUB1", b"SENDMANY", b"{}", many[0], b'{"total": 1}', many[1], b"{}"])
+        answer = json.loads(dealer.recv_multipart()[2])
+        assert answer["code"] == "schema" and answer["id"] == "m1", answer
+        # In order, though one is checked and the next isn't.
+        for n in range(50):
+            dealer.send_multipart(envelope("SEND", {"queue": "priced", "id": f"o{n}"}, b'{"total": %d}' % n))
+        for n in range(50):
+            assert json.loads(dealer.recv_multipart()[2])["seq"] == n + 2
+    assert depth(broker, "priced") == 51

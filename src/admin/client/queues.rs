@@ -2,7 +2,7 @@
 
 use super::{AdminClient, AdminError, decode, queue_path};
 use crate::admin::dto::{
-    PurgePage, PurgeRequest, QueueName, RedrivePage, RedriveRequest, SettingsRequest,
+    PurgePage, PurgeRequest, QueueName, RedrivePage, RedriveRequest, SchemaView, SettingsRequest,
 };
 
 impl AdminClient {
@@ -13,6 +13,11 @@ impl AdminClient {
         request: &SettingsRequest,
     ) -> Result<(), AdminError> {
         self.post(format!("{}/create", queue_path(queue)), request).await.map(drop)
+    }
+
+    /// `GET /v1/queues/{queue}/schema`
+    pub async fn schema(&self, queue: &QueueName) -> Result<SchemaView, AdminError> {
+        self.get(format!("{}/schema", queue_path(queue))).await
     }
 
     /// `POST /v1/queues/{queue}/redrive`: one page. The same request again brings nothing back twice.

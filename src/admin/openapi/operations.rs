@@ -83,6 +83,7 @@ fn queues(api: &mut Api) {
     api.post("/v1/queues/{queue}/publish", "Sends a message to it; answered when it is durable")
         .takes::<MessageRequest>()
         .gives::<Accepted>();
+    api.get("/v1/queues/{queue}/schema", "The JSON Schema of its payloads").gives::<SchemaView>();
     api.get("/v1/queues/{queue}/keys", "Its order keys that stand")
         .number("from", 0, None, "From the message at this place on.")
         .number("limit", 1, Some(MAX_PAGE as u64), LIMIT)

@@ -24,6 +24,7 @@ use crate::model::{
     QueueSettings, QueueTemplate, RejectCode, Revision, Seq, WorkError, WorkerInfo,
 };
 use crate::net::{Doors, Inbound, Outbound, PeerId, ReplyForm};
+use crate::schema::{Checks, Schemas};
 use crate::wire::{
     BrokerMessage, ClientReply, ClientRequest, Delivery, SendRequest, WorkerMessage,
 };
@@ -98,9 +99,11 @@ pub(super) fn start_over(options: EngineOptions, reserve: Option<DiskReserve>) -
     });
     let (commands_sender, commands) = mpsc::channel(16);
     let engine = Engine::new(options.clone(), recovered, clock.now());
+    let checks = Arc::new(Checks::new(Arc::new(Schemas::new(&options.templates))));
     let event_loop = EventLoop::new(clock, engine, options, facts, threads, sockets, doors.clone());
+    let event_loop = EventLoop { checks: Arc::clone(&checks), ..event_loop };
     let stop = Arc::new(Notify::new());
-    let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop));
+    let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop), checks);
     let redis = super::super::outside::start(None).unwrap();
     let inputs = Inputs { inbound: inbound_receiver, commands, store: replies, redis, stop };
     let ended = tokio::spawn(async move {

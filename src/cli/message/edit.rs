@@ -12,6 +12,7 @@ use super::act::{RepairArgs, repair};
 use super::address::Addresses;
 use super::choose::ManyArgs;
 use super::rework;
+use super::schema::Asked;
 use crate::admin::client::AdminClient;
 use crate::admin::dto::{
     MessageView, Payload, QueueName, RepairOutcome, RepairRequest, RepairVerb, Seq,
@@ -102,6 +103,7 @@ pub(super) async fn run(client: &AdminClient, args: EditArgs) -> Result<Exit, Fa
         return Ok(Exit::Done);
     }
     check(&args, &message, &draft)?;
+    check_schema(client, &args, &queue, &draft).await?;
     let changed = draft.bytes[..] != old[..];
     if !args.repair.json {
         print(&difference(&old, &draft.bytes))?;
@@ -216,6 +218,26 @@ fn check(args: &EditArgs, message: &MessageView, draft: &Draft) -> Result<(), Fa
         let text = format!("{}:{fault}", clean(&name));
         draft.keep(Failure::new(text).advice("correct it, or save it with --not-json REASON"))
     })
+}
+
+/// What misses the queue's schema needs a reason.
+async fn check_schema(
+    client: &AdminClient,
+    args: &EditArgs,
+    queue: &QueueName,
+    draft: &Draft,
+) -> Result<(), Failure> {
+    let missed = Asked::of(client, queue).await.map_err(|failure| draft.keep(failure))?;
+    let Some(miss) = missed.miss(&draft.bytes).await? else { return Ok(()) };
+    let text =
+        format!("the payload is not as the queue's schema says: {}", clean(&miss.to_string()));
+    let reason = args.not_json.as_ref().unwrap_or(&args.repair.reason);
+    if reason.trim().is_empty() {
+        let advice = "correct it, or say why it is to be saved all the same: --reason TEXT";
+        return Err(draft.keep(Failure::new(text).exit(Exit::Refused).advice(advice)));
+    }
+    note(&format!("{text}; it is saved all the same, with the reason"));
+    Ok(())
 }
 
 /// For people: `-` and `+` before each line.

@@ -9,6 +9,7 @@ mod edit;
 mod list;
 mod many;
 mod rework;
+mod schema;
 mod show;
 mod transfer;
 

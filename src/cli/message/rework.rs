@@ -10,6 +10,7 @@ use super::agree::{agreed, messages};
 use super::choose::{Chosen, Row};
 use super::edit::{EditArgs, difference};
 use super::many::{Form, tell, tell_more};
+use super::schema::{self, Asked};
 use crate::admin::client::{AdminClient, AdminError};
 use crate::admin::dto::{
     BulkItem, BulkOutcome, BulkResult, IdempotencyKey, Payload, QueueName, RepairOutcome,
@@ -21,6 +22,7 @@ use crate::cli::input::read_file;
 use crate::cli::output::{note, print};
 use crate::cli::processes::own_program;
 use crate::console::sandbox::{Limits, Sandbox, SandboxError, Source};
+use crate::console::text::clean::clean;
 use crate::model::bulk_key;
 use crate::model::limits::MAX_BULK_KEY_BYTES;
 
@@ -83,7 +85,8 @@ pub(super) async fn run(
         note("no such messages");
         return Ok(Exit::Done);
     }
-    let edit = Edit { client, args, key, form };
+    let schema = Asked::of(client, &chosen.queue).await?;
+    let edit = Edit { client, args, key, form, schema };
     let plans = edit.plan(&chosen, &mut program).await?;
     // While somebody reads the differences, it has nothing to do.
     drop(program);
@@ -134,6 +137,7 @@ struct Edit<'a> {
     args: &'a EditArgs,
     key: IdempotencyKey,
     form: Form,
+    schema: Asked,
 }
 
 impl Edit<'_> {
@@ -205,13 +209,21 @@ impl Edit<'_> {
         }
         let head =
             format!("{queue} {} ({}), revision {}:", row.item.seq, row.id, row.item.revision);
-        let text =
-            format!("{}\n{}", crate::console::text::clean::clean(&head), difference(old, &new));
+        let text = format!("{}\n{}", clean(&head), difference(old, &new));
         // What programs read is what came of it.
         if self.form == Form::Text {
             print(&text)?
         } else {
             note(text.trim_end())
+        }
+        if let Some(miss) = self.schema.miss(&new).await? {
+            if self.args.repair.reason.trim().is_empty() {
+                return Ok(Plan::Refused(schema::refusal(miss)));
+            }
+            let miss = clean(&miss.to_string()).into_owned();
+            note(&format!(
+                "it is not as the queue's schema says: {miss}; the reason lets it through"
+            ));
         }
         Ok(Plan::Save(new))
     }

@@ -6,7 +6,7 @@ use super::rig::{Rig, operator, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
     JournalKind, MailboxKind, Ordering, Origin, QueueSettings, QueueTemplate, RepairRefusal,
-    SettingChange,
+    SchemaText, SettingChange,
 };
 
 fn set(rig: &mut Rig, changes: &[(&str, Value)]) -> Result<(), String> {
@@ -122,4 +122,38 @@ fn a_configuration_that_is_read_again_reorders_nothing_under_a_worker() {
     rig.pause(true);
     rig.put_queue("q", other());
     assert_eq!(rig.view("q").settings.ordering, Ordering::None);
+}
+
+#[test]
+fn a_schema_is_the_configurations_of_now_unless_an_operator_has_set_it() {
+    let of =
+        |text: &str| QueueSettings { schema: SchemaText::new(text), ..QueueSettings::default() };
+    let options = |text: &str| EngineOptions {
+        templates: vec![QueueTemplate {
+            prefix: "q".to_owned(),
+            settings: of(text).into(),
+            max_queues: 0,
+        }],
+        configured: vec![(queue("named"), of(text))],
+        ..EngineOptions::default()
+    };
+    let mut rig = Rig::with_options(options("{}"), of("{}"));
+    rig.put_queue("named", of("{}"));
+    rig.put_queue("q2", of("{}"));
+    let told = |rig: &Rig| -> Vec<String> {
+        let mut told: Vec<_> =
+            rig.engine.schemas().map(|(name, text)| format!("{name} {}", text.as_str())).collect();
+        told.sort();
+        told
+    };
+    assert_eq!(told(&rig), ["named {}"], "the others have their template's");
+    set(&mut rig, &[("schema", json!("true"))]).expect("valid");
+    assert!(rig.store.journal.last().expect("an entry").reason.starts_with("schema=(4 bytes, "));
+    assert_eq!(told(&rig), ["named {}", "q true"]);
+    rig.restart_with(options(r#"{"type":"object"}"#));
+    assert_eq!(told(&rig), [r#"named {"type":"object"}"#, "q true"]);
+    let schema = |name: &str| rig.engine.schema_of(&queue(name)).expect("it is there").clone();
+    assert_eq!(schema("q2").as_str(), r#"{"type":"object"}"#);
+    set(&mut rig, &[("schema", Value::Null)]).expect("valid");
+    assert_eq!(told(&rig), [r#"named {"type":"object"}"#]);
 }

@@ -10,11 +10,13 @@ use tokio::sync::{mpsc, watch};
 use super::Door;
 use crate::model::limits::MAX_PAYLOAD_BYTES;
 use crate::model::{Content, Header, MessageId, RejectCode, Rejection};
+use crate::net::fitting::fitting_push;
 use crate::net::guard::{Phase, reached};
 use crate::net::intake::Intake;
 use crate::net::plain::Parcel;
 use crate::net::{Inbound, Pushed};
-use crate::wire::{ClientRequest, MAGIC};
+use crate::schema::Checks;
+use crate::wire::{ClientRequest, MAGIC, SendRequest};
 
 /// How much of a header that can't be read is kept beside the payload, in bytes.
 const KEPT_HEADER_BYTES: usize = 4096;
@@ -24,6 +26,7 @@ pub(super) struct Intaking {
     pub(super) door: Door,
     pub(super) received: Arc<AtomicU64>,
     pub(super) inbound: mpsc::Sender<Inbound>,
+    pub(super) checks: Option<Arc<Checks>>,
     pub(super) new_message_id: fn() -> MessageId,
 }
 
@@ -47,11 +50,29 @@ impl Intaking {
                 Door::Push => self.envelope(frames),
                 Door::Feed => self.published(frames),
             };
-            let event = Inbound::Pushed { door: self.door, pushed };
-            if intake.send(event, bytes).await.is_err() {
-                // The loop has ended; the phase follows.
-                return reached(&mut phase, Phase::Draining).await;
+            for pushed in self.fitted(pushed).await {
+                let event = Inbound::Pushed { door: self.door, pushed };
+                if intake.send(event, bytes).await.is_err() {
+                    // The loop has ended; the phase follows.
+                    return reached(&mut phase, Phase::Draining).await;
+                }
             }
+        }
+    }
+
+    /// What goes to the loop: as it came, or refused, each message by itself.
+    async fn fitted(&self, pushed: Pushed) -> Vec<Pushed> {
+        let checked = fitting_push(self.checks.as_deref(), &pushed).await;
+        match (checked, pushed) {
+            (Err(rejection), Pushed::Send(sends)) => {
+                let refused = |send: SendRequest| Pushed::Refused {
+                    content: send.content,
+                    queue: Some(send.queue),
+                    rejection: rejection.clone(),
+                };
+                sends.into_iter().map(refused).collect()
+            }
+            (Ok(()) | Err(_), pushed) => vec![pushed],
         }
     }
 
@@ -125,6 +146,6 @@ impl Intaking {
         let fields = fields.as_object().cloned().unwrap_or_default();
         let header = Header::from_map(fields, self.new_message_id)
             .expect("a small header of known fields can be read");
-        Pushed::Refused { content: Content { header, payload }, rejection }
+        Pushed::Refused { content: Content { header, payload }, queue: None, rejection }
     }
 }

@@ -292,6 +292,7 @@ impl Opening<'_> {
             door,
             received: Arc::clone(&received),
             inbound: inbound.clone(),
+            checks: self.options.checks.clone(),
             new_message_id: self.options.new_message_id,
         };
         let phase = self.common.phase.clone();

@@ -1,0 +1,60 @@
+//! Messages held against the schemas of their queues, before the loop hears of them.
+
+use super::{Inbound, Outbound, Pushed};
+use crate::model::Rejection;
+use crate::schema::Checks;
+use crate::wire::{ClientReply, ClientRequest, SendRequest};
+
+/// What a client is told whose message doesn't fit. What goes to a topic isn't looked at: who publishes there doesn't know the
+/// queues, and one that is particular must not take the event from the others; a subscription's filter says what it takes.
+pub(super) async fn fitting(checks: Option<&Checks>, inbound: &Inbound) -> Result<(), Outbound> {
+    let (Some(checks), Inbound::Client { peer, reply_form, request }) = (checks, inbound) else {
+        return Ok(());
+    };
+    let checked = match request {
+        ClientRequest::Send(send) | ClientRequest::Call { send, .. } => {
+            checks.admit(&send.queue, &send.content).await
+        }
+        ClientRequest::SendMany(sends) => all(checks, sends).await,
+        ClientRequest::Gather(request) => {
+            let mut checked = Ok(());
+            for queue in request.recipients.iter().flatten() {
+                checked = checks.admit(queue, &request.content).await;
+                if checked.is_err() {
+                    break;
+                }
+            }
+            checked
+        }
+        ClientRequest::Hello { .. }
+        | ClientRequest::Ping
+        | ClientRequest::Publish { .. }
+        | ClientRequest::Start { .. }
+        | ClientRequest::Subscribe { .. }
+        | ClientRequest::Unsubscribe { .. }
+        | ClientRequest::Status { .. } => Ok(()),
+    };
+    checked.map_err(|rejection| {
+        let reply = ClientReply::Rejected(rejection);
+        Outbound::Client { peer: *peer, reply_form: reply_form.clone(), reply }
+    })
+}
+
+/// The same for what came by a door that answers nobody: it goes on as refused.
+pub(super) async fn fitting_push(
+    checks: Option<&Checks>,
+    pushed: &Pushed,
+) -> Result<(), Rejection> {
+    match (checks, pushed) {
+        (Some(checks), Pushed::Send(sends)) => all(checks, sends).await,
+        (None, _) | (Some(_), Pushed::Publish { .. } | Pushed::Refused { .. }) => Ok(()),
+    }
+}
+
+/// All or none.
+async fn all(checks: &Checks, sends: &[SendRequest]) -> Result<(), Rejection> {
+    for send in sends {
+        checks.admit(&send.queue, &send.content).await?;
+    }
+    Ok(())
+}
