@@ -10,6 +10,7 @@ use super::events::Events;
 use super::figures::DiskLook;
 use super::peers::OperatorAnswer;
 use super::pools::PoolRequest;
+use super::schemas::check_schemas;
 use super::store::Reads;
 use super::watch::Watch;
 use crate::engine::{Engine, HoldAnswer};
@@ -17,11 +18,10 @@ use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
     Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, MessageId, Overview, PoolError,
     QueueId, QueueName, QueueSettings, QueueView, Rejection, Repair, RepairOutcome, RepairRefusal,
-    SCHEMA, SchemaText, Seq, SettingChange, SpanCounts, StoreHealth, Timestamp, TopicName,
-    WorkerView, limits,
+    Seq, SettingChange, SpanCounts, StoreHealth, Timestamp, TopicName, WorkerView, limits,
 };
 use crate::net::Doors;
-use crate::schema::{Checks, Compiled, with_room};
+use crate::schema::Checks;
 
 /// Queues in one answer: a view takes about a microsecond, and the loop does nothing else meanwhile.
 pub const QUEUES_PAGE: usize = 512;
@@ -216,13 +216,6 @@ impl BrokerHandle {
         let name = queue.clone();
         let view = self.ask(move |view| view.engine.queue_view(&name)).await?;
         view.ok_or_else(|| no_such_queue(queue))
-    }
-
-    /// A queue's schema; empty if it has none.
-    pub async fn schema(&self, queue: &QueueName) -> Result<SchemaText, OperatorError> {
-        let name = queue.clone();
-        let schema = self.ask(move |view| view.engine.schema_of(&name).cloned()).await?;
-        schema.ok_or_else(|| no_such_queue(queue))
     }
 
     /// Order keys of a queue that stand, from the message at `from` on; at most `limits::MAX_PAGE`.
@@ -474,21 +467,6 @@ impl BrokerHandle {
     pub(super) fn unanswered(&self) -> OperatorError {
         if self.commands.is_closed() { OperatorError::Stopped } else { OperatorError::StoreBroke }
     }
-}
-
-/// Schemas are compiled where nobody waits for it: the engine takes them as they are.
-async fn check_schemas(changes: &[SettingChange]) -> Result<(), OperatorError> {
-    for text in changes.iter().filter_map(SettingChange::schema) {
-        let checked = tokio::task::spawn_blocking(move || {
-            text.check()?;
-            let compiled = with_room(|| Compiled::new(&text)).and_then(|compiled| compiled);
-            compiled.map(drop).map_err(|error| format!("the schema, {error}"))
-        });
-        let checked = checked.await.map_err(|_| OperatorError::Stopped)?;
-        checked
-            .map_err(|reason| RepairRefusal::Invalid { reason: format!("{SCHEMA}: {reason}") })?;
-    }
-    Ok(())
 }
 
 pub(super) fn no_such_queue(queue: &QueueName) -> OperatorError {

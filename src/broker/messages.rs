@@ -9,13 +9,12 @@ use serde_json::{Map, Value};
 
 use crate::engine::MessageOverlay;
 use crate::mailbox::{JournalFilter, Mailbox, MailboxError};
-use crate::model::limits::{MAX_PAGE, MAX_REASON_BYTES, PREVIEW_BYTES, clip};
+use crate::model::limits::{MAX_PAGE, PREVIEW_BYTES};
 use crate::model::{
     Actor, Content, DeadLetterView, Edit, IdempotencyKey, JournalPage, MessageId, MessageState,
     MessageSummary, MessageView, Payload, QueueId, QueueName, Repair, RepairAction, RepairOutcome,
     RepairRefusal, Revision, RevisionRecord, RevisionView, Seq, StoredMessage,
 };
-use crate::schema::Miss;
 
 use super::handle::{BrokerHandle, OperatorError, no_such_message, no_such_queue};
 
@@ -192,26 +191,6 @@ impl BrokerHandle {
         self.submit(Repair { key, actor, queue, seq, expect_revision, seen, action, reason }).await
     }
 
-    /// The reason that the journal keeps. A new content that misses its queue's schema needs one, and is told with it; an edit
-    /// that is taken back isn't looked at, since what it brings back was there.
-    async fn reason_for(
-        &self,
-        queue: &QueueName,
-        key: &IdempotencyKey,
-        act: &Act,
-        reason: String,
-    ) -> Result<String, OperatorError> {
-        let (Act::Save(edit) | Act::SaveAndRetry(edit)) = act else { return Ok(reason) };
-        let missed = self.checks.miss(queue, &edit.payload).await;
-        let Some(miss) = missed.map_err(OperatorError::Rejected)? else { return Ok(reason) };
-        // What was done before is answered by its key, whatever the schema says by now.
-        if reason.trim().is_empty() && self.repair_outcome(key.clone()).await?.is_none() {
-            let Miss { path, message } = miss;
-            return Err(RepairRefusal::Schema { path, message }.into());
-        }
-        Ok(with_miss(reason, &miss))
-    }
-
     async fn overlay(&self, queue: &QueueName, seq: Seq) -> Result<MessageOverlay, OperatorError> {
         let overlay = self.overlays(queue, vec![seq]).await?.pop().flatten();
         overlay.ok_or_else(|| no_such_message(queue, seq))
@@ -228,16 +207,6 @@ impl BrokerHandle {
         })
         .await
     }
-}
-
-/// A reason, and what of the schema was missed all the same. One that is too long is refused by the engine.
-fn with_miss(mut reason: String, miss: &Miss) -> String {
-    let note = format!(" [misses the schema: {miss}]");
-    if reason.len() <= MAX_REASON_BYTES {
-        clip(&mut reason, MAX_REASON_BYTES.saturating_sub(note.len()));
-    }
-    reason.push_str(&note);
-    reason
 }
 
 /// What the engine is asked to do. `earlier` is for [`Act::UndoSave`].

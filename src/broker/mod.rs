@@ -28,6 +28,7 @@ mod purge;
 mod pushed;
 mod redrive;
 mod sagas;
+mod schemas;
 mod sending;
 mod start;
 mod store;

@@ -13,6 +13,7 @@ use crate::admin::dto::{
     HoldView, JournalPage, KeyPage, Located, MessagePage, MessageView, PoolView, Problem,
     RepairOutcome, SagaView, StreamEvent, SubscriptionChange,
 };
+use crate::schema::Miss;
 
 /// One input of the console. Time comes beside it, in [`super::update::update`].
 #[derive(Debug, Clone)]
@@ -86,6 +87,13 @@ pub enum Action {
         /// The difference.
         lines: Result<Vec<DiffLine>, String>,
     },
+    /// A schema was asked.
+    SchemaChecked {
+        /// Which time.
+        request: RequestId,
+        /// How the payload misses it, if it does; or why it couldn't be asked.
+        result: Result<Option<Miss>, String>,
+    },
     /// A payload was written to a file, or could not be.
     FileWritten {
         /// What to tell.
@@ -146,6 +154,8 @@ pub enum Reply {
     Journal(JournalPage),
     /// Topics, gathers or sagas.
     Patterns(PatternPage),
+    /// A queue's schema.
+    Schema(String),
     /// A hold as it is now.
     Held(Option<HoldView>),
     /// A repair was done.

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::many::Job;
 use super::model::{MessageRef, PatternAct, PatternRead};
-use crate::admin::dto::{IdempotencyKey, MessageId, QueueName, RepairRequest, Revision, Seq};
+use crate::admin::dto::{
+    IdempotencyKey, MessageId, QueueName, RepairRequest, Revision, SchemaText, Seq,
+};
 
 /// Names a request, so that its answer finds its way whenever it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +51,17 @@ pub enum Effect {
         old: Bytes,
         /// To.
         new: Bytes,
+    },
+    /// Ask a queue's schema about a payload; answered by `Action::SchemaChecked`.
+    CheckSchema {
+        /// Names it.
+        request: RequestId,
+        /// The queue.
+        queue: QueueName,
+        /// Its schema.
+        schema: SchemaText,
+        /// The payload.
+        payload: Bytes,
     },
     /// Write bytes into a new file; answered by `Action::FileWritten`.
     WriteFile(PathBuf, Bytes),
@@ -100,6 +113,8 @@ pub enum Request {
     },
     /// Topics, gathers or sagas.
     Patterns(PatternRead),
+    /// A queue's schema.
+    Schema(QueueName),
     /// Take, renew or, with 0, give back a hold.
     Hold(MessageRef, u64),
     /// Repair a message.
@@ -132,6 +147,7 @@ impl Request {
             | Self::Payload(..)
             | Self::Journal { .. }
             | Self::Patterns(_)
+            | Self::Schema(_)
             | Self::Outcome(_) => false,
         }
     }

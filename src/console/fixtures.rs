@@ -23,9 +23,10 @@ use crate::admin::dto::{
     Actor, Attempt, AttemptEnd, BulkItem, DeliveryId, ErrorGroupId, Generation, HeadView,
     InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, Located, MessageId, MessagePage,
     MessageState, MessageSummary, MessageView, Ordering, Overview, Payload, PoolState, QueueName,
-    QueueSettings, QueueState, QueueView, Revision, Seq, StoreHealth, StreamEvent, Timestamp,
-    WorkError, WorkerState, WorkerView,
+    QueueSettings, QueueState, QueueView, Revision, SchemaText, Seq, StoreHealth, StreamEvent,
+    Timestamp, WorkError, WorkerState, WorkerView,
 };
+use crate::schema::{Compiled, Miss, with_room};
 
 pub(crate) use patterns::{pool, saga, standing, subscription, topic};
 
@@ -261,6 +262,16 @@ pub(crate) struct Stage {
     pub(crate) effects: Vec<Effect>,
     /// What the broker has.
     pub(crate) messages: BTreeMap<(String, u64), MessageView>,
+    /// The schema of `orders`.
+    pub(crate) schema: SchemaText,
+}
+
+/// How a payload misses a schema.
+pub(crate) fn missed(schema: &SchemaText, payload: &[u8]) -> Option<Miss> {
+    if schema.is_empty() {
+        return None;
+    }
+    with_room(|| Compiled::new(schema).unwrap().check(payload).err()).unwrap()
 }
 
 impl Stage {
@@ -279,7 +290,9 @@ impl Stage {
         change(&mut setup);
         let hands = setup.keys;
         let model = Model::new(setup, size);
-        Self { model, now: 0, hands, effects: Vec::new(), messages: BTreeMap::new() }
+        let schema = SchemaText::default();
+        let (effects, messages) = (Vec::new(), BTreeMap::new());
+        Self { model, now: 0, hands, effects, messages, schema }
     }
 
     /// Connected to a broker with a blocked queue, a busy one and an idle one.
@@ -304,6 +317,26 @@ impl Stage {
         ]));
         stage.serve();
         stage
+    }
+
+    /// The queue `orders` as it is now, with its schema.
+    pub(crate) fn orders(
+        &self,
+        state: QueueState,
+        depth: u64,
+        head: Option<HeadView>,
+    ) -> QueueView {
+        let mut view = by_key(queue("orders", state, depth, head));
+        view.settings.schema = self.schema.summary();
+        view
+    }
+
+    /// `orders` has another schema from now on.
+    pub(crate) fn set_schema(&mut self, text: &str) {
+        self.schema = SchemaText::new(text);
+        let head = head(&blocked(3));
+        let view = self.orders(QueueState::Blocked, 42, Some(head));
+        self.hear(StreamEvent::Queues(vec![view]));
     }
 
     pub(crate) fn act(&mut self, action: Action) {
@@ -392,6 +425,10 @@ impl Stage {
                 Some(Action::Reply { request: *id, reply })
             }
             Effect::Many(job) => self.many(job),
+            Effect::CheckSchema { request, schema, payload, .. } => {
+                let result = Ok(missed(schema, payload));
+                Some(Action::SchemaChecked { request: *request, result })
+            }
             Effect::LoadDraft(message) => {
                 Some(Action::DraftLoaded { message: message.clone(), draft: Ok(None) })
             }
@@ -440,6 +477,7 @@ impl Stage {
                 older_removed: false,
             }),
             Request::Patterns(read) => Reply::Patterns(patterns::page(read)),
+            Request::Schema(_) => Reply::Schema(self.schema.as_str().to_owned()),
             Request::Hold(..) => Reply::Held(None),
             Request::Repair(..) | Request::Outcome(_) | Request::PatternAct(_) => return None,
             Request::SetPaused { .. } => Reply::Done,

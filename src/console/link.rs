@@ -117,6 +117,7 @@ async fn send(client: &AdminClient, request: Request) -> Result<Reply, AdminErro
             Reply::Journal(client.journal(&query).await?)
         }
         Request::Patterns(read) => Reply::Patterns(patterns(client, read).await?),
+        Request::Schema(queue) => Reply::Schema(client.schema(&queue).await?.text),
         Request::Hold(message, for_ms) => {
             Reply::Held(client.hold(&message.queue, message.seq, for_ms).await?)
         }

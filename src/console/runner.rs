@@ -12,14 +12,15 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::action::Action;
-use super::effect::{Effect, SavedDraft};
+use super::effect::{Effect, RequestId, SavedDraft};
 use super::link;
 use super::many::{self, Job as ManyJob};
 use super::model::MessageRef;
 use super::text::diff::{self, DIFF_CONTEXT};
 use super::text::drafts::{DraftId, Drafts};
 use crate::admin::client::AdminClient;
-use crate::admin::dto::{MAX_PAYLOAD_BYTES, Timestamp};
+use crate::admin::dto::{MAX_PAYLOAD_BYTES, QueueName, SchemaText, Timestamp};
+use crate::schema::Checks;
 
 /// Requests under way at once: more would only wait inside the broker.
 const MAX_REQUESTS: usize = 8;
@@ -37,6 +38,8 @@ pub(super) struct Runner {
     watching: JoinHandle<()>,
     /// Stops the change of many that is under way.
     many: watch::Sender<bool>,
+    /// The schema that was asked last.
+    schema: Option<(SchemaText, QueueName, Arc<Checks>)>,
 }
 
 /// The drafts on disk, and the one line of what is to be done with them, in the order of asking.
@@ -97,6 +100,7 @@ impl Runner {
             tasks: JoinSet::new(),
             watching,
             many: watch::Sender::new(false),
+            schema: None,
         }
     }
 
@@ -127,6 +131,9 @@ impl Runner {
                 request,
                 lines: Ok(diff::unified(&old, &new, DIFF_CONTEXT)),
             }),
+            Effect::CheckSchema { request, queue, schema, payload } => {
+                self.check_schema(request, &queue, schema, payload);
+            }
             Effect::WriteFile(path, bytes) => {
                 self.blocking(move || Action::FileWritten { result: write_file(&path, &bytes) });
             }
@@ -140,6 +147,27 @@ impl Runner {
             | Effect::Suspend
             | Effect::Quit => {}
         }
+    }
+
+    /// The schema stays compiled until another one is asked.
+    fn check_schema(
+        &mut self,
+        request: RequestId,
+        queue: &QueueName,
+        schema: SchemaText,
+        payload: Bytes,
+    ) {
+        let known = self.schema.take().filter(|(text, of, _)| *text == schema && of == queue);
+        let (_, of, checks) = self.schema.insert(known.unwrap_or_else(|| {
+            let checks = Arc::new(Checks::of_one(queue, &schema));
+            (schema, queue.clone(), checks)
+        }));
+        let (of, checks, actions) = (of.clone(), checks.clone(), self.actions.clone());
+        self.tasks.spawn(async move {
+            let missed = checks.miss(&of, &payload).await;
+            let result = missed.map_err(|rejection| rejection.reason);
+            let _ = actions.send(Action::SchemaChecked { request, result }).await;
+        });
     }
 
     fn many(&mut self, job: ManyJob) {
@@ -293,7 +321,7 @@ fn expand_home(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
     use crate::admin::client::Endpoint;
-    use crate::admin::dto::{QueueName, Revision, Seq};
+    use crate::admin::dto::{Revision, Seq};
 
     #[tokio::test]
     async fn drafts_are_written_and_deleted_in_the_order_of_asking() {

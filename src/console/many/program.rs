@@ -11,8 +11,10 @@ use super::{Ending, Found, How, Item, Order, Outcome, Progress, Row};
 use crate::admin::client::AdminError;
 use crate::admin::dto::{
     IdempotencyKey, Payload, QueueName, RepairOutcome, RepairRefusal, RepairRequest, RepairVerb,
+    SchemaText,
 };
 use crate::console::sandbox::{Limits, Sandbox, Source};
+use crate::schema::Checks;
 
 /// Payloads that are read at once.
 const AT_ONCE: usize = 8;
@@ -28,6 +30,8 @@ pub(super) async fn plan(
 ) -> Result<Vec<Item>, String> {
     let program = Sandbox::start(&task.own_program, Source::Jq(jq), Limits::default());
     let mut program = program.await.map_err(|error| error.to_string())?;
+    let schema = task.client.schema(&order.queue).await.map_err(|error| with_cause(&error))?;
+    let checks = Checks::of_one(&order.queue, &SchemaText::new(&schema.text));
     let of = rows.len() as u64;
     let read = rows.into_iter().map(|row| async move {
         let payload =
@@ -50,7 +54,7 @@ pub(super) async fn plan(
                 let place = |error| format!("at #{}: {error}; nothing was done", row.item.seq);
                 match made.map_err(place)? {
                     Ok(new) if new == old => Found::Same,
-                    Ok(new) => Found::Edited { old, new: Bytes::from(new) },
+                    Ok(new) => fitting(&checks, order, old, Bytes::from(new)).await?,
                     Err(why) => Found::Refused(why),
                 }
             }
@@ -70,6 +74,17 @@ pub(super) async fn plan(
         task.progress(progress).await;
     }
     Ok(items)
+}
+
+/// What misses the queue's schema is not saved without a reason.
+async fn fitting(checks: &Checks, order: &Order, old: Bytes, new: Bytes) -> Result<Found, String> {
+    let missed = checks.miss(&order.queue, &new).await.map_err(|rejection| rejection.reason)?;
+    Ok(match missed.filter(|_| order.reason.trim().is_empty()) {
+        None => Found::Edited { old, new },
+        Some(miss) => Found::Refused(format!(
+            "misses the schema at {miss}; with a reason it is saved all the same"
+        )),
+    })
 }
 
 /// Saves each as it was seen. Nothing is saved twice: each has its own key.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{MessageRef, Millis};
+use super::{MessageRef, Millis, SchemaCheck};
 use crate::admin::dto::{MessageId, MessageView, Revision};
 use crate::console::action::Action;
 use crate::console::command::{Command, Mode};
@@ -80,6 +80,8 @@ pub struct EditSession {
     pub hold: HoldState,
     /// What is on disk.
     pub draft: DraftState,
+    /// The queue's schema, and what it says.
+    pub schema: SchemaCheck,
     /// The disk is being asked for an earlier draft; what is typed before it has answered waits.
     pub loading: bool,
     /// What was typed meanwhile, in order.
@@ -125,6 +127,7 @@ impl EditSession {
             other: None,
             hold: HoldState::Free,
             draft: DraftState::default(),
+            schema: SchemaCheck::default(),
             loading: parked.is_none(),
             ahead: Vec::new(),
             outside: None,
@@ -174,6 +177,7 @@ impl EditSession {
     }
 
     fn put(&mut self, bytes: &Bytes) -> Result<(), NotText> {
+        self.schema.forget();
         match Editor::with_draft(&self.base_bytes, bytes) {
             Ok(editor) => (self.editor, self.raw) = (editor, None),
             Err(NotText::NotUtf8 { .. }) => self.raw = Some(bytes.clone()),

@@ -16,6 +16,7 @@ mod pane;
 mod patterns;
 mod queue_list;
 mod queues;
+mod schema;
 mod wrap;
 
 use std::collections::BTreeMap;
@@ -33,8 +34,8 @@ pub use many::{
 pub use marks::Marks;
 pub use message::{BodyForm, EditIn, MessageScreen, Tab, places};
 pub use overlay::{
-    Button, Difference, FilePrompt, FileUse, LeaveField, LeaveForm, Leaving, Overlay, Review,
-    short_id,
+    Button, Difference, FilePrompt, FileUse, LeaveField, LeaveForm, Leaving, Overlay, ReasonForm,
+    Review, short_id,
 };
 pub use palette::{Palette, PaletteEntry};
 pub use pane::{BETWEEN_COLUMNS, DiffPane, DiffRow};
@@ -44,6 +45,7 @@ pub use patterns::{
 };
 pub use queue_list::{QueueList, QueueRow, Rate, SortBy};
 pub use queues::{PAGE, QueueScreen};
+pub use schema::{SchemaCheck, Standing, Verdict};
 pub use wrap::{wrap, wrap_words};
 
 use super::command::{Command, Mode, Screen};
@@ -131,6 +133,8 @@ pub enum Purpose {
     Journal(Option<u64>),
     /// Topics, gathers or sagas.
     Patterns(PatternRead),
+    /// The schema of what is edited.
+    Schema(QueueName),
     /// A hold for the editor.
     Hold(MessageRef),
     /// A hold given back; whatever the answer.
@@ -235,7 +239,7 @@ impl Model {
             Overlay::Palette(_) => Mode::Palette,
             Overlay::Filter { .. } => Mode::Filter,
             Overlay::Find { .. } => Mode::Find,
-            Overlay::Leave(_) | Overlay::Pattern(_) => Mode::Leave,
+            Overlay::Leave(_) | Overlay::Reason(_) | Overlay::Pattern(_) => Mode::Leave,
             Overlay::File(_) => Mode::File,
             Overlay::Many => self.many.mode(),
             Overlay::Review(_) => Mode::Review,
@@ -440,6 +444,7 @@ impl Model {
             | Overlay::Find { .. }
             | Overlay::Leave(_)
             | Overlay::Pattern(_)
+            | Overlay::Reason(_)
             | Overlay::File(_)
             | Overlay::Many
             | Overlay::Quit => {}

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{DiffPane, MessageRef, Palette, PatternForm};
 use crate::admin::dto::{MessageId, QueueName, RepairVerb, Revision};
+use crate::schema::Miss;
 
 /// What lies on top.
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ pub enum Overlay {
     Leave(LeaveForm),
     /// Something is to be done on screen 7: what is asked for is typed.
     Pattern(PatternForm),
+    /// An edit misses its queue's schema: why it is saved all the same is typed.
+    Reason(ReasonForm),
     /// A file's name that is typed.
     File(FilePrompt),
     /// A change of several messages: [`super::Many`] has it.
@@ -195,6 +198,21 @@ pub struct LeaveForm {
     pub field: LeaveField,
     /// What is missing.
     pub complaint: Option<String>,
+}
+
+/// What misses the queue's schema is saved with a reason only.
+#[derive(Debug, Clone)]
+pub struct ReasonForm {
+    /// Save, or save and retry.
+    pub verb: RepairVerb,
+    /// The revision that the review showed.
+    pub against: Revision,
+    /// What is missed.
+    pub miss: Miss,
+    /// So far.
+    pub typed: String,
+    /// It was sent without one.
+    pub complains: bool,
 }
 
 /// How many characters of an id are typed.

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 
 use crate::admin::dto::{
     JournalKind, MessageState, Notice, Problem, QueueState, RepairOutcome, RepairRequest,
-    RepairVerb, Revision, Seq, StreamEvent, told,
+    RepairVerb, Revision, SchemaText, Seq, StreamEvent, told,
 };
 use crate::console::action::{Action, Failure, Reply};
 use crate::console::effect::{Effect, Request, RequestId};
-use crate::console::fixtures::{Stage, blocked, entry, head, id, message, name, queue, summary};
+use crate::console::fixtures::{Stage, blocked, entry, head, id, message, missed, name, summary};
 use crate::console::many::{Ending, How, Item, Job, Order, Outcome, Progress, Row, Told};
 use crate::console::model::{ManyStage, MessageRef, Model};
 
@@ -59,7 +59,17 @@ enum Word {
     Empty,
     SavedByBob(u64),
     Lagged,
+    /// `orders` has this schema from now on.
+    Schema(&'static str),
 }
+
+/// None, one that takes anything, one that takes nothing that is typed here, and one that takes some of it.
+const SCHEMAS: [&str; 4] = [
+    "",
+    "{}",
+    r#"{"required":["never"]}"#,
+    r#"{"properties":{"a":{"type":"number"}},"maxProperties":3}"#,
+];
 
 fn key() -> impl Strategy<Value = KeyEvent> {
     let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
@@ -84,6 +94,7 @@ const WAYS: &[&[&str]] = &[
     &["r"],
     &["e", "<End>", "<Left>", " "],
     &["^s", "<Tab>", "<Enter>"],
+    &["^s", "<Tab>", "<Enter>", "why", "<Enter>"],
     &["x", "000003", "why", "<Enter>"],
     &["7", "h", "x", "000003", "why", "<Enter>"],
     &["1", "<Enter>", " ", " ", "R"],
@@ -104,6 +115,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Word::Empty),
         (3_u64..6).prop_map(Word::SavedByBob),
         Just(Word::Lagged),
+        prop::sample::select(SCHEMAS.to_vec()).prop_map(Word::Schema),
     ];
     prop_oneof![
         10 => key().prop_map(Step::Key),
@@ -172,6 +184,10 @@ fn problem(code: &str, status: u16) -> Failure {
 
 fn reply(stage: &Stage, watch: &Watch, request: &Request, kind: Kind) -> Result<Reply, Failure> {
     match kind {
+        // A schema that can't be read is left to the broker.
+        Kind::Changed | Kind::Refused if matches!(request, Request::Schema(_)) => {
+            Err(Failure::Unknown("lost".into()))
+        }
         Kind::Changed => Err(problem("changed", 409)),
         Kind::Refused => Err(problem("not_found", 404)),
         Kind::Unknown => Err(Failure::Unknown("lost".into())),
@@ -192,7 +208,7 @@ fn reply(stage: &Stage, watch: &Watch, request: &Request, kind: Kind) -> Result<
     }
 }
 
-fn word(word: Word) -> StreamEvent {
+fn word(stage: &Stage, word: Word) -> StreamEvent {
     let journal = |kind, seq| {
         let mut entry = entry(9, kind, "orders", Some(seq), "again");
         entry.actor.name = "bob".to_owned();
@@ -208,9 +224,10 @@ fn word(word: Word) -> StreamEvent {
             let mut summary = summary(seq);
             summary.state = MessageState::Leased;
             let head = head(&summary);
-            StreamEvent::Queues(vec![queue("orders", QueueState::Running, 9, Some(head))])
+            StreamEvent::Queues(vec![stage.orders(QueueState::Running, 9, Some(head))])
         }
-        Word::Empty => StreamEvent::Queues(vec![queue("orders", QueueState::Running, 0, None)]),
+        Word::Empty => StreamEvent::Queues(vec![stage.orders(QueueState::Running, 0, None)]),
+        Word::Schema(_) => StreamEvent::Queues(vec![stage.orders(QueueState::Running, 1, None)]),
         Word::Lagged => StreamEvent::Lagged { missed: 3 },
     }
 }
@@ -235,7 +252,11 @@ fn take(stage: &mut Stage, watch: &Watch, step: Step) {
                 view.summary.revision = Revision(4);
                 stage.messages.insert(("orders".into(), seq), view);
             }
-            stage.hear(word(heard));
+            if let Word::Schema(text) = heard {
+                stage.schema = SchemaText::new(text);
+            }
+            let event = word(stage, heard);
+            stage.hear(event);
         }
         Step::Resize(width, height) => stage.act(Action::Resize { width, height }),
         Step::Answer(n, kind) => {
@@ -257,6 +278,13 @@ fn take(stage: &mut Stage, watch: &Watch, step: Step) {
                         _ => Err("disk full".to_owned()),
                     };
                     stage.act(Action::DraftSaved { message, version, result });
+                }
+                Effect::CheckSchema { request, schema, payload, .. } => {
+                    let result = match kind {
+                        Kind::Good | Kind::Changed => Ok(missed(&schema, &payload)),
+                        Kind::Refused | Kind::Unknown | Kind::NotSent => return,
+                    };
+                    stage.act(Action::SchemaChecked { request, result });
                 }
                 Effect::EditOutside(message, bytes) => {
                     let result = match kind {
@@ -370,6 +398,12 @@ fn check_asked(watch: &mut Watch, stage: &mut Stage) -> Result<(), TestCaseError
             prop_assert!(
                 request.expect_revision == Revision(0) || request.expect_revision <= newest,
                 "a revision that nobody has shown"
+            );
+            let sent = request.payload.clone().and_then(|payload| payload.into_bytes().ok());
+            let misses = sent.is_some_and(|sent| missed(&stage.schema, &sent).is_some());
+            prop_assert!(
+                !misses || !request.reason.is_empty(),
+                "what misses the schema is sent without a reason"
             );
             let edits = matches!(request.action, RepairVerb::Save | RepairVerb::SaveAndRetry);
             prop_assert_eq!(edits, request.payload.is_some());

@@ -11,5 +11,6 @@ mod outside;
 mod palette;
 mod patterns;
 mod repair;
+mod schema;
 mod screens;
 mod speed;

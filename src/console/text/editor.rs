@@ -175,6 +175,16 @@ impl Editor {
         true
     }
 
+    /// Puts the cursor at the value of a JSON pointer; false if there is none.
+    pub fn jump_to_value(&mut self, pointer: &str) -> bool {
+        let Some(offset) = json::place_of(&self.text, pointer) else { return false };
+        let before = &self.text[..offset];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+        self.jump_to(line, before[line_start..].chars().count() + 1);
+        true
+    }
+
     /// What is wrong with the JSON, as of the last check. `None` also while [`Editor::is_checked`] is false.
     pub fn fault(&self) -> Option<&JsonFault> {
         self.checked.as_ref()?.as_ref().err()

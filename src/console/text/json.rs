@@ -6,6 +6,9 @@
 use std::ops::Range;
 
 mod lex;
+mod pointer;
+
+pub use pointer::place_of;
 
 /// Arrays and objects inside one another. What is deeper is refused: no usual parser reads it (Python stops
 /// at about 1,000, serde_json at 128), and the bound keeps the checker's memory small.

@@ -9,7 +9,7 @@ use crate::console::action::Failure;
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::model::{
-    EditIn, EditSession, HoldState, Link, MessageRef, Model, Overlay, Purpose,
+    EditIn, EditSession, HoldState, Link, MessageRef, Model, Overlay, Purpose, Standing, Verdict,
 };
 use crate::console::text::editor::{Editor, EditorInput};
 
@@ -202,7 +202,12 @@ pub(super) fn command(model: &mut Model, fx: &mut Effects, command: Command) {
         Command::GoToFault => {
             if let Some(edit) = &mut model.edit {
                 edit.editor.recheck();
-                edit.editor.jump_to_fault();
+                let version = edit.draft.version;
+                if !edit.editor.jump_to_fault()
+                    && let Standing::Told(Verdict::Misses(miss)) = edit.schema.standing(version)
+                {
+                    edit.editor.jump_to_value(&miss.path);
+                }
             }
         }
         Command::Discard => discard(model),

@@ -17,6 +17,7 @@ mod pointer;
 mod repair;
 mod reply;
 mod review;
+mod schema;
 mod stream;
 mod told;
 
@@ -44,6 +45,7 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
     model.settle();
     marks::follow(model);
     page::read_what_is_shown(model, &mut fx);
+    schema::follow(model, &mut fx);
     fx
 }
 
@@ -82,6 +84,7 @@ fn take(model: &mut Model, fx: &mut Effects, action: Action) {
             draft::saved(model, &message, version, result);
         }
         Action::Compared { request, lines } => review::compared(model, request, lines),
+        Action::SchemaChecked { request, result } => schema::checked(model, request, result),
         Action::FileWritten { result } => match result {
             Ok(text) => model.acts.note(text),
             Err(why) => model.acts.refuse("the file was not written", why),

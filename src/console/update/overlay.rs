@@ -4,7 +4,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::path::PathBuf;
 
 use super::command::motion;
-use super::{Effects, command as commands, difference, edit, many, page, patterns, repair, review};
+use super::{
+    Effects, command as commands, difference, edit, many, page, patterns, repair, review, schema,
+};
 use crate::console::command::{Command, Screen};
 use crate::console::effect::{Effect, Request};
 use crate::console::layout;
@@ -89,6 +91,7 @@ fn accept(model: &mut Model, fx: &mut Effects) {
             review::press(model, fx);
         }
         Overlay::Pattern(form) => patterns::accept(model, fx, form),
+        Overlay::Reason(form) => schema::accept(model, fx, form),
         Overlay::Leave(mut form) => match form.check() {
             Err((field, complaint)) => {
                 (form.field, form.complaint) = (field, Some(complaint));
@@ -157,6 +160,7 @@ fn next_field(model: &mut Model, fx: &mut Effects) {
         | Overlay::Palette(_)
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
+        | Overlay::Reason(_)
         | Overlay::File(_)
         | Overlay::Many
         | Overlay::Quit => {}
@@ -186,6 +190,7 @@ fn scroll(model: &mut Model, motion: Motion) {
         | Overlay::Find { .. }
         | Overlay::Leave(_)
         | Overlay::Pattern(_)
+        | Overlay::Reason(_)
         | Overlay::File(_)
         | Overlay::Many
         | Overlay::Quit => {}
@@ -244,6 +249,7 @@ fn typed_line(model: &mut Model) -> Option<&mut String> {
         Overlay::File(prompt) => Some(&mut prompt.typed),
         Overlay::Leave(form) => Some(form.typed()),
         Overlay::Pattern(form) => form.typed(),
+        Overlay::Reason(form) => Some(&mut form.typed),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Review(_)
@@ -261,6 +267,7 @@ fn typed_changed(model: &mut Model) {
         Overlay::Palette(palette) => palette.search(),
         Overlay::Many => many::typed_changed(&mut model.many),
         Overlay::Pattern(form) => form.was_typed(),
+        Overlay::Reason(form) => form.complains = false,
         Overlay::Leave(form) => {
             form.complaint = None;
             // Typing goes on with the next line once the id is right.

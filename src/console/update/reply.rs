@@ -1,6 +1,6 @@
 //! Answers to requests.
 
-use super::{Effects, command, difference, edit, follow, patterns, repair};
+use super::{Effects, command, difference, edit, follow, patterns, repair, schema};
 use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
 use crate::console::action::{Failure, Reply};
 use crate::console::command::Screen;
@@ -89,6 +89,10 @@ pub(super) fn take(
             Err(failure) => model.journal.trouble = Some(failure.text()),
         },
         Purpose::Patterns(read) => patterns::take(model, read, expect_reply!(reply, Patterns)),
+        Purpose::Schema(queue) => {
+            let text = expect_reply!(reply, Schema);
+            schema::read(model, &queue, text);
+        }
         Purpose::Hold(message) => {
             let held = expect_reply!(reply, Held);
             edit::held(model, fx, &message, held.map(drop));

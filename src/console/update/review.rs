@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{Effects, draft, edit, repair};
+use super::{Effects, draft, edit, repair, schema};
 use crate::admin::dto::RepairVerb;
 use crate::console::command::{Command, Mode};
 use crate::console::effect::{Effect, RequestId};
-use crate::console::model::{Button, DiffPane, Model, Overlay, Purpose, Review, Submitted};
+use crate::console::model::{Button, DiffPane, Model, Overlay, Purpose, Review};
 use crate::console::text::diff::{self, DIFF_CONTEXT, DiffLine};
 
 /// Both texts of a difference that is made at once; longer ones are compared beside the keys.
@@ -38,6 +38,7 @@ pub(super) fn compared(
         | Overlay::Find { .. }
         | Overlay::Leave(_)
         | Overlay::Pattern(_)
+        | Overlay::Reason(_)
         | Overlay::File(_)
         | Overlay::Quit => {}
         Overlay::Many => super::many::compared(model, request, lines),
@@ -105,17 +106,13 @@ pub(super) fn press(model: &mut Model, fx: &mut Effects) {
             return model.acts.note("nothing was changed, so there is nothing to save");
         }
     };
+    if !unchanged {
+        return schema::submit(model, fx, verb, against);
+    }
     let Some(edit) = &model.edit else { return };
     let message = edit.message.clone();
-    let submitted = if unchanged {
-        None
-    } else {
-        Some(Submitted { bytes: edit.bytes(), version: edit.draft.version })
-    };
-    let wanted = repair::Wanted { submitted, ..repair::Wanted::plain(verb, against) };
-    if repair::send(model, fx, message, wanted) {
+    if repair::send(model, fx, message, repair::Wanted::plain(verb, against)) {
         model.overlay = Overlay::None;
-        // The text is kept until the broker says that it has it.
         edit::park(model);
     }
 }

@@ -102,6 +102,7 @@ pub(in crate::console) fn is_read(purpose: &Purpose) -> bool {
         | Purpose::Follow(_)
         | Purpose::Journal(_)
         | Purpose::Patterns(_)
+        | Purpose::Schema(_)
         | Purpose::Hold(_)
         | Purpose::Release
         | Purpose::Outcome(_) => true,

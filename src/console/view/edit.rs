@@ -8,7 +8,7 @@ use super::table::put;
 use super::{difference, nth_row};
 use crate::admin::dto::Revision;
 use crate::console::command::{Command, Mode};
-use crate::console::model::{Button, EditSession, HoldState, Model, Review};
+use crate::console::model::{Button, EditSession, HoldState, Model, Review, Standing, Verdict};
 use crate::console::text::clean::clean;
 use crate::console::text::editor::EditorStyles;
 use crate::console::text::hex;
@@ -103,6 +103,14 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
     let lines = Rect { y: area.y + 2, height: area.height.saturating_sub(4), ..area };
     difference::pane(theme, &review.pane, buffer, lines);
     let last = usize::from(area.height.saturating_sub(1));
+    if let (Standing::Told(Verdict::Misses(miss)), Some(row)) =
+        (session.schema.standing(session.draft.version), nth_row(area, last.saturating_sub(1)))
+        && !review.unchanged
+    {
+        let text =
+            format!("MISSES THE SCHEMA, a reason is asked for: {}", clean(&miss.to_string()));
+        put(buffer, row, &text, theme.style(Role::Bad), false);
+    }
     if let (Some(place), Some(row)) = (review.pane.place(), nth_row(area, last.saturating_sub(1))) {
         let hint = |command, text| model.setup.keys.hint(Mode::Review, command, text);
         let (down, up) = (hint(Command::Down, " {}"), hint(Command::Up, " {}"));

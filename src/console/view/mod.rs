@@ -90,6 +90,7 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
         | Overlay::Find { .. }
         | Overlay::Leave(_)
         | Overlay::Pattern(_)
+        | Overlay::Reason(_)
         | Overlay::File(_)
         | Overlay::Quit => model.edit.is_some(),
     };

@@ -8,7 +8,8 @@ use super::nth_row;
 use super::table::put;
 use crate::console::help::{self, HelpKind};
 use crate::console::model::{
-    LeaveField, LeaveForm, Leaving, Model, Overlay, Palette, PaletteEntry, verb_text,
+    LeaveField, LeaveForm, Leaving, Model, Overlay, Palette, PaletteEntry, ReasonForm, verb_text,
+    wrap,
 };
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::Role;
@@ -40,6 +41,7 @@ pub(super) fn boxes(model: &Model, buffer: &mut Buffer, body: Rect) -> Option<Po
         Overlay::Palette(palette) => draw_palette(model, palette, buffer, body),
         Overlay::Leave(form) => draw_leave(model, form, buffer, body),
         Overlay::Pattern(form) => super::pattern_form::draw(model, form, buffer, body),
+        Overlay::Reason(form) => draw_reason(model, form, buffer, body),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Filter { .. }
@@ -200,4 +202,37 @@ fn draw_leave(
         put(buffer, row, &clean(complaint), theme.style(Role::Bad), false);
     }
     cursor
+}
+
+fn draw_reason(
+    model: &Model,
+    form: &ReasonForm,
+    buffer: &mut Buffer,
+    body: Rect,
+) -> Option<Position> {
+    let theme = model.setup.theme;
+    let message = model.edit.as_ref().map_or(String::new(), |edit| edit.message.to_string());
+    let title = format!(" {} {message} ", verb_text(form.verb));
+    let inside = open_box(model, buffer, body, (74, 9), &title);
+    put(
+        buffer,
+        nth_row(inside, 0)?,
+        "It is not as the queue's schema says:",
+        theme.style(Role::Text),
+        false,
+    );
+    let miss = clean(&form.miss.to_string()).into_owned();
+    for (n, line) in wrap(&miss, inside.width.into()).into_iter().take(2).enumerate() {
+        put(buffer, nth_row(inside, n + 1)?, &miss[line], theme.style(Role::Bad), false);
+    }
+    let then = "Type why, for the journal; Enter saves it all the same, Esc goes back.";
+    put(buffer, nth_row(inside, 3)?, then, theme.style(Role::Text), false);
+    let (label, row) = ("reason    ", nth_row(inside, 5)?);
+    put(buffer, row, &format!("{label}{}", clean(&form.typed)), theme.style(Role::Key), false);
+    if form.complains
+        && let Some(row) = nth_row(inside, 6)
+    {
+        put(buffer, row, "a reason is needed", theme.style(Role::Bad), false);
+    }
+    Some(after(row, label, &form.typed))
 }

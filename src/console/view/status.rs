@@ -8,9 +8,10 @@ use super::table::put;
 use super::words;
 use crate::admin::dto::{Ordering, StoreHealth, WorkError};
 use crate::console::command::{Command, Mode, Screen};
-use crate::console::keymap;
+use crate::console::keymap::{self, Keymap};
 use crate::console::model::{
-    FileUse, Leads, ManyStage, Model, Overlay, PatternTab, SortBy, Stage, Status,
+    EditSession, FileUse, Leads, ManyStage, Model, Overlay, PatternTab, SortBy, Stage, Standing,
+    Status, Verdict,
 };
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::{Role, Theme};
@@ -157,6 +158,9 @@ pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
                 let fits = clean::width(&clean(&text)) + hint.len() <= usize::from(row.width);
                 (if fits { text + &hint } else { text }, Role::Bad)
             }
+            (None, _) if edit.editor.is_checked() && !edit.schema.shown.is_empty() => {
+                of_schema(model.setup.keys, edit, row.width.into())
+            }
             (_, false) if edit.binary => {
                 ("the payload was not UTF-8: anything may take its place".to_owned(), Role::Dim)
             }
@@ -210,6 +214,26 @@ pub(super) fn error(model: &Model, buffer: &mut Buffer, row: Rect) {
     }
 }
 
+/// What the queue's schema says of what is edited.
+fn of_schema(keys: Keymap, edit: &EditSession, width: usize) -> (String, Role) {
+    match edit.schema.standing(edit.draft.version) {
+        Standing::NoSchema => ("JSON ok".to_owned(), Role::Good),
+        Standing::Asking => ("the queue's schema is being asked".to_owned(), Role::Dim),
+        Standing::Told(Verdict::Fits) => {
+            ("JSON ok, and as the queue's schema says".to_owned(), Role::Good)
+        }
+        Standing::Told(Verdict::Unknown(why)) => {
+            (format!("the queue's schema could not be asked: {}", clean(why)), Role::Warn)
+        }
+        Standing::Told(Verdict::Misses(miss)) => {
+            let text = format!("misses the schema at {}", clean(&miss.to_string()));
+            let hint = keys.hint(Mode::Editor, Command::GoToFault, "   {} goes there");
+            let fits = clean::width(&text) + hint.len() <= width && !miss.path.is_empty();
+            (if fits { text + &hint } else { text }, Role::Bad)
+        }
+    }
+}
+
 /// The outcome of the last act, or the line that is being typed; then also where its cursor is.
 pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<Position> {
     let theme = model.setup.theme;
@@ -226,6 +250,7 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         | Overlay::Palette(_)
         | Overlay::Leave(_)
         | Overlay::Pattern(_)
+        | Overlay::Reason(_)
         | Overlay::Review(_)
         | Overlay::Difference(_)
         | Overlay::Many
@@ -396,9 +421,13 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
             model.message.as_ref().is_some_and(|screen| screen.gone.is_none())
                 && view.is_some_and(|view| !view.revisions.is_empty())
         }
-        Command::GoToFault => {
-            model.edit.as_ref().is_some_and(|edit| edit.json && edit.editor.fault().is_some())
-        }
+        Command::GoToFault => model.edit.as_ref().is_some_and(|edit| {
+            let misses = matches!(
+                edit.schema.standing(edit.draft.version),
+                Standing::Told(Verdict::Misses(miss)) if !miss.path.is_empty()
+            );
+            (edit.json && edit.editor.fault().is_some()) || misses
+        }),
         _ => true,
     }
 }
