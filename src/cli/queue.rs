@@ -6,6 +6,7 @@ mod redrive;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
 
 use super::Exit;
 use super::failure::Failure;
@@ -203,7 +204,7 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
             tell(&act, &client.queue(&act.queue).await?)?;
         }
         QueueCommand::Create { act: Make { queue, reason, json }, changes } => {
-            client.create_queue(&queue, &request(changes, reason)).await?;
+            client.create_queue(&queue, &request(changes, reason)?).await?;
             tell_settings(&client.queue(&queue).await?, json)?;
         }
         QueueCommand::Purge(args) => return purge::run(&client, args).await,
@@ -212,16 +213,29 @@ pub(super) async fn run(args: QueueArgs) -> Result<Exit, Failure> {
             print(&format!("{queue} is deleted\n"))?;
         }
         QueueCommand::Set { act, changes } => {
-            client.set_queue(&act.queue, &request(changes, act.reason)).await?;
+            client.set_queue(&act.queue, &request(changes, act.reason)?).await?;
             tell_settings(&client.queue(&act.queue).await?, act.json)?;
         }
     }
     Ok(Exit::Done)
 }
 
-fn request(changes: Vec<SettingChange>, reason: String) -> SettingsRequest {
-    let set = changes.into_iter().map(|it| (it.key, it.value.unwrap_or_default()));
-    SettingsRequest { set: set.collect(), reason }
+/// Files that hold schemas are read here.
+fn request(changes: Vec<SettingChange>, reason: String) -> Result<SettingsRequest, Failure> {
+    let mut set = Map::new();
+    for SettingChange { key, value } in changes {
+        let file = value.as_ref().filter(|_| key == SCHEMA).and_then(Value::as_str);
+        let value = match file.and_then(|value| value.strip_prefix('@')) {
+            Some(path) => {
+                let text = String::from_utf8(read_file(Path::new(path))?);
+                let text = text.map_err(|_| Failure::new(format!("{path} is not UTF-8")))?;
+                Value::String(text)
+            }
+            None => value.unwrap_or_default(),
+        };
+        set.insert(key, value);
+    }
+    Ok(SettingsRequest { set, reason })
 }
 
 fn tell_settings(queue: &QueueView, as_json: bool) -> Result<(), Failure> {
@@ -236,7 +250,10 @@ fn change(text: &str) -> Result<SettingChange, String> {
     let (key, value) = text.split_once('=').ok_or("give KEY=VALUE, or KEY=default")?;
     let (key, value) = (key.trim(), value.trim());
     if key == SCHEMA && value != "default" {
-        return Ok(SettingChange { key: key.to_owned(), value: Some(schema(value)?.into()) });
+        if !(value.is_empty() || value.starts_with(['@', '{'])) {
+            return Err("give schema=@FILE, schema= for none, or schema=default".to_owned());
+        }
+        return Ok(SettingChange { key: key.to_owned(), value: Some(value.into()) });
     }
     if key.is_empty() || value.is_empty() {
         return Err("give KEY=VALUE, or KEY=default".to_owned());
@@ -246,21 +263,9 @@ fn change(text: &str) -> Result<SettingChange, String> {
         .and_then(|mut table| serde_json::to_value(table.remove("value")?).ok());
     let value = match value {
         "default" => None,
-        word => Some(parsed.unwrap_or_else(|| serde_json::Value::String(word.to_owned()))),
+        word => Some(parsed.unwrap_or_else(|| Value::String(word.to_owned()))),
     };
     Ok(SettingChange { key: key.to_owned(), value })
-}
-
-/// A schema's text: what stands there, or behind `@` a file's.
-fn schema(value: &str) -> Result<String, String> {
-    match value.strip_prefix('@') {
-        Some(path) => {
-            let text = read_file(Path::new(path)).map_err(|failure| failure.text)?;
-            String::from_utf8(text).map_err(|_| format!("{path} is not UTF-8"))
-        }
-        None if value.is_empty() || value.starts_with('{') => Ok(value.to_owned()),
-        None => Err("give schema=@FILE, schema= for none, or schema=default".to_owned()),
-    }
 }
 
 fn settings(queue: &QueueView) -> String {

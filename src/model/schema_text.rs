@@ -1,7 +1,7 @@
 //! The JSON Schema of a queue, as text.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -9,34 +9,42 @@ use super::limits::MAX_SCHEMA_BYTES;
 
 /// A JSON Schema's text; empty: there is none. Shared: queues of one template have one text.
 #[derive(Clone, Default)]
-pub struct SchemaText(Option<Arc<str>>);
+pub struct SchemaText(Option<Arc<Shared>>);
+
+struct Shared {
+    text: Box<str>,
+    /// Made once: it is asked for with each view of a queue.
+    summary: OnceLock<SchemaText>,
+}
 
 impl SchemaText {
     /// `text` as it stands in its file; blank: none. It is not looked at here.
     pub fn new(text: &str) -> Self {
-        Self((!text.trim().is_empty()).then(|| Arc::from(text)))
+        let shared = || Arc::new(Shared { text: text.into(), summary: OnceLock::new() });
+        Self((!text.trim().is_empty()).then(shared))
     }
 
     /// The text; empty if there is none.
     pub fn as_str(&self) -> &str {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_ref().map_or("", |shared| &shared.text)
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.as_str().trim().is_empty()
+        self.0.is_none()
     }
 
     /// What stands for it where settings are shown: its length and a hash, which another text hardly has; empty if there is
     /// none. The text itself would be in each of 100,000 lines of a list.
     pub fn summary(&self) -> Self {
-        if self.is_empty() {
-            return Self::default();
-        }
-        // FNV-1a: the same in all versions.
-        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        let hash = self.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, fold);
-        Self::new(&format!("{} bytes, {hash:016x}", self.as_str().len()))
+        let Some(Shared { text, summary }) = self.0.as_deref() else { return Self::default() };
+        let made = || {
+            // FNV-1a: the same in all versions.
+            let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+            let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+            Self::new(&format!("{} bytes, {hash:016x}", text.len()))
+        };
+        summary.get_or_init(made).clone()
     }
 
     /// An error, for people, if it is too long.

@@ -280,7 +280,7 @@ def test_what_does_not_fit_a_schema_is_refused_in_every_reception_mode(make_brok
             assert (word, answer["id"], answer["code"]) == (b"REJECTED", verb, "schema"), answer
             assert said in answer["reason"] and "not JSON" in answer["reason"], answer
         many = [json.dumps({"queue": "priced", "id": f"m{n}"}).encode() for n in range(2)]
-        dealer.send_multipart([b"MUB1", b"SENDMANY", b"{}", many[0], b'{"total": 1}', many[1], b"{}"])
+        dealer.send_multipart([b"MUB1", b"SENDMANY", many[0], b'{"total": 1}', many[1], b"{}"])
         answer = json.loads(dealer.recv_multipart()[2])
         assert answer["code"] == "schema" and answer["id"] == "m1", answer
         # In order, though one is checked and the next isn't.

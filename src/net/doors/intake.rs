@@ -62,7 +62,13 @@ impl Intaking {
 
     /// What goes to the loop: as it came, or refused, each message by itself.
     async fn fitted(&self, pushed: Pushed) -> Vec<Pushed> {
-        let checked = fitting_push(self.checks.as_deref(), &pushed).await;
+        let checked = loop {
+            match fitting_push(self.checks.as_deref(), &pushed).await {
+                // There is nobody to try again: the door waits.
+                Err(busy) if busy.code == RejectCode::Busy => {}
+                checked => break checked,
+            }
+        };
         match (checked, pushed) {
             (Err(rejection), Pushed::Send(sends)) => {
                 let refused = |send: SendRequest| Pushed::Refused {
