@@ -207,3 +207,23 @@ fn of_two_operators_one_wins_and_the_other_keeps_the_draft_and_sees_both_texts()
         assert!(terminal.end().success());
     }
 }
+
+#[test]
+fn edits_that_miss_the_schema_are_refused_before_anything_is_done() {
+    let (broker, _worker) = blocked();
+    let schema = r#"schema={"properties":{"amount":{"type":"number"}}}"#;
+    broker.run(&["queue", "set", "invoices", schema], b"");
+    let mut terminal = console(&broker, &[]);
+    terminal.wait_for_text("BLOCKED 1");
+    terminal.keys(ENTER);
+    terminal.wait_for_text(ROW);
+    terminal.keys("J");
+    terminal.wait_for_text("exit-3");
+    terminal.keys(r#".amount = "x""#);
+    terminal.keys(ENTER);
+    terminal.wait_for_text("0 would be done, 12 can't be");
+    terminal.wait_for_text("misses the schema at /amount");
+    terminal.keys("q");
+    drop(terminal);
+    assert_eq!(broker.queue("invoices").expect("the queue")["blocked"], BAD);
+}
