@@ -296,7 +296,8 @@ fn summary(stored: &StoredMessage, overlay: &MessageOverlay) -> MessageSummary {
         key: stored.content.header.key().map(str::to_owned),
         error: stored
             .unreadable
-            .clone()
+            .as_deref()
+            .cloned()
             .or_else(|| record.and_then(|record| record.last_error.clone())),
         dead_letter: dead_letter(&header),
         preview: preview(payload),

@@ -31,7 +31,7 @@ impl EventLoop {
                 self.trace_rejected(origin, rejection.code);
                 self.reject(origin, rejection);
             }
-            Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(reply)),
+            Effect::CallEnded { origin, reply } => self.client(origin, ClientReply::Reply(*reply)),
             Effect::Gathered { origin, reply } => {
                 self.client(origin, ClientReply::Gathered(reply));
             }
@@ -43,7 +43,7 @@ impl EventLoop {
                     self.reply(peer, form, ClientReply::Part(part));
                 }
             }
-            Effect::Status { origin, report, reply } => self.status(origin, report, reply),
+            Effect::Status { origin, report, reply } => self.status(origin, *report, reply),
             Effect::FindMessage { origin, id, queue } => {
                 self.load(Load::Find { origin, id, queue })
             }
@@ -86,14 +86,14 @@ impl EventLoop {
             }
             Effect::Done { origin } => self.operator(origin, OperatorAnswer::Done),
             Effect::Repaired { origin, outcome } => {
-                self.operator(origin, OperatorAnswer::Repaired(outcome));
+                self.operator(origin, OperatorAnswer::Repaired(*outcome));
             }
             Effect::Held { origin, answer } => self.operator(origin, OperatorAnswer::Held(answer)),
             Effect::Refused { origin, refusal } => {
                 self.operator(origin, OperatorAnswer::Refused(refusal));
             }
             Effect::SchemaSet { queue, schema } => self.checks.schemas().set(&queue, &schema),
-            Effect::Notice(notice) => self.notice(notice),
+            Effect::Notice(notice) => self.notice(*notice),
         }
     }
 

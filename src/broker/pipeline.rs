@@ -268,7 +268,7 @@ mod tests {
         let payload = bytes::Bytes::from(vec![0; MAX_BATCH_BYTES as usize]);
         let id = MessageId::new("m").unwrap();
         let reply = CallReply { id, status: CallStatus::Ok, error: None, payload };
-        let effects = vec![Effect::CallEnded { origin: Origin(1), reply }];
+        let effects = vec![Effect::CallEnded { origin: Origin(1), reply: Box::new(reply) }];
         pipeline.take(&mut Effects { ops: vec![op()], effects }, &mut Vec::new());
         assert!(pipeline.is_full());
     }

@@ -195,7 +195,7 @@ impl Engine {
             queue.window.drop_contents(queue.floor, None, budget);
             queue.begin_order(now);
         }
-        out.ops.push(Op::PutQueue(queue.record.clone()));
+        out.ops.push(Op::PutQueue(Box::new(queue.record.clone())));
         self.tell_schema(at, &before.schema, out);
         self.note_dead_letters(at);
         if hands_over {
@@ -267,7 +267,7 @@ impl Engine {
             }
         };
         if before != (record.paused.is_some(), record.draining.is_some()) {
-            out.ops.push(Op::PutQueue(record.clone()));
+            out.ops.push(Op::PutQueue(Box::new(record.clone())));
             self.write_journal(at, Entry { reason, ..Entry::new(kind, actor) }, out);
             self.cool(at);
             self.touch(at);

@@ -315,14 +315,14 @@ impl Engine {
         let id = entry.content.id().clone();
         let to_seq = self.append(target_at, content, None, out);
         self.retire_entry(at, entry, Finish::DeadLettered, out);
-        out.effects.push(Effect::Notice(Notice::DeadLettered {
+        out.effects.push(Effect::Notice(Box::new(Notice::DeadLettered {
             queue: record.name,
             seq,
             id,
             reason: reason.as_str().to_owned(),
             to: target.clone(),
             to_seq,
-        }));
+        })));
         let error = WorkError {
             code: reason.as_str().to_owned(),
             message: format!("{}; it is in {target}", reason.told()),

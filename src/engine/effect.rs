@@ -42,7 +42,7 @@ pub enum Effect {
         /// The topic.
         topic: TopicName,
         /// The event.
-        content: Content,
+        content: Box<Content>,
     },
     /// A saga has begun, or had begun before.
     Started {
@@ -77,7 +77,7 @@ pub enum Effect {
         /// Who waits.
         origin: Origin,
         /// What to tell.
-        reply: CallReply,
+        reply: Box<CallReply>,
     },
     /// A gather ended.
     Gathered {
@@ -105,7 +105,7 @@ pub enum Effect {
         /// Who waits.
         origin: Origin,
         /// What to tell.
-        report: StatusReport,
+        report: Box<StatusReport>,
         /// Its reply, if that is kept.
         reply: Option<Box<CallReply>>,
     },
@@ -192,7 +192,7 @@ pub enum Effect {
         /// Who waits.
         origin: Origin,
         /// What to tell.
-        outcome: RepairOutcome,
+        outcome: Box<RepairOutcome>,
     },
     /// A hold was taken, renewed or given back.
     Held {
@@ -217,7 +217,7 @@ pub enum Effect {
         schema: SchemaText,
     },
     /// Something happened, for those who watch.
-    Notice(Notice),
+    Notice(Box<Notice>),
 }
 
 /// What holds a message after `Event::Hold`.
@@ -227,4 +227,15 @@ pub enum HoldAnswer {
     Held(HoldView),
     /// Nobody does.
     Released,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As large as a DELIVER, of which there is one for each message; what is larger and rarer is boxed.
+    #[test]
+    fn an_effect_is_small() {
+        assert!(size_of::<Effect>() <= 80, "{} bytes", size_of::<Effect>());
+    }
 }

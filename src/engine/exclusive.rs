@@ -50,7 +50,7 @@ impl Engine {
         let next = queue.active().and_then(|id| self.workers.get(&id));
         if let Some(worker) = next {
             let (queue, name) = (queue.record.name.clone(), worker.info.name.clone());
-            out.effects.push(Effect::Notice(Notice::TakenOver { queue, name }));
+            out.effects.push(Effect::Notice(Box::new(Notice::TakenOver { queue, name })));
         }
         self.workers_changed = true;
         self.touch(at);

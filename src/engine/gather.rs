@@ -180,7 +180,7 @@ impl Engine {
         gather.ended = Some(status);
         let origins = std::mem::take(&mut gather.origins);
         let (record, bytes) = (gather.record(until), gather.bytes() as u64);
-        out.effects.push(Effect::Notice(gather.ended_notice(status)));
+        out.effects.push(Effect::Notice(Box::new(gather.ended_notice(status))));
         let has_reply_to = gather.request.header.has_reply_to();
         if has_reply_to {
             self.queue_gathered(number, out);

@@ -32,7 +32,7 @@ impl Engine {
     pub(super) fn write_journal(&mut self, at: QueueIndex, entry: Entry, out: &mut Effects) -> u64 {
         let entry = self.keep_in_journal(at, entry, out);
         let number = entry.number;
-        out.effects.push(Effect::Notice(Notice::Journal { entry }));
+        out.effects.push(Effect::Notice(Box::new(Notice::Journal { entry })));
         number
     }
 
@@ -58,7 +58,7 @@ impl Engine {
             reason: entry.reason,
             key: entry.key,
         };
-        out.ops.push(Op::Journal(entry.clone()));
+        out.ops.push(Op::Journal(Box::new(entry.clone())));
         entry
     }
 }

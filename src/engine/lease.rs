@@ -74,11 +74,11 @@ impl Engine {
         let retried = !lease.finished && self.retire_entry(at, lease.entry(), Finish::Done, out);
         self.free_line(&lease);
         if retried {
-            out.effects.push(Effect::Notice(Notice::Recovered {
+            out.effects.push(Effect::Notice(Box::new(Notice::Recovered {
                 queue: self.queue(at).record.name.clone(),
                 seq,
                 id: lease.content.id().clone(),
-            }));
+            })));
         }
         let ended = Ended { at, seq, accepted_at, content: &lease.content, cancelled: None };
         self.end_message(ended, CallEnd { status: CallStatus::Ok, error: None, reply }, out);
@@ -150,7 +150,7 @@ impl Engine {
         let name =
             self.workers.get(&id).map_or_else(String::new, |worker| worker.info.name.clone());
         out.effects.push(Effect::Stale { worker: id, delivery });
-        out.effects.push(Effect::Notice(Notice::Stale { name }));
+        out.effects.push(Effect::Notice(Box::new(Notice::Stale { name })));
     }
 
     /// Takes a lease away; whose it was keeps track of that.
@@ -261,14 +261,14 @@ impl Engine {
                 ms
             }
         };
-        out.effects.push(Effect::Notice(Notice::AttemptFailed {
+        out.effects.push(Effect::Notice(Box::new(Notice::AttemptFailed {
             queue: queue.record.name.clone(),
             seq,
             id: lease.content.id().clone(),
             attempt: lease.attempt,
             error,
             retry_in_ms,
-        }));
+        })));
         self.put_record(at, seq, record, out);
         self.free_line(&lease);
         self.offer(at, out);
@@ -376,7 +376,11 @@ impl Engine {
         let now = self.now;
         let blocked = self.queue(at).uncommon.blocked;
         let (queue, budget) = self.queue_and_budget(at);
-        out.ops.push(Op::PutRecord { queue: queue.record.id, seq, record: record.clone() });
+        out.ops.push(Op::PutRecord {
+            queue: queue.record.id,
+            seq,
+            record: Box::new(record.clone()),
+        });
         queue.put_record(seq, record);
         queue.settle_record(seq, now, budget);
         self.tell_unblocked(at, blocked, out);
@@ -388,7 +392,7 @@ impl Engine {
         let queue = self.queue(at);
         if blocked > 0 && queue.uncommon.blocked == 0 {
             let queue = queue.record.name.clone();
-            out.effects.push(Effect::Notice(Notice::Unblocked { queue }));
+            out.effects.push(Effect::Notice(Box::new(Notice::Unblocked { queue })));
         }
     }
 

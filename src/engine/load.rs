@@ -24,7 +24,7 @@ impl Taken {
     fn entry(&mut self, message: StoredMessage) -> Entry {
         let StoredMessage { seq, accepted_at, content, unreadable, .. } = message;
         let entry = Entry { seq, accepted_at, content, unreadable: unreadable.is_some() };
-        self.unreadable.extend(unreadable.map(|error| (seq, error)));
+        self.unreadable.extend(unreadable.map(|error| (seq, *error)));
         entry
     }
 }

@@ -24,7 +24,7 @@ pub struct EngineOptions {
     pub redis: bool,
     /// Queues in all; beyond, making one is refused as `full`.
     pub max_queues: usize,
-    /// Messages whose contents are kept in RAM at the head of one queue, at least 1.
+    /// Messages whose contents are kept in RAM at the head of one queue, at least 1. Half of it should last for a read of the rest.
     pub window_messages: usize,
     /// Bytes of header and payload kept in RAM at the head of one queue; one message is always kept.
     pub window_bytes: usize,
@@ -51,7 +51,7 @@ impl Default for EngineOptions {
             gathers: Vec::new(),
             redis: false,
             max_queues: limits::MAX_QUEUES,
-            window_messages: 1024,
+            window_messages: 4096,
             window_bytes: 4 * 1024 * 1024,
             total_window_bytes: 64 * 1024 * 1024,
             suspect_ms: limits::SUSPECT_MS,

@@ -207,7 +207,7 @@ impl Engine {
         let Some(process) = self.processes.processes.get(&number) else { return };
         let record = ProcessRecord { key: process.key.clone(), part, body };
         self.processes.note_bytes(number, part, record.body.len() as u64);
-        out.ops.push(Op::PutProcess(record));
+        out.ops.push(Op::PutProcess(Box::new(record)));
     }
 
     /// A process is over: it waits for nothing more, and its records go.

@@ -76,7 +76,9 @@ impl Engine {
 
     pub(super) fn handle_repair(&mut self, origin: Origin, repair: Repair, out: &mut Effects) {
         match self.repair(repair, out) {
-            Ok(outcome) => out.effects.push(Effect::Repaired { origin, outcome }),
+            Ok(outcome) => {
+                out.effects.push(Effect::Repaired { origin, outcome: Box::new(outcome) })
+            }
             Err(refusal) => out.effects.push(refused(origin, refusal)),
         }
     }
@@ -144,7 +146,7 @@ impl Engine {
 
     /// From now on the repair is known by its key.
     pub(super) fn keep_outcome(&mut self, outcome: &RepairOutcome, out: &mut Effects) {
-        out.ops.push(Op::PutRepair(outcome.clone()));
+        out.ops.push(Op::PutRepair(Box::new(outcome.clone())));
         self.repairs.keep(outcome.clone());
     }
 
@@ -285,7 +287,12 @@ impl Engine {
         queue.window.replace(seq, &content, budget);
         queue.bytes =
             queue.bytes.saturating_sub(before.size_bytes()).saturating_add(content.size_bytes());
-        out.ops.push(Op::PutRevision { queue: queue.record.id, seq, revision, content });
+        out.ops.push(Op::PutRevision {
+            queue: queue.record.id,
+            seq,
+            revision: Box::new(revision),
+            content,
+        });
     }
 }
 

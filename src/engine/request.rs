@@ -265,5 +265,5 @@ fn already_done() -> CallEnd {
 
 fn ended(origin: Origin, id: MessageId, end: CallEnd) -> Effect {
     let CallEnd { status, error, reply: payload } = end;
-    Effect::CallEnded { origin, reply: CallReply { id, status, error, payload } }
+    Effect::CallEnded { origin, reply: Box::new(CallReply { id, status, error, payload }) }
 }

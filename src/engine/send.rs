@@ -109,13 +109,13 @@ impl Engine {
         let seq = queue.append(now, content.size_bytes());
         queue.dedup.insert(&id, seq);
         if queue.mark_time(seq, now) {
-            out.ops.push(Op::PutQueue(queue.record.clone()));
+            out.ops.push(Op::PutQueue(Box::new(queue.record.clone())));
         }
         let content = Arc::new(content);
         let timing = content.header.timing();
         if timing.has_ttl() && !queue.record.has_ttl {
             queue.record.has_ttl = true;
-            out.ops.push(Op::PutQueue(queue.record.clone()));
+            out.ops.push(Op::PutQueue(Box::new(queue.record.clone())));
         }
         let may_expire = queue.record.has_ttl || queue.record.settings.ttl_ms > 0;
         if may_expire && queue.head() == Some(seq) {
@@ -261,7 +261,7 @@ impl Engine {
             has_ttl: false,
             dedup_marks: None,
         };
-        out.ops.push(Op::PutQueue(record.clone()));
+        out.ops.push(Op::PutQueue(Box::new(record.clone())));
         let at = self.add_queue(Queue::empty(record, self.seed, self.now));
         self.write_journal(at, line, out);
         self.tell_schema(at, self.schema_of_template(&name), out);

@@ -61,7 +61,7 @@ impl Engine {
         let report = self.report(at, seq, id);
         let is_over = matches!(report.state, MessageState::Done | MessageState::Cancelled);
         let reply = self.kept_reply((at, seq)).filter(|_| is_over).cloned().map(Box::new);
-        Effect::Status { origin, report, reply }
+        Effect::Status { origin, report: Box::new(report), reply }
     }
 
     /// A finished message counts as done unless it is remembered that it was cancelled.

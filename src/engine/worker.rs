@@ -105,10 +105,10 @@ impl Engine {
         let active = self.active_in(id);
         if is_new {
             self.timers.set(self.now.plus_ms(self.suspect_ms), Timer::Silent(id));
-            out.effects.push(Effect::Notice(Notice::WorkerReady {
+            out.effects.push(Effect::Notice(Box::new(Notice::WorkerReady {
                 name: info.name.clone(),
                 queues: queues.clone(),
-            }));
+            })));
         } else {
             self.leave_queues(id);
         }
@@ -245,7 +245,7 @@ impl Engine {
         worker.note = Some(format!("{alert}: {message}"));
         self.workers_changed = true;
         let name = worker.info.name.clone();
-        out.effects.push(Effect::Notice(Notice::WorkerAlert { name, alert, message }));
+        out.effects.push(Effect::Notice(Box::new(Notice::WorkerAlert { name, alert, message })));
     }
 
     /// A worker takes nothing more. What it holds, or what is on its way to it, it may still answer: so a
@@ -287,11 +287,11 @@ impl Engine {
         for at in active {
             self.offer(at, out);
         }
-        out.effects.push(Effect::Notice(Notice::WorkerGone {
+        out.effects.push(Effect::Notice(Box::new(Notice::WorkerGone {
             name: worker.info.name,
             reason: reason.to_owned(),
             lost: worker.leases.len(),
-        }));
+        })));
     }
 
     /// What workers have said meanwhile is still to come.
@@ -359,7 +359,7 @@ impl Engine {
             self.offer(at, out);
         }
         let lost = held.len();
-        out.effects.push(Effect::Notice(Notice::WorkerSilent { name, silent_ms, lost }));
+        out.effects.push(Effect::Notice(Box::new(Notice::WorkerSilent { name, silent_ms, lost })));
         self.tell_whether_available(id, out);
         self.let_go(id, out);
     }

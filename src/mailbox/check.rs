@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::MailboxError;
 use crate::model::limits::MAX_PROCESS_PART_BYTES;
-use crate::model::{Batch, Op, QueueId, Seq};
+use crate::model::{Batch, Numbers, Op, QueueId, Seq};
 
 /// What a batch is checked against: the store as of the last commit.
 pub(super) trait Places {
@@ -21,7 +21,7 @@ pub(super) trait Places {
 struct Changed {
     next: BTreeMap<QueueId, Seq>,
     removed: BTreeSet<QueueId>,
-    finished: BTreeSet<(QueueId, Seq)>,
+    finished: Numbers<(QueueId, Seq)>,
     journal: Option<u64>,
 }
 

@@ -21,6 +21,9 @@ use crate::model::{
 
 use bytes::Bytes;
 
+/// Messages for which a read makes room at once: what the engine asks for, in most cases.
+const READ_AT_ONCE: usize = 4096;
+
 /// A mailbox in RAM. `sync` does nothing; nothing survives the value being dropped. How much waits is
 /// bounded by its queues' `max_messages` and `max_bytes`, which the engine keeps.
 #[derive(Debug)]
@@ -68,7 +71,7 @@ struct Queue {
 struct Kept {
     at: Timestamp,
     content: Arc<Content>,
-    record: Option<MessageRecord>,
+    record: Option<Box<MessageRecord>>,
     revisions: BTreeMap<Revision, (RevisionRecord, Arc<Content>)>,
 }
 
@@ -136,7 +139,7 @@ impl Queue {
             records: self
                 .messages
                 .iter()
-                .filter_map(|(&seq, kept)| Some((seq, kept.record.clone()?)))
+                .filter_map(|(&seq, kept)| Some((seq, kept.record.as_deref()?.clone())))
                 .collect(),
             window: self.window.iter().cloned().collect(),
             newest_entry: StreamId::ZERO,
@@ -175,10 +178,10 @@ impl Held {
                 self.queues
                     .entry(record.id)
                     .and_modify(|queue| {
-                        queue.record = record.clone();
+                        queue.record = QueueRecord::clone(record);
                         queue.trim_window();
                     })
-                    .or_insert_with(|| Queue::new(record.clone()));
+                    .or_insert_with(|| Queue::new(QueueRecord::clone(record)));
             }
             Op::RemoveQueue { queue, next } => {
                 self.queues.remove(queue);
@@ -198,9 +201,10 @@ impl Held {
                 self.kept_mut(*queue, *seq).record = Some(record.clone());
             }
             Op::PutRevision { queue, seq, revision, content } => {
-                self.kept_mut(*queue, *seq)
-                    .revisions
-                    .insert(revision.revision, (revision.clone(), Arc::clone(content)));
+                self.kept_mut(*queue, *seq).revisions.insert(
+                    revision.revision,
+                    (RevisionRecord::clone(revision), Arc::clone(content)),
+                );
             }
             Op::Finish {
                 queue,
@@ -220,7 +224,7 @@ impl Held {
             }
             Op::PutSubscription(record) => {
                 let key = (record.topic.clone(), record.queue.clone());
-                self.subscriptions.insert(key, record.clone());
+                self.subscriptions.insert(key, SubscriptionRecord::clone(record));
             }
             Op::RemoveSubscription { topic, queue } => {
                 self.subscriptions.remove(&(topic.clone(), queue.clone()));
@@ -236,10 +240,10 @@ impl Held {
             Op::PassEntry { .. } => {}
             Op::Journal(entry) => {
                 self.last_journal = entry.number;
-                self.journal.push_back(entry.clone());
+                self.journal.push_back(JournalEntry::clone(entry));
             }
             Op::PutRepair(outcome) => {
-                self.repairs.push_back(outcome.clone());
+                self.repairs.push_back(RepairOutcome::clone(outcome));
                 if self.repairs.len() > MAX_REPAIR_KEYS {
                     self.repairs.pop_front();
                 }
@@ -319,7 +323,8 @@ impl Mailbox for MemoryMailbox {
     ) -> Result<Vec<StoredMessage>, MailboxError> {
         let held = self.held();
         let Some(queue) = held.queues.get(&queue) else { return Ok(Vec::new()) };
-        let mut messages = Vec::new();
+        let mut messages =
+            Vec::with_capacity(max_messages.min(queue.messages.len()).min(READ_AT_ONCE));
         let mut bytes = 0;
         for (&seq, kept) in queue.messages.range(from..).take(max_messages) {
             let content = kept.newest();

@@ -115,7 +115,9 @@ impl Places for RoutedMailbox {
     }
 
     fn is_unfinished(&self, queue: QueueId, seq: Seq) -> bool {
-        self.durable.is_unfinished(queue, seq) || self.memory.has(queue, seq)
+        let home = self.homes().get(&queue).copied();
+        let is_durable = home.is_none_or(|home| home.may_be_durable());
+        is_durable && self.durable.is_unfinished(queue, seq) || self.memory.has(queue, seq)
     }
 
     fn last_journal(&self) -> u64 {

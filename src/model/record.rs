@@ -26,11 +26,12 @@ pub struct Batch {
     pub ops: Vec<Op>,
 }
 
-/// One durable change.
+/// One durable change. Most are an `Append` or a `Finish`, and thousands go from hand to hand: what is large and rare is
+/// boxed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// A queue is new or its settings or pause changed.
-    PutQueue(QueueRecord),
+    PutQueue(Box<QueueRecord>),
     /// A queue goes, with all that is left in it. Neither its number is used again, nor are places below `next`:
     /// queues that are made later begin there or behind.
     RemoveQueue {
@@ -66,7 +67,7 @@ pub enum Op {
         /// The message's place.
         seq: Seq,
         /// The whole record.
-        record: MessageRecord,
+        record: Box<MessageRecord>,
     },
     /// A further content of a message; earlier ones stay.
     PutRevision {
@@ -75,7 +76,7 @@ pub enum Op {
         /// The message's place.
         seq: Seq,
         /// Who and when.
-        revision: RevisionRecord,
+        revision: Box<RevisionRecord>,
         /// The content as of this revision.
         content: Arc<Content>,
     },
@@ -96,7 +97,7 @@ pub enum Op {
         note: Bytes,
     },
     /// A subscription made at run time is new, or takes the place of the one of its topic and queue.
-    PutSubscription(SubscriptionRecord),
+    PutSubscription(Box<SubscriptionRecord>),
     /// A subscription made at run time goes, if it is there.
     RemoveSubscription {
         /// Its topic.
@@ -105,13 +106,13 @@ pub enum Op {
         queue: QueueName,
     },
     /// A part of a process is new, or takes the place of the one of its number.
-    PutProcess(ProcessRecord),
+    PutProcess(Box<ProcessRecord>),
     /// A process is over: all of its parts go, if there are any.
     RemoveProcess(ProcessKey),
     /// A line of the journal.
-    Journal(JournalEntry),
+    Journal(Box<JournalEntry>),
     /// A repair's outcome under its key; at most `limits::MAX_REPAIR_KEYS` are kept, oldest out first.
-    PutRepair(RepairOutcome),
+    PutRepair(Box<RepairOutcome>),
 }
 
 /// How a message left its queue.
@@ -328,10 +329,10 @@ pub struct StoredMessage {
     /// The content of the newest revision.
     pub content: Arc<Content>,
     /// Its record, if it has one.
-    pub record: Option<MessageRecord>,
+    pub record: Option<Box<MessageRecord>>,
     /// Why its content can't be read, if so: `content` is then [`Content::placeholder`], which is shown
     /// and never delivered. The message blocks with this error.
-    pub unreadable: Option<WorkError>,
+    pub unreadable: Option<Box<WorkError>>,
 }
 
 /// What a store holds when it is opened. Its size doesn't grow with the backlog, only with the number
@@ -399,4 +400,16 @@ pub struct QueueBacklog {
     pub newest_entry: StreamId,
     /// The last note put; empty if there is none.
     pub note: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes from hand to hand by the thousand a batch: at 248 and 328 bytes, a tenth of what dispatching costs was moving them.
+    #[test]
+    fn what_goes_from_hand_to_hand_is_small() {
+        assert!(size_of::<Op>() <= 48, "{} bytes", size_of::<Op>());
+        assert!(size_of::<StoredMessage>() <= 48, "{} bytes", size_of::<StoredMessage>());
+    }
 }

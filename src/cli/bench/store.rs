@@ -85,7 +85,7 @@ pub(super) fn open(path: &Path) -> Result<SledMailbox, BenchError> {
         has_ttl: false,
         dedup_marks: None,
     };
-    commit(&store, vec![Op::PutQueue(record)])?;
+    commit(&store, vec![Op::PutQueue(Box::new(record))])?;
     Ok(store)
 }
 

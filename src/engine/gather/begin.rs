@@ -103,7 +103,7 @@ impl Engine {
         self.make_reply_queue(&gather.request, out);
         let record = gather.record(deadline);
         let number = self.start_process(key, record, out);
-        out.effects.push(Effect::Notice(gather.started_notice()));
+        out.effects.push(Effect::Notice(Box::new(gather.started_notice())));
         if gather.request.header.has_reply_to() {
             let (id, recipients) = (gather.request.id().clone(), places.len() as u64);
             let accepted = GatherAccepted { id, recipients, duplicate: false };

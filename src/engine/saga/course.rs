@@ -82,7 +82,7 @@ impl Engine {
         let Some(saga) = self.sagas.sagas.get_mut(&number) else { return };
         saga.state = state;
         let (id, name) = (saga.id.clone(), saga.definition.name.clone());
-        out.effects.push(Effect::Notice(Notice::SagaEnded { id, saga: name, state }));
+        out.effects.push(Effect::Notice(Box::new(Notice::SagaEnded { id, saga: name, state })));
         self.process_due(number, None);
         self.tell_end(number, out);
     }

@@ -198,8 +198,10 @@ impl Engine {
         self.make_reply_queue(&saga.input, out);
         let number = self.start_process(key_of(&id), record::begin(&saga), out);
         self.sagas.sagas.insert(number, saga);
-        out.effects
-            .push(Effect::Notice(Notice::SagaStarted { id: id.clone(), saga: name.clone() }));
+        out.effects.push(Effect::Notice(Box::new(Notice::SagaStarted {
+            id: id.clone(),
+            saga: name.clone(),
+        })));
         let started = SagaStarted { id, saga: name, duplicate: false };
         out.effects.push(Effect::Started { origin, started });
         self.continue_saga(number, out);

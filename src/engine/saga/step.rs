@@ -285,7 +285,7 @@ impl Engine {
             saga.state = SagaState::Compensating;
             Notice::SagaCompensating { id, saga: named, error }
         };
-        out.effects.push(crate::engine::Effect::Notice(notice));
+        out.effects.push(crate::engine::Effect::Notice(Box::new(notice)));
         if undoes {
             let reason = said;
             let new = JournalLine::new(JournalKind::SagaParked, Actor::broker());

@@ -21,7 +21,7 @@ fn accepted(effects: &[Effect]) -> Vec<Accepted> {
 fn status(rig: &mut Rig, id: &str, name: Option<&str>) -> Result<StatusReport, Rejection> {
     let id = id.parse().expect("a valid id");
     match rig.run(Event::Status { origin: Origin(4), id, queue: name.map(queue) }).as_slice() {
-        [Effect::Status { report, .. }] => Ok(report.clone()),
+        [Effect::Status { report, .. }] => Ok(*report.clone()),
         other => Err(rejected(other)),
     }
 }

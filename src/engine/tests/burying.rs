@@ -1,6 +1,6 @@
 //! Dead letters of failed messages (design.md rules 4 and 5).
 
-use super::rig::{Rig, content, delivered, deliveries, queue};
+use super::rig::{Rig, content, delivered, deliveries, notice, queue};
 use crate::engine::{Effect, Event};
 use crate::model::{
     CallStatus, Finish, MessageState, NackAction, Notice, OnFailure, Ordering, Origin,
@@ -41,9 +41,9 @@ fn those_who_watch_are_told_where_a_dead_letter_went_and_why() {
     let mut rig = Rig::new(burying(1));
     rig.send("q", "a");
     let a = delivered(&rig.ready(1, &["q"], 1));
-    let told = rig.nack(&a).into_iter().find_map(|effect| match effect {
-        Effect::Notice(Notice::DeadLettered { queue, seq, reason, to, to_seq, .. }) => {
-            Some((queue.to_string(), seq.0, reason, to.to_string(), to_seq.0))
+    let told = rig.nack(&a).into_iter().find_map(|effect| match notice(&effect)? {
+        Notice::DeadLettered { queue, seq, reason, to, to_seq, .. } => {
+            Some((queue.to_string(), seq.0, reason.clone(), to.to_string(), to_seq.0))
         }
         _ => None,
     });

@@ -11,7 +11,7 @@ fn ends(effects: &[Effect]) -> Vec<(u64, CallStatus, String)> {
     let mut ends = Vec::new();
     for effect in effects {
         if let Effect::CallEnded { origin, reply } = effect {
-            let CallReply { status, error, payload, .. } = reply.clone();
+            let CallReply { status, error, payload, .. } = CallReply::clone(reply);
             let text = error.map_or_else(
                 || String::from_utf8_lossy(&payload).into_owned(),
                 |WorkError { code, .. }| code,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::rig::{Delivered, Rig, content, delivered, deliveries, queue};
+use super::rig::{Delivered, Rig, content, delivered, deliveries, notices, queue};
 use crate::engine::{Effect, Event};
 use crate::model::{
     AckMode, AttemptEnd, JournalKind, MessageState, NackAction, Notice, Ordering, Origin,
@@ -370,15 +370,13 @@ fn texts_by_workers_are_bounded() {
 fn watchers_hear_of_workers_and_failures() {
     let mut rig = Rig::new(retrying(2));
     let ready = rig.ready(1, &["q"], 1);
-    assert!(matches!(ready.as_slice(), [Effect::Notice(Notice::WorkerReady { .. })]));
+    assert!(matches!(notices(&ready)[..], [Notice::WorkerReady { .. }]), "{ready:?}");
     let a = delivered(&rig.send("q", "a"));
     let failed = rig.nack(&a);
-    assert!(matches!(
-        failed.as_slice(),
-        [Effect::Notice(Notice::AttemptFailed { retry_in_ms: 1_000, .. })]
-    ));
+    let told = notices(&failed);
+    assert!(matches!(told[..], [Notice::AttemptFailed { retry_in_ms: 1_000, .. }]), "{failed:?}");
     let gone = rig.gone(1);
-    assert!(matches!(gone.as_slice(), [Effect::Notice(Notice::WorkerGone { lost: 0, .. })]));
+    assert!(matches!(notices(&gone)[..], [Notice::WorkerGone { lost: 0, .. }]), "{gone:?}");
 }
 
 #[test]
@@ -407,8 +405,9 @@ fn nobody_is_blamed_for_the_time_in_which_nobody_could_be_heard() {
     assert!(rig.pass(2_999).is_empty());
     let effects = rig.pass(1);
     assert!(
-        effects.iter().any(|e| matches!(e, Effect::Notice(Notice::AttemptFailed { .. }))
-            || matches!(e, Effect::Notice(Notice::Journal { .. }))),
+        notices(&effects)
+            .iter()
+            .any(|it| matches!(it, Notice::AttemptFailed { .. } | Notice::Journal { .. })),
         "{effects:?}"
     );
     assert!(deliveries(&rig.ack(&held)).is_empty(), "late now");
@@ -441,9 +440,7 @@ fn a_message_that_fails_is_not_handed_out_again_by_what_its_worker_gets_next() {
     rig.send_with("other", "b", json!({ "ttl_ms": 1_000, "reply_to": "q" }));
     rig.pass(2_000);
     let told = rig.nack(&first);
-    assert!(
-        told.iter().any(|effect| matches!(effect, Effect::Notice(Notice::DeadLettered { .. })))
-    );
+    assert!(notices(&told).iter().any(|it| matches!(it, Notice::DeadLettered { .. })));
     assert_eq!(deliveries(&told), []);
     let again = delivered(&rig.pass(1_000));
     assert_eq!((again.seq, again.attempt), (1, 2));

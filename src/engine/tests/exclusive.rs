@@ -1,6 +1,6 @@
 //! Exclusive queues: one worker at a time, the others stand by.
 
-use super::rig::{Delivered, Rig, delivered, deliveries};
+use super::rig::{Delivered, Rig, delivered, deliveries, notice};
 use crate::engine::{Effect, Event};
 use crate::model::{Consumers, Notice, Ordering, QueueSettings, WorkerId};
 
@@ -13,8 +13,8 @@ fn exclusive(ordering: Ordering) -> Rig {
 }
 
 fn taken_over(effects: &[Effect]) -> Option<String> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Notice(Notice::TakenOver { name, .. }) => Some(name.clone()),
+    effects.iter().find_map(|effect| match notice(effect)? {
+        Notice::TakenOver { name, .. } => Some(name.clone()),
         _ => None,
     })
 }

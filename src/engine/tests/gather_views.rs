@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::gathers::{answer, gather, missing, name, reply, rig, take};
-use super::rig::{Rig, content, delivered, queue};
+use super::rig::{Rig, content, delivered, notice, queue};
 use crate::engine::{Effect, Event};
 use crate::model::{
     Aggregate, Completion, GatherRequest, GatherState, GatherStatus, GatherView, MessageId,
@@ -23,11 +23,8 @@ fn states(view: &GatherView) -> Vec<RecipientState> {
 }
 
 fn notices(effects: &[Effect]) -> Vec<Notice> {
-    let of_gathers = effects.iter().filter_map(|effect| match effect {
-        Effect::Notice(notice) if notice.kind().starts_with("gather-") => Some(notice.clone()),
-        _ => None,
-    });
-    of_gathers.collect()
+    let of_gathers = effects.iter().filter_map(notice);
+    of_gathers.filter(|notice| notice.kind().starts_with("gather-")).cloned().collect()
 }
 
 #[test]

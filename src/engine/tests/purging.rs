@@ -17,7 +17,7 @@ fn stored(rig: &Rig, name: &str) -> Vec<StoredMessage> {
         seq,
         accepted_at: message.at,
         content: Arc::clone(message.newest()),
-        record: message.record.clone(),
+        record: message.record.clone().map(Box::new),
         unreadable: None,
     };
     kept.messages.iter().map(message).collect()

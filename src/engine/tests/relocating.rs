@@ -28,7 +28,7 @@ fn repair(
     };
     let told = rig.run(Event::Repair { origin: Origin(9), repair });
     let answer = told.into_iter().find_map(|effect| match effect {
-        Effect::Repaired { outcome, .. } => Some(Ok(outcome)),
+        Effect::Repaired { outcome, .. } => Some(Ok(*outcome)),
         Effect::Refused { refusal, .. } => Some(Err(refusal)),
         _ => None,
     });

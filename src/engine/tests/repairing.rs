@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::rig::{Rig, delivered, deliveries, operator, queue};
+use super::rig::{Rig, delivered, deliveries, notices, operator, queue};
 use crate::engine::{Effect, HoldAnswer, NotedQuery};
 use crate::model::{
     Edit, JournalKind, MessageState, Notice, Ordering, QueueSettings, Repair, RepairAction,
@@ -18,7 +18,7 @@ fn outcome(effects: &[Effect]) -> RepairOutcome {
         Effect::Repaired { outcome, .. } => Some(outcome.clone()),
         _ => None,
     });
-    repaired.unwrap_or_else(|| panic!("{effects:?}"))
+    *repaired.unwrap_or_else(|| panic!("{effects:?}"))
 }
 
 fn refusal(effects: &[Effect]) -> RepairRefusal {
@@ -50,7 +50,7 @@ fn a_blocked_message_is_edited_retried_and_the_queue_goes_on() {
     let outcome = outcome(&effects);
     assert_eq!((outcome.revision, outcome.repeated), (Revision(1), false));
     let after = rig.ack(&again);
-    assert!(after.iter().any(|e| matches!(e, Effect::Notice(Notice::Recovered { .. }))));
+    assert!(notices(&after).iter().any(|it| matches!(it, Notice::Recovered { .. })));
     assert_eq!(delivered(&after).seq, 2);
     assert_eq!(kinds(&rig), [JournalKind::Blocked, JournalKind::SavedAndRetried]);
 }
@@ -58,8 +58,8 @@ fn a_blocked_message_is_edited_retried_and_the_queue_goes_on() {
 #[test]
 fn those_who_watch_are_told_once_when_nothing_is_blocked_any_more() {
     let unblocked = |effects: &[Effect]| {
-        let told = |e: &&Effect| matches!(e, Effect::Notice(Notice::Unblocked { .. }));
-        effects.iter().filter(told).count()
+        let told = notices(effects);
+        told.iter().filter(|it| matches!(it, Notice::Unblocked { .. })).count()
     };
     for action in [RepairAction::Retry, RepairAction::Cancel] {
         let mut rig = blocked();

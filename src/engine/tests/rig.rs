@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::engine::{CallSpec, Effect, Effects, Engine, EngineOptions, Event};
 use crate::model::{
-    Actor, Content, DeliveryId, Header, MessageId, NackAction, Origin, QueueName, QueueSettings,
-    QueueView, Rejection, Repair, RepairAction, RepairRefusal, Revision, Seq, Timestamp, WorkError,
-    WorkerId, WorkerInfo,
+    Actor, Content, DeliveryId, Header, MessageId, NackAction, Notice, Origin, QueueName,
+    QueueSettings, QueueView, Rejection, Repair, RepairAction, RepairRefusal, Revision, Seq,
+    Timestamp, WorkError, WorkerId, WorkerInfo,
 };
 
 use super::store::FakeStore;
@@ -289,4 +289,17 @@ pub(crate) fn came_of(effects: &[Effect]) -> Option<Result<(), RepairRefusal>> {
         Effect::Refused { refusal, .. } => Some(Err(refusal.clone())),
         _ => None,
     })
+}
+
+/// What those who watch are told, if that is what it is.
+pub(crate) fn notice(effect: &Effect) -> Option<&Notice> {
+    match effect {
+        Effect::Notice(notice) => Some(notice),
+        _ => None,
+    }
+}
+
+/// The same of all of them, in order.
+pub(crate) fn notices(effects: &[Effect]) -> Vec<&Notice> {
+    effects.iter().filter_map(notice).collect()
 }

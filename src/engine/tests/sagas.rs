@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::rig::{Delivered, Rig, content, delivered, deliveries, operator, queue};
+use super::rig::{Delivered, Rig, content, delivered, deliveries, notices, operator, queue};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
     AckMode, Actor, Content, Dedup, Header, JournalKind, MailboxKind, MessageId, NackAction,
@@ -145,7 +145,7 @@ fn what_is_done_is_taken_back_in_reverse_order_when_a_step_fails() {
     ack(&mut rig, &car, "3");
     let payment = delivered(&rig.ready(99, &["payment"], 1));
     let told = reject(&mut rig, &payment);
-    assert!(told.iter().any(|it| matches!(it, Effect::Notice(Notice::SagaCompensating { .. }))));
+    assert!(notices(&told).iter().any(|it| matches!(it, Notice::SagaCompensating { .. })));
     let undo = delivered(&told);
     assert_eq!(undo.queue, "car.undo");
     let told = header(&rig, "car.undo");
@@ -171,7 +171,7 @@ fn a_compensation_that_fails_parks_the_saga_until_an_operator_says_what_to_do() 
         assert!(act(&mut rig, SagaAct::Retry).is_err(), "it runs");
         let undo = delivered(&reject(&mut rig, &hotel));
         let told = reject(&mut rig, &undo);
-        assert!(told.iter().any(|it| matches!(it, Effect::Notice(Notice::SagaParked { .. }))));
+        assert!(notices(&told).iter().any(|it| matches!(it, Notice::SagaParked { .. })));
         assert_eq!(state(&rig).0, SagaState::Parked);
         rig.restart();
         assert_eq!(state(&rig).0, SagaState::Parked, "it stays so over a restart");

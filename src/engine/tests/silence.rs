@@ -1,6 +1,6 @@
 //! Workers that aren't heard: first they get nothing more, then they are gone.
 
-use super::rig::{Rig, delivered, deliveries};
+use super::rig::{Rig, delivered, deliveries, notice};
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::limits::{HEARTBEAT_MS, SUSPECT_MS};
 use crate::model::{
@@ -48,7 +48,7 @@ fn a_worker_that_holds_a_message_for_too_long_is_paused_once_it_has_no_credit_le
 }
 
 fn is_silence(effect: &Effect, name: &str, held: usize) -> bool {
-    matches!(effect, Effect::Notice(Notice::WorkerSilent { name: of, lost, .. }) if of == name && *lost == held)
+    matches!(notice(effect), Some(Notice::WorkerSilent { name: of, lost, .. }) if of == name && *lost == held)
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn a_worker_that_is_heard_but_lets_a_lease_run_out_is_fenced_and_told_of() {
     rig.pass(2_000);
     heard(&mut rig, 1);
     let effects = rig.pass(1_000);
-    let told = effects.iter().find_map(|effect| match effect {
-        Effect::Notice(Notice::Journal { entry }) => {
+    let told = effects.iter().find_map(|effect| match notice(effect)? {
+        Notice::Journal { entry } => {
             Some(entry).filter(|entry| entry.kind == JournalKind::WorkerFenced)
         }
         _ => None,

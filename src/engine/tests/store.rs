@@ -68,13 +68,14 @@ impl FakeStore {
     fn apply(&mut self, op: Op) {
         match op {
             Op::PutQueue(record) => match self.queues.get_mut(&record.id) {
-                Some(kept) => kept.record = record,
+                Some(kept) => kept.record = *record,
                 None => {
                     let (accepted, messages, finished, newest_entry) = Default::default();
                     let id = record.id;
                     assert!(id > self.removed.last, "a number is used once");
                     assert!(record.first >= self.removed.next, "its places too");
                     assert!(self.queue_named(record.name.as_str()).is_none(), "names are unique");
+                    let record = *record;
                     self.queues
                         .insert(id, Kept { record, accepted, messages, finished, newest_entry });
                 }
@@ -100,7 +101,7 @@ impl FakeStore {
             Op::PutRecord { queue, seq, record } => {
                 let message = self.message(queue, seq);
                 assert_eq!(record.revision.0 as usize + 1, message.contents.len());
-                message.record = Some(record);
+                message.record = Some(*record);
             }
             Op::PutRevision { queue, seq, revision, content } => {
                 let message = self.message(queue, seq);
@@ -121,16 +122,17 @@ impl FakeStore {
             }
             Op::Journal(entry) => {
                 assert_eq!(entry.number, self.journal.len() as u64 + 1, "no gaps in the journal");
-                self.journal.push(entry);
+                self.journal.push(*entry);
             }
             Op::PutSubscription(record) => {
                 let key = (record.topic.clone(), record.queue.clone());
-                self.subscriptions.insert(key, record);
+                self.subscriptions.insert(key, *record);
             }
             Op::RemoveSubscription { topic, queue } => {
                 assert!(self.subscriptions.remove(&(topic, queue)).is_some(), "it was there");
             }
-            Op::PutProcess(ProcessRecord { key, part, body }) => {
+            Op::PutProcess(record) => {
+                let ProcessRecord { key, part, body } = *record;
                 let parts = self.processes.entry(key).or_default();
                 parts.insert(part, body);
                 assert!(parts.contains_key(&0), "a process begins with its part 0");
@@ -141,7 +143,7 @@ impl FakeStore {
             Op::PutRepair(outcome) => {
                 let twice = self.repairs.iter().any(|(key, _)| *key == outcome.key);
                 assert!(!twice, "a repair acts once");
-                self.repairs.push_back((outcome.key.clone(), outcome));
+                self.repairs.push_back((outcome.key.clone(), *outcome));
             }
         }
     }
@@ -199,8 +201,9 @@ impl FakeStore {
                     seq,
                     accepted_at: message.at,
                     content,
-                    record: message.record.clone(),
-                    unreadable: lost.then(|| WorkError::new("damaged", "the bytes are gone")),
+                    record: message.record.clone().map(Box::new),
+                    unreadable: lost
+                        .then(|| Box::new(WorkError::new("damaged", "the bytes are gone"))),
                 }
             })
             .collect()

@@ -37,7 +37,7 @@ pub(super) fn repaired(effects: &[Effect]) -> RepairOutcome {
         Effect::Repaired { outcome, .. } => Some(outcome.clone()),
         _ => None,
     });
-    outcome.unwrap_or_else(|| panic!("{effects:?}"))
+    *outcome.unwrap_or_else(|| panic!("{effects:?}"))
 }
 
 #[test]

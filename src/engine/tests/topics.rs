@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::rig::{Rig, content, delivered, operator, queue, rejected};
+use super::rig::{Rig, content, delivered, notice, operator, queue, rejected};
 use super::store::FakeStore;
 use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
@@ -228,8 +228,8 @@ fn a_filter_that_fails_does_what_its_subscription_says_and_is_counted_and_told()
 
     let mut rig = with(OnError::DeadLetter);
     let effects = publish_with(&mut rig, event("e1", "{}"), false);
-    let told = effects.iter().find_map(|effect| match effect {
-        Effect::Notice(Notice::FilterFailed { queue, error, failed, .. }) => {
+    let told = effects.iter().find_map(|effect| match notice(effect)? {
+        Notice::FilterFailed { queue, error, failed, .. } => {
             Some((queue.to_string(), error.clone(), *failed))
         }
         _ => None,

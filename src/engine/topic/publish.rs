@@ -96,7 +96,7 @@ impl Engine {
         if !published.duplicate {
             self.count_published(name, &route);
             if let Some(content) = live {
-                out.effects.push(Effect::Live { topic: name.clone(), content });
+                out.effects.push(Effect::Live { topic: name.clone(), content: Box::new(content) });
             }
         }
         Ok(published)
@@ -280,14 +280,14 @@ impl Engine {
             first.get_or_insert((subscribed.queue.clone(), error, subscribed.on_error));
         }
         if let Some((queue, error, on_error)) = first {
-            out.effects.push(Effect::Notice(Notice::FilterFailed {
+            out.effects.push(Effect::Notice(Box::new(Notice::FilterFailed {
                 topic: name.clone(),
                 id: content.id().clone(),
                 failed: route.failed.len() as u64,
                 queue,
                 error: error.clone(),
                 on_error,
-            }));
+            })));
         }
     }
 

@@ -68,7 +68,7 @@ impl Engine {
         let filter = record.filter.as_ref().map_or(String::new(), |text| format!(" where {text}"));
         let reason = format!("to {}{filter}", record.topic);
         self.note_subscription(at, JournalKind::Subscribed, record.by.clone(), reason, out);
-        out.ops.push(Op::PutSubscription(record.clone()));
+        out.ops.push(Op::PutSubscription(Box::new(record.clone())));
         let failing = super::may_dead_letter(record.filter.is_some(), record.on_error);
         let queue = record.queue.clone();
         self.topics.put(record);

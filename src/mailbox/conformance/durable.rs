@@ -44,7 +44,7 @@ pub(crate) fn a_restart_keeps_messages_records_and_the_generation_rises<M: Mailb
     assert_eq!(queue.records, [(Seq(2), blocked(0))]);
     assert_eq!(queue.record.name, name(Q));
     assert_eq!(places(&mailbox, Q), [2, 3, 5, 6]);
-    assert_eq!(mailbox.read(Q, Seq(1), 1, 1).unwrap()[0].record, Some(blocked(0)));
+    assert_eq!(mailbox.read(Q, Seq(1), 1, 1).unwrap()[0].record.as_deref(), Some(&blocked(0)));
     drop(mailbox);
     assert!(session(open, &[]).generation > second.generation);
 }
@@ -104,7 +104,7 @@ pub(crate) fn a_restart_keeps_removed_queues_away<M: Mailbox>(open: Open<'_, M>)
             batch([put_queue(Q, 5), put_queue(second, 5), append(Q, 1, "a")]),
             batch((2..=7).map(|seq| append(Q, seq, "a")).chain([append(second, 1, "b")])),
             batch([finish(Q, 1), finish(Q, 3), put_record(Q, 2, blocked(0))]),
-            batch([remove(Q, 8), Op::PutQueue(later), append(third, 8, "c")]),
+            batch([remove(Q, 8), Op::PutQueue(Box::new(later)), append(third, 8, "c")]),
         ],
     );
     assert_eq!(none.removed, RemovedQueues::default());
@@ -127,7 +127,8 @@ pub(crate) fn a_restart_keeps_removed_queues_away<M: Mailbox>(open: Open<'_, M>)
 }
 
 pub(crate) fn a_restart_keeps_subscriptions<M: Mailbox>(open: Open<'_, M>) {
-    let put = |number, topic, queue| Op::PutSubscription(subscription(number, topic, queue));
+    let put =
+        |number, topic, queue| Op::PutSubscription(Box::new(subscription(number, topic, queue)));
     let second = QueueId(2);
     let remove = |topic: &str, queue| {
         let SubscriptionRecord { topic, queue, .. } = subscription(0, topic, queue);
@@ -171,7 +172,7 @@ pub(crate) fn a_restart_keeps_processes_with_all_of_their_parts<M: Mailbox>(open
     for _ in 0..2 {
         let mailbox = open();
         let processes = mailbox.recover().unwrap().processes;
-        let parts = processes.into_iter().map(Op::PutProcess);
+        let parts = processes.into_iter().map(|part| Op::PutProcess(Box::new(part)));
         let expected = [
             put_process("a", 0, ""),
             put_process("a", 1, large.clone()),

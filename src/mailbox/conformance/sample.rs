@@ -46,7 +46,7 @@ pub(crate) fn queue_record(queue: QueueId, kind: MailboxKind, last: u32) -> Queu
 }
 
 pub(crate) fn put_queue(queue: QueueId, last: u32) -> Op {
-    Op::PutQueue(queue_record(queue, MailboxKind::File, last))
+    Op::PutQueue(Box::new(queue_record(queue, MailboxKind::File, last)))
 }
 
 pub(crate) fn content(id: &str, payload: impl Into<Bytes>) -> Arc<Content> {
@@ -86,7 +86,7 @@ pub(crate) fn blocked(revision: u32) -> MessageRecord {
 }
 
 pub(crate) fn put_record(queue: QueueId, seq: u64, record: MessageRecord) -> Op {
-    Op::PutRecord { queue, seq: Seq(seq), record }
+    Op::PutRecord { queue, seq: Seq(seq), record: Box::new(record) }
 }
 
 pub(crate) fn revision_record(revision: u32) -> RevisionRecord {
@@ -101,11 +101,11 @@ pub(crate) fn revision_record(revision: u32) -> RevisionRecord {
 /// Revision `revision` of message `seq`.
 pub(crate) fn revise(queue: QueueId, seq: u64, revision: u32, payload: impl Into<Bytes>) -> Op {
     let content = content(&format!("q{queue}-{seq}"), payload);
-    Op::PutRevision { queue, seq: Seq(seq), revision: revision_record(revision), content }
+    Op::PutRevision { queue, seq: Seq(seq), revision: Box::new(revision_record(revision)), content }
 }
 
 pub(crate) fn journal(number: u64, queue: QueueId, seq: Option<u64>) -> Op {
-    Op::Journal(JournalEntry {
+    Op::Journal(Box::new(JournalEntry {
         number,
         at: Timestamp(number),
         actor: actor(),
@@ -117,11 +117,11 @@ pub(crate) fn journal(number: u64, queue: QueueId, seq: Option<u64>) -> Op {
         revision: None,
         reason: "why".to_owned(),
         key: None,
-    })
+    }))
 }
 
 pub(crate) fn repair(number: usize) -> Op {
-    Op::PutRepair(RepairOutcome {
+    Op::PutRepair(Box::new(RepairOutcome {
         key: IdempotencyKey::new(&format!("key-{number}")).unwrap(),
         queue: name(Q),
         seq: Seq(1),
@@ -131,7 +131,7 @@ pub(crate) fn repair(number: usize) -> Op {
         moved: None,
         journal: 1,
         repeated: false,
-    })
+    }))
 }
 
 pub(crate) fn subscription(number: u64, topic: &str, queue: QueueId) -> SubscriptionRecord {
@@ -151,7 +151,7 @@ pub(crate) fn process(id: &str) -> ProcessKey {
 }
 
 pub(crate) fn put_process(id: &str, part: u16, body: impl Into<Bytes>) -> Op {
-    Op::PutProcess(ProcessRecord { key: process(id), part, body: body.into() })
+    Op::PutProcess(Box::new(ProcessRecord { key: process(id), part, body: body.into() }))
 }
 
 /// Reads a whole queue in pages and returns the places.

@@ -73,7 +73,7 @@ impl MemoryMailbox {
             ops.extend(revisions.map(|(revision, content): (RevisionRecord, _)| Op::PutRevision {
                 queue,
                 seq,
-                revision,
+                revision: Box::new(revision),
                 content,
             }));
             let record = kept.record.clone();
@@ -86,7 +86,7 @@ impl MemoryMailbox {
     pub(in crate::mailbox) fn adopt(&self, record: QueueRecord, next: Seq) {
         let mut held = self.held_mut();
         let id = record.id;
-        held.apply(&Op::PutQueue(record));
+        held.apply(&Op::PutQueue(Box::new(record)));
         held.raise(id, next);
     }
 
@@ -148,7 +148,9 @@ impl MemoryMailbox {
             places: queue.messages.keys().copied().collect(),
             bytes: queue.messages.values().map(|kept| kept.newest().size_bytes()).sum(),
             oldest_at: queue.messages.values().next().map(|kept| kept.at),
-            records: records.filter_map(|(&seq, kept)| Some((seq, kept.record.clone()?))).collect(),
+            records: records
+                .filter_map(|(&seq, kept)| Some((seq, kept.record.as_deref()?.clone())))
+                .collect(),
             window: queue.window.iter().cloned().collect(),
         })
     }

@@ -101,7 +101,8 @@ impl<L: Mailbox> RedisMailbox<L> {
                     let Fetched { payload, trouble } =
                         fetched.next().expect("each reference was fetched");
                     message.content = with_payload(&message.content, payload);
-                    message.unreadable = message.unreadable.take().or(trouble);
+                    message.unreadable =
+                        message.unreadable.take().or_else(|| trouble.map(Box::new));
                 }
             }
         }

@@ -45,6 +45,10 @@ impl RoutedMailbox {
             } else {
                 self.memory.read(queue, start, room.0, room.1)?
             };
+            // All that waits is in RAM: nothing comes between.
+            if end.is_none() && !is_durable && messages.is_empty() && !stretch.is_empty() {
+                return Ok(stretch);
+            }
             // The first one comes even if it is too large: only the very first of all may be.
             let stretch =
                 stretch.into_iter().take_while(|next| end.is_none_or(|end| next.seq < end));

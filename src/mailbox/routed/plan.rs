@@ -54,6 +54,13 @@ pub(super) struct Home {
     pub(super) durable: u64,
 }
 
+impl Home {
+    /// Whether a message that waits may be in the durable part.
+    pub(super) fn may_be_durable(&self) -> bool {
+        self.durable > 0 || !self.keeping.uses_memory()
+    }
+}
+
 /// A queue while a batch is taken apart.
 #[derive(Debug)]
 struct Touched {
@@ -220,9 +227,9 @@ impl<'a> Planner<'a> {
             touched.home.keeping = keeping;
         }
         if touched.home.keeping.uses_memory() {
-            self.plan.memory.push(Op::PutQueue(record.clone()));
+            self.plan.memory.push(Op::PutQueue(Box::new(record.clone())));
         }
-        self.plan.durable.ops.push(Op::PutQueue(record.clone()));
+        self.plan.durable.ops.push(Op::PutQueue(Box::new(record.clone())));
     }
 
     fn append(&mut self, op: &Op, queue: QueueId, seq: Seq, size: u64, may_be_in_memory: bool) {
@@ -254,7 +261,9 @@ impl<'a> Planner<'a> {
         let touched = self.touched(queue);
         !touched.is_durable
             && touched.ram.first.is_some()
-            && (self.new_in_memory.contains(&(queue, seq)) || self.memory.has(queue, seq))
+            && (touched.home.durable == 0
+                || self.new_in_memory.contains(&(queue, seq))
+                || self.memory.has(queue, seq))
     }
 
     fn touched(&mut self, queue: QueueId) -> &mut Touched {

@@ -24,7 +24,7 @@ fn in_ram(mailbox: &RoutedMailbox, queue: QueueId) -> u64 {
 }
 
 fn put(queue: QueueId, kind: MailboxKind) -> Op {
-    Op::PutQueue(queue_record(queue, kind, 10))
+    Op::PutQueue(Box::new(queue_record(queue, kind, 10)))
 }
 
 fn backlog(recovered: &Recovered, queue: QueueId) -> &QueueBacklog {
@@ -120,7 +120,7 @@ fn a_mixed_queue_spills_in_order_and_comes_back_to_ram_when_that_is_drained() {
     let (mailbox, _) = open(folder.path());
     let mut record = queue_record(M, MailboxKind::Mixed, 10);
     Arc::make_mut(&mut record.settings).memory_messages = 3;
-    mailbox.append(&batch([Op::PutQueue(record)])).unwrap();
+    mailbox.append(&batch([Op::PutQueue(Box::new(record))])).unwrap();
     mailbox.append(&appends(M, 1..=5)).unwrap();
     assert_eq!((places(&mailbox, M), in_ram(&mailbox, M)), (vec![1, 2, 3, 4, 5], 3));
     mailbox.append(&batch([finish(M, 1), append(M, 6, "spilled too")])).unwrap();
@@ -143,7 +143,7 @@ fn places_that_were_lost_in_ram_are_not_taken_for_lost_in_the_store_after_a_move
     let (mailbox, _) = open(folder.path());
     let mut record = queue_record(M, MailboxKind::Mixed, 10);
     Arc::make_mut(&mut record.settings).memory_messages = 2;
-    mailbox.append(&batch([Op::PutQueue(record)])).unwrap();
+    mailbox.append(&batch([Op::PutQueue(Box::new(record))])).unwrap();
     for seq in 1..=4 {
         mailbox.append(&appends(M, seq..=seq)).unwrap();
     }
@@ -221,7 +221,7 @@ fn places_of_a_batch_that_failed_and_is_there_all_the_same_are_not_given_out_aga
         mailbox.recover().unwrap();
         let mut record = queue_record(M, MailboxKind::Mixed, 10);
         Arc::make_mut(&mut record.settings).memory_messages = 2;
-        mailbox.append(&batch([Op::PutQueue(record), append(M, 1, "a")])).unwrap();
+        mailbox.append(&batch([Op::PutQueue(Box::new(record)), append(M, 1, "a")])).unwrap();
         mailbox.sync().unwrap();
         writes_left.store(writes, Ordering::Relaxed);
         // The first to RAM, the other one to disk.

@@ -72,7 +72,7 @@ impl Changes {
         match op {
             Op::PutQueue(record) => {
                 self.put_json(queue_key(record.id), &stored(record))?;
-                self.queues.insert(record.id, record.clone());
+                self.queues.insert(record.id, QueueRecord::clone(record));
             }
             Op::RemoveQueue { queue, next } => self.remove_queue(*queue, *next, index),
             Op::Append { queue, seq, at, content, entry: _ } => {

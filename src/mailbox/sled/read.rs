@@ -150,7 +150,7 @@ impl SledMailbox {
             None => None,
             Some(newest) => match self.record(queue, seq, newest)? {
                 None => return Ok(None),
-                record => record,
+                record => record.map(Box::new),
             },
         };
         let content = Arc::new(content);

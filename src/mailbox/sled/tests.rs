@@ -242,7 +242,7 @@ impl Driver {
             let first = self.removed.next;
             self.next.insert(queue, first.0);
             let record = queue_record(queue, MailboxKind::File, slot as u32 * 5);
-            return Some(Op::PutQueue(QueueRecord { first, ..record }));
+            return Some(Op::PutQueue(Box::new(QueueRecord { first, ..record })));
         };
         if self.random.u32(0..40) == 0 {
             return Some(self.remove(slot, next));

@@ -28,7 +28,13 @@ impl SledMailbox {
         let (accepted_at, id) = known
             .map_or_else(|| (Timestamp(0), stand_in_id(queue, seq)), |entry| (entry.at, entry.id));
         let content = Arc::new(Content::placeholder(&id));
-        Ok(StoredMessage { seq, accepted_at, content, record: None, unreadable: Some(error) })
+        Ok(StoredMessage {
+            seq,
+            accepted_at,
+            content,
+            record: None,
+            unreadable: Some(Box::new(error)),
+        })
     }
 
     /// The error as it is shown at one message, if it is about stored bytes and the store is sound.

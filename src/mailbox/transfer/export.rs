@@ -115,7 +115,7 @@ fn message_line(
 ) -> Result<Line, TransferError> {
     let (name, seq) = (name.clone(), message.seq);
     let contents = match message.unreadable {
-        Some(error) => Err(error),
+        Some(error) => Err(*error),
         None => match contents(mailbox, queue, &message) {
             Err(MailboxError::Unreadable { error, .. }) => Err(error),
             contents => Ok(contents?),
@@ -132,7 +132,7 @@ fn message_line(
             at: message.accepted_at,
             header: header(&content),
             payload: Payload::from_bytes(&content.payload),
-            record: message.record,
+            record: message.record.map(|record| *record),
             revisions,
         })),
     })

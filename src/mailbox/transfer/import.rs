@@ -99,14 +99,14 @@ impl<'a, S: Durable> Import<'a, S> {
             Line::Removed(RemovedLine { last: queue, next }) => {
                 self.put(Op::RemoveQueue { queue, next }, 16)?;
             }
-            Line::Subscription(record) => self.put(Op::PutSubscription(record), 512)?,
+            Line::Subscription(record) => self.put(Op::PutSubscription(Box::new(record)), 512)?,
             Line::Process(ProcessLine { process: key, part, body }) => {
                 let body = bytes_of(body)?;
                 let size = body.len();
-                self.put(Op::PutProcess(ProcessRecord { key, part, body }), size)?;
+                self.put(Op::PutProcess(Box::new(ProcessRecord { key, part, body })), size)?;
             }
-            Line::Journal(entry) => self.put(Op::Journal(entry), 256)?,
-            Line::Repair(outcome) => self.put(Op::PutRepair(outcome), 256)?,
+            Line::Journal(entry) => self.put(Op::Journal(Box::new(entry)), 256)?,
+            Line::Repair(outcome) => self.put(Op::PutRepair(Box::new(outcome)), 256)?,
             Line::End(expected) if expected == counts => {
                 self.ended = true;
                 self.write()?;
@@ -134,7 +134,7 @@ impl<'a, S: Durable> Import<'a, S> {
             return Err(TransferError::invalid(format!("queue {name} (id {id}) comes twice")));
         }
         self.current = Some((name, Seq(0), next));
-        self.put(Op::PutQueue(record), 512)?;
+        self.put(Op::PutQueue(Box::new(record)), 512)?;
         // A commit about the queue says where it goes on.
         self.elsewhere.insert(id, Elsewhere { first: None, next: Some(next) });
         if let Some(note) = note {
@@ -152,10 +152,13 @@ impl<'a, S: Durable> Import<'a, S> {
         for line in revisions {
             let content = Arc::new(content(&line.header, line.payload)?);
             let bytes = size(&content);
-            self.put(Op::PutRevision { queue, seq, revision: line.record, content }, bytes)?;
+            self.put(
+                Op::PutRevision { queue, seq, revision: Box::new(line.record), content },
+                bytes,
+            )?;
         }
         match record {
-            Some(record) => self.put(Op::PutRecord { queue, seq, record }, 256),
+            Some(record) => self.put(Op::PutRecord { queue, seq, record: Box::new(record) }, 256),
             None => Ok(()),
         }
     }

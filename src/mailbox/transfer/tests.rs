@@ -60,7 +60,7 @@ fn fill(mailbox: &SledMailbox) {
     let ops = [append(P, 40, "forty"), append(P, 41, "forty-one"), finish(P, 41)];
     mailbox.append_with_gaps(&batch(ops), &elsewhere).unwrap();
     let note = Op::PutNote { queue: P, note: Bytes::from_static(b"\xffnote") };
-    let subscribed = Op::PutSubscription(subscription(1, "t", P));
+    let subscribed = Op::PutSubscription(Box::new(subscription(1, "t", P)));
     mailbox.append(&batch([note, repair(1), repair(2), subscribed])).unwrap();
     let parts = [put_process("g", 0, "body"), put_process("g", 1, vec![0xff; 200_000])];
     mailbox.append(&batch(parts)).unwrap();

@@ -206,7 +206,7 @@ impl Workload {
             1 => Dedup::Off,
             number => Dedup::Count { last: 7 * (number + 1) },
         };
-        ops.push(Op::PutQueue(QueueRecord {
+        ops.push(Op::PutQueue(Box::new(QueueRecord {
             first: Seq(first),
             id: queue,
             name: name(queue),
@@ -221,7 +221,7 @@ impl Workload {
             overrides: Box::default(),
             has_ttl: false,
             dedup_marks: None,
-        }));
+        })));
     }
 
     fn append(&mut self, max_bytes: usize, ops: &mut Vec<Op>) {
@@ -290,7 +290,7 @@ impl Workload {
             last_error: Some(WorkError { detail, ..WorkError::default() }),
             ..MessageRecord::default()
         };
-        ops.push(Op::PutRecord { queue, seq: Seq(seq), record });
+        ops.push(Op::PutRecord { queue, seq: Seq(seq), record: Box::new(record) });
     }
 
     fn revise(&mut self, max_bytes: usize, ops: &mut Vec<Op>) {
@@ -305,16 +305,16 @@ impl Workload {
             at: Timestamp(5_000),
             reason: "typo".to_owned(),
         };
-        ops.push(Op::PutRevision { queue, seq: Seq(seq), revision, content });
+        ops.push(Op::PutRevision { queue, seq: Seq(seq), revision: Box::new(revision), content });
         let record = MessageRecord { revision: Revision(number), ..MessageRecord::default() };
-        ops.push(Op::PutRecord { queue, seq: Seq(seq), record });
+        ops.push(Op::PutRecord { queue, seq: Seq(seq), record: Box::new(record) });
         self.journal(ops);
     }
 
     fn journal(&mut self, ops: &mut Vec<Op>) {
         self.journal += 1;
         let queue = self.queue();
-        ops.push(Op::Journal(JournalEntry {
+        ops.push(Op::Journal(Box::new(JournalEntry {
             number: self.journal,
             at: Timestamp(self.journal),
             actor: actor(),
@@ -326,13 +326,13 @@ impl Workload {
             revision: None,
             reason: "why".to_owned(),
             key: None,
-        }));
+        })));
     }
 
     fn repair(&mut self, ops: &mut Vec<Op>) {
         self.repairs += 1;
         let key = format!("key-{}", self.repairs);
-        ops.push(Op::PutRepair(RepairOutcome {
+        ops.push(Op::PutRepair(Box::new(RepairOutcome {
             key: IdempotencyKey::new(&key).expect("a key"),
             queue: name(QueueId(1)),
             seq: Seq(1),
@@ -342,7 +342,7 @@ impl Workload {
             moved: None,
             journal: 1,
             repeated: false,
-        }));
+        })));
     }
 }
 

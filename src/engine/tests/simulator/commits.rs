@@ -135,7 +135,9 @@ impl Sim {
             match effect {
                 Effect::DropWorker { worker, .. } => self.forget_worker(worker.0),
                 Effect::Stale { .. } => self.tally.saw("stale"),
-                Effect::Notice(Notice::TakenOver { .. }) => self.tally.saw("taken over"),
+                Effect::Notice(notice) if matches!(**notice, Notice::TakenOver { .. }) => {
+                    self.tally.saw("taken over");
+                }
                 _ => {}
             }
         }

@@ -130,7 +130,7 @@ impl World {
         });
         match (known, answer.expect("a repair is answered")) {
             (Some(known), Ok(outcome)) => {
-                assert_eq!(outcome, RepairOutcome { repeated: true, ..known });
+                assert_eq!(outcome, Box::new(RepairOutcome { repeated: true, ..known }));
             }
             (Some(known), Err(refusal)) => {
                 assert_eq!(refusal, RepairRefusal::KeyReused);
@@ -138,7 +138,7 @@ impl World {
             }
             (None, Ok(outcome)) => {
                 assert!(done, "{outcome:?}");
-                self.model.repairs.insert(key.to_owned(), outcome);
+                self.model.repairs.insert(key.to_owned(), *outcome);
                 // The snapshot of this step was taken before the outcome was known.
                 let last = self.pending.back_mut().expect("this step's batch");
                 last.1.repairs.clone_from(&self.model.repairs);

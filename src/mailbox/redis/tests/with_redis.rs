@@ -232,7 +232,7 @@ fn a_queue_moves_in_and_out_of_redis_and_keeps_its_order() {
     let put = |kind| {
         let mut record = queue_record(Q, MailboxKind::File, 10);
         record.settings = QueueSettings { mailbox: kind, ..(*record.settings).clone() }.into();
-        rig.mailbox.append(&batch([Op::PutQueue(record)])).unwrap();
+        rig.mailbox.append(&batch([Op::PutQueue(Box::new(record))])).unwrap();
     };
     let kinds = [
         (MailboxKind::Redis, 1),

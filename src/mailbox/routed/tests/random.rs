@@ -151,7 +151,7 @@ impl<G: Ground> Run<G> {
         let mut record = queue_record(queue, kind, 5);
         record.first = Seq(self.now.first[&queue]);
         Arc::make_mut(&mut record.settings).memory_messages = 3;
-        Op::PutQueue(record)
+        Op::PutQueue(Box::new(record))
     }
 
     fn batch(&mut self) -> Batch {

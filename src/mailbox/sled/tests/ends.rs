@@ -117,7 +117,8 @@ fn a_part_of_a_process_of_which_a_chunk_is_gone_is_not_made_up_and_the_rest_is_t
     let mailbox = open(folder.path());
     assert!(store.join("quarantine").exists());
     let processes = mailbox.recover().unwrap().processes;
-    let processes: Vec<Op> = processes.into_iter().map(Op::PutProcess).collect();
+    let processes: Vec<Op> =
+        processes.into_iter().map(|part| Op::PutProcess(Box::new(part))).collect();
     assert_eq!(processes, [put_process("a", 0, "body"), kept[0].clone()]);
     assert_eq!(places(&mailbox, Q), [1]);
 }

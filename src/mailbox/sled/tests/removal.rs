@@ -85,7 +85,7 @@ fn the_same_over_many_generations() {
     mailbox
         .append(&batch([{
             let record = queue_record(QueueId(3), MailboxKind::File, 5);
-            Op::PutQueue(QueueRecord { first: Seq(32), ..record })
+            Op::PutQueue(Box::new(QueueRecord { first: Seq(32), ..record }))
         }]))
         .unwrap();
     for seq in 32..=300 {

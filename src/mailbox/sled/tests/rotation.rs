@@ -63,7 +63,7 @@ fn what_is_in_sealed_generations_is_read_found_and_recovered() {
         for seq in [1, 5, 377, 1_000] {
             let message = &mailbox.read(Q, Seq(seq), 1, 1).unwrap()[0];
             assert_eq!(message.content.payload, vec![seq as u8; 2_000]);
-            assert_eq!(message.record, (seq == 5).then(|| blocked(0)));
+            assert_eq!(message.record.as_deref(), (seq == 5).then(|| blocked(0)).as_ref());
             let found = mailbox.find(Some(Q), &id(&format!("q1-{seq}"))).unwrap();
             assert_eq!(found, Some((Q, Seq(seq))));
         }

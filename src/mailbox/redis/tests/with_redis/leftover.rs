@@ -9,7 +9,7 @@ use super::*;
 /// `Q` is moved out of Redis, and then deleted with what waits in it.
 fn move_and_delete(rig: &Rig, next: u64) {
     let moved = queue_record(Q, MailboxKind::File, 10);
-    rig.mailbox.append(&batch([Op::PutQueue(moved)])).unwrap();
+    rig.mailbox.append(&batch([Op::PutQueue(Box::new(moved))])).unwrap();
     commit(rig, [Op::RemoveQueue { queue: Q, next: Seq(next) }]);
 }
 
@@ -49,7 +49,7 @@ fn a_queue_of_the_same_name_gets_nothing_of_the_one_that_was_deleted() {
     move_and_delete(&rig, 6);
     let mut again = queue_record(QueueId(2), MailboxKind::File, 10);
     (again.name, again.first) = (name(Q), Seq(6));
-    commit(&rig, [Op::PutQueue(again)]);
+    commit(&rig, [Op::PutQueue(Box::new(again))]);
     server(|server| server.signal(nix::sys::signal::Signal::SIGCONT));
     rig.until("what the first had is removed", |_| entries() == 0);
     commit(&rig, [append(QueueId(2), 6, "new")]);
@@ -134,7 +134,7 @@ fn what_had_no_answer_goes_with_its_queue_too() {
     move_and_delete(&rig, 21);
     let mut again = queue_record(QueueId(2), MailboxKind::File, 10);
     (again.name, again.first) = (name(Q), Seq(21));
-    commit(&rig, [Op::PutQueue(again)]);
+    commit(&rig, [Op::PutQueue(Box::new(again))]);
     server(|server| server.signal(Signal::SIGCONT));
     let newest: String = redis(&["XADD", STREAM, "*", "payload", "new"]);
     rig.until("it is forgotten", |rig| !rig.streams.state().queues.contains_key(&Q));

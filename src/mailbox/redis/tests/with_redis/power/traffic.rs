@@ -50,7 +50,7 @@ pub(super) fn run(random: &mut Rng) -> (Server, Vec<Moment>) {
     rig.recover().unwrap();
     let empty = Confirmed { messages: Vec::new(), waiting: Vec::new(), next: 1 };
     let ids = [QUEUES[0], QUEUES[1], DELETED];
-    let puts = ids.map(|queue| Op::PutQueue(queue_record(queue, MailboxKind::Redis, 10)));
+    let puts = ids.map(|queue| Op::PutQueue(Box::new(queue_record(queue, MailboxKind::Redis, 10))));
     rig.mailbox.append(&batch(puts)).unwrap();
     rig.sync().unwrap();
     let queues = ids.into_iter().map(|queue| (queue, empty.clone())).collect();
@@ -236,7 +236,7 @@ impl Traffic<'_> {
 
     /// The queue moves out of Redis and is deleted with what it has.
     fn delete(&mut self, step: usize) {
-        let moved = Op::PutQueue(queue_record(DELETED, MailboxKind::File, 10));
+        let moved = Op::PutQueue(Box::new(queue_record(DELETED, MailboxKind::File, 10)));
         self.rig().mailbox.append(&batch([moved])).unwrap();
         self.rig().sync().unwrap();
         let (from, store, before) = (self.aof(), self.store(), self.contents());
