@@ -1,4 +1,4 @@
-//! Several messages at once, the operator's own editor, and two operators: the real binary in a pseudo-terminal.
+//! Several messages at once, and two operators: the real binary in a pseudo-terminal.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -11,7 +11,7 @@ const RIGHT: &str = "\x1b[C";
 const END: &str = "\x1b[F";
 const CTRL_S: &str = "\x13";
 /// A blocked message in its list: its state, its attempts, its revision.
-const ROW: &str = "blocked     1   0";
+pub(super) const ROW: &str = "blocked     1   0";
 /// Messages that the worker refuses.
 const BAD: usize = 12;
 /// Each blocked message is set aside, the others go on.
@@ -25,7 +25,7 @@ fn bad(number: usize) -> String {
 }
 
 /// A broker with `BAD` blocked messages.
-fn blocked() -> (Broker, Running) {
+pub(super) fn blocked() -> (Broker, Running) {
     let mut broker = Broker::start(SETTINGS);
     for number in 1..=BAD {
         broker.run(&["send", "--queue", "invoices"], bad(number).as_bytes());
@@ -37,7 +37,7 @@ fn blocked() -> (Broker, Running) {
     (broker, worker)
 }
 
-fn console(broker: &Broker, more: &[(&str, &str)]) -> Terminal {
+pub(super) fn console(broker: &Broker, more: &[(&str, &str)]) -> Terminal {
     let data = broker.data_dir();
     let mut environment = vec![("MUBROKER_DATA_DIR", data.to_str().expect("a plain path"))];
     environment.extend(more);
@@ -125,44 +125,6 @@ fn what_changed_since_it_was_counted_is_left_alone_told_and_saved_to_a_file() {
     terminal.keys(ENTER);
     terminal.wait_for_text("done, 1 of 1 done");
     assert_eq!(broker.queue("invoices").expect("the queue")["blocked"], BAD);
-    terminal.keys("q");
-    assert!(terminal.end().success());
-}
-
-#[test]
-fn the_operators_own_editor_gets_terminal_and_text_and_gives_both_back() {
-    let (broker, _worker) = blocked();
-    let script = broker.folder().join("edit.sh");
-    let text = "#!/bin/sh\nstat -c %a \"$1\" > \"$0.mode\"\nstty -a < /dev/tty > \"$0.stty\"\nprintf %s \"$1\" > \"$0.path\"\necho the editor has it\nread answer < /dev/tty\nsed -i 's/\"1,50\"/1.50/' \"$1\"\n";
-    std::fs::write(&script, text).expect("the script");
-    let runnable = std::fs::Permissions::from_mode(0o700);
-    std::fs::set_permissions(&script, runnable).expect("the script");
-    let editor = script.to_str().expect("a plain path");
-    let mut terminal = console(&broker, &[("EDITOR", editor), ("VISUAL", "")]);
-    terminal.wait_for_text("BLOCKED 1");
-    terminal.keys(ENTER);
-    terminal.wait_for_text(ROW);
-    terminal.keys("E");
-    terminal.wait_for_text("the editor has it");
-    assert!(terminal.screen(|screen| !screen.alternate_screen()), "the terminal is the editor's");
-    terminal.keys("go\r");
-    terminal.wait_for_text("back from $EDITOR");
-    terminal.wait_for_text("\"amount\":1.50");
-    let told = |what: &str| {
-        std::fs::read_to_string(format!("{editor}.{what}")).expect("the script told it")
-    };
-    assert_eq!(told("mode").trim(), "600");
-    assert!(
-        told("stty").contains(" icanon") && told("stty").contains(" echo "),
-        "{}",
-        told("stty")
-    );
-    assert!(!std::path::Path::new(&told("path")).exists(), "the file is removed");
-    terminal.keys(CTRL_S);
-    terminal.wait_for_text("Retry with this");
-    terminal.keys(TAB);
-    terminal.keys(ENTER);
-    terminal.wait_for_text("HEAD ADVANCED");
     terminal.keys("q");
     assert!(terminal.end().success());
 }

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use super::harness::{Terminal, now};
-use super::picture;
 
 const SIZE: (u16, u16) = (80, 24);
 /// From the start to a blocked queue, on a busy machine.
 const SECONDS: Duration = Duration::from_secs(15);
 
-/// With `MUBROKER_PICTURE=FILE` it writes the README's picture (CONTRIBUTING.md).
 #[test]
 fn the_demo_blocks_a_queue_and_its_banner_leads_through_the_repair() {
     let folder = tempfile::Builder::new().prefix("mub").tempdir().expect("a temporary folder");
@@ -20,14 +18,6 @@ fn the_demo_blocks_a_queue_and_its_banner_leads_through_the_repair() {
     assert!(began.elapsed() < SECONDS, "{:?}", began.elapsed());
     terminal.wait_for_text("DEMO: invoices is blocked");
     terminal.wait_for_text("a number is needed");
-    if let Some(file) = std::env::var_os("MUBROKER_PICTURE") {
-        terminal.wait_for("a backlog behind the blocked head", |screen| {
-            screen.rows(0, SIZE.0).any(|row| row.contains("invoices") && row.contains(" 1"))
-        });
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        std::fs::write(file, terminal.screen(picture::svg)).expect("the picture can be written");
-    }
-
     terminal.keys("\r"); // into the queue
     terminal.wait_for_text("2 Queue invoices");
     terminal.keys("\r"); // the blocked head

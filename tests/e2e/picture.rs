@@ -1,4 +1,4 @@
-//! A terminal's screen as SVG: how assets/console.svg is made from a real run (CONTRIBUTING.md).
+//! A terminal's screen as SVG: how assets/pictures are made from real runs (CONTRIBUTING.md).
 
 use std::fmt::Write;
 
@@ -42,6 +42,15 @@ pub(crate) fn svg(screen: &Screen) -> String {
     }
     out.push_str("</svg>\n");
     out
+}
+
+/// What a picture says, without its looks.
+pub(crate) fn texts(picture: &str) -> String {
+    let texts = picture.split('<').filter_map(|tag| tag.strip_prefix("text ")?.split_once('>'));
+    let plain = |(_, text): (&str, &str)| {
+        text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    };
+    texts.map(plain).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(PartialEq)]

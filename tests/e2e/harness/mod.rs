@@ -109,8 +109,13 @@ impl Broker {
 
     /// A worker for queue `invoices` that runs this script for each message; `$0` is `done.txt` in the broker's folder.
     pub(crate) fn worker(&self, script: &str) -> Running {
+        self.worker_of("invoices", script)
+    }
+
+    /// Likewise for another queue.
+    pub(crate) fn worker_of(&self, queue: &str, script: &str) -> Running {
         let worker = self
-            .command(&["worker", "--queue", "invoices", "--exec", "sh", "-c", script])
+            .command(&["worker", "--queue", queue, "--exec", "sh", "-c", script])
             .arg(self.folder().join("done.txt"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
