@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod completions;
 mod console;
+mod console_frames;
 mod console_link;
 mod console_many;
 mod console_outside;

@@ -26,7 +26,14 @@ pub(crate) struct Terminal {
 struct State {
     parser: Parser,
     bytes: u64,
+    /// Synchronized updates that have begun.
+    frames: u64,
+    /// The last bytes, in which one may begin.
+    tail: Vec<u8>,
 }
+
+/// What a synchronized update begins with.
+const BEGIN: &[u8] = b"\x1b[?2026h";
 
 impl Terminal {
     /// Runs `mubroker` with these arguments and environment on a screen of this size.
@@ -54,7 +61,10 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).expect("mubroker starts");
         let cells = |n| NonZeroU16::new(n).expect("a screen has cells");
         let parser = Parser::new(cells(rows), cells(columns), 0);
-        let state = Arc::new((Mutex::new(State { parser, bytes: 0 }), Condvar::new()));
+        let state = Arc::new((
+            Mutex::new(State { parser, bytes: 0, frames: 0, tail: Vec::new() }),
+            Condvar::new(),
+        ));
         let reader = pair.master.try_clone_reader().expect("the terminal can be read");
         let shared = Arc::clone(&state);
         std::thread::spawn(move || watch(reader, &shared));
@@ -95,6 +105,11 @@ impl Terminal {
     /// How much was drawn so far, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.state.0.lock().expect("no reader panicked").bytes
+    }
+
+    /// How many frames were drawn so far.
+    pub(crate) fn frames(&self) -> u64 {
+        self.state.0.lock().expect("no reader panicked").frames
     }
 
     /// What `stty -a` would show.
@@ -144,6 +159,12 @@ fn watch(mut reader: Box<dyn Read + Send>, shared: &(Mutex<State>, Condvar)) {
         let Ok(mut state) = shared.0.lock() else { return };
         state.parser.process(&chunk[..count]);
         state.bytes += count as u64;
+        state.tail.extend_from_slice(&chunk[..count]);
+        let begun = state.tail.windows(BEGIN.len()).filter(|bytes| *bytes == BEGIN).count();
+        state.frames += begun as u64;
+        // One that ends here is counted; one that may go on is kept.
+        let kept = state.tail.len().saturating_sub(BEGIN.len() - 1);
+        state.tail.drain(..kept);
         drop(state);
         shared.1.notify_all();
     }
