@@ -47,7 +47,7 @@ async fn live(target: &Target) -> Result<Exit, Failure> {
 pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
     match &args.command {
         ConfigCommand::Check(args) => match args.load().and_then(|config| {
-            super::console::keys(&config)?;
+            super::console::checked(&config)?;
             Ok(config)
         }) {
             Ok(config) => {

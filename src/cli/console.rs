@@ -15,7 +15,7 @@ use super::remote::RemoteArgs;
 use super::{Exit, complain};
 use crate::admin::client::{AdminClient, Endpoint};
 use crate::broker::Ended;
-use crate::config::{Config, ConfigError, ConsoleKeys, THEMES};
+use crate::config::{Config, ConfigError, ConsoleKeys};
 use crate::console::keymap::{KeyChange, Keymap};
 use crate::console::{self, Colours, ConsoleOptions, Starting, Theme};
 use crate::telemetry::{self, LogOptions, Logs};
@@ -37,7 +37,7 @@ pub struct ConsoleArgs {
     #[arg(long)]
     ascii: bool,
     /// How it looks: default, light, sixteen (colours) or plain (none); NO_COLOR overrides it.
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(THEMES))]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(Colours::NAMES))]
     theme: Option<String>,
     /// The palette gets a command `panic`, for tests.
     #[arg(long, hide = true)]
@@ -132,19 +132,29 @@ pub(super) fn drafts_dir(config: &Config) -> PathBuf {
     }
 }
 
+/// What the configuration says of the console: its keys and its theme. What is wrong with them is told with its place.
+pub(super) fn checked(config: &Config) -> Result<Keymap, ConfigError> {
+    let console = &config.console;
+    if let (None, Some(place)) = (Colours::named(&console.theme), &console.theme_place) {
+        let known = Colours::NAMES.map(|name| format!("{name:?}")).join(", ");
+        let reason = format!("console.theme {:?} is unknown; give one of {known}", console.theme);
+        return Err(ConfigError::Value { place: place.clone(), reason });
+    }
+    keys(config)
+}
+
 /// The colours of this name, as far as the terminal has them; none under `NO_COLOR`.
 pub(super) fn theme(name: &str, ascii: bool) -> Theme {
     let of = |name| std::env::var(name).unwrap_or_default();
     // https://no-color.org: set and not empty.
     let colours = match of("NO_COLOR").is_empty() {
-        true => Colours::named(name).expect("the configuration names those that there are"),
+        true => Colours::named(name).expect("names were checked"),
         false => Colours::Plain,
     };
     Theme::of(colours.on(&of("TERM"), &of("COLORTERM")), ascii)
 }
 
-/// The keys of the configuration; what is wrong with them is told with its place.
-pub(super) fn keys(config: &Config) -> Result<Keymap, ConfigError> {
+fn keys(config: &Config) -> Result<Keymap, ConfigError> {
     let lines = &config.console.keys;
     let change =
         |line: &ConsoleKeys| KeyChange { name: line.name.clone(), keys: line.keys.clone() };
@@ -158,7 +168,7 @@ pub(super) fn keys(config: &Config) -> Result<Keymap, ConfigError> {
 /// Settings, and the keys in them.
 fn load(args: &ConsoleArgs) -> Result<(Config, Keymap), ConfigError> {
     let config = args.config.load()?;
-    let keys = keys(&config)?;
+    let keys = checked(&config)?;
     Ok((config, keys))
 }
 
@@ -225,7 +235,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configuration_names_the_themes_that_there_are() {
-        assert_eq!(Colours::ALL.map(|(name, _)| name), THEMES);
+    fn the_theme_that_nobody_has_named_is_one_of_those_that_there_are() {
+        let default = crate::config::Console::default();
+        assert!(default.theme_place.is_none() && Colours::named(&default.theme).is_some());
     }
 }

@@ -15,9 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::embedded::{Embedded, make_data_dir};
 use super::{Exit, complain};
 use crate::admin::client::{AdminClient, Endpoint};
-use crate::config::{Config, Sources, THEMES};
+use crate::config::{Config, Sources};
 use crate::console::keymap::Keymap;
-use crate::console::{self, ConsoleOptions};
+use crate::console::{self, Colours, ConsoleOptions};
 use crate::telemetry::{self, LogOptions};
 
 /// What an operator reads first.
@@ -35,8 +35,8 @@ pub struct DemoArgs {
     #[arg(long)]
     ascii: bool,
     /// How it looks: default, light, sixteen (colours) or plain (none); NO_COLOR overrides it.
-    #[arg(long, value_name = "NAME", default_value = THEMES[0],
-        value_parser = clap::builder::PossibleValuesParser::new(THEMES))]
+    #[arg(long, value_name = "NAME", default_value = "default",
+        value_parser = clap::builder::PossibleValuesParser::new(Colours::NAMES))]
     theme: String,
 }
 

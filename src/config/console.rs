@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::error::{ConfigError, Place};
+use super::error::Place;
 use super::file::Source;
-
-/// The themes' names; the console has their colours.
-pub const THEMES: [&str; 4] = ["default", "light", "sixteen", "plain"];
 
 /// `[console]`, as far as it can be checked here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Console {
-    /// One of [`THEMES`].
+    /// The theme's name.
     pub theme: String,
+    /// Where it stands, if it is another than the default.
+    pub theme_place: Option<Place>,
     /// The console's own glyphs are ASCII.
     pub ascii: bool,
     /// The wheel moves, a click selects.
@@ -36,7 +35,8 @@ pub struct Keys {
 
 impl Default for Console {
     fn default() -> Self {
-        Self { theme: THEMES[0].to_owned(), ascii: false, mouse: false, keys: Vec::new() }
+        let theme = "default".to_owned();
+        Self { theme, theme_place: None, ascii: false, mouse: false, keys: Vec::new() }
     }
 }
 
@@ -60,16 +60,14 @@ enum OneOrMany {
 pub(super) const KEYS: &[&str] = &["theme", "ascii", "mouse", "keys"];
 
 impl Table {
-    pub(super) fn check(self, source: &Source<'_>) -> Result<Console, ConfigError> {
+    pub(super) fn check(self, source: &Source<'_>) -> Console {
         let default = Console::default();
-        let theme = match self.theme {
-            None => default.theme,
-            Some(theme) if THEMES.contains(&theme.get_ref().as_str()) => theme.into_inner(),
+        let (theme, theme_place) = match self.theme {
+            None => (default.theme, None),
             Some(theme) => {
-                let known = THEMES.map(|name| format!("{name:?}")).join(", ");
-                let reason =
-                    format!("console.theme {:?} is unknown; give one of {known}", theme.get_ref());
-                return Err(super::bad(&source.place(theme.span()), reason));
+                let place = source.place(theme.span());
+                let is_default = *theme.get_ref() == default.theme;
+                (theme.into_inner(), (!is_default).then_some(place))
             }
         };
         let keys = self.keys.into_iter().map(|(name, keys)| Keys {
@@ -80,11 +78,12 @@ impl Table {
                 OneOrMany::Many(keys) => keys,
             },
         });
-        Ok(Console {
+        Console {
             theme,
+            theme_place,
             ascii: self.ascii.unwrap_or(default.ascii),
             mouse: self.mouse.unwrap_or(default.mouse),
             keys: keys.collect(),
-        })
+        }
     }
 }

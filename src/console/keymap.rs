@@ -209,7 +209,7 @@ pub const TABLE: &[Row] = rows! {
     ACTS, [ch('r')], Command::Retry, "retry", "Retry the message as it is; on Queues, the blocked head.", true, 3;
     ON_QUEUE, [ch('R')], Command::RetryMany, "several", "Retry several: the marked ones, all that are blocked, or a group of errors; also cancel, dead-letter, move.", true, 6;
     ON_QUEUE, [ch('J')], Command::EditMany, "several by jq", "Change several by a jq expression: their differences first, then their number.", true, 0;
-    ON_QUEUE, [], Command::LastMany, "last results", "What came of each.", false, 0;
+    ON_QUEUE, [ch('L')], Command::LastMany, "last results", "What came of each message of the last change of several.", false, 0;
     &[Mode::Patterns], [ch('r')], Command::RetrySaga, "retry saga", "Let a parked saga try again the compensation that failed.", true, 3;
     &[Mode::Patterns], [ch('S')], Command::SkipSaga, "skip", "Let a parked saga go on as if that had been done: type its short id and a reason.", true, 4;
     &[Mode::Patterns], [ch('x')], Command::EndPattern, "abort/unsubscribe", "Abort the saga: type its short id and a reason; or take the subscription back: type its queue's name.", true, 5;

@@ -28,17 +28,14 @@ pub enum Colours {
 }
 
 impl Colours {
-    /// By their names in `--theme` and the configuration.
-    pub const ALL: [(&str, Self); 4] = [
-        ("default", Self::Default),
-        ("light", Self::Light),
-        ("sixteen", Self::Sixteen),
-        ("plain", Self::Plain),
-    ];
+    const ALL: [Self; 4] = [Self::Default, Self::Light, Self::Sixteen, Self::Plain];
+    /// Their names in `--theme` and the configuration.
+    pub const NAMES: [&str; 4] = ["default", "light", "sixteen", "plain"];
 
     /// By name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, colours)| colours)
+        let at = Self::NAMES.iter().position(|known| *known == name)?;
+        Self::ALL.get(at).copied()
     }
 
     /// Those that a terminal can show: one that doesn't say that it has 256 gets the 16 that all have.
@@ -93,7 +90,8 @@ impl Role {
 
 impl Theme {
     /// The terminal's own 16 colours or none; `ascii` keeps the console's own glyphs in ASCII.
-    pub const fn new(colour: bool, ascii: bool) -> Self {
+    #[cfg(test)]
+    pub(crate) const fn new(colour: bool, ascii: bool) -> Self {
         Self { colours: if colour { Colours::Sixteen } else { Colours::Plain }, ascii }
     }
 

@@ -274,6 +274,11 @@ fn keys_of_the_configuration_are_in_the_footer_and_wrong_ones_are_refused_with_t
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(4) && told.contains(says), "{told}");
     }
+    std::fs::write(&file, "[console]\ntheme = \"pink\"\n").expect("the folder can be written");
+    let output = broker.try_run(&["config", "check", "--config", named], b"");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let says = "keys.toml:2:9: console.theme \"pink\" is unknown; give one of \"default\", ";
+    assert!(output.status.code() == Some(4) && told.contains(says), "{told}");
 }
 
 #[test]

@@ -98,6 +98,8 @@ pub struct MessageScreen {
     pub view: Option<Box<MessageView>>,
     /// It has changed since it was read.
     pub outdated: bool,
+    /// It could not be read again: that is tried once more before long.
+    pub unread: bool,
     /// `e` was pressed before it was read.
     pub edit_when_read: Option<EditIn>,
     /// The message can't be read: why. A message that is done is gone.
@@ -139,6 +141,7 @@ impl MessageScreen {
             message,
             view: None,
             outdated: true,
+            unread: false,
             edit_when_read: None,
             gone: None,
             payload: Bytes::new(),

@@ -244,7 +244,7 @@ impl Model {
             Overlay::Many => self.many.mode(),
             Overlay::Review(_) => Mode::Review,
             Overlay::Difference(_) => Mode::Difference,
-            Overlay::Quit => Mode::Quit,
+            Overlay::Quit(_) => Mode::Quit,
         }
     }
 
@@ -434,7 +434,7 @@ impl Model {
         // The title stands above a difference; the review has its buttons and a word on its end below.
         let (width, height) = (usize::from(area.width), usize::from(area.height));
         let over = usize::from(layout::over_area(self.size).width);
-        match &mut self.overlay {
+        match self.overlay.below() {
             Overlay::Review(review) => review.pane.settle(over, height.saturating_sub(4)),
             Overlay::Difference(shown) => shown.pane.settle(over, height.saturating_sub(1)),
             Overlay::None
@@ -447,7 +447,7 @@ impl Model {
             | Overlay::Reason(_)
             | Overlay::File(_)
             | Overlay::Many
-            | Overlay::Quit => {}
+            | Overlay::Quit(_) => {}
         }
         self.many.settle(width, height);
     }

@@ -47,8 +47,18 @@ pub enum Overlay {
     Review(Review),
     /// What edits changed.
     Difference(Difference),
-    /// Quit although an edit is open?
-    Quit,
+    /// Quit although an edit is open? Below is what was there when it was asked.
+    Quit(Box<Overlay>),
+}
+
+impl Overlay {
+    /// What lies below the question whether to quit, which may be answered by no; else itself.
+    pub fn below(&mut self) -> &mut Self {
+        match self {
+            Self::Quit(below) => below,
+            other => other,
+        }
+    }
 }
 
 /// The buttons of the review.

@@ -1,5 +1,7 @@
 //! Several messages at once: what is meant is frozen, looked at, agreed to by its number, and told one by one.
 
+use bytes::Bytes;
+
 use crate::admin::dto::{BulkVerb, MessageState, Revision, Seq};
 use crate::console::action::Action;
 use crate::console::effect::Effect;
@@ -7,6 +9,8 @@ use crate::console::fixtures::Stage;
 use crate::console::many::{
     Change, Ending, Found, How, Job, Order, Outcome, Progress, Told, Which,
 };
+use crate::console::model::Overlay;
+use crate::console::text::diff;
 
 fn failing(keys: &[&str]) -> Stage {
     let mut stage = Stage::failing((80, 24), |_| {});
@@ -298,4 +302,53 @@ fn a_run_of_which_nothing_is_known_is_not_given_up_unasked() {
     assert!(stage.screen().contains("UNKNOWN whether it was begun"), "{}", stage.screen());
     stage.keys(&["<Esc>", "R"]);
     assert!(!stage.screen().contains("UNKNOWN whether it was begun"), "{}", stage.screen());
+}
+
+#[test]
+fn the_results_of_the_last_change_have_a_key() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["L"]);
+    assert!(stage.screen().contains("no change of several"), "{}", stage.screen());
+    stage.keys(&["<Enter>", " ", " ", "R", "<Enter>", "2", "<Enter>"]);
+    stage.keys(&["<Esc>", "L"]);
+    assert!(matches!(stage.model.overlay, Overlay::Many), "{}", stage.screen());
+}
+
+#[test]
+fn staying_after_all_goes_back_to_what_was_there_and_its_difference_has_come_meanwhile() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>"]);
+    let long = Bytes::from(format!("[{}0]", "1,\n".repeat(30_000)));
+    stage.keys(&["V", "G", "V", "J", ".a = 1"]);
+    stage.press(&["<Enter>"]);
+    let look = stage.effects.iter().find_map(|effect| match effect {
+        Effect::Many(job) => match &**job {
+            Job::Look(order, which) => Some((order.clone(), which.clone())),
+            _ => None,
+        },
+        _ => None,
+    });
+    let (order, which) = look.expect("it is looked at");
+    stage.effects.clear();
+    let mut frozen = stage.looked(&order, &which);
+    for item in &mut frozen.items {
+        if let Found::Edited { new, .. } = &mut item.found {
+            *new = long.clone();
+        }
+    }
+    let told = Box::new(Told::Frozen(Ok(frozen)));
+    stage.act(Action::Many { run: order.run, told });
+    assert!(stage.screen().contains("comparing"), "{}", stage.screen());
+    let made = stage.effects.iter().find_map(|effect| match effect {
+        Effect::Compare { request, old, new } => {
+            Some((*request, diff::unified(old, new, diff::DIFF_CONTEXT)))
+        }
+        _ => None,
+    });
+    let (request, lines) = made.expect("it is compared beside the keys");
+    stage.model.overlay = Overlay::Quit(Box::new(std::mem::take(&mut stage.model.overlay)));
+    stage.act(Action::Compared { request, lines: Ok(lines) });
+    stage.keys(&["n"]);
+    let screen = stage.screen();
+    assert!(screen.contains("difference 1 of") && !screen.contains("comparing"), "{screen}");
 }

@@ -1,6 +1,8 @@
 //! A message: its payload in all forms, searched, and the difference between any two of its revisions.
 
 use crate::admin::dto::{Actor, Revision, RevisionView, Timestamp};
+use crate::console::action::{Action, Failure};
+use crate::console::effect::{Effect, Request};
 use crate::console::fixtures::{Stage, blocked, message};
 
 fn at_message(payload: &[u8]) -> Stage {
@@ -121,4 +123,29 @@ fn the_headers_are_a_table_with_the_producers_own_by_name() {
     stage.keys(&["l"]);
     shows(&stage, "headers.tenant  acme");
     shows(&stage, "source          shop");
+}
+
+#[test]
+fn a_message_that_could_not_be_read_again_is_tried_again() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "<Enter>"]);
+    let asked = |stage: &Stage| {
+        stage.effects.iter().find_map(|effect| match effect {
+            Effect::Ask(id, Request::Message(_)) => Some(*id),
+            _ => None,
+        })
+    };
+    for (failure, again) in [
+        (Failure::NotSent("nobody there".to_owned()), true),
+        (Failure::Refused(Box::default()), false),
+    ] {
+        stage.press(&["^r"]);
+        let request = asked(&stage).expect("it is read again");
+        stage.effects.clear();
+        stage.act(Action::Reply { request, reply: Err(failure) });
+        assert_eq!(asked(&stage), None, "not at once: the broker has trouble enough");
+        stage.wait(1_000);
+        assert_eq!(asked(&stage).is_some(), again);
+        stage.serve();
+    }
 }

@@ -6,9 +6,9 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use tokio::time::Instant;
 
-use crate::admin::dto::{QueueState, StreamEvent};
+use crate::admin::dto::{QueueState, SagaState, StreamEvent};
 use crate::console::action::Action;
-use crate::console::fixtures::{Stage, blocked, head, overview, queue};
+use crate::console::fixtures::{Stage, blocked, head, overview, queue, saga};
 use crate::console::view::view;
 
 /// What the console must stand with ease.
@@ -70,4 +70,24 @@ fn a_sign_of_life_alone_draws_nothing() {
     stage.model.redraw = false;
     stage.hear(StreamEvent::Overview(overview(400)));
     assert!(!stage.model.redraw);
+}
+
+#[test]
+fn a_key_is_answered_within_a_frame_with_as_many_sagas_as_are_kept() {
+    let mut stage = Stage::failing((200, 50), |_| {});
+    stage.keys(&["7", "h"]);
+    let sagas = (0..1_000).map(|n| {
+        let mut saga = saga(n, SagaState::Running);
+        saga.steps = saga.steps.iter().cycle().take(10).cloned().collect();
+        saga
+    });
+    stage.model.patterns.sagas.rows = sagas.collect();
+    for (what, way, keys) in
+        [("moving", &[][..], &["j", "^d", "G", "k"][..]), ("filtering", &["/"], &["o", "r"])]
+    {
+        stage.press(way);
+        let took = quickest(&mut stage, keys);
+        println!("{what}: {took:?}");
+        assert!(took < FRAME, "{what} with 1,000 sagas took {took:?}");
+    }
 }

@@ -59,12 +59,13 @@ fn name(mode: Mode, command: Command) -> &'static str {
 }
 
 fn quit(model: &mut Model, fx: &mut Effects) {
-    let asking = matches!(model.overlay, Overlay::Quit);
+    let asking = matches!(model.overlay, Overlay::Quit(_));
     let open = model.edit.as_ref().is_some_and(EditSession::is_dirty);
     draft::save_now(model, fx);
     let saving = model.many.campaign.as_ref().is_some_and(|many| many.needs_console());
     if !asking && (open || saving || model.draft_trouble().is_some()) {
-        model.overlay = Overlay::Quit;
+        let below = std::mem::take(&mut model.overlay);
+        model.overlay = Overlay::Quit(Box::new(below));
         return;
     }
     fx.push(Effect::Quit);

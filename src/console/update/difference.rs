@@ -58,13 +58,13 @@ pub(super) fn step(model: &mut Model, fx: &mut Effects, command: Command) {
 /// Compares, or asks for what is missing.
 fn make(model: &mut Model, fx: &mut Effects) {
     let unsendable = model.why_unsendable();
-    let Overlay::Difference(shown) = &mut model.overlay else { return };
+    let Overlay::Difference(shown) = model.overlay.below() else { return };
     let sides = [shown.old, shown.new];
     // Two texts at most are kept: each may have 16 MiB.
     shown.texts.retain(|revision, _| sides.contains(revision));
     if let [Some(old), Some(new)] = sides.map(|side| shown.texts.get(&side).cloned()) {
         let pane = review::compare(model, fx, old, new);
-        if let Overlay::Difference(shown) = &mut model.overlay {
+        if let Overlay::Difference(shown) = model.overlay.below() {
             shown.pane = pane;
         }
         return;
@@ -93,7 +93,7 @@ pub(super) fn read(
     revision: Revision,
     bytes: Result<Bytes, Failure>,
 ) {
-    let Overlay::Difference(shown) = &mut model.overlay else { return };
+    let Overlay::Difference(shown) = model.overlay.below() else { return };
     if shown.message != *message || ![shown.old, shown.new].contains(&revision) {
         return;
     }

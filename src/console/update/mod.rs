@@ -110,6 +110,9 @@ fn tick(model: &mut Model, fx: &mut Effects) {
     if model.screen == Screen::Patterns {
         model.patterns.tick(model.now);
     }
+    if let Some(screen) = &mut model.message {
+        screen.outdated |= std::mem::take(&mut screen.unread);
+    }
     edit::tick(model, fx);
     repair::tick(model, fx);
 }

@@ -50,8 +50,9 @@ fn dismiss(model: &mut Model) {
         let before = before.clone();
         page::set_filter(model, &before);
     }
-    model.overlay = match &model.overlay {
+    model.overlay = match std::mem::take(&mut model.overlay) {
         Overlay::File(prompt) if prompt.what == FileUse::Failed => Overlay::Many,
+        Overlay::Quit(below) => *below,
         _ => Overlay::None,
     };
 }
@@ -63,7 +64,7 @@ fn accept(model: &mut Model, fx: &mut Effects) {
         | Overlay::Help { .. }
         | Overlay::Difference(_)
         | Overlay::Filter { .. } => {}
-        Overlay::Quit => fx.push(Effect::Quit),
+        Overlay::Quit(_) => fx.push(Effect::Quit),
         Overlay::Find { typed } => {
             if let Some(edit) = &mut model.edit {
                 if !edit.editor.find(&typed) && !typed.is_empty() {
@@ -163,7 +164,7 @@ fn next_field(model: &mut Model, fx: &mut Effects) {
         | Overlay::Reason(_)
         | Overlay::File(_)
         | Overlay::Many
-        | Overlay::Quit => {}
+        | Overlay::Quit(_) => {}
     }
 }
 
@@ -193,7 +194,7 @@ fn scroll(model: &mut Model, motion: Motion) {
         | Overlay::Reason(_)
         | Overlay::File(_)
         | Overlay::Many
-        | Overlay::Quit => {}
+        | Overlay::Quit(_) => {}
     }
 }
 
@@ -254,7 +255,7 @@ fn typed_line(model: &mut Model) -> Option<&mut String> {
         | Overlay::Help { .. }
         | Overlay::Review(_)
         | Overlay::Difference(_)
-        | Overlay::Quit => None,
+        | Overlay::Quit(_) => None,
     }
 }
 
@@ -281,6 +282,6 @@ fn typed_changed(model: &mut Model) {
         | Overlay::File(_)
         | Overlay::Review(_)
         | Overlay::Difference(_)
-        | Overlay::Quit => {}
+        | Overlay::Quit(_) => {}
     }
 }

@@ -163,6 +163,8 @@ fn show(
         }
         Err(failure) => {
             screen.edit_when_read = None;
+            // A broker that says no says it again; else what is shown would stay as it was before its change.
+            screen.unread = !matches!(failure, Failure::Refused(_));
             // What was read stays; only if there is nothing to show the trouble is shown.
             if screen.view.is_none() {
                 screen.gone = Some(failure.text());

@@ -28,9 +28,10 @@ pub(super) fn compared(
     request: RequestId,
     lines: Result<Vec<DiffLine>, String>,
 ) {
-    match &mut model.overlay {
+    match model.overlay.below() {
         Overlay::Review(review) => review.pane.made(request, lines),
         Overlay::Difference(shown) => shown.pane.made(request, lines),
+        // A change of several goes on whatever lies on top of it.
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Palette(_)
@@ -40,8 +41,8 @@ pub(super) fn compared(
         | Overlay::Pattern(_)
         | Overlay::Reason(_)
         | Overlay::File(_)
-        | Overlay::Quit => {}
-        Overlay::Many => super::many::compared(model, request, lines),
+        | Overlay::Many
+        | Overlay::Quit(_) => super::many::compared(model, request, lines),
     }
 }
 

@@ -92,7 +92,7 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
         | Overlay::Pattern(_)
         | Overlay::Reason(_)
         | Overlay::File(_)
-        | Overlay::Quit => model.edit.is_some(),
+        | Overlay::Quit(_) => model.edit.is_some(),
     };
     for screen in Screen::ALL {
         let Some(area) = layout::pane(size, screen, model.screen) else { continue };

@@ -50,7 +50,7 @@ pub(super) fn boxes(model: &Model, buffer: &mut Buffer, body: Rect) -> Option<Po
         | Overlay::Review(_)
         | Overlay::Difference(_)
         | Overlay::Many
-        | Overlay::Quit => None,
+        | Overlay::Quit(_) => None,
     }
 }
 

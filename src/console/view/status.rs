@@ -254,7 +254,7 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         | Overlay::Review(_)
         | Overlay::Difference(_)
         | Overlay::Many
-        | Overlay::Quit => None,
+        | Overlay::Quit(_) => None,
     };
     if let Some((label, typed)) = prompt {
         let parts = [
@@ -264,7 +264,7 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         let x = pieces(buffer, row, &parts);
         return Some(Position { x: x.min(row.right().saturating_sub(1)), y: row.y });
     }
-    if matches!(model.overlay, Overlay::Quit) {
+    if matches!(model.overlay, Overlay::Quit(_)) {
         let (text, role) = match model.draft_trouble() {
             Some(why) => (
                 format!("DRAFT NOT SAVED, quitting loses it. Quit? y / n  ({})", clean(why)),
