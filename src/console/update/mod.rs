@@ -1,5 +1,6 @@
 //! `update`: an action changes the model and asks for effects. No I/O, no clock: `now` comes in.
 
+mod acts;
 mod ahead;
 mod command;
 mod difference;
@@ -26,7 +27,7 @@ use super::command::Screen;
 use super::effect::Effect;
 use super::model::{Link, Millis, Model, Overlay, SortBy, Status};
 
-pub(in crate::console) use command::is_retriable;
+pub(in crate::console) use acts::is_retriable;
 pub(in crate::console) use marks::is_worth_several;
 pub(in crate::console) use stream::is_read;
 

@@ -1,6 +1,6 @@
 //! Answers to requests.
 
-use super::{Effects, command, difference, edit, follow, patterns, repair, schema};
+use super::{Effects, acts, command, difference, edit, follow, patterns, repair, schema};
 use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
 use crate::console::action::{Failure, Reply};
 use crate::console::command::Screen;
@@ -182,7 +182,7 @@ fn retry_head(
 ) {
     let what = format!("retry {message}");
     match view {
-        Ok(view) if command::is_retriable(view.summary.state) => {
+        Ok(view) if acts::is_retriable(view.summary.state) => {
             let wanted = repair::Wanted::plain(RepairVerb::Retry, view.summary.revision);
             repair::send(model, fx, message, wanted);
         }

@@ -3,6 +3,7 @@
 mod difference;
 mod edit;
 mod events;
+mod footer;
 mod journal;
 mod keys;
 mod many;
@@ -41,7 +42,7 @@ pub fn view(model: &Model, frame: &mut Frame<'_>) {
     let cursor = body(model, frame.buffer_mut(), size);
     status::error(model, frame.buffer_mut(), rows.error);
     let typed = status::outcome(model, frame.buffer_mut(), rows.outcome);
-    status::keys(model, frame.buffer_mut(), rows.keys);
+    footer::draw(model, frame.buffer_mut(), rows.keys);
     if model.setup.theme.is_ascii() {
         to_ascii(frame.buffer_mut());
     }
