@@ -1,6 +1,7 @@
 //! A broker's words and an operator's hands, for tests.
 
 mod patterns;
+mod views;
 
 use std::collections::BTreeMap;
 
@@ -14,243 +15,23 @@ use ratatui::style::Modifier;
 use super::action::{Action, Reply};
 use super::effect::{Effect, Request, RequestId};
 use super::keymap::Keymap;
-use super::many::{Change, Found, Frozen, Group, Item, Job, Order, Row, Told, Which};
+use super::many::{Change, Found, Frozen, Item, Job, Order, Row, Told, Which};
 use super::model::{MessageRef, Millis, Model, Setup};
 use super::theme::Theme;
 use super::update::update;
 use super::view::view;
 use crate::admin::dto::{
-    Actor, Attempt, AttemptEnd, BulkItem, DeliveryId, ErrorGroupId, Generation, HeadView,
-    InFlightView, JournalEntry, JournalKind, JournalPage, KeyPage, Located, MessageId, MessagePage,
-    MessageState, MessageSummary, MessageView, Ordering, Overview, Payload, PoolState, QueueName,
-    QueueSettings, QueueState, QueueView, Revision, SchemaText, Seq, StoreHealth, StreamEvent,
-    Timestamp, WorkError, WorkerState, WorkerView,
+    BulkItem, HeadView, JournalKind, JournalPage, KeyPage, Located, MessagePage, MessageView,
+    PoolState, QueueState, QueueView, SchemaText, StreamEvent, WorkerState,
 };
 use crate::schema::{Compiled, Miss, with_room};
 
 pub(crate) use patterns::{pool, saga, standing, subscription, topic};
-
-/// The broker's clock at the start.
-const EPOCH: u64 = 1_700_000_000_000;
-/// A payload with all that must not be touched.
-pub(crate) const PAYLOAD: &str =
-    r#"{"total":1.10,"order":12345678901234567890123,"customer":{"name":"Zoë"},"total":1.10}"#;
-
-pub(crate) fn name(text: &str) -> QueueName {
-    QueueName::new(text).unwrap()
-}
-
-pub(crate) fn id(seq: u64) -> MessageId {
-    MessageId::new(&format!("0192f3a1-7c00-7000-8000-{seq:012}")).unwrap()
-}
-
-pub(crate) fn actor(who: &str) -> Actor {
-    Actor { name: who.to_owned(), via: "console".to_owned() }
-}
-
-pub(crate) fn error() -> WorkError {
-    WorkError {
-        code: "exit-1".to_owned(),
-        message: "total must be a string\u{1b}[2J".to_owned(),
-        detail: "Traceback:\n  line 7\nValueError: total\u{202e}gnirts\u{7}".to_owned(),
-    }
-}
-
-/// A ready message.
-pub(crate) fn summary(seq: u64) -> MessageSummary {
-    MessageSummary {
-        seq: Seq(seq),
-        id: id(seq),
-        state: MessageState::Ready,
-        attempt: 0,
-        revision: Revision(0),
-        accepted_at: Timestamp(EPOCH - 600_000 + seq * 1_000),
-        due: None,
-        payload_bytes: PAYLOAD.len() as u64,
-        kind: Some("order.created".to_owned()),
-        key: None,
-        error: None,
-        dead_letter: None,
-        preview: PAYLOAD.to_owned(),
-    }
-}
-
-pub(crate) fn blocked(seq: u64) -> MessageSummary {
-    MessageSummary {
-        state: MessageState::Blocked,
-        attempt: 1,
-        error: Some(error()),
-        ..summary(seq)
-    }
-}
-
-pub(crate) fn message(queue: &str, summary: MessageSummary, payload: &[u8]) -> MessageView {
-    let header = serde_json::json!({"id": summary.id.as_str(), "type": "order.created",
-        "source": "shop", "headers": {"tenant": "acme\u{1b}]0;pwned\u{7}"}});
-    let attempts = summary.error.iter().map(|error| Attempt {
-        number: 1,
-        delivery: DeliveryId { generation: Generation(1), number: 7 },
-        worker: "connector-1".to_owned(),
-        started_at: Timestamp(EPOCH - 60_000),
-        ended_at: Timestamp(EPOCH - 59_200),
-        end: AttemptEnd::Nack,
-        error: error.clone(),
-        revision: Revision(0),
-    });
-    MessageView {
-        queue: name(queue),
-        header: header.as_object().unwrap().clone(),
-        payload: Payload::from_bytes(payload),
-        attempts: attempts.collect(),
-        revisions: Vec::new(),
-        history: vec![entry(7, JournalKind::Blocked, queue, Some(summary.seq.0), "exit-1: total")],
-        history_cut: false,
-        behind: 41,
-        hold: None,
-        lease: None,
-        undo: None,
-        summary,
-    }
-}
-
-pub(crate) fn entry(
-    number: u64,
-    kind: JournalKind,
-    queue: &str,
-    seq: Option<u64>,
-    reason: &str,
-) -> JournalEntry {
-    JournalEntry {
-        number,
-        at: Timestamp(EPOCH - 60_000 + number * 1_000),
-        actor: actor("ana"),
-        kind,
-        queue: name(queue),
-        seq: seq.map(Seq),
-        id: seq.map(id),
-        to: None,
-        revision: None,
-        reason: reason.to_owned(),
-        key: None,
-    }
-}
-
-pub(crate) fn queue(
-    text: &str,
-    state: QueueState,
-    depth: u64,
-    head: Option<HeadView>,
-) -> QueueView {
-    QueueView {
-        number: 0,
-        name: name(text),
-        state,
-        depth,
-        leased: 0,
-        waiting: 0,
-        blocked: u64::from(state == QueueState::Blocked),
-        bytes: depth * 80,
-        oldest_at: (depth > 0).then_some(Timestamp(EPOCH - 300_000)),
-        head,
-        paused: None,
-        draining: None,
-        workers: 1,
-        active_worker: None,
-        accepted: 1_000 + depth,
-        done: 1_000,
-        failed: 1,
-        duplicates: 0,
-        dead_lettered: 0,
-        dropped: 0,
-        resent: 0,
-        scheduled: 0,
-        settings: QueueSettings::default(),
-        overrides: Vec::new(),
-        unreachable: None,
-    }
-}
-
-/// The same with order keys.
-pub(crate) fn by_key(mut view: QueueView) -> QueueView {
-    view.settings.ordering = Ordering::Key;
-    view
-}
-
-pub(crate) fn head(summary: &MessageSummary) -> HeadView {
-    HeadView {
-        seq: summary.seq,
-        id: Some(summary.id.clone()),
-        state: summary.state,
-        attempt: summary.attempt,
-        error: summary.error.clone(),
-        due: None,
-    }
-}
-
-pub(crate) fn overview(at_ms: u64) -> Overview {
-    Overview {
-        version: "0.1.0".to_owned(),
-        pid: 4711,
-        generation: Generation(3),
-        started_at: Timestamp(EPOCH - 3_600_000),
-        now: Timestamp(EPOCH + at_ms),
-        data_dir: "/var/lib/mubroker".to_owned(),
-        clients: "tcp://127.0.0.1:5555".to_owned(),
-        workers: "tcp://127.0.0.1:5556".to_owned(),
-        store: StoreHealth::Ok,
-        queue_count: 3,
-        blocked_count: 1,
-        worker_count: 2,
-        stale_answers: 0,
-        late_replies: 0,
-        gathers: 0,
-        unreadable_processes: 0,
-        late_parts: 0,
-    }
-}
-
-fn worker(id: u64, state: WorkerState, lease: Option<(&str, u64)>) -> WorkerView {
-    WorkerView {
-        id,
-        name: format!("connector-{id}"),
-        pid: Some(4_000 + u32::try_from(id).unwrap()),
-        host: Some("app-1".to_owned()),
-        version: None,
-        health_url: None,
-        spawn_id: None,
-        state,
-        queues: vec![name("orders"), name("invoices")],
-        standby: Vec::new(),
-        credit: 1,
-        in_flight: lease
-            .into_iter()
-            .map(|(queue, seq)| InFlightView {
-                delivery: DeliveryId { generation: Generation(3), number: seq },
-                queue: name(queue),
-                seq: Seq(seq),
-                id: self::id(seq),
-                attempt: 1,
-                worker: format!("connector-{id}"),
-                since: Timestamp(EPOCH - 4_000),
-                deadline: Timestamp(EPOCH + 26_000),
-            })
-            .collect(),
-        since: Timestamp(EPOCH - 3_000_000),
-        heard_at: Timestamp(EPOCH - 400),
-        acked: 1_200,
-        nacked: 1,
-        note: Some("disk 91 % full".to_owned()),
-    }
-}
-
-fn groups() -> Vec<Group> {
-    [("exit-1: total must be a string\u{1b}[2J", 31), ("exit-2: no such customer '…'", 4)]
-        .map(|(pattern, count)| {
-            let pattern = pattern.to_owned();
-            Group { id: ErrorGroupId::of_pattern(&pattern), pattern, count }
-        })
-        .into()
-}
+use views::{EPOCH, groups, worker};
+pub(crate) use views::{
+    PAYLOAD, actor, blocked, by_key, entry, error, head, id, message, name, overview, queue,
+    summary,
+};
 
 /// A console over a broker that answers as it is told to.
 pub(crate) struct Stage {
