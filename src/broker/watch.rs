@@ -1,4 +1,4 @@
-//! Those who watch: what changed, told at most five times a second.
+//! Those who watch: what changed, told at most five times a second, and twice where much changes beside many.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +15,12 @@ use crate::model::{
 
 /// Between two looks at what changed, in milliseconds: five a second is as fast as a person reads.
 const CHANGES_MS: u64 = 200;
+/// The same at most, where much is told to many.
+const CHANGES_MANY_MS: u64 = 500;
+/// Views of queues, counted for each watcher, that one look costs at most for the next to come after `CHANGES_MS`: some
+/// megabytes a second of sockets. Beyond, the next comes later by as much: fifty consoles beside a hundred busy queues took a
+/// tenth of publishing.
+const VIEWS_A_LOOK: u64 = 2_000;
 /// Between two overviews, in milliseconds: the console shows their age.
 const OVERVIEW_MS: u64 = 1_000;
 /// Queues in one event: a view takes some microseconds and some 500 bytes. What is left comes next time.
@@ -148,11 +154,11 @@ impl Watchers {
             return sights;
         }
         if self.changes_due <= now {
-            self.changes_due = now.plus_ms(CHANGES_MS);
-            match health {
+            let views = match health {
                 Health::Up => self.changes(now, engine, &mut sights),
-                Health::Down => {}
-            }
+                Health::Down => 0,
+            };
+            self.changes_due = now.plus_ms(pause(views, self.sights.receiver_count()));
         }
         if self.overview_due <= now {
             self.overview_due = now.plus_ms(OVERVIEW_MS);
@@ -161,7 +167,8 @@ impl Watchers {
         sights
     }
 
-    fn changes(&mut self, now: Timestamp, engine: &mut Engine, sights: &mut Vec<Sight>) {
+    /// Tells what changed; how many queues' views that took.
+    fn changes(&mut self, now: Timestamp, engine: &mut Engine, sights: &mut Vec<Sight>) -> usize {
         self.changed.extend(engine.take_changed_queues());
         let mut views = Vec::new();
         while views.len() < MAX_CHANGED
@@ -169,7 +176,8 @@ impl Watchers {
         {
             views.extend(engine.queue_view(&name));
         }
-        if !views.is_empty() {
+        let count = views.len();
+        if count > 0 {
             sights.push(Sight::Queues(views));
         }
         let changed = engine.take_workers_changed();
@@ -179,7 +187,14 @@ impl Watchers {
             self.heard_due = now.plus_ms(HEARTBEAT_MS);
             sights.push(Sight::Workers(workers));
         }
+        count
     }
+}
+
+/// Until the next look, in milliseconds, after one that told so many views to so many watchers.
+fn pause(views: usize, watchers: usize) -> u64 {
+    let told = views.saturating_mul(watchers) as u64;
+    (CHANGES_MS.saturating_mul(told) / VIEWS_A_LOOK).clamp(CHANGES_MS, CHANGES_MANY_MS)
 }
 
 #[cfg(test)]
@@ -187,6 +202,20 @@ mod tests {
     use super::*;
     use crate::engine::{Effects, EngineOptions, Event};
     use crate::model::{Recovered, WorkerId, WorkerInfo};
+
+    #[test]
+    fn much_for_many_is_told_less_often_than_little_or_to_few() {
+        assert_eq!(pause(0, 50), 200);
+        assert_eq!(
+            pause(MAX_CHANGED, 3),
+            200,
+            "a few consoles see all as fast as they can be read"
+        );
+        assert_eq!(pause(10, 50), 200);
+        assert_eq!(pause(60, 50), 300);
+        assert_eq!(pause(100, 50), 500);
+        assert_eq!(pause(MAX_CHANGED, usize::MAX), 500);
+    }
 
     #[test]
     fn an_idle_worker_is_told_as_heard_while_its_heartbeats_come() {
