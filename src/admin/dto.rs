@@ -260,8 +260,8 @@ pub struct Located {
 pub enum StreamEvent {
     /// First, and again every second: the broker is alive. Its age is what row 1 of the console shows.
     Overview(Overview),
-    /// Queues that changed, coalesced to at most five times a second; before `listed`, also all that there
-    /// are, page by page.
+    /// Queues that changed, coalesced to at most five times a second, or twice where much changes beside many
+    /// streams; before `listed`, also all that there are, page by page.
     Queues(Vec<QueueView>),
     /// Every queue has been named since the stream's beginning: others are gone.
     Listed,

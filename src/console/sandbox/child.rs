@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::frames::{self, DONE, FORCED, Frame, JQ, PATCH, PAYLOAD, REFUSED};
 use crate::admin::dto::MAX_PAYLOAD_BYTES;
@@ -26,7 +26,9 @@ pub fn serve(
     mut output: impl Write + Send + 'static,
 ) -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    let addresses = addresses_in_use() + STACK_BYTES as u64 + memory_bytes;
+    // What an operator's own limit leaves, where that is less.
+    let (_, most) = getrlimit(Resource::RLIMIT_AS)?;
+    let addresses = (addresses_in_use() + STACK_BYTES as u64 + memory_bytes).min(most);
     setrlimit(Resource::RLIMIT_AS, addresses, addresses)?;
     let (given, to_do) = sync_channel(1);
     thread::Builder::new().name("program".to_owned()).stack_size(STACK_BYTES).spawn(move || {

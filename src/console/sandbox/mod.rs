@@ -29,6 +29,8 @@ pub const COMMAND: &str = "__rework";
 const MAX_SAID_BYTES: usize = 4096;
 /// Columns of that which are shown.
 const SAID_COLUMNS: usize = 200;
+/// How long a child may take until it has read its program, at least.
+const STARTING: Duration = Duration::from_secs(10);
 /// How long a child whose output has ended may take to end itself.
 const MAX_DYING: Duration = Duration::from_secs(2);
 
@@ -141,7 +143,8 @@ impl Sandbox {
         let said = tokio::spawn(end_of(child.stderr.take().expect(piped)));
         let (to, from) = (child.stdin.take().expect(piped), child.stdout.take().expect(piped));
         let mut sandbox = Self { what, limits, child, to, from, said };
-        match sandbox.ask(kind, text).await? {
+        // A process that starts on a busy machine isn't the program's time.
+        match sandbox.ask(kind, text, limits.time.max(STARTING)).await? {
             (DONE, _) => Ok(sandbox),
             (_, why) => Err(SandboxError::NoProgram(String::from_utf8_lossy(&why).into_owned())),
         }
@@ -155,13 +158,13 @@ impl Sandbox {
         force: bool,
     ) -> Result<Result<Vec<u8>, String>, SandboxError> {
         let kind = if force { FORCED } else { PAYLOAD };
-        match self.ask(kind, payload).await? {
+        match self.ask(kind, payload, self.limits.time).await? {
             (DONE, new) => Ok(Ok(new)),
             (_, why) => Ok(Err(String::from_utf8_lossy(&why).into_owned())),
         }
     }
 
-    async fn ask(&mut self, kind: u8, bytes: &[u8]) -> Result<Frame, SandboxError> {
+    async fn ask(&mut self, kind: u8, bytes: &[u8], time: Duration) -> Result<Frame, SandboxError> {
         let (to, from) = (&mut self.to, &mut self.from);
         let exchange = async {
             frames::send(to, kind, bytes).await?;
@@ -170,13 +173,13 @@ impl Sandbox {
                 _ => Err(frames::bad("an answer's kind")),
             }
         };
-        match timeout(self.limits.time, exchange).await {
+        match timeout(time, exchange).await {
             Ok(Ok(frame)) => Ok(frame),
             Ok(Err(error)) => Err(self.end(&error).await),
             Err(_) => {
                 // An error: it has just ended by itself.
                 let _ = self.child.start_kill();
-                Err(SandboxError::TooLong { what: self.what, time: self.limits.time })
+                Err(SandboxError::TooLong { what: self.what, time })
             }
         }
     }

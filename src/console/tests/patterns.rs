@@ -6,7 +6,7 @@ use crate::admin::dto::{
 use crate::console::action::{Action, Failure, Reply};
 use crate::console::effect::{Effect, Request, RequestId};
 use crate::console::fixtures::{Stage, id, name, saga};
-use crate::console::model::PatternAct;
+use crate::console::model::{PatternAct, Undoable};
 
 fn stage(keys: &[&str]) -> Stage {
     let mut stage = Stage::failing((80, 24), |_| {});
@@ -65,6 +65,32 @@ fn a_saga_is_skipped_or_given_up_only_with_its_typed_id_and_a_reason() {
         stage.act(Action::Reply { request, reply });
         assert!(stage.screen().contains("UNKNOWN, no answer"), "{}", stage.screen());
     }
+}
+
+#[test]
+fn a_saga_that_went_on_meanwhile_is_asked_about_again() {
+    let mut stage = stage(&["7", "h"]);
+    let first = stage.model.patterns.sagas.rows.iter().position(|row| row.id == id(3)).unwrap();
+    stage.model.patterns.sagas.rows[first] = saga(3, SagaState::Running);
+    stage.press(&["x"]);
+    assert!(stage.screen().contains("What it has done is taken back"), "{}", stage.screen());
+    stage.model.patterns.sagas.rows[first] = saga(3, SagaState::Parked);
+    stage.press(&["000003", "why", "<Enter>"]);
+    assert!(sent(&stage).is_empty());
+    let shown = stage.screen();
+    assert!(shown.contains("meanwhile it is parked") && shown.contains("given up"), "{shown}");
+    stage.press(&["000003", "why", "<Enter>"]);
+    assert_eq!(sent(&stage).len(), 1, "{}", stage.screen());
+}
+
+#[test]
+fn what_was_done_before_is_not_undone_for_an_act_on_a_saga() {
+    let mut stage = stage(&[]);
+    stage.model.acts.undo = Some(Undoable::Paused(name("orders"), true));
+    stage.keys(&["7", "h"]);
+    assert!(stage.screen().contains("undo"), "{}", stage.screen());
+    stage.keys(&["r"]);
+    assert!(!stage.screen().contains("undo"), "{}", stage.screen());
 }
 
 #[test]

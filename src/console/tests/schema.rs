@@ -136,4 +136,10 @@ fn a_schema_that_changes_is_read_and_asked_again() {
     let refused = Failure::Refused(Box::default());
     stage.act(Action::Reply { request: asked.expect("read"), reply: Err(refused) });
     assert!(stage.screen().contains("schema could not be asked"), "{}", stage.screen());
+    // It is read again, so that what is typed then can be asked about.
+    stage.effects.clear();
+    stage.press(&["x"]);
+    stage.wait(2_100);
+    let reads = |effect: &Effect| matches!(effect, Effect::Ask(_, Request::Schema(_)));
+    assert!(stage.effects.iter().any(reads), "{:?}", stage.effects);
 }

@@ -35,7 +35,7 @@ pub(super) fn follow(model: &mut Model, fx: &mut Effects) {
     }
     let Some(text) = check.text().cloned() else {
         let is_due = check.read_at.is_none_or(|at| now.since(at) >= READ_AGAIN_MS);
-        if is_due && is_up && !reads && check.told.is_none() {
+        if is_due && is_up && !reads {
             check.read_at = Some(now);
             model.ask(fx, Purpose::Schema(queue.clone()), Request::Schema(queue));
         }
@@ -95,12 +95,19 @@ pub(super) fn submit(model: &mut Model, fx: &mut Effects, verb: RepairVerb, agai
     let miss = match edit.schema.standing(edit.draft.version) {
         Standing::NoSchema | Standing::Told(Verdict::Fits | Verdict::Unknown(_)) => None,
         Standing::Asking => {
+            // While the broker can't be reached nothing is asked.
+            if let Some(why) = model.why_unsendable() {
+                return model.acts.refuse(format!("save {}", edit.message), why);
+            }
             let text = "the queue's schema is just being asked about this text; press again";
             return model.acts.note(text);
         }
         Standing::Told(Verdict::Misses(miss)) => Some(miss.clone()),
     };
-    let Some(miss) = miss else { return send(model, fx, verb, against, String::new()) };
+    let Some(miss) = miss else {
+        send(model, fx, verb, against, String::new());
+        return;
+    };
     // Nobody types a reason for what can't be sent.
     if let Some(why) = model.why_unsendable() {
         return model.acts.refuse(format!("save {}", edit.message), why);
@@ -116,18 +123,30 @@ pub(super) fn accept(model: &mut Model, fx: &mut Effects, form: ReasonForm) {
         model.overlay = Overlay::Reason(ReasonForm { complains: true, ..form });
         return;
     }
-    send(model, fx, form.verb, form.against, reason);
+    if !send(model, fx, form.verb, form.against, reason) {
+        // What was typed stays.
+        model.overlay = Overlay::Reason(form);
+    }
 }
 
-fn send(model: &mut Model, fx: &mut Effects, verb: RepairVerb, against: Revision, reason: String) {
-    let Some(edit) = &model.edit else { return };
+/// Whether it is on its way.
+fn send(
+    model: &mut Model,
+    fx: &mut Effects,
+    verb: RepairVerb,
+    against: Revision,
+    reason: String,
+) -> bool {
+    let Some(edit) = &model.edit else { return true };
     let message = edit.message.clone();
     let submitted = Submitted { bytes: edit.bytes(), version: edit.draft.version };
     let plain = repair::Wanted::plain(verb, against);
     let wanted = repair::Wanted { submitted: Some(submitted), reason, ..plain };
-    if repair::send(model, fx, message, wanted) {
+    let is_sent = repair::send(model, fx, message, wanted);
+    if is_sent {
         model.overlay = Overlay::None;
         // The text is kept until the broker says that it has it.
         edit::park(model);
     }
+    is_sent
 }

@@ -70,7 +70,7 @@ impl PatternAct {
 /// What a form is for.
 #[derive(Debug, Clone, PartialEq)]
 enum Wanted {
-    Saga { id: MessageId, act: SagaAct, short_id: String },
+    Saga { id: MessageId, act: SagaAct, short_id: String, state: SagaState },
     Subscribe,
     Unsubscribe { topic: TopicName, queue: QueueName },
 }
@@ -136,7 +136,8 @@ impl PatternForm {
         let says = [what.to_owned(), format!("Type its short id {short_id} and a reason.")];
         let title = format!("{} {} {}", act.as_str(), saga.saga, saga.id);
         let fields = vec![field("short id  ", ""), field("reason    ", "needed; for the journal")];
-        Self::new(Wanted::Saga { id: saga.id.clone(), act, short_id }, title, says, fields)
+        let (id, state) = (saga.id.clone(), saga.state);
+        Self::new(Wanted::Saga { id, act, short_id, state }, title, says, fields)
     }
 
     /// A new subscription, or another filter for one.
@@ -196,6 +197,14 @@ impl PatternForm {
         }
     }
 
+    /// The saga that it is about, what is to be done, and in which state that was asked.
+    pub const fn saga_as_seen(&self) -> Option<(&MessageId, SagaAct, SagaState)> {
+        match &self.wanted {
+            Wanted::Saga { id, act, state, .. } => Some((id, *act, *state)),
+            Wanted::Subscribe | Wanted::Unsubscribe { .. } => None,
+        }
+    }
+
     fn text(&self, n: usize) -> &str {
         self.fields.get(n).map_or("", |field| field.typed.trim())
     }
@@ -203,7 +212,7 @@ impl PatternForm {
     /// What is to be done; or what is missing, and in which line.
     pub fn check(&self) -> Result<PatternAct, (usize, String)> {
         match &self.wanted {
-            Wanted::Saga { id, act, short_id } => {
+            Wanted::Saga { id, act, short_id, state: _ } => {
                 if self.text(0) != short_id {
                     return Err((0, "the id is not the one that is asked for".to_owned()));
                 }

@@ -263,6 +263,16 @@ impl<T: Process> ProcessList<T> {
         self.shown(filter).get(self.cursor.at).copied()
     }
 
+    /// The row of an id, whatever the filter.
+    pub fn row(&self, id: &MessageId) -> Option<&T> {
+        self.rows.iter().find(|row| row.id() == id)
+    }
+
+    /// The cursor stays with this row, wherever it goes in the list.
+    pub fn stay_with(&mut self, id: MessageId) {
+        self.at = Some(id);
+    }
+
     /// Moves the cursor.
     pub(super) fn go(&mut self, motion: Motion, filter: &Filter, height: usize) {
         let len = self.shown(filter).len();

@@ -46,8 +46,12 @@ fn saga(model: &mut Model, fx: &mut Effects, act: SagaAct) {
         // As with a message, what is only tried again needs no question.
         SagaAct::Retry => {
             let request = SagaActRequest { act, reason: String::new() };
-            let act = PatternAct::Saga { id: saga.id.clone(), request };
-            send(model, fx, act);
+            let id = saga.id.clone();
+            // It sinks in the list once it goes on: the cursor stays with it, not with its row.
+            model.patterns.sagas.stay_with(id.clone());
+            if let Err(act) = send(model, fx, PatternAct::Saga { id, request }) {
+                model.acts.refuse(act.text(), AWAITED);
+            }
         }
         SagaAct::Skip | SagaAct::Abort => {
             model.overlay = Overlay::Pattern(PatternForm::saga(saga, act));
@@ -95,8 +99,31 @@ pub(in crate::console::update) fn accept(
     fx: &mut Effects,
     mut form: PatternForm,
 ) {
+    if let Some((id, act, state)) = form.saga_as_seen() {
+        let now = model.patterns.sagas.row(id);
+        match now {
+            Some(saga) if saga.state == state => {}
+            Some(saga) => {
+                // What would be done now is another thing than what was read.
+                let complaint = format!("meanwhile it is {}: read again", saga.state.as_str());
+                let mut form = PatternForm::saga(saga, act);
+                form.complaint = Some(complaint);
+                model.overlay = Overlay::Pattern(form);
+                return;
+            }
+            None => {
+                let what = PatternAct::saga_text(act, id);
+                return model.acts.refuse(what, "it is not in the list any more");
+            }
+        }
+    }
     match form.check() {
-        Ok(act) => send(model, fx, act),
+        Ok(act) => {
+            if send(model, fx, act).is_err() {
+                form.complaint = Some(AWAITED.to_owned());
+                model.overlay = Overlay::Pattern(form);
+            }
+        }
         Err((at, complaint)) => {
             (form.at, form.complaint) = (at, Some(complaint));
             model.overlay = Overlay::Pattern(form);
@@ -104,19 +131,27 @@ pub(in crate::console::update) fn accept(
     }
 }
 
-fn send(model: &mut Model, fx: &mut Effects, act: PatternAct) {
+/// An act on the same thing is under way.
+const AWAITED: &str = "the last act on it has no answer yet";
+
+/// Sends it, or says why it can't be; the act itself while another one on the same thing is awaited.
+fn send(model: &mut Model, fx: &mut Effects, act: PatternAct) -> Result<(), PatternAct> {
     if let Some(why) = model.why_unsendable() {
-        return model.acts.refuse(act.text(), why);
+        model.acts.refuse(act.text(), why);
+        return Ok(());
     }
     let is_awaited = model.awaits_any(|purpose| match purpose {
         Purpose::PatternAct(other) => other.is_about_the_same(&act),
         _ => false,
     });
     if is_awaited {
-        return model.acts.refuse(act.text(), "the last act on it has no answer yet");
+        return Err(act);
     }
     model.acts.begin(act.text(), None);
+    // None of these is undone by a key; what was before must not be taken for it.
+    model.acts.undo = None;
     model.ask(fx, Purpose::PatternAct(act.clone()), Request::PatternAct(act));
+    Ok(())
 }
 
 /// The answer.
@@ -142,7 +177,10 @@ pub(in crate::console::update) fn done(
         },
         Err(failure) => Stage::Refused { text: failure.text() },
     };
-    model.acts.last = Some(Act { what: act.text(), stage, message: None });
+    // A retry that is followed meanwhile is told to its end.
+    if model.acts.followed().is_none() {
+        model.acts.last = Some(Act { what: act.text(), stage, message: None });
+    }
     match act {
         PatternAct::Saga { .. } => model.patterns.sagas.outdate(),
         PatternAct::Subscribe { .. } | PatternAct::Unsubscribe { .. } => {

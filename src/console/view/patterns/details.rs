@@ -26,7 +26,10 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
         PatternTab::Topics => patterns.topics.selected(filter).map(|line| topic(theme, line)),
         PatternTab::Gathers => patterns.gathers.selected(filter).map(|it| gather(theme, it)),
         PatternTab::Sagas => {
-            patterns.sagas.selected(filter).map(|it| saga(theme, it, now, model.setup.keys))
+            // Only what would do something is named.
+            let keys =
+                Some(model.setup.keys).filter(|_| model.why_off(Command::SkipSaga).is_none());
+            patterns.sagas.selected(filter).map(|it| saga(theme, it, now, keys))
         }
     };
     let Some(rule) = nth_row(area, 0) else { return };
@@ -132,8 +135,9 @@ pub(super) fn step_at(saga: &SagaView) -> Option<&StepView> {
 }
 
 /// What a parked saga needs; without keys for it, how a shell says it.
-fn way_out(keys: Keymap, id: &str) -> String {
-    let hint = |command, text| keys.hint(Mode::Patterns, command, text);
+fn way_out(keys: Option<Keymap>, id: &str) -> String {
+    let hint =
+        |command, text| keys.map_or(String::new(), |keys| keys.hint(Mode::Patterns, command, text));
     let acts = [
         hint(Command::RetrySaga, "  {} tries again"),
         hint(Command::SkipSaga, "  {} skips it"),
@@ -145,7 +149,7 @@ fn way_out(keys: Keymap, id: &str) -> String {
     }
 }
 
-fn saga(theme: Theme, saga: &SagaView, now: Option<Timestamp>, keys: Keymap) -> Vec<Line> {
+fn saga(theme: Theme, saga: &SagaView, now: Option<Timestamp>, keys: Option<Keymap>) -> Vec<Line> {
     let id = clean(saga.id.as_str());
     let mut lines = vec![(
         format!("{id}: {} version {}, {}", saga.saga, saga.version, saga.state.as_str()),
