@@ -366,9 +366,10 @@ impl EventLoop {
         let Ok(origin) = self.origins.add(Waiting::Operator(answer)) else {
             return; // The handle hears that its request was dropped.
         };
-        if let Request::PutQueue { name, settings, .. } = &request {
-            self.note_configured(name, settings);
-        }
+        let configures = match &request {
+            Request::PutQueue { name, .. } => Some(name.clone()),
+            _ => None,
+        };
         self.feed(match request {
             Request::PutQueue { actor, name, settings } => {
                 Event::PutQueue { origin, actor, name, settings }
@@ -406,6 +407,9 @@ impl EventLoop {
                 Event::Hold { origin, actor, queue, seq, for_ms }
             }
         });
+        if let Some(name) = configures {
+            self.note_configured(name);
+        }
     }
 
     /// Starts a read for the engine.

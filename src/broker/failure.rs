@@ -7,9 +7,7 @@ use super::peers::Waiting;
 use super::store::{StoreJob, StoreReply};
 use crate::engine::{Engine, Event};
 use crate::mailbox::{MailboxError, Room};
-use crate::model::{
-    Generation, Notice, QueueName, QueueSettings, Recovered, RejectCode, Rejection, Timestamp,
-};
+use crate::model::{Generation, Notice, QueueName, Recovered, RejectCode, Rejection, Timestamp};
 use crate::wire::BrokerMessage;
 
 /// The first pause before the store is opened again: most of what breaks a store lasts.
@@ -240,18 +238,14 @@ impl EventLoop {
     }
 
     /// An engine that is made anew gets what was configured since.
-    pub(super) fn note_configured(&mut self, name: &QueueName, settings: &QueueSettings) {
+    pub(super) fn note_configured(&mut self, name: QueueName) {
+        // What the engine has refused it doesn't have.
+        let Some(settings) = self.engine.configured(&name) else { return };
         let configured = &mut self.engine_options.configured;
-        if let Some((_, known)) = configured.iter_mut().find(|(known, _)| known == name) {
-            known.clone_from(settings);
+        match configured.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => known.clone_from(settings),
+            None => configured.push((name, settings.clone())),
         }
-    }
-
-    /// What the engine knows of schemas, to those who ask them.
-    pub(super) fn tell_schemas(&self) {
-        let schemas = self.checks.schemas();
-        schemas.forget_named();
-        self.engine.schemas().for_each(|(queue, schema)| schemas.set(queue, schema));
     }
 
     /// A new engine over what the store holds. Workers say READY again; their leases were the old one's.
@@ -260,7 +254,7 @@ impl EventLoop {
         let engine = Engine::new(self.engine_options.clone(), recovered, self.now);
         let before = std::mem::replace(&mut self.engine, engine);
         self.engine.count_on(&before);
-        self.tell_schemas();
+        self.checks.schemas().replace_named(self.engine.schemas());
         for peer in self.workers.all() {
             self.workers.dropped(peer, self.now);
             let reason = "the store was opened again: say READY again".to_owned();

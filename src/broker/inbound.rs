@@ -20,6 +20,13 @@ impl EventLoop {
             Inbound::Client { peer, reply_form, request } => {
                 self.on_client(peer, reply_form, request);
             }
+            Inbound::Unfit { peer, reply_form, request, rejection } => {
+                if self.is_known(&request) {
+                    self.on_client(peer, reply_form, request);
+                } else {
+                    self.reply(peer, reply_form, ClientReply::Rejected(rejection));
+                }
+            }
             Inbound::Service { peer, form, queue } => {
                 let is_served = self.engine.is_served(&queue);
                 (self.sockets)(Outbound::Served { peer, form, is_served });
@@ -97,6 +104,31 @@ impl EventLoop {
                 }
             }
         }
+    }
+
+    /// Whether all of it was accepted before: answered as a duplicate, it brings nothing new.
+    fn is_known(&self, request: &ClientRequest) -> bool {
+        match request {
+            ClientRequest::Send(send) | ClientRequest::Call { send, .. } => {
+                self.knows(&send.queue, &send.content)
+            }
+            ClientRequest::SendMany(sends) => {
+                sends.iter().all(|send| self.knows(&send.queue, &send.content))
+            }
+            ClientRequest::Gather(request) => self.engine.knows_gather(request),
+            ClientRequest::Hello { .. }
+            | ClientRequest::Ping
+            | ClientRequest::Publish { .. }
+            | ClientRequest::Start { .. }
+            | ClientRequest::Subscribe { .. }
+            | ClientRequest::Unsubscribe { .. }
+            | ClientRequest::Status { .. } => false,
+        }
+    }
+
+    /// Whether a queue has accepted this message before, at the time of the next event.
+    pub(super) fn knows(&self, queue: &QueueName, content: &Content) -> bool {
+        self.engine.knows(queue, content.id(), self.deaf_since.unwrap_or(self.now))
     }
 
     fn send(

@@ -17,7 +17,12 @@ const BUSY_RETRY_MS: u64 = 250;
 #[derive(Debug)]
 pub(super) enum Sending {
     /// To a queue.
-    Send { queue: QueueName, content: Content },
+    Send {
+        queue: QueueName,
+        content: Content,
+        /// Why the queue's schema refuses it, if it does: only what was accepted before is taken then.
+        unfit: Option<Rejection>,
+    },
     /// To a topic.
     Publish { topic: TopicName, content: Content, mandatory: bool },
 }
@@ -38,8 +43,8 @@ impl BrokerHandle {
         queue: QueueName,
         content: Content,
     ) -> Result<Accepted, OperatorError> {
-        self.checks.admit(&queue, &content).await.map_err(OperatorError::Rejected)?;
-        match self.sent(Sending::Send { queue, content }).await? {
+        let unfit = self.checks.admit(&queue, &content).await.err();
+        match self.sent(Sending::Send { queue, content, unfit }).await? {
             Sent::Accepted(accepted) => Ok(accepted),
             Sent::Rejected(rejection) => Err(OperatorError::Rejected(rejection)),
             Sent::Published(_) => Err(OperatorError::StoreBroke),
@@ -74,9 +79,15 @@ impl EventLoop {
             let _gone = answer.send(Sent::Rejected(rejection));
             return;
         }
+        if let Sending::Send { queue, content, unfit: Some(rejection) } = &sending
+            && !self.knows(queue, content)
+        {
+            let _gone = answer.send(Sent::Rejected(rejection.clone()));
+            return;
+        }
         match self.origins.add(Waiting::Sender(answer)) {
             Ok(origin) => self.feed(match sending {
-                Sending::Send { queue, content } => {
+                Sending::Send { queue, content, unfit: _ } => {
                     Event::Send { origin, messages: vec![(queue, content)], call: None }
                 }
                 Sending::Publish { topic, content, mandatory } => {

@@ -164,7 +164,12 @@ async fn serve(
         }
     };
     let (inbound_sender, inbound) = mpsc::channel::<Inbound>(MAX_INBOUND);
-    let checks = Arc::new(Checks::new(Arc::new(Schemas::new(&options.engine.templates))));
+    let clock = Clock::start();
+    let engine = Engine::new(options.engine.clone(), recovered, clock.now());
+    let schemas = Schemas::new(&options.engine.templates);
+    // Before anybody can send anything.
+    schemas.replace_named(engine.schemas());
+    let checks = Arc::new(Checks::new(Arc::new(schemas)));
     let net_options = NetOptions { checks: Some(Arc::clone(&checks)), ..options.net };
     let mut net = match net::bind(net_options, inbound_sender).await {
         Ok(net) => net,
@@ -173,7 +178,6 @@ async fn serve(
             return (Ended::Clean, store);
         }
     };
-    let clock = Clock::start();
     let facts = Arc::new(Facts {
         started_at: clock.now(),
         data_dir: options.data_dir,
@@ -187,7 +191,6 @@ async fn serve(
     let (commands_sender, commands) = mpsc::channel::<Command>(MAX_COMMANDS);
     let stop = Arc::new(Notify::new());
     let handle = BrokerHandle::new(commands_sender, reads, Arc::clone(&stop), Arc::clone(&checks));
-    let engine = Engine::new(options.engine.clone(), recovered, clock.now());
     let (closings, closed) = mpsc::channel(closing::MAX_CLOSING);
     tokio::spawn(closing::run(closed, handle.downgrade()));
     let sender = net.sender();
@@ -202,7 +205,6 @@ async fn serve(
     );
     let traces = options.spans.map(|sink| Box::new(Traces::new(sink)));
     let event_loop = EventLoop { closings: Some(closings), traces, checks, ..event_loop };
-    event_loop.tell_schemas();
     let inputs = Inputs { inbound, commands, store: replies, redis, stop: Arc::clone(&stop) };
     let announce = announce(handle, options.queues, facts, ready);
     let run = async { tokio::join!(event_loop.run(inputs), announce).0 };

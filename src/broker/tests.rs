@@ -18,8 +18,8 @@ use super::watch::Sight;
 use crate::engine::EngineOptions;
 use crate::mailbox::DiskReserve;
 use crate::model::{
-    CallStatus, Edit, IdempotencyKey, MessageFilter, MessageId, MessageState, Notice, Payload,
-    QueueId, RejectCode, RepairRefusal, Revision, Seq, Totals,
+    Actor, CallStatus, Edit, IdempotencyKey, MessageFilter, MessageId, MessageState, Notice,
+    Payload, QueueId, QueueSettings, RejectCode, RepairRefusal, Revision, SchemaText, Seq, Totals,
 };
 use crate::net::Outbound;
 use crate::wire::{BrokerMessage, ClientReply, ClientRequest, WorkerMessage};
@@ -359,4 +359,28 @@ async fn a_worker_that_is_not_known_is_told_to_say_ready() {
     // What it had sent already brings it no second one.
     broker.worker(WorkerMessage::Heartbeat).await;
     broker.taken_in().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_was_configured_since_counts_when_the_store_is_back() {
+    let mut broker = start();
+    let schema = SchemaText::new(r#"{"type":"array"}"#);
+    let settings = QueueSettings { schema, ..QueueSettings::default() };
+    broker.handle.put_queue(Actor::broker(), queue(), settings).await.unwrap();
+    // None of these comes by a door that asks the schema.
+    broker.send_until_accepted("m1").await;
+    let fault = broker.fault();
+    fault.hold_syncs();
+    broker.send("m2").await;
+    held_sync(Arc::clone(&fault)).await;
+    fault.fail_held_sync();
+    fault.release_syncs();
+    drop(fault);
+    assert!(matches!(broker.reply().await, ClientReply::Rejected(_)), "m2 isn't durable");
+    broker.send_until_accepted("m3").await;
+    let refused = broker.handle.send_message(queue(), send_request("m4").content).await;
+    let Err(OperatorError::Rejected(refused)) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.code, RejectCode::Schema);
+    let again = broker.handle.send_message(queue(), send_request("m1").content).await.unwrap();
+    assert!(again.duplicate, "what was accepted before is a duplicate, whatever the schema says");
 }

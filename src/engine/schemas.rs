@@ -5,24 +5,39 @@
 
 use std::sync::Arc;
 
-use crate::model::{QueueName, QueueRecord, QueueSettings, SCHEMA, SchemaText};
+use crate::model::{
+    MessageId, QueueName, QueueRecord, QueueSettings, SCHEMA, SchemaText, Timestamp,
+};
 
 use super::queues::QueueIndex;
 use super::{Effect, Effects, Engine};
 
 impl Engine {
-    /// Of the queues that are there, those whose schema is another than their template's.
+    /// Queues whose schema is another than their template's; those that the configuration names are there, or will be.
     pub fn schemas(&self) -> impl Iterator<Item = (&QueueName, &SchemaText)> {
-        self.queues.iter().filter_map(|queue| {
+        let there = self.queues.iter().map(|queue| {
             let QueueRecord { name, settings, .. } = &queue.record;
-            let is_own = settings.schema != *self.schema_of_template(name);
-            is_own.then_some((name, &settings.schema))
-        })
+            (name, &settings.schema)
+        });
+        let configured = self.configured.iter().map(|(name, settings)| (name, &settings.schema));
+        let not_there = configured.filter(|(name, _)| self.queue_named(name).is_none());
+        there.chain(not_there).filter(|(name, schema)| **schema != *self.schema_of_template(name))
     }
 
     /// A queue's schema; `None` if there is no such queue.
     pub fn schema_of(&self, name: &QueueName) -> Option<&SchemaText> {
         self.queue_named(name).map(|queue| &queue.record.settings.schema)
+    }
+
+    /// What the configuration says of a queue that it names.
+    pub fn configured(&self, name: &QueueName) -> Option<&QueueSettings> {
+        self.configured.get(name)
+    }
+
+    /// Whether a message with this id would be a duplicate there at `now`.
+    pub fn knows(&self, queue: &QueueName, id: &MessageId, now: Timestamp) -> bool {
+        let now = now.max(self.now);
+        self.queue_named(queue).is_some_and(|queue| queue.duplicate_of(id, now).is_some())
     }
 
     /// A recovered queue's schema is what the configuration says now, unless an operator has set it.

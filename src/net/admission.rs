@@ -328,7 +328,8 @@ impl DoorAuth {
                 Ok(()) => Admitted::In(Inbound::Close { peer, form, id }),
                 Err(_) => Admitted::Out(form.closed(peer, false)),
             },
-            other @ (Inbound::Pushed { .. }
+            other @ (Inbound::Unfit { .. }
+            | Inbound::Pushed { .. }
             | Inbound::ClientGone { .. }
             | Inbound::WorkerGone { .. }) => Admitted::In(other),
         }

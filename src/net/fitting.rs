@@ -1,17 +1,26 @@
 //! Messages held against the schemas of their queues, before the loop hears of them.
 
-use super::{Inbound, Outbound, Pushed};
+use super::{Inbound, Pushed};
 use crate::model::Rejection;
 use crate::schema::Checks;
-use crate::wire::{ClientReply, ClientRequest, SendRequest};
+use crate::wire::{ClientRequest, SendRequest};
 
-/// What a client is told whose message doesn't fit. What goes to a topic isn't looked at: who publishes there doesn't know the
+/// What the loop hears of: a message that doesn't fit is marked as such, since only the loop knows whether it was accepted
+/// before and is repeated. What goes to a topic isn't looked at: who publishes there doesn't know the
 /// queues, and one that is particular must not take the event from the others; a subscription's filter says what it takes.
-pub(super) async fn fitting(checks: Option<&Checks>, inbound: &Inbound) -> Result<(), Outbound> {
-    let (Some(checks), Inbound::Client { peer, reply_form, request }) = (checks, inbound) else {
-        return Ok(());
-    };
-    let checked = match request {
+pub(super) async fn fitting(checks: Option<&Checks>, inbound: Inbound) -> Inbound {
+    let Some(checks) = checks else { return inbound };
+    match inbound {
+        Inbound::Client { peer, reply_form, request } => match fits(checks, &request).await {
+            Ok(()) => Inbound::Client { peer, reply_form, request },
+            Err(rejection) => Inbound::Unfit { peer, reply_form, request, rejection },
+        },
+        other => other,
+    }
+}
+
+async fn fits(checks: &Checks, request: &ClientRequest) -> Result<(), Rejection> {
+    match request {
         ClientRequest::Send(send) | ClientRequest::Call { send, .. } => {
             checks.admit(&send.queue, &send.content).await
         }
@@ -33,11 +42,7 @@ pub(super) async fn fitting(checks: Option<&Checks>, inbound: &Inbound) -> Resul
         | ClientRequest::Subscribe { .. }
         | ClientRequest::Unsubscribe { .. }
         | ClientRequest::Status { .. } => Ok(()),
-    };
-    checked.map_err(|rejection| {
-        let reply = ClientReply::Rejected(rejection);
-        Outbound::Client { peer: *peer, reply_form: reply_form.clone(), reply }
-    })
+    }
 }
 
 /// The same for what came by a door that answers nobody: it goes on as refused.

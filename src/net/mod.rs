@@ -59,6 +59,17 @@ pub enum Inbound {
         /// What.
         request: ClientRequest,
     },
+    /// The same, with a message that its queue's schema refuses: it is refused, unless it was accepted before.
+    Unfit {
+        /// Who.
+        peer: PeerId,
+        /// How its answer must be framed.
+        reply_form: ReplyForm,
+        /// What.
+        request: ClientRequest,
+        /// Why it is refused.
+        rejection: Rejection,
+    },
     /// A Majordomo client asks whether a worker serves a queue. Answered by [`Outbound::Served`].
     Service {
         /// Who.

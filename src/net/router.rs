@@ -63,10 +63,7 @@ impl Inside for Router {
         };
         let Some(inbound) = heard.map_err(End::Told)? else { return Ok(()) };
         // Its connection waits meanwhile, so that what it sends keeps its order.
-        if let Err(refused) = fitting(self.checks.as_deref(), &inbound).await {
-            self.sender.send(refused);
-            return Ok(());
-        }
+        let inbound = fitting(self.checks.as_deref(), inbound).await;
         let sent = match self.intake.try_send(inbound, bytes) {
             Ok(None) => Ok(()),
             Ok(Some(inbound)) => self.intake.send(inbound, bytes).await,

@@ -14,6 +14,8 @@ use crate::model::{QueueName, QueueTemplate, SchemaText};
 const MAX_COMPILED: usize = 128;
 /// How long a schema isn't asked again that took too long: nobody can stop that one, it takes a core until it ends.
 const AVOIDED: Duration = Duration::from_secs(30);
+/// When to try again what such a one may keep for longer.
+const RUNNING_PAUSE: Duration = Duration::from_secs(5);
 
 /// The schemas of all queues, there or to be made by a template.
 #[derive(Debug, Default)]
@@ -40,9 +42,17 @@ struct Known {
 pub(super) struct Schema {
     text: SchemaText,
     compiled: Mutex<Option<Result<Arc<Compiled>, SchemaError>>>,
-    /// Until when it isn't asked.
-    avoided: Mutex<Option<Instant>>,
+    slow: Mutex<Slow>,
     recent: Arc<Mutex<VecDeque<Weak<Schema>>>>,
+}
+
+/// What a schema has taken too long for.
+#[derive(Debug, Default)]
+struct Slow {
+    /// Checks that were given up and still run: each has a thread.
+    running: usize,
+    /// Until when it isn't asked, even if none runs.
+    until: Option<Instant>,
 }
 
 impl Schemas {
@@ -63,21 +73,34 @@ impl Schemas {
     /// A queue has this schema from now on, or none.
     pub fn set(&self, queue: &QueueName, text: &SchemaText) {
         let mut known = self.write();
-        let schema = self.shared(&mut known, text);
+        self.name(&mut known, queue, text);
+        self.note_any(&known);
+    }
+
+    /// Another engine begins: these are what queues have by name, and no others. Nobody sees a part of it.
+    pub fn replace_named<'a>(
+        &self,
+        named: impl IntoIterator<Item = (&'a QueueName, &'a SchemaText)>,
+    ) {
+        let mut known = self.write();
+        let before = std::mem::take(&mut known.named);
+        for (queue, text) in named {
+            self.name(&mut known, queue, text);
+        }
+        self.note_any(&known);
+        drop(known);
+        // Those that go on are the same, compiled as they are.
+        drop(before);
+    }
+
+    fn name(&self, known: &mut Known, queue: &QueueName, text: &SchemaText) {
+        let schema = self.shared(known, text);
         let of_template = known.of_template(queue).map(|schema| &schema.text);
         if of_template == schema.as_ref().map(|schema| &schema.text) {
             known.named.remove(queue);
         } else {
             known.named.insert(queue.clone(), schema);
         }
-        self.note_any(&known);
-    }
-
-    /// Forgets what queues by name have: another engine begins, and tells it again.
-    pub fn forget_named(&self) {
-        let mut known = self.write();
-        known.named.clear();
-        self.note_any(&known);
     }
 
     /// The schema's text; empty if the queue has none.
@@ -116,7 +139,7 @@ impl Schemas {
         let schema = Arc::new(Schema {
             text: text.clone(),
             compiled: Mutex::default(),
-            avoided: Mutex::default(),
+            slow: Mutex::default(),
             recent: Arc::clone(&self.compiled),
         });
         known.by_text.insert(text.clone(), Arc::downgrade(&schema));
@@ -159,16 +182,35 @@ impl Schema {
         made
     }
 
-    pub(super) fn is_avoided(&self) -> bool {
-        lock(&self.avoided).is_some_and(|until| Instant::now() < until)
+    /// For how long it isn't asked, if it isn't: at least as long as a thread is in it.
+    pub(super) fn avoided(&self) -> Option<Duration> {
+        self.avoided_at(Instant::now())
     }
 
-    /// It took too long.
-    pub(super) fn avoid(&self) {
-        *lock(&self.avoided) = Some(Instant::now() + AVOIDED);
+    pub(super) fn avoided_at(&self, now: Instant) -> Option<Duration> {
+        let slow = lock(&self.slow);
+        let left = slow.until?.saturating_duration_since(now);
+        if slow.running > 0 {
+            Some(left.max(RUNNING_PAUSE))
+        } else {
+            Some(left).filter(|left| !left.is_zero())
+        }
+    }
+
+    /// A check took too long, and still runs.
+    pub(super) fn overran(&self) {
+        let mut slow = lock(&self.slow);
+        slow.running = slow.running.saturating_add(1);
+        slow.until = Some(Instant::now() + AVOIDED);
+    }
+
+    /// One of those has ended.
+    pub(super) fn came_back(&self) {
+        let mut slow = lock(&self.slow);
+        slow.running = slow.running.saturating_sub(1);
     }
 }
 
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,6 +7,7 @@
 mod checks;
 mod compiled;
 mod known;
+mod pool;
 
 #[cfg(test)]
 mod tests;

@@ -136,8 +136,9 @@ fn a_queue_has_its_own_schema_or_its_templates() {
     schemas.set(&name("us.a"), &schema(""));
     assert_eq!((of("us.a"), of("eu.a")), (String::new(), "{}".to_owned()));
     schemas.set(&name("us.a"), &schema("true"));
-    schemas.forget_named();
-    assert_eq!(of("us.a"), "");
+    let (us, text) = (name("us.b"), schema("true"));
+    schemas.replace_named([(&us, &text)]);
+    assert_eq!((of("us.a"), of("us.b"), of("eu.a")), (String::new(), "true".into(), "{}".into()));
 }
 
 #[tokio::test]
@@ -160,19 +161,111 @@ async fn messages_that_do_not_fit_are_refused_and_those_without_a_schema_are_not
     assert_eq!(miss.path, "");
 }
 
-/// Doubles with each level: what is an hour's work for 40 levels is told within the limit, and other schemas go on.
+/// Each level of the payload goes through all of the schema's text.
+#[test]
+fn the_deepest_schema_of_single_steps_has_room() {
+    let mut text = r##"{"$ref":"#/$defs/0","$defs":{"##.to_owned();
+    let mut links = 0;
+    while text.len() < MAX_SCHEMA_BYTES - 700 {
+        let (open, close) = (r#"{"not":"#.repeat(60), "}".repeat(60));
+        let next = links + 1;
+        text.push_str(&format!(r##""{links}":{open}{{"$ref":"#/$defs/{next}"}}{close},"##));
+        links = next;
+    }
+    text.push_str(&format!(r##""{links}":{{"items":{{"$ref":"#/$defs/0"}}}}}}}}"##));
+    assert!(links > 60 && text.len() <= MAX_SCHEMA_BYTES);
+    let payload = format!("{}{}", "[".repeat(120), "]".repeat(120));
+    assert_eq!(missed(&text, &payload), "");
+}
+
+/// Doubles with each level: forty levels are an hour's work.
+fn slow(title: &str) -> SchemaText {
+    let text = r##"{"title":"T","$ref":"#/$defs/n","$defs":{"n":{"anyOf":[{"properties":{"l":{"$ref":"#/$defs/n"}},"required":["x"]},{"properties":{"l":{"$ref":"#/$defs/n"}},"required":["y"]}]}}}"##;
+    SchemaText::new(&text.replace("\"T\"", &format!("\"{title}\"")))
+}
+
+fn nested(levels: usize) -> Bytes {
+    Bytes::from(format!("{}1{}", "{\"l\":".repeat(levels), "}".repeat(levels)))
+}
+
 #[tokio::test]
 async fn a_schema_without_end_is_given_up_and_holds_nothing_else_up() {
-    let slow = r##"{"$ref":"#/$defs/n","$defs":{"n":{"anyOf":[{"properties":{"l":{"$ref":"#/$defs/n"}},"required":["x"]},{"properties":{"l":{"$ref":"#/$defs/n"}},"required":["y"]}]}}}"##;
-    let payload = format!("{}1{}", "{\"l\":".repeat(40), "}".repeat(40));
     let schemas = Arc::new(Schemas::default());
-    schemas.set(&name("slow"), &SchemaText::new(slow));
+    schemas.set(&name("slow"), &slow("a"));
     schemas.set(&name("quick"), &SchemaText::new("{}"));
     let checks = Checks::with_limit(schemas, Duration::from_millis(200));
-    let (slow, payload) = (name("slow"), Bytes::from(payload));
+    let (slow, payload) = (name("slow"), nested(40));
     for _ in 0..4 {
         let miss = checks.miss(&slow, &payload).await.unwrap().unwrap();
-        assert!(miss.message.contains("takes longer than"), "{miss}");
+        assert!(miss.message.contains("takes longer than 0.2 s"), "{miss}");
     }
     assert_eq!(checks.miss(&name("quick"), &Bytes::from_static(b"1")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn only_the_payload_that_took_too_long_is_refused_for_good() {
+    let schemas = Arc::new(Schemas::default());
+    schemas.set(&name("slow"), &slow("a"));
+    let checks = Checks::with_limit(schemas, Duration::from_millis(200));
+    let refused = checks.admit(&name("slow"), &content(nested(40))).await.unwrap_err();
+    assert_eq!((refused.code, refused.retry_after_ms), (RejectCode::Schema, None));
+    let fits = content(r#"{"x":1}"#);
+    let refused = checks.admit(&name("slow"), &fits).await.unwrap_err();
+    assert_eq!(refused.code, RejectCode::Busy);
+    assert!(refused.retry_after_ms.unwrap() > 5_000, "{refused:?}");
+    assert!(refused.reason.contains("took longer than 0.2 s"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn checks_whose_askers_have_gone_leave_threads_for_others() {
+    let schemas = Arc::new(Schemas::default());
+    for queue in ["a", "b", "c"] {
+        schemas.set(&name(queue), &slow(queue));
+    }
+    schemas.set(&name("quick"), &SchemaText::new("{}"));
+    let checks = Checks::with_limit(Arc::clone(&schemas), Duration::from_millis(100));
+    for queue in ["a", "b", "c"] {
+        let (queue, payload) = (name(queue), nested(40));
+        // Until one is begun whose asker went away.
+        while schemas.of(&queue).unwrap().avoided().is_none() {
+            let asked = checks.miss(&queue, &payload);
+            let _gone = tokio::time::timeout(Duration::from_millis(20), asked).await;
+        }
+    }
+    while checks.miss(&name("quick"), &Bytes::from_static(b"1")).await.is_err() {}
+}
+
+#[tokio::test]
+async fn threads_that_come_back_are_not_one_more() {
+    let schemas = Arc::new(Schemas::default());
+    schemas.set(&name("slow"), &slow("a"));
+    let schema = schemas.of(&name("slow")).unwrap();
+    let checks = Checks::with_limit(schemas, Duration::from_millis(1));
+    let mut levels = 10;
+    while schema.avoided().is_none() {
+        levels += 1;
+        let _told = checks.miss(&name("slow"), &nested(levels)).await;
+    }
+    // It ends by itself.
+    while checks.threads() != (2, 0) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_schema_is_avoided_for_a_while_and_as_long_as_a_thread_is_in_it() {
+    let schemas = Schemas::default();
+    schemas.set(&name("slow"), &slow("a"));
+    let schema = schemas.of(&name("slow")).unwrap();
+    let later = || tokio::time::Instant::now() + Duration::from_secs(60);
+    assert_eq!(schema.avoided(), None);
+    schema.overran();
+    schema.overran();
+    assert!(schema.avoided().is_some());
+    assert!(schema.avoided_at(later()).is_some());
+    schema.came_back();
+    assert!(schema.avoided_at(later()).is_some());
+    schema.came_back();
+    assert_eq!(schema.avoided_at(later()), None);
+    assert!(schema.avoided().is_some());
 }

@@ -119,6 +119,12 @@ fn an_operators_schema_stays_without_its_file_until_it_is_given_back() {
     assert!(refused(&broker.try_run(&wrong, b"")).contains("is not of type \"array\""));
     let bad = broker.try_run(&["queue", "set", "other", r#"schema={"type":"arry"}"#], b"");
     assert!(refused(&bad).contains("schema: the schema, /type: "), "{bad:?}");
+    // What was accepted before is a duplicate, whatever the schema says by now.
+    broker.run(&["send", "--queue", "other", "--id", "m1", "[]"], b"");
+    broker.run(&["queue", "set", "other", r#"schema={"type":"object"}"#], b"");
+    broker.run(&["send", "--queue", "other", "--id", "m1", "[]"], b"");
+    let called = broker.try_run(&["send", "--queue", "other", "--id", "m2", "[]"], b"");
+    assert!(refused(&called).contains("is not of type \"object\""));
     broker.run(&["queue", "set", "other", "schema=default"], b"");
     broker.run(&wrong, b"");
     broker.run(&["queue", "set", "invoices", "schema="], b"");

@@ -34,6 +34,11 @@ impl Engine {
         }
     }
 
+    /// Whether the same was asked before.
+    pub fn knows_gather(&self, request: &GatherRequest) -> bool {
+        self.processes.find(&key_of(request)).is_some()
+    }
+
     /// Somebody asks for a gather that runs, or is kept.
     fn join(
         &mut self,

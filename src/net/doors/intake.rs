@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::Door;
 use crate::model::limits::MAX_PAYLOAD_BYTES;
@@ -20,6 +22,11 @@ use crate::wire::{ClientRequest, MAGIC, SendRequest};
 
 /// How much of a header that can't be read is kept beside the payload, in bytes.
 const KEPT_HEADER_BYTES: usize = 4096;
+/// How long a message waits for a schema that can't be asked now, and what comes after it by the door: twice as long as one
+/// isn't asked that took too long. Then it is refused.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// When to try again if that isn't said, in milliseconds.
+const RETRY_MS: u64 = 1_000;
 
 /// The way from one door into the loop.
 pub(super) struct Intaking {
@@ -50,7 +57,11 @@ impl Intaking {
                 Door::Push => self.envelope(frames),
                 Door::Feed => self.published(frames),
             };
-            for pushed in self.fitted(pushed).await {
+            let fitted = tokio::select! {
+                fitted = self.fitted(pushed) => fitted,
+                () = reached(&mut phase, Phase::Draining) => return,
+            };
+            for pushed in fitted {
                 let event = Inbound::Pushed { door: self.door, pushed };
                 if intake.send(event, bytes).await.is_err() {
                     // The loop has ended; the phase follows.
@@ -62,10 +73,16 @@ impl Intaking {
 
     /// What goes to the loop: as it came, or refused, each message by itself.
     async fn fitted(&self, pushed: Pushed) -> Vec<Pushed> {
+        let given_up = Instant::now() + PATIENCE;
         let checked = loop {
             match fitting_push(self.checks.as_deref(), &pushed).await {
-                // There is nobody to try again: the door waits.
-                Err(busy) if busy.code == RejectCode::Busy => {}
+                // There is nobody to try again: the door does.
+                Err(Rejection { code: RejectCode::Busy, retry_after_ms, .. })
+                    if Instant::now() < given_up =>
+                {
+                    let pause = Duration::from_millis(retry_after_ms.unwrap_or(RETRY_MS));
+                    sleep_until(given_up.min(Instant::now() + pause)).await;
+                }
                 checked => break checked,
             }
         };
