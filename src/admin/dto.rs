@@ -202,6 +202,9 @@ pub struct SubscriptionRequest {
 pub struct SagaActRequest {
     /// What to do.
     pub act: SagaAct,
+    /// The state that it was seen in: in another one nothing is done. Left out: whatever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_state: Option<SagaState>,
     /// Why.
     #[serde(default)]
     pub reason: String,

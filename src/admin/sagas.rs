@@ -10,6 +10,7 @@ use super::peer::{Acting, Caller};
 use super::request::{Asked, BegunAsked, Body, Path, page};
 use crate::auth::Right;
 use crate::broker::BrokerHandle;
+use crate::model::SagaOrder;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
@@ -45,6 +46,7 @@ async fn act(
         SagaAct::Skip | SagaAct::Abort => Right::Cancel,
     })?;
     let id = path.id()?;
-    broker.saga_act(actor, id.clone(), request.act, request.reason).await?;
+    let order = SagaOrder { act: request.act, expect_state: request.expect_state };
+    broker.saga_act(actor, id.clone(), order, request.reason).await?;
     Ok(Json(broker.saga(&id).await?))
 }

@@ -24,7 +24,7 @@ use crate::mailbox::{RedisNews, Room};
 use crate::model::limits::HEARTBEAT_MS;
 use crate::model::{
     Actor, EventId, MessageId, Notice, Origin, Pulse, QueueName, QueueSettings, RejectCode,
-    Rejection, Repair, RepairRefusal, SagaAct, Seq, SettingChange, StoreHealth, StoredMessage,
+    Rejection, Repair, RepairRefusal, SagaOrder, Seq, SettingChange, StoreHealth, StoredMessage,
     Subscription, Timestamp, TopicName,
 };
 use crate::net::{Doors, Inbound, Outbound};
@@ -58,7 +58,7 @@ pub(super) enum Request {
     Hold { actor: Actor, queue: QueueName, seq: Seq, for_ms: u64 },
     Subscribe { actor: Actor, topic: TopicName, subscription: Subscription },
     Unsubscribe { actor: Actor, topic: TopicName, queue: QueueName },
-    SagaAct { actor: Actor, id: MessageId, act: SagaAct, reason: String },
+    SagaAct { actor: Actor, id: MessageId, order: SagaOrder, reason: String },
     ForgetReply { queue: QueueName, seq: Seq },
 }
 
@@ -398,8 +398,8 @@ impl EventLoop {
             Request::Unsubscribe { actor, topic, queue } => {
                 Event::Unsubscribe { origin, actor, topic, queue }
             }
-            Request::SagaAct { actor, id, act, reason } => {
-                Event::SagaAct { origin, actor, id, act, reason }
+            Request::SagaAct { actor, id, order, reason } => {
+                Event::SagaAct { origin, actor, id, order, reason }
             }
             Request::Repair(repair) => Event::Repair { origin, repair },
             Request::ForgetReply { queue, seq } => Event::ForgetReply { origin, queue, seq },

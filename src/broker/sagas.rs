@@ -3,7 +3,7 @@
 use super::event_loop::Request;
 use super::handle::{BrokerHandle, OperatorError};
 use crate::model::limits::MAX_PAGE;
-use crate::model::{Actor, MessageId, SagaAct, SagaDetail, SagaPage, SagaState};
+use crate::model::{Actor, MessageId, SagaDetail, SagaOrder, SagaPage, SagaState};
 
 impl BrokerHandle {
     /// Sagas, the oldest first, in one state or all: those after `after`, at most `limit`, and at most
@@ -30,9 +30,9 @@ impl BrokerHandle {
         &self,
         actor: Actor,
         id: MessageId,
-        act: SagaAct,
+        order: SagaOrder,
         reason: String,
     ) -> Result<(), OperatorError> {
-        self.act(Request::SagaAct { actor, id, act, reason }).await.map(drop)
+        self.act(Request::SagaAct { actor, id, order, reason }).await.map(drop)
     }
 }

@@ -93,7 +93,7 @@ pub(super) async fn run(args: SagaArgs) -> Result<Exit, Failure> {
 }
 
 async fn do_it(client: &AdminClient, args: ActArgs, act: SagaAct) -> Result<(), Failure> {
-    let request = SagaActRequest { act, reason: args.reason };
+    let request = SagaActRequest { act, expect_state: None, reason: args.reason };
     let detail = client.saga_act(&args.id, &request).await?;
     if args.json {
         return json(&detail);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::model::Content;
 use crate::model::{
     Actor, Arrival, DeliveryId, GatherRequest, MessageId, NackAction, Origin, QueueId, QueueName,
-    QueueSettings, Rejection, Repair, SagaAct, SagaName, Seq, SettingChange, StoredMessage,
+    QueueSettings, Rejection, Repair, SagaName, SagaOrder, Seq, SettingChange, StoredMessage,
     StreamId, Subscription, TopicName, WorkError, WorkerId, WorkerInfo,
 };
 
@@ -66,7 +66,7 @@ pub enum Event {
         /// Which one.
         id: MessageId,
         /// What to do.
-        act: SagaAct,
+        order: SagaOrder,
         /// Why.
         reason: String,
     },

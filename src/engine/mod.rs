@@ -269,8 +269,8 @@ impl Engine {
                 self.handle_bury(origin, to, &content, queue.as_ref(), &rejection, out);
             }
             Event::Start { origin, saga, input } => self.handle_start(origin, saga, input, out),
-            Event::SagaAct { origin, actor, id, act, reason } => {
-                self.handle_saga_act(origin, actor, id, act, reason, out);
+            Event::SagaAct { origin, actor, id, order, reason } => {
+                self.handle_saga_act(origin, actor, id, order, reason, out);
             }
             Event::Subscribe { origin, actor, topic, subscription } => {
                 self.handle_subscribe(origin, actor, topic, subscription, out);

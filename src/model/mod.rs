@@ -88,8 +88,8 @@ pub use repair::{
     RepairRefusal, bulk_key,
 };
 pub use saga::{
-    SagaAct, SagaDefinition, SagaDetail, SagaPage, SagaStarted, SagaState, SagaStep, SagaView,
-    StepState, StepView,
+    SagaAct, SagaDefinition, SagaDetail, SagaOrder, SagaPage, SagaStarted, SagaState, SagaStep,
+    SagaView, StepState, StepView,
 };
 pub use schema_text::SchemaText;
 pub use setting_change::{SCHEMA, SettingChange};

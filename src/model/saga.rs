@@ -138,6 +138,16 @@ pub enum SagaAct {
     Abort,
 }
 
+/// What an operator wants of a saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SagaOrder {
+    /// What to do.
+    pub act: SagaAct,
+    /// The state that the operator saw it in: in another one the same act does another thing, and nothing is done. None:
+    /// whatever it is.
+    pub expect_state: Option<SagaState>,
+}
+
 impl SagaAct {
     /// The word in JSON.
     pub const fn as_str(self) -> &'static str {

@@ -101,6 +101,10 @@ pub(super) fn file_read(
     let Some(screen) = model.message.as_ref().filter(|screen| screen.message == *message) else {
         return model.acts.refuse(what, "another message is shown now");
     };
+    // What is typed meanwhile is neither replaced nor sent as the file.
+    if model.edit.as_ref().is_some_and(|edit| edit.message == *message) {
+        return model.acts.refuse(what, "it is being edited: leave that first (the draft stays)");
+    }
     let Some(view) = &screen.view else { return };
     let parked = model.parked.get(message);
     let keys = model.setup.keys;

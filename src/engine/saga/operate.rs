@@ -7,8 +7,8 @@ use crate::engine::process::{ProcessNumber, page};
 use crate::engine::queues::QueueIndex;
 use crate::engine::{Effect, Effects, Engine};
 use crate::model::{
-    Actor, JournalKind, MessageId, Origin, Payload, RepairRefusal, SagaAct, SagaDetail, SagaPage,
-    SagaState, SagaView, StepState, StepView, WorkError, limits,
+    Actor, JournalKind, MessageId, Origin, Payload, RepairRefusal, SagaAct, SagaDetail, SagaOrder,
+    SagaPage, SagaState, SagaView, StepState, StepView, WorkError, limits,
 };
 
 impl Engine {
@@ -18,11 +18,11 @@ impl Engine {
         origin: Origin,
         actor: Actor,
         id: MessageId,
-        act: SagaAct,
+        order: SagaOrder,
         reason: String,
         out: &mut Effects,
     ) {
-        match self.saga_act(actor, &id, act, reason, out) {
+        match self.saga_act(actor, &id, order, reason, out) {
             Ok(()) => out.effects.push(Effect::Done { origin }),
             Err(reason) => {
                 out.effects.push(refused(origin, RepairRefusal::Invalid { reason }));
@@ -34,7 +34,7 @@ impl Engine {
         &mut self,
         actor: Actor,
         id: &MessageId,
-        act: SagaAct,
+        SagaOrder { act, expect_state }: SagaOrder,
         reason: String,
         out: &mut Effects,
     ) -> Result<(), String> {
@@ -46,6 +46,10 @@ impl Engine {
         })?;
         let saga = self.sagas.sagas.get(&number).ok_or("the saga's records can't be read")?;
         let state = saga.state;
+        if let Some(expected) = expect_state.filter(|expected| *expected != state) {
+            let (expected, state) = (expected.as_str(), state.as_str());
+            return Err(format!("the saga is {state}, not {expected} any more: look again"));
+        }
         let Some(at) = saga.current() else {
             return Err(format!("the saga is {}: nothing can be done to it", state.as_str()));
         };

@@ -9,7 +9,7 @@ use crate::engine::{Effect, EngineOptions, Event};
 use crate::model::{
     AckMode, Actor, Content, Dedup, Header, JournalKind, MailboxKind, MessageId, NackAction,
     Notice, Origin, QueueSettings, QueueTemplate, Rejection, RepairRefusal, SagaAct,
-    SagaDefinition, SagaName, SagaStarted, SagaState, SagaStep, Seq, StepState,
+    SagaDefinition, SagaName, SagaOrder, SagaStarted, SagaState, SagaStep, Seq, StepState,
 };
 
 pub(super) const TIMEOUT_MS: u64 = 60_000;
@@ -64,9 +64,17 @@ pub(super) fn start(rig: &mut Rig, input: Content) -> Result<SagaStarted, Reject
 }
 
 fn act(rig: &mut Rig, act: SagaAct) -> Result<(), RepairRefusal> {
+    act_on(rig, act, None)
+}
+
+fn act_on(
+    rig: &mut Rig,
+    act: SagaAct,
+    expect_state: Option<SagaState>,
+) -> Result<(), RepairRefusal> {
     let (origin, actor, id) = (Origin(9), operator("ann"), MessageId::new("s").unwrap());
-    let reason = "because".to_owned();
-    let told = rig.run(Event::SagaAct { origin, actor, id, act, reason });
+    let (order, reason) = (SagaOrder { act, expect_state }, "because".to_owned());
+    let told = rig.run(Event::SagaAct { origin, actor, id, order, reason });
     let answer = told.into_iter().find_map(|effect| match effect {
         Effect::Done { .. } => Some(Ok(())),
         Effect::Refused { refusal, .. } => Some(Err(refusal)),
@@ -180,7 +188,10 @@ fn a_compensation_that_fails_parks_the_saga_until_an_operator_says_what_to_do() 
         assert_eq!((noted.queue.as_str(), &noted.actor), ("flight.undo", &Actor::broker()));
         assert!(noted.reason.starts_with("saga trip s: step flight: "), "{}", noted.reason);
         assert_eq!(rig.pass(3_600_000), [], "nothing happens by itself");
-        act(&mut rig, wanted).unwrap();
+        let refused = act_on(&mut rig, wanted, Some(SagaState::Running));
+        assert!(refused.is_err(), "it was seen while it ran: the same act would do another thing");
+        assert_eq!(state(&rig).0, SagaState::Parked);
+        act_on(&mut rig, wanted, Some(SagaState::Parked)).unwrap();
         let all = workers(&mut rig);
         let first = match wanted {
             SagaAct::Retry => {

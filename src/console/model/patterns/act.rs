@@ -212,7 +212,7 @@ impl PatternForm {
     /// What is to be done; or what is missing, and in which line.
     pub fn check(&self) -> Result<PatternAct, (usize, String)> {
         match &self.wanted {
-            Wanted::Saga { id, act, short_id, state: _ } => {
+            Wanted::Saga { id, act, short_id, state } => {
                 if self.text(0) != short_id {
                     return Err((0, "the id is not the one that is asked for".to_owned()));
                 }
@@ -220,7 +220,9 @@ impl PatternForm {
                 if reason.is_empty() {
                     return Err((1, "a reason is needed".to_owned()));
                 }
-                let request = SagaActRequest { act: *act, reason: reason.to_owned() };
+                let expect_state = Some(*state);
+                let reason = reason.to_owned();
+                let request = SagaActRequest { act: *act, expect_state, reason };
                 Ok(PatternAct::Saga { id: id.clone(), request })
             }
             Wanted::Unsubscribe { topic, queue } => {

@@ -45,7 +45,8 @@ fn saga(model: &mut Model, fx: &mut Effects, act: SagaAct) {
     match act {
         // As with a message, what is only tried again needs no question.
         SagaAct::Retry => {
-            let request = SagaActRequest { act, reason: String::new() };
+            let (expect_state, reason) = (Some(state), String::new());
+            let request = SagaActRequest { act, expect_state, reason };
             let id = saga.id.clone();
             // It sinks in the list once it goes on: the cursor stays with it, not with its row.
             model.patterns.sagas.stay_with(id.clone());

@@ -3,7 +3,8 @@
 use super::{Stage, content_with, operator, queue, word};
 use crate::engine::{Effect, Event};
 use crate::model::{
-    Completion, GatherReply, GatherRequest, Origin, SagaAct, SagaDefinition, SagaName, SagaStep,
+    Completion, GatherReply, GatherRequest, Origin, SagaAct, SagaDefinition, SagaName, SagaOrder,
+    SagaStep,
 };
 
 impl Stage {
@@ -74,7 +75,8 @@ impl Stage {
             _ => return None,
         };
         let (origin, actor, id) = (Origin(9), operator("ann"), id.parse().ok()?);
-        Some(self.run(Event::SagaAct { origin, actor, id, act, reason: "because".to_owned() }))
+        let (order, reason) = (SagaOrder { act, expect_state: None }, "because".to_owned());
+        Some(self.run(Event::SagaAct { origin, actor, id, order, reason }))
     }
 
     /// A saga and its steps.

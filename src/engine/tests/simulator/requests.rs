@@ -13,7 +13,7 @@ use crate::engine::{Effect, Effects, Event};
 use crate::model::{
     CallReply, CallStatus, Finish, GatherName, GatherReply, GatherRequest, GatherStatus, MessageId,
     MessageState, Op, Origin, ProcessKind, QueueId, QueueName, RejectCode, Rejection, SagaAct,
-    SagaState, Seq, Timestamp, limits,
+    SagaOrder, SagaState, Seq, Timestamp, limits,
 };
 
 /// Who waits, and what is known of what was asked.
@@ -101,7 +101,8 @@ impl Sim {
         }
         let id = MessageId::new(id).expect("an id");
         let (origin, actor, reason) = (Origin(0), operator("ann"), String::new());
-        self.handle(Event::SagaAct { origin, actor, id, act, reason }, Cause::default());
+        let order = SagaOrder { act, expect_state: None };
+        self.handle(Event::SagaAct { origin, actor, id, order, reason }, Cause::default());
     }
 
     /// Of something that was sent, or that somebody has a reply of.
