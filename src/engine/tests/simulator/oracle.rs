@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::processes::Course;
 use super::sim::is_dead;
 use crate::model::{
-    AckMode, Content, Finish, JournalKind, MessageRecord, MessageState, OnFailure, Op, Ordering,
-    Overflow, QueueId, QueueName, QueueSettings, Seq, Timestamp,
+    AckMode, Content, Finish, JournalKind, MessageId, MessageRecord, MessageState, OnFailure, Op,
+    Ordering, Overflow, QueueId, QueueName, QueueSettings, Seq, Timestamp,
 };
 
 /// A message as it should be.
@@ -121,11 +121,11 @@ impl Oracle {
 
     /// Takes the operations of one event over; `accepted` looks at each message that is new, with its queue.
     pub(super) fn apply_all(&mut self, ops: &[Op], accepted: impl Fn(&Self, &Line, &str)) {
-        let is_moved = has_moved(ops);
+        let moved = self.moved(ops);
         for op in ops {
             self.apply(op);
             if let Op::Append { queue, seq, content, .. } = op
-                && !is_moved
+                && !moved.contains(content.id())
                 && !is_dead(&self.lines[queue].name)
             {
                 let id = content.id().as_str();
@@ -133,6 +133,16 @@ impl Oracle {
                 accepted(self, &self.lines[queue], id);
             }
         }
+    }
+
+    /// The messages that an operator moves: they arrive elsewhere with these operations. What else arrives is new, as the
+    /// compensation that begins because a step's message went.
+    fn moved(&self, ops: &[Op]) -> Vec<MessageId> {
+        let moved = ops.iter().filter_map(|op| match op {
+            Op::Finish { queue, seq, how: Finish::Moved } => self.lines[queue].message(seq.0),
+            _ => None,
+        });
+        moved.map(|message| message.content.id().clone()).collect()
     }
 
     fn apply(&mut self, op: &Op) {
@@ -325,9 +335,4 @@ fn is_told(ops: &[Op], kind: JournalKind, seq: Seq) -> bool {
         Op::Journal(entry) => entry.kind == kind && entry.seq == Some(seq),
         _ => false,
     })
-}
-
-/// Whether a message came from elsewhere: by an operator's hand.
-fn has_moved(ops: &[Op]) -> bool {
-    ops.iter().any(|op| matches!(op, Op::Finish { how: Finish::Moved, .. }))
 }
