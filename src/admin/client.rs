@@ -6,9 +6,11 @@
 mod broker;
 mod error;
 mod events;
+mod exchange;
 mod gathers;
 mod keys;
 mod messages;
+mod paths;
 mod pools;
 mod queues;
 mod sagas;
@@ -23,19 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::Method;
 use rustls::ClientConfig;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::dto::{
     BackupRequest, DeleteRequest, DoorView, HoldRequest, HoldView, IdempotencyKey, JournalPage,
-    Located, MessageId, MessageView, Overview, PauseRequest, Problem, QueueName, QueueView,
-    RepairOutcome, RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
+    Located, MessageId, MessageView, Overview, PauseRequest, QueueName, QueueView, RepairOutcome,
+    RepairRequest, Revision, Seq, SettingsRequest, WorkerView,
 };
 
 pub use error::AdminError;
@@ -44,11 +40,13 @@ pub use messages::MessageQuery;
 pub use stream::EventStream;
 pub use transport::RemoteError;
 
+pub(super) use paths::percent_encode;
+
+use exchange::decode;
+use paths::{message_path, queue_path, with_query};
+
 use crate::auth::Secret;
 
-/// How long a connection to a unix socket may take: it answers at once, unless its backlog is full. Over TCP it
-/// is the answer's limit.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How long an answer may take in all. A repair waits for one flush of a slow disk.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// A backup may take as long as it takes to copy the largest store: a terabyte at 100 MB/s.
@@ -56,10 +54,6 @@ const BACKUP_LIMIT: Duration = Duration::from_secs(3 * 3600);
 /// How long the event stream may be silent: the broker says something every second, so that five silent
 /// ones mean that it, or the way to it, stands still.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
-/// An answer's body in bytes: a message view holds a payload of `limits::MAX_PAYLOAD_BYTES`, of which
-/// JSON makes up to six times as much; a list has `limits::MAX_QUEUES` of some 800 bytes.
-const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
-
 /// Where an admin API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
@@ -318,162 +312,6 @@ impl AdminClient {
     /// `GET /v1/stream`: what happens, as it happens. Returns once the broker has answered.
     pub async fn stream(&self) -> Result<EventStream, AdminError> {
         self.follow("/v1/stream").await
-    }
-
-    /// Returns once the broker has answered.
-    async fn follow<T: DeserializeOwned>(&self, path: &str) -> Result<EventStream<T>, AdminError> {
-        let request = self.request(Method::GET, path, Bytes::new());
-        let mut sender = self.connect().await?;
-        let response = self.in_time(self.send(&mut sender, request)).await?;
-        let status = response.status();
-        if status == StatusCode::OK {
-            let endpoint = self.endpoint.clone();
-            return Ok(EventStream::new(endpoint, response.into_body(), self.silence_limit));
-        }
-        let body = self.in_time(self.collect(response)).await?;
-        Err(refusal(status, &body))
-    }
-
-    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, AdminError> {
-        decode(&self.answer(Method::GET, path, Bytes::new()).await?)
-    }
-
-    async fn post(&self, path: String, body: &impl Serialize) -> Result<Bytes, AdminError> {
-        let body = serde_json::to_vec(body)
-            .map_err(|e| AdminError::Request { what: format!("the body of {path}: {e}") })?;
-        self.answer(Method::POST, path, Bytes::from(body)).await
-    }
-
-    async fn answer(&self, method: Method, path: String, body: Bytes) -> Result<Bytes, AdminError> {
-        let request = self.request(method, &path, body);
-        let mut sender = self.connect().await?;
-        let exchange = async {
-            let response = self.send(&mut sender, request).await?;
-            let status = response.status();
-            let body = self.collect(response).await?;
-            if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
-        };
-        self.in_time(exchange).await
-    }
-
-    /// Nothing has been sent when this fails.
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, AdminError> {
-        let connecting = transport::connect(&self.endpoint, self.trust.as_ref());
-        let limit = match self.endpoint {
-            Endpoint::Unix(_) => CONNECT_LIMIT,
-            Endpoint::Tcp { .. } => self.answer_limit,
-        };
-        tokio::time::timeout(limit, connecting)
-            .await
-            .map_err(|_| AdminError::Timeout { endpoint: self.endpoint.clone(), sent: false })?
-    }
-
-    /// Everything after connecting has this limit: when it is over, the request may be anywhere.
-    async fn in_time<T>(
-        &self,
-        work: impl Future<Output = Result<T, AdminError>>,
-    ) -> Result<T, AdminError> {
-        tokio::time::timeout(self.answer_limit, work)
-            .await
-            .map_err(|_| AdminError::Timeout { endpoint: self.endpoint.clone(), sent: true })?
-    }
-
-    fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
-        let host = match &self.endpoint {
-            Endpoint::Unix(_) => "localhost".to_owned(),
-            Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
-        };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, host)
-            .header(ACCEPT, "application/json, text/event-stream, application/octet-stream")
-            .header("x-mubroker-via", self.via);
-        if let Some(token) = &self.token {
-            let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
-            let mut value = value.expect("a token is ASCII");
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
-        }
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        request.body(Full::new(body)).expect("paths are percent-encoded, headers are literals")
-    }
-
-    async fn send(
-        &self,
-        sender: &mut SendRequest<Full<Bytes>>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, AdminError> {
-        sender
-            .send_request(request)
-            .await
-            .map_err(|source| AdminError::Lost { endpoint: self.endpoint.clone(), source })
-    }
-
-    async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, AdminError> {
-        match Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) => match error.downcast::<hyper::Error>() {
-                Ok(source) => {
-                    Err(AdminError::Lost { endpoint: self.endpoint.clone(), source: *source })
-                }
-                Err(_) => Err(AdminError::Protocol {
-                    what: format!("an answer of more than {MAX_ANSWER_BYTES} bytes"),
-                }),
-            },
-        }
-    }
-}
-
-fn queue_path(queue: &QueueName) -> String {
-    format!("/v1/queues/{}", percent_encode(queue.as_str()))
-}
-
-fn message_path(queue: &QueueName, seq: Seq) -> String {
-    format!("{}/messages/{seq}", queue_path(queue))
-}
-
-fn with_query(mut path: String, pairs: &[(&str, Option<String>)]) -> String {
-    let mut mark = '?';
-    for (name, value) in pairs {
-        if let Some(value) = value {
-            path.push(mark);
-            path.push_str(name);
-            path.push('=');
-            path.push_str(&percent_encode(value));
-            mark = '&';
-        }
-    }
-    path
-}
-
-/// RFC 3986 section 2.3: all but the unreserved characters; right in a path's part and in a query. A
-/// part that is `.` or `..` would be taken as a step, so that a dot alone is encoded too.
-pub(super) fn percent_encode(text: &str) -> String {
-    let dots = text.bytes().all(|b| b == b'.');
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
-        if plain || (byte == b'.' && !dots) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, AdminError> {
-    serde_json::from_slice(body)
-        .map_err(|e| AdminError::Protocol { what: format!("an answer that can't be read: {e}") })
-}
-
-fn refusal(status: StatusCode, body: &[u8]) -> AdminError {
-    match serde_json::from_slice::<Problem>(body) {
-        Ok(problem) => AdminError::Problem(Box::new(problem)),
-        Err(_) => AdminError::Protocol { what: format!("status {status} without a reason") },
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::handle::{BrokerHandle, OperatorError, no_such_queue};
+use super::handle::BrokerHandle;
 use super::messages::{Act, PAGE_BYTES, action, earlier, seen};
+use super::operator_error::{OperatorError, no_such_queue};
 use crate::engine::MessageOverlay;
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{

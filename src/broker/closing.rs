@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::event_loop::{Command, EventLoop, Request};
-use super::handle::{BrokerHandle, OperatorError, WeakHandle};
+use super::commands::{Command, Request};
+use super::event_loop::EventLoop;
+use super::handle::{BrokerHandle, WeakHandle};
 use super::messages::{Act, RepairOrder};
+use super::operator_error::OperatorError;
 use crate::model::{Actor, IdempotencyKey, MessageId, MessageState, RepairRefusal};
 use crate::net::{MajordomoForm, PeerId};
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::event_loop::Command;
-use super::handle::{BrokerHandle, OperatorError, QUEUES_PAGE};
+use super::commands::Command;
+use super::handle::{BrokerHandle, QUEUES_PAGE};
+use super::operator_error::OperatorError;
 use crate::mailbox::Disk;
 use crate::model::{DiskFigures, Figures, Pulse, QueueFigures, QueueId};
 

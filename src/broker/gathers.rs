@@ -1,6 +1,7 @@
 //! Gathers as operators see them.
 
-use super::handle::{BrokerHandle, OperatorError};
+use super::handle::BrokerHandle;
+use super::operator_error::OperatorError;
 use crate::model::limits::MAX_PAGE;
 use crate::model::{
     GatherDetail, GatherName, GatherPage, GatherState, MessageId, Payload, ReplyView,

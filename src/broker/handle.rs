@@ -1,26 +1,25 @@
 //! What operators' interfaces hold: questions to the engine, reads of the store, repairs.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::event_loop::{Answer, Command, Request};
+use super::commands::{Answer, Command, Request};
 use super::events::Events;
-use super::figures::DiskLook;
+use super::operator_error::{OperatorError, no_such_queue};
 use super::peers::OperatorAnswer;
 use super::pools::PoolRequest;
 use super::schemas::check_schemas;
 use super::store::Reads;
+use super::view::View;
 use super::watch::Watch;
 use crate::engine::{Engine, HoldAnswer};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::model::{
-    Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, MessageId, Overview, PoolError,
-    QueueId, QueueName, QueueSettings, QueueView, Rejection, Repair, RepairOutcome, RepairRefusal,
-    Seq, SettingChange, SpanCounts, StoreHealth, Timestamp, TopicName, WorkerView, limits,
+    Actor, DoorView, EventId, HoldView, IdempotencyKey, KeyPage, Overview, QueueId, QueueName,
+    QueueSettings, QueueView, Repair, RepairOutcome, RepairRefusal, Seq, SettingChange,
+    StoreHealth, WorkerView, limits,
 };
-use crate::net::Doors;
 use crate::schema::Checks;
 
 /// Queues in one answer: a view takes about a microsecond, and the loop does nothing else meanwhile.
@@ -28,112 +27,6 @@ pub const QUEUES_PAGE: usize = 512;
 
 /// Names that one turn of the loop looks at: as long as for some hundred views.
 const NAMES_LOOKED_AT: usize = 8_192;
-
-/// What doesn't change while the broker runs.
-#[derive(Debug, Clone)]
-pub(super) struct Facts {
-    pub(super) started_at: Timestamp,
-    pub(super) data_dir: String,
-    /// The store's folder, if it has one.
-    pub(super) store_dir: Option<PathBuf>,
-    pub(super) disk_look: DiskLook,
-    pub(super) clients: String,
-    pub(super) workers: String,
-    pub(super) doors: Doors,
-    /// Absent if nothing is traced.
-    pub(super) spans: Option<Arc<SpanCounts>>,
-}
-
-/// The engine and what is around it, as a question sees it.
-pub(super) struct View<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) now: Timestamp,
-    pub(super) health: StoreHealth,
-    pub(super) facts: &'a Facts,
-}
-
-impl View<'_> {
-    pub(super) fn overview(&self) -> Overview {
-        let counts = self.engine.counts();
-        Overview {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            generation: self.engine.generation(),
-            started_at: self.facts.started_at,
-            now: self.now,
-            data_dir: self.facts.data_dir.clone(),
-            clients: self.facts.clients.clone(),
-            workers: self.facts.workers.clone(),
-            store: self.health.clone(),
-            queue_count: counts.queues,
-            blocked_count: counts.blocked,
-            worker_count: counts.workers,
-            stale_answers: counts.stale,
-            late_replies: counts.late_replies,
-            gathers: counts.gathers,
-            unreadable_processes: counts.unreadable_processes,
-            late_parts: counts.late_parts,
-        }
-    }
-}
-
-/// Why an operator's request brought nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
-    /// The broker says no; nothing has changed.
-    #[error(transparent)]
-    Refused(#[from] RepairRefusal),
-    /// No message with this id waits, and none of the last ones had it.
-    #[error(
-        "no message {id:?} waits in any queue, and it is not among the last that were accepted"
-    )]
-    NotFound {
-        /// The id asked for.
-        id: String,
-    },
-    /// Neither the configuration nor a subscription names this topic.
-    #[error("there is no topic {topic}: neither the configuration nor a subscription names it")]
-    NoSuchTopic {
-        /// The name asked for.
-        topic: TopicName,
-    },
-    /// No saga has this id, or it has ended long ago.
-    #[error("there is no saga {id}; it has ended long ago, or never began")]
-    NoSuchSaga {
-        /// The id asked for.
-        id: MessageId,
-    },
-    /// No gather has this id, or it has ended a while ago.
-    #[error("there is no gather {id}; its answer was kept for a while, or it never began")]
-    NoSuchGather {
-        /// The id asked for.
-        id: MessageId,
-    },
-    /// No worker of this name is connected.
-    #[error("no worker {name:?} is connected, and the configuration has none of this name")]
-    NoSuchWorker {
-        /// The name asked for.
-        name: String,
-    },
-    /// Supervised workers can't do that.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// A message is refused, as it would be at a door.
-    #[error("{}", .0.reason)]
-    Rejected(Rejection),
-    /// The store could not be read.
-    #[error("the store can't be read")]
-    Store(#[from] MailboxError),
-    /// The store broke while this was under way.
-    #[error("the store broke down meanwhile; ask again")]
-    StoreBroke,
-    /// Too many reads wait.
-    #[error("too many requests wait for the store; try again")]
-    Busy,
-    /// The broker has stopped.
-    #[error("the broker stops")]
-    Stopped,
-}
 
 /// A running broker as operators' interfaces see it. Cheap to clone; each method is one request to the
 /// broker's loop or one read on the store's thread. Dropping a future gives the answer up, not the act.
@@ -467,13 +360,4 @@ impl BrokerHandle {
     pub(super) fn unanswered(&self) -> OperatorError {
         if self.commands.is_closed() { OperatorError::Stopped } else { OperatorError::StoreBroke }
     }
-}
-
-pub(super) fn no_such_queue(queue: &QueueName) -> OperatorError {
-    RepairRefusal::NoSuchQueue { queue: queue.clone() }.into()
-}
-
-/// Shared by those who build views of messages.
-pub(super) fn no_such_message(queue: &QueueName, seq: Seq) -> OperatorError {
-    RepairRefusal::NoSuchMessage { queue: queue.clone(), seq }.into()
 }

@@ -16,7 +16,8 @@ use crate::model::{
     RepairRefusal, Revision, RevisionRecord, RevisionView, Seq, StoredMessage,
 };
 
-use super::handle::{BrokerHandle, OperatorError, no_such_message, no_such_queue};
+use super::handle::BrokerHandle;
+use super::operator_error::{OperatorError, no_such_message, no_such_queue};
 
 /// Header and payload bytes read for one page: rows show only payloads' beginnings, but the store reads
 /// whole ones.

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::commands::Answer;
 use super::committer::{MAX_IN_FLIGHT, OVERLAP_BYTES};
-use super::event_loop::{Answer, KEPT_RELEASES};
+use super::event_loop::KEPT_RELEASES;
 use super::traces::Begun;
 use crate::engine::{Effect, Effects};
 use crate::model::{Batch, Op};

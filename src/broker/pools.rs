@@ -2,8 +2,9 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::event_loop::Command;
-use super::handle::{BrokerHandle, OperatorError};
+use super::commands::Command;
+use super::handle::BrokerHandle;
+use super::operator_error::OperatorError;
 use super::peers::DrainOrder;
 use crate::model::{Notice, PoolAct, PoolError, PoolView};
 

@@ -1,8 +1,9 @@
 //! Emptying a queue, a page at a time: each page is one turn of the engine, and one commit.
 
-use super::event_loop::Request;
-use super::handle::{BrokerHandle, OperatorError};
+use super::commands::Request;
+use super::handle::BrokerHandle;
 use super::messages::PAGE_BYTES;
+use super::operator_error::OperatorError;
 use super::peers::OperatorAnswer;
 use crate::model::limits::MAX_PAGE;
 use crate::model::{Actor, PurgePage, QueueName, Seq};

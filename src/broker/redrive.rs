@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::handle::{BrokerHandle, OperatorError};
+use super::handle::BrokerHandle;
 use super::messages::PAGE_BYTES;
+use super::operator_error::OperatorError;
 use crate::model::limits::{MAX_FILTER_COST, MAX_PAGE};
 use crate::model::{
     Actor, Filter, FilterBudget, FilterSubject, IdempotencyKey, MessageState, QueueName,

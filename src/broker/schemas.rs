@@ -1,7 +1,8 @@
 //! Queues' schemas, as operators meet them: a new one is compiled before it counts, and a repair that misses one needs a reason.
 
-use super::handle::{BrokerHandle, OperatorError, no_such_queue};
+use super::handle::BrokerHandle;
 use super::messages::Act;
+use super::operator_error::{OperatorError, no_such_queue};
 use crate::model::limits::{MAX_REASON_BYTES, clip};
 use crate::model::{IdempotencyKey, QueueName, RepairRefusal, SCHEMA, SchemaText, SettingChange};
 use crate::schema::{Compiled, Miss, with_room};

@@ -2,8 +2,10 @@
 
 use tokio::sync::oneshot;
 
-use super::event_loop::{Command, EventLoop};
-use super::handle::{BrokerHandle, OperatorError};
+use super::commands::Command;
+use super::event_loop::EventLoop;
+use super::handle::BrokerHandle;
+use super::operator_error::OperatorError;
 use super::peers::Waiting;
 use crate::engine::Event;
 use crate::model::{

@@ -8,12 +8,15 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::clock::Clock;
 use super::closing;
-use super::event_loop::{Command, Ended, EventLoop, Inputs};
+use super::commands::Command;
+use super::event_loop::{Ended, EventLoop, Inputs};
 use super::figures::DiskLook;
-use super::handle::{BrokerHandle, Facts, OperatorError};
+use super::handle::BrokerHandle;
+use super::operator_error::OperatorError;
 use super::outside;
 use super::store::{OpenStore, Started, Store};
 use super::traces::{SpanSink, Traces};
+use super::view::Facts;
 use crate::engine::{Engine, EngineOptions};
 use crate::mailbox::{DiskReserve, MailboxError, Streams};
 use crate::model::{Actor, QueueName, QueueSettings};

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::event_loop::Ended;
-use super::handle::OperatorError;
 use super::messages::Act;
+use super::operator_error::OperatorError;
 use super::watch::Sight;
 use crate::engine::EngineOptions;
 use crate::mailbox::DiskReserve;

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use super::event_loop::{DRAIN_LIMIT_MS, EventLoop};
 use super::failure::Health;
-use super::handle::View;
+use super::view::View;
 use super::watch::{Shared, Sight};
 use crate::engine::Event;
 use crate::model::Timestamp;

@@ -1,7 +1,8 @@
 //! Topics as operators see and change them.
 
-use super::event_loop::Request;
-use super::handle::{BrokerHandle, OperatorError};
+use super::commands::Request;
+use super::handle::BrokerHandle;
+use super::operator_error::OperatorError;
 use super::peers::OperatorAnswer;
 use crate::model::limits::MAX_PAGE;
 use crate::model::{

@@ -1,8 +1,8 @@
 //! A queue's settings, as `[queues."name"]` in the configuration has them (design.md 7).
 
 mod dedup;
-
-use std::sync::Arc;
+mod retry;
+mod template;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ use super::schema_text::SchemaText;
 use super::timing::MAX_TIMING_MS;
 
 pub use dedup::Dedup;
+pub use retry::{Backoff, Retry};
+pub use template::{QueueTemplate, SharedSettings};
 
 /// How a queue behaves. Defaults are the configuration's.
 #[cfg_attr(test, derive(utoipa::ToSchema))]
@@ -373,85 +375,4 @@ pub enum Consumers {
     Shared,
     /// One at a time is given all; the others stand by, and one takes over when it goes.
     Exclusive,
-}
-
-/// Attempts and the back-off between them.
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Retry {
-    /// Deliveries in all before `on_failure`; at least 1.
-    pub attempts: u32,
-    /// How the pause grows.
-    pub backoff: Backoff,
-    /// The first pause, in milliseconds.
-    pub initial_ms: u64,
-    /// The longest pause, in milliseconds.
-    pub max_ms: u64,
-    /// Each pause is changed by up to this share at random, 0 to 1.
-    pub jitter: f64,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            attempts: 1,
-            backoff: Backoff::Exponential,
-            initial_ms: 1_000,
-            max_ms: 60_000,
-            jitter: 0.1,
-        }
-    }
-}
-
-/// How the pause between attempts grows.
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Backoff {
-    /// Always `initial_ms`.
-    Fixed,
-    /// Doubles up to `max_ms`.
-    #[default]
-    Exponential,
-}
-
-/// Settings for queues made on the fly: `[queues."folder.*"]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueueTemplate {
-    /// What a new queue's name must start with: the pattern without its final `*`.
-    pub prefix: String,
-    /// What it gets.
-    pub settings: Arc<QueueSettings>,
-    /// Queues that it makes; 0: any number.
-    pub max_queues: u64,
-}
-
-impl QueueTemplate {
-    /// The one of `all` that makes a queue of this name, and its place among them: the longest prefix wins.
-    pub fn find<'a>(all: &'a [Self], name: &QueueName) -> Option<(usize, &'a Self)> {
-        let matching = |(_, template): &(usize, &Self)| name.as_str().starts_with(&template.prefix);
-        all.iter().enumerate().filter(matching).max_by_key(|(_, template)| template.prefix.len())
-    }
-}
-
-/// As many different settings as are looked through for equal ones: those of templates, and some queues of
-/// their own.
-const MAX_SHARED: usize = 64;
-
-/// Settings as they are read back, queue by queue: equal ones are kept once.
-#[derive(Debug, Default)]
-pub struct SharedSettings(Vec<Arc<QueueSettings>>);
-
-impl SharedSettings {
-    /// The same settings, perhaps those of an earlier queue.
-    pub fn share(&mut self, settings: Arc<QueueSettings>) -> Arc<QueueSettings> {
-        if let Some(known) = self.0.iter().find(|known| **known == settings) {
-            return Arc::clone(known);
-        }
-        if self.0.len() < MAX_SHARED {
-            self.0.push(Arc::clone(&settings));
-        }
-        settings
-    }
 }

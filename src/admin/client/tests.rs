@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request as Asked, State};
 use axum::response::{IntoResponse, Response as Answer};
 use futures_util::{StreamExt, stream};
+use hyper::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
