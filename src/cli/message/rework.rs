@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _};
+use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until};
 
 use super::act::{Unrepaired, attempt};
@@ -132,6 +133,9 @@ fn count(plans: &[Plan]) -> Counts {
     }
 }
 
+/// The outcome of a repair that was done before, or what was read.
+type Read = (Option<RepairOutcome>, Result<Bytes, AdminError>);
+
 struct Edit<'a> {
     client: &'a AdminClient,
     args: &'a EditArgs,
@@ -144,49 +148,49 @@ impl Edit<'_> {
     /// Reads each message, changes it and shows the difference.
     async fn plan(&self, chosen: &Chosen, program: &mut Sandbox) -> Result<Vec<Plan>, Failure> {
         let queue = &chosen.queue;
-        let read = chosen.messages.iter().map(async |row| {
-            let done = match self.args.repair.key {
-                Some(_) => self.client.repair_outcome(&self.key_of(row)).await?,
-                None => None,
-            };
-            let revision = Some(row.item.revision);
-            let payload = match done {
-                Some(_) => Ok(None),
-                None => self.client.payload(queue, row.item.seq, revision).await.map(Some),
-            };
-            Ok::<_, Failure>((row, done, payload))
-        });
-        let mut read = stream::iter(read).buffered(AT_ONCE);
         let (mut plans, mut bytes) = (Vec::with_capacity(chosen.messages.len()), 0);
-        while let Some(found) = read.next().await {
-            let (row, done, payload) = found?;
-            let plan = match (done, payload) {
-                (Some(outcome), _) => Plan::Done(outcome),
-                (None, Ok(payload)) => {
-                    self.change(program, queue, row, &payload.unwrap_or_default()).await?
+        // None is read while the program runs, which may take longer than an answer may.
+        for rows in chosen.messages.chunks(AT_ONCE) {
+            let read = join_all(rows.iter().map(|row| self.read(queue, row))).await;
+            for (row, found) in rows.iter().zip(read) {
+                let (done, payload) = found?;
+                let plan = match (done, payload) {
+                    (Some(outcome), _) => Plan::Done(outcome),
+                    (None, Ok(payload)) => self.change(program, queue, row, &payload).await?,
+                    (None, Err(error)) => match refusal(error) {
+                        Ok(refusal) => Plan::Refused(refusal),
+                        Err(failure) => return Err(failure),
+                    },
+                };
+                match &plan {
+                    Plan::Save(new) => bytes += new.len(),
+                    Plan::Refused(refusal) => self.tell(queue, row, refused(refusal.clone()))?,
+                    Plan::Done(outcome) => self.tell(queue, row, done_before(outcome.clone()))?,
+                    Plan::Same => {}
                 }
-                (None, Err(error)) => match refusal(error) {
-                    Ok(refusal) => Plan::Refused(refusal),
-                    Err(failure) => return Err(failure),
-                },
-            };
-            match &plan {
-                Plan::Save(new) => bytes += new.len(),
-                Plan::Refused(refusal) => self.tell(queue, row, refused(refusal.clone()))?,
-                Plan::Done(outcome) => self.tell(queue, row, done_before(outcome.clone()))?,
-                Plan::Same => {}
+                if bytes > MAX_BYTES {
+                    let text = format!(
+                        "the new payloads have more than {MAX_BYTES} bytes together; nothing saved"
+                    );
+                    return Err(
+                        Failure::new(text).advice("take fewer at once, with --limit or a filter")
+                    );
+                }
+                plans.push(plan);
             }
-            if bytes > MAX_BYTES {
-                let text = format!(
-                    "the new payloads have more than {MAX_BYTES} bytes together; nothing saved"
-                );
-                return Err(
-                    Failure::new(text).advice("take fewer at once, with --limit or a filter")
-                );
-            }
-            plans.push(plan);
         }
         Ok(plans)
+    }
+
+    /// What came of it before, or else its payload.
+    async fn read(&self, queue: &QueueName, row: &Row) -> Result<Read, Failure> {
+        if self.args.repair.key.is_some()
+            && let Some(outcome) = self.client.repair_outcome(&self.key_of(row)).await?
+        {
+            return Ok((Some(outcome), Ok(Bytes::new())));
+        }
+        let revision = Some(row.item.revision);
+        Ok((None, self.client.payload(queue, row.item.seq, revision).await))
     }
 
     async fn change(

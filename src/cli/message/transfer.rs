@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use clap::Args;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -137,25 +137,27 @@ pub(super) async fn export(client: &AdminClient, args: ExportArgs) -> Result<Exi
     let mut count = 0u64;
     loop {
         let page = client.messages(&args.queue, &query).await?;
-        let asked = page.messages.iter().map(|row| client.message(&args.queue, row.seq));
-        let mut found = stream::iter(asked).buffered(AT_ONCE);
-        while let Some(found) = found.next().await {
-            let view = match found {
-                Ok(view) => view,
-                // It ended since the page was read.
-                Err(AdminError::Problem(problem)) if problem.code == "not_found" => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if state.is_some_and(|state| state != view.summary.state) {
-                continue;
+        // None is asked for while a line is written: whoever reads them may take their time.
+        for rows in page.messages.chunks(AT_ONCE) {
+            let asked = rows.iter().map(|row| client.message(&args.queue, row.seq));
+            for found in join_all(asked).await {
+                let view = match found {
+                    Ok(view) => view,
+                    // It ended since the page was read.
+                    Err(AdminError::Problem(problem)) if problem.code == "not_found" => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                if state.is_some_and(|state| state != view.summary.state) {
+                    continue;
+                }
+                count += 1;
+                let line = serde_json::to_vec(&Exported::new(&view)).map_err(io::Error::from);
+                line.and_then(|mut line| {
+                    line.push(b'\n');
+                    out.write_all(&line)
+                })
+                .map_err(|error| writing(&error))?;
             }
-            count += 1;
-            let line = serde_json::to_vec(&Exported::new(&view)).map_err(io::Error::from);
-            line.and_then(|mut line| {
-                line.push(b'\n');
-                out.write_all(&line)
-            })
-            .map_err(|error| writing(&error))?;
         }
         let Some(next) = page.next else { break };
         query.from = Some(next);

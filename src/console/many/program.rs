@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::task::{PAUSE, Task, with_cause};
@@ -11,7 +11,7 @@ use super::{Ending, Found, How, Item, Order, Outcome, Progress, Row};
 use crate::admin::client::AdminError;
 use crate::admin::dto::{
     IdempotencyKey, Payload, QueueName, RepairOutcome, RepairRefusal, RepairRequest, RepairVerb,
-    SchemaText,
+    SchemaText, Seq,
 };
 use crate::console::sandbox::{Limits, Sandbox, Source};
 use crate::schema::Checks;
@@ -33,47 +33,58 @@ pub(super) async fn plan(
     let schema = task.client.schema(&order.queue).await.map_err(|error| with_cause(&error))?;
     let checks = Checks::of_one(&order.queue, &SchemaText::new(&schema.text));
     let of = rows.len() as u64;
-    let read = rows.into_iter().map(|row| async move {
-        let payload =
-            task.client.payload(&order.queue, row.item.seq, Some(row.item.revision)).await;
-        (row, payload)
-    });
-    let mut read = std::pin::pin!(stream::iter(read).buffered(AT_ONCE));
     let (mut items, mut bytes, mut failed) = (Vec::new(), 0, 0);
-    while let Some((row, payload)) = read.next().await {
-        if task.is_stopped() {
-            return Err("stopped".to_owned());
-        }
-        let found = match payload {
-            Err(error) => Found::Refused(of_one(error)?),
-            Ok(old) => {
-                let made = tokio::select! {
-                    made = program.apply(&old, false) => made,
-                    () = task.stopped() => return Err("stopped".to_owned()),
-                };
-                let place = |error| format!("at #{}: {error}; nothing was done", row.item.seq);
-                match made.map_err(place)? {
-                    Ok(new) if new == old => Found::Same,
-                    Ok(new) => fitting(&checks, order, old, Bytes::from(new)).await?,
-                    Err(why) => Found::Refused(why),
-                }
+    let mut rows = rows.into_iter();
+    while !rows.as_slice().is_empty() {
+        let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
+        let read = some.iter().map(|Row { item, .. }| {
+            task.client.payload(&order.queue, item.seq, Some(item.revision))
+        });
+        // None is read while the expression runs, which may take longer than an answer may.
+        let read = join_all(read).await;
+        for (row, payload) in some.into_iter().zip(read) {
+            if task.is_stopped() {
+                return Err("stopped".to_owned());
             }
-        };
-        match &found {
-            Found::Edited { old, new } => bytes += old.len() + new.len(),
-            Found::Refused(_) => failed += 1,
-            Found::Possible | Found::Same => {}
+            let found = match payload {
+                Err(error) => Found::Refused(of_one(error)?),
+                Ok(old) => change(task, order, (&mut program, &checks), row.item.seq, old).await?,
+            };
+            match &found {
+                Found::Edited { old, new } => bytes += old.len() + new.len(),
+                Found::Refused(_) => failed += 1,
+                Found::Possible | Found::Same => {}
+            }
+            if bytes > MAX_BYTES {
+                return Err(format!(
+                    "the payloads have more than {MAX_BYTES} bytes together; take fewer at once"
+                ));
+            }
+            items.push(Item { row, found });
+            let progress = Progress { tried: items.len() as u64, failed, of: Some(of), note: None };
+            task.progress(progress).await;
         }
-        if bytes > MAX_BYTES {
-            return Err(format!(
-                "the payloads have more than {MAX_BYTES} bytes together; take fewer at once"
-            ));
-        }
-        items.push(Item { row, found });
-        let progress = Progress { tried: items.len() as u64, failed, of: Some(of), note: None };
-        task.progress(progress).await;
     }
     Ok(items)
+}
+
+/// What the expression makes of one payload.
+async fn change(
+    task: &Task,
+    order: &Order,
+    (program, checks): (&mut Sandbox, &Checks),
+    seq: Seq,
+    old: Bytes,
+) -> Result<Found, String> {
+    let made = tokio::select! {
+        made = program.apply(&old, false) => made,
+        () = task.stopped() => return Err("stopped".to_owned()),
+    };
+    match made.map_err(|error| format!("at #{seq}: {error}; nothing was done"))? {
+        Ok(new) if new == old => Ok(Found::Same),
+        Ok(new) => fitting(checks, order, old, Bytes::from(new)).await,
+        Err(why) => Ok(Found::Refused(why)),
+    }
 }
 
 /// What misses the queue's schema is not saved without a reason.

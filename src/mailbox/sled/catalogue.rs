@@ -1,21 +1,34 @@
 //! Where the log values of a sealed generation are in sled's file: they are read without sled.
 //!
 //! To open a generation takes sled some 40 ms, and its cache keeps what is read. Who pages through long backlogs meets
-//! another generation on nearly every page. So its file is gone through once, which takes a fraction of that, and each
-//! value is read from where it is. A log value is written once and never changed, and its checksum covers its key: what
-//! is found under a key and is sound is the value. Whatever isn't found, or isn't sound, is asked of sled.
+//! another generation on nearly every page. So its file is gone through once, when it is opened for the first time since
+//! it was sealed, and what is found is kept beside it; each value is read from where it is. A log value is written once
+//! and never changed, and its checksum covers its key: what is found under a key and is sound is the value. Whatever
+//! isn't found, or isn't sound, is asked of sled.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ::sled::IVec;
 
-use super::codec::unseal;
+use super::codec::{Decoded, Reader, put_difference, put_number, seal, unseal};
 use super::gather::{Place, log_id};
 use super::layout::{SLED_SEGMENT_BYTES, VALUE_SLOT, log_key};
 use super::raw::{LogFile, RawMessage, Update};
+
+/// The file in a generation's folder that keeps its catalogue, and its name until it is written whole.
+const NAME: &str = "catalogue";
+const NEW_NAME: &str = "catalogue.new";
+/// What its checksum begins with.
+const KEY: &[u8] = b"catalogue 1";
+
+/// Bytes that are fetched before they are asked for: what a page of a hundred commits' values has, and some.
+const MAX_EXPECTED: u64 = 16 * 1024 * 1024;
+/// What lies between two of them is fetched too, if it isn't more.
+const MAX_GAP: u64 = 64 * 1024;
 
 thread_local! {
     /// What is read is checked here before it is kept: a page reads a hundred values of 90 KB, and memory that is new for
@@ -34,8 +47,35 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Goes through the file in a generation's folder. Nothing is expected of it: what can't be read isn't listed.
+    /// As it is kept in a generation's folder, or made of the file there.
     pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        match Self::kept(folder) {
+            Some(kept) => Ok(kept),
+            None => Self::made(folder),
+        }
+    }
+
+    /// Sees to it that it is kept in a sealed generation's folder. It need not be durable: whatever a crash leaves of it,
+    /// it is made again.
+    pub(super) fn keep(folder: &Path) -> io::Result<()> {
+        if Self::kept(folder).is_some() {
+            return Ok(());
+        }
+        let made = Self::made(folder)?;
+        let new = folder.join(NEW_NAME);
+        fs::write(&new, made.encode())?;
+        fs::rename(new, folder.join(NAME))
+    }
+
+    fn kept(folder: &Path) -> Option<Self> {
+        let bytes = fs::read(folder.join(NAME)).ok()?;
+        let places = decode(&bytes).ok()?;
+        let inode = LogFile::open(folder, SLED_SEGMENT_BYTES).and_then(|log| log.inode()).ok()?;
+        Some(Self { folder: folder.to_owned(), inode, places })
+    }
+
+    /// Goes through the file in a generation's folder. Nothing is expected of it: what can't be read isn't listed.
+    fn made(folder: &Path) -> io::Result<Self> {
         let mut log = LogFile::open(folder, SLED_SEGMENT_BYTES)?;
         let inode = log.inode()?;
         let starts = log.segments()?;
@@ -50,6 +90,19 @@ impl Catalogue {
         Ok(Self { folder: folder.to_owned(), inode, places })
     }
 
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let (mut id_before, mut end_before) = (0, 0);
+        for &(id, place) in &self.places {
+            put_difference(&mut out, &mut id_before, id);
+            put_difference(&mut out, &mut end_before, place.offset);
+            put_number(&mut out, place.bytes as u64);
+            end_before = end_before.wrapping_add(place.bytes as u64);
+        }
+        seal(KEY, &mut out);
+        out
+    }
+
     /// Was it made of the file that is in this folder?
     pub(super) fn is_of(&self, folder: &Path) -> bool {
         let there = LogFile::open(folder, SLED_SEGMENT_BYTES).and_then(|log| log.inode());
@@ -61,12 +114,35 @@ impl Catalogue {
         self.places.len()
     }
 
+    fn place(&self, id: u64) -> Option<Place> {
+        let at = self.places.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        self.places.get(at).map(|&(_, place)| place)
+    }
+
+    /// Values with these ids, ascending, are about to be read: they are fetched together. One by one a page of a hundred waits
+    /// for the disk a hundred times.
+    pub(super) fn expect(&self, ids: &[u64]) {
+        let Ok(log) = LogFile::open(&self.folder, SLED_SEGMENT_BYTES) else { return };
+        let places: Vec<Place> = ids.iter().filter_map(|&id| self.place(id)).collect();
+        let mut left = MAX_EXPECTED;
+        for run in
+            places.chunk_by(|a, b| (end(a)..end(a).saturating_add(MAX_GAP)).contains(&b.offset))
+        {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let bytes = (end(last) - first.offset).min(left);
+            left -= bytes;
+            log.expect(first.offset, bytes);
+        }
+    }
+
     /// A value, if it is there and sound.
     pub(super) fn value(&self, id: u64) -> Option<IVec> {
-        let at = self.places.binary_search_by_key(&id, |&(id, _)| id).ok()?;
-        let (_, place) = *self.places.get(at)?;
+        let place = self.place(id)?;
         // Not kept open: there may be a thousand generations.
         let log = LogFile::open(&self.folder, SLED_SEGMENT_BYTES).ok()?;
+        if place.bytes as u64 > log.len() {
+            return None;
+        }
         SCRATCH.with_borrow_mut(|value| {
             value.resize(place.bytes, 0);
             log.read_into(place.offset, value).ok()?;
@@ -74,6 +150,25 @@ impl Catalogue {
             is_sound.then(|| IVec::from(value.as_slice()))
         })
     }
+}
+
+/// Where a value ends in the file.
+fn end(place: &Place) -> u64 {
+    place.offset.saturating_add(place.bytes as u64)
+}
+
+/// What [`Catalogue::encode`] wrote.
+fn decode(bytes: &[u8]) -> Decoded<Vec<(u64, Place)>> {
+    let mut reader = Reader::new(unseal(KEY, bytes)?);
+    let (mut places, mut id, mut end) = (Vec::new(), 0, 0);
+    while !reader.is_empty() {
+        reader.difference(&mut id)?;
+        let offset = reader.difference(&mut end)?;
+        let bytes = reader.size()?;
+        end = end.wrapping_add(bytes as u64);
+        places.push((id, Place { offset, bytes }));
+    }
+    Ok(places)
 }
 
 /// sled's pages as they are after each message of its log.
@@ -181,7 +276,31 @@ mod tests {
             drop(Generation::open(folder.clone(), 1, 1 << 20).unwrap());
             let anew = Catalogue::of(&folder).unwrap();
             assert!(model.iter().all(|(&id, value)| anew.value(id).is_some_and(|v| v == *value)));
+            Catalogue::keep(&folder).unwrap();
+            let kept = Catalogue::kept(&folder).expect("it was written");
+            assert_eq!(kept.places, anew.places, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_kept_one_is_whole_or_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("gen-1");
+        let model = written(&folder, 4);
+        Catalogue::keep(&folder).unwrap();
+        let file = folder.join(NAME);
+        let bytes = fs::read(&file).unwrap();
+        assert!(bytes.len() < 12 * model.len(), "{} bytes", bytes.len());
+        for at in (0..bytes.len()).step_by(37) {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            for bad in [&bad[..], &bytes[..at]] {
+                fs::write(&file, bad).unwrap();
+                assert!(Catalogue::kept(&folder).is_none(), "at {at}");
+            }
+        }
+        Catalogue::keep(&folder).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), bytes);
     }
 
     #[test]
@@ -194,9 +313,9 @@ mod tests {
         let at = catalogue.places.binary_search_by_key(&id, |&(id, _)| id).unwrap();
         let (_, place) = catalogue.places[at];
         let file = folder.join("db");
-        let mut bytes = std::fs::read(&file).unwrap();
+        let mut bytes = fs::read(&file).unwrap();
         bytes[place.offset as usize + 3] ^= 1;
-        std::fs::write(&file, bytes).unwrap();
+        fs::write(&file, bytes).unwrap();
         assert_eq!(catalogue.value(id), None);
         // sled may have written the page before, too; a sound value is right wherever it is.
         let anew = Catalogue::of(&folder).unwrap();

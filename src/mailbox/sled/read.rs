@@ -16,6 +16,9 @@ use crate::model::{Content, MessageRecord, QueueId, Revision, RevisionRecord, Se
 /// Messages looked up in the index at a time.
 const LOOKUP: usize = 256;
 
+/// Log values that are worth fetching together.
+const MANY: usize = 4;
+
 /// Where an unfinished message is.
 #[derive(Debug, Clone, Copy)]
 struct Found {
@@ -52,6 +55,9 @@ impl SledMailbox {
             let found = self.unfinished(queue, from, LOOKUP.min(max_messages - messages.len()));
             let Some(last) = found.last() else { break };
             from = last.seq.next();
+            if reach == Reach::All {
+                self.expect(&found);
+            }
             for found in found {
                 let is_far = reach == Reach::Near && !self.store.is_near(found.segment);
                 if is_far && !messages.is_empty() {
@@ -67,6 +73,16 @@ impl SledMailbox {
             }
         }
         Ok(messages)
+    }
+
+    /// These messages are about to be read: a long backlog is mostly on the disk alone.
+    fn expect(&self, found: &[Found]) {
+        let mut segments: Vec<u64> = found.iter().map(|found| found.segment).collect();
+        segments.sort_unstable();
+        segments.dedup();
+        if segments.len() >= MANY {
+            self.store.expect(&segments);
+        }
     }
 
     /// Is the first message from place `from` on in a generation that is near?

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use self::catalogued::Catalogued;
 use super::SledOptions;
+use super::catalogue::Catalogue;
 use super::generation::{Generation, file_bytes};
 use super::manifest::{GenerationEntry, Manifest};
 use super::salvage::{Role, Unopened};
@@ -209,18 +210,23 @@ impl Sealed {
         self.slots().by_first_id.get(&first_id).is_some_and(|slot| slot.pins > 0)
     }
 
-    /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first.
+    /// Opens a sealed generation. One that sled can't open, or would lose something of, is salvaged first. It has a catalogue
+    /// from then on: its file doesn't change any more.
     fn open(&self, place: &Place) -> Result<Generation, MailboxError> {
         let &Place { ref folder, number, last_commit } = place;
         let unopened = Unopened { folder, role: Role::Sealed { last_commit } };
         unopened.make_sound()?;
-        match Generation::open(folder.clone(), number, self.cache_bytes) {
+        let opened = match Generation::open(folder.clone(), number, self.cache_bytes) {
             Err(MailboxError::Damaged { what, .. }) => {
                 unopened.salvage(&what)?;
                 Generation::open(folder.clone(), number, self.cache_bytes)
             }
             done => done,
+        };
+        if let Err(error) = Catalogue::keep(folder) {
+            tracing::debug!(folder = %folder.display(), %error, "a catalogue can't be kept");
         }
+        opened
     }
 
     #[cfg(test)]

@@ -211,6 +211,12 @@ impl Store {
         is_active || self.sealed.is_near(id)
     }
 
+    /// Log values with these ids, ascending, are about to be read.
+    pub(super) fn expect(&self, ids: &[u64]) {
+        let active = self.active().map_or(0, |active| active.first_id);
+        self.sealed.expect(&ids[..ids.partition_point(|&id| id < active)]);
+    }
+
     /// Writes: an error breaks the store.
     pub(super) fn write<T>(
         &self,

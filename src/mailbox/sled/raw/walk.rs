@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
 use super::message::{MAX_HEADER_BYTES, RawMessage, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// Bytes of which checksums are worked out in one segment's damaged parts, to find where sound messages go
@@ -123,6 +125,15 @@ impl LogFile {
         let mut bytes = vec![0; len];
         self.read_into(offset, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Has the system read so many bytes at `offset`, all at once, before they are asked for.
+    pub(in crate::mailbox::sled) fn expect(&self, offset: u64, len: u64) {
+        let range = i64::try_from(offset).ok().zip(i64::try_from(len).ok());
+        if let Some((offset, len)) = range {
+            // Advice: who doesn't take it makes the reads slower.
+            let _ = posix_fadvise(&self.file, offset, len, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+        }
     }
 
     /// Fills `bytes` with what stands at `offset`.

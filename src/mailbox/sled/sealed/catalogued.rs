@@ -1,5 +1,6 @@
 //! Log values by the catalogues of their generations.
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +31,35 @@ impl Sealed {
     /// A log value, read without sled. `None`: [`Sealed::get`] knows.
     pub(in super::super) fn value(&self, id: u64) -> Option<IVec> {
         self.catalogue(id)?.value(id)
+    }
+
+    /// Log values with these ids, ascending, are about to be read, the first of them surely.
+    pub(in super::super) fn expect(&self, ids: &[u64]) {
+        let mut left = ids;
+        while let Some(&first) = left.first() {
+            let is_sure = left.len() == ids.len();
+            let listed = if is_sure { self.catalogue(first) } else { self.listed(first) };
+            let end = self.end(first);
+            let (here, rest) = left.split_at(left.partition_point(|&id| id < end));
+            if let Some(catalogue) = listed {
+                catalogue.expect(here);
+            }
+            left = rest;
+        }
+    }
+
+    /// Where the ids of the generation that has log id `id` end.
+    fn end(&self, id: u64) -> u64 {
+        let slots = self.slots();
+        let mut later = slots.by_first_id.range((Bound::Excluded(id), Bound::Unbounded));
+        later.next().map_or(u64::MAX, |(&first_id, _)| first_id)
+    }
+
+    /// The catalogue of the generation that has log id `id`, if it is in RAM.
+    fn listed(&self, id: u64) -> Option<Arc<Catalogue>> {
+        let slots = self.slots();
+        let (_, slot) = slots.by_first_id.range(..=id).next_back()?;
+        slot.catalogue.as_ref().map(|catalogued| Arc::clone(&catalogued.values))
     }
 
     /// Can log values of the generation that has log id `id` be read without opening it or a look through all of it?
@@ -64,12 +94,12 @@ impl Sealed {
         }
         let folder = slot.place.folder.clone();
         drop(slots);
-        // Two who come at once make one each: it takes some milliseconds.
-        let made = Catalogue::of(&folder).inspect_err(|error| {
+        // Two who come at once get one each: mostly it is kept, and small.
+        let got = Catalogue::of(&folder).inspect_err(|error| {
             let folder = folder.display();
             tracing::debug!(%folder, %error, "a part of the store can only be read by opening it");
         });
-        let values = Arc::new(made.ok()?);
+        let values = Arc::new(got.ok()?);
         let mut slots = self.slots();
         let slot = slots.by_first_id.get_mut(&first_id)?;
         if is_busy(&slot.database) {
