@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::codec::{CHECKSUM_BYTES, seal};
 use super::super::layout::directory_key;
+use super::super::manifest::GenerationEntry;
 use super::super::segment::{Directory, MAGIC, PREFIX_BYTES, decode_directory, encode_directory};
 use super::*;
 
@@ -95,6 +96,32 @@ fn messages_are_read_without_opening_their_generations() {
     // The same of those that are open.
     let last = sealed().next_back().unwrap();
     mailbox.store.sealed.get(last).unwrap().unwrap();
+    assert_eq!(places(&mailbox, Q), (1..1_001).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sealed_generation_has_a_catalogue_and_a_wrong_one_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let mailbox = open_small(folder.path());
+    mailbox.append(&batch([put_queue(Q, 0)])).unwrap();
+    fill(&mailbox, 1..1_001);
+    mailbox.store.sealed.close_surplus();
+    mailbox.sync().unwrap();
+    let entries = mailbox.store.manifest().generations.clone();
+    drop(mailbox);
+    let store = folder.path().join("store");
+    let file = |entry: &GenerationEntry| store.join(&entry.folder).join("catalogue");
+    let (_, sealed) = entries.split_last().unwrap();
+    assert!(sealed.iter().all(|entry| file(entry).exists()), "{sealed:?}");
+    // One is gone, and two have changed places: they list nothing of what is there.
+    std::fs::remove_file(file(&sealed[0])).unwrap();
+    let other = std::fs::read(file(&sealed[1])).unwrap();
+    std::fs::rename(file(&sealed[2]), file(&sealed[1])).unwrap();
+    std::fs::write(file(&sealed[2]), other).unwrap();
+    let mailbox = open_small(folder.path());
+    for message in mailbox.read(Q, Seq(1), 1_000, usize::MAX).unwrap() {
+        assert_eq!(message.content.payload, vec![message.seq.0 as u8; 2_000]);
+    }
     assert_eq!(places(&mailbox, Q), (1..1_001).collect::<Vec<_>>());
 }
 
