@@ -71,6 +71,16 @@ pub enum Action {
         /// The draft, if there is one; or why it can't be read.
         draft: Result<Option<SavedDraft>, String>,
     },
+    /// Another console of this user has a draft of the message that is about to be edited.
+    DraftElsewhere {
+        /// Of which message.
+        message: MessageRef,
+    },
+    /// Drafts that earlier consoles left.
+    DraftsFound {
+        /// Of which messages.
+        messages: Vec<MessageRef>,
+    },
     /// A draft was written, or could not be.
     DraftSaved {
         /// Of which message.

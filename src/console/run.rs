@@ -76,6 +76,19 @@ pub enum ConsoleError {
     Terminal(#[from] io::Error),
 }
 
+/// Clears old drafts away beside the start, and tells of which messages there are others. A failure leaves them for the next
+/// start; it is told when a draft is asked for.
+fn look_for_drafts(drafts: Drafts, store: String, actions: mpsc::Sender<Action>) {
+    tokio::task::spawn_blocking(move || {
+        let pruned = drafts.prune(wall_clock());
+        if let Ok(kept) = pruned.and_then(|_| drafts.kept(&store)) {
+            let messages = kept.into_iter().map(|(queue, seq)| MessageRef { queue, seq });
+            // Nobody takes it when the console has ended.
+            let _ = actions.blocking_send(Action::DraftsFound { messages: messages.collect() });
+        }
+    });
+}
+
 /// Runs the console until the operator quits, or SIGTERM or SIGHUP ends it. The terminal is given back
 /// before this returns, panics or is dropped. Must be polled on the thread that called it (`block_on`).
 pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
@@ -92,9 +105,7 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     };
     let (sender, actions) = mpsc::channel(MAX_ACTIONS);
     let drafts = Drafts::new(options.drafts_dir);
-    let pruned = drafts.clone();
-    // Old drafts are cleared away beside the start; a failure leaves them for the next one.
-    tokio::task::spawn_blocking(move || drop(pruned.prune(wall_clock())));
+    look_for_drafts(drafts.clone(), setup.endpoint.clone(), sender.clone());
     let mut console = Console {
         model: Model::new(setup, terminal.size()?),
         runner: Runner::start(

@@ -241,7 +241,7 @@ impl Disk {
             next?
         };
         let written = jobs.write.and_then(|job| self.write(&message, &job));
-        let read = jobs.read.then(|| self.read(message));
+        let read = if jobs.read { self.read(&message) } else { Vec::new() };
         Some(written.into_iter().chain(read).collect())
     }
 
@@ -265,15 +265,20 @@ impl Disk {
         }
     }
 
-    fn read(&self, message: MessageRef) -> Action {
-        let draft = self.drafts.newest(&self.store, &message.queue, message.seq);
+    fn read(&self, message: &MessageRef) -> Vec<Action> {
+        let MessageRef { queue, seq } = message;
+        let draft = self.drafts.newest(&self.store, queue, *seq);
         let draft = draft.map_err(|error| error.to_string()).map(|draft| {
             draft.map(|draft| SavedDraft {
                 base: draft.entry.id.revision,
                 bytes: Bytes::from(draft.bytes),
             })
         });
-        Action::DraftLoaded { message, draft }
+        let loaded = Action::DraftLoaded { message: message.clone(), draft };
+        // What can't be listed was told with the draft.
+        let is_elsewhere = self.drafts.is_elsewhere(&self.store, queue, *seq).unwrap_or(false);
+        let elsewhere = is_elsewhere.then(|| Action::DraftElsewhere { message: message.clone() });
+        [loaded].into_iter().chain(elsewhere).collect()
     }
 }
 

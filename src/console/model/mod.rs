@@ -20,7 +20,7 @@ mod requests;
 mod schema;
 mod wrap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use act::{Act, Acts, InFlight, Stage, Submitted, Undoable, verb_text};
 pub use connection::{Connection, Link, Status};
@@ -143,6 +143,8 @@ pub struct Model {
     pub edit: Option<EditSession>,
     /// Edits that were left: their drafts, in memory as well as on disk.
     pub parked: BTreeMap<MessageRef, Parked>,
+    /// Messages of which the disk has a draft of this console's, or of one that has ended.
+    pub kept: BTreeSet<MessageRef>,
     /// What lies on top.
     pub overlay: Overlay,
     /// What was done.
@@ -176,6 +178,7 @@ impl Model {
             patterns: Patterns::default(),
             edit: None,
             parked: BTreeMap::new(),
+            kept: BTreeSet::new(),
             overlay: Overlay::None,
             acts: Acts::default(),
             many: Many::default(),
@@ -266,6 +269,18 @@ impl Model {
             }
             Status::Refused { .. } => Some("the broker refuses us: nothing was changed".to_owned()),
         }
+    }
+
+    /// Is there a draft of this message, which isn't open?
+    pub fn has_draft(&self, message: &MessageRef) -> bool {
+        let is_open = self.edit.as_ref().is_some_and(|edit| edit.message == *message);
+        !is_open && (self.parked.contains_key(message) || self.kept.contains(message))
+    }
+
+    /// How many drafts there are beside the one that is open.
+    pub fn drafts(&self) -> usize {
+        let all: BTreeSet<_> = self.parked.keys().chain(&self.kept).collect();
+        all.into_iter().filter(|message| self.has_draft(message)).count()
     }
 
     /// Why a draft can't be written: what was typed is in memory alone.

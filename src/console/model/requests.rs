@@ -34,7 +34,7 @@ pub enum Purpose {
     /// A hold for the editor.
     Hold(MessageRef),
     /// A hold given back; whatever the answer.
-    Release,
+    Release(MessageRef),
     /// A repair.
     Repair(MessageRef),
     /// What came of a repair that had no answer.

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::admin::dto::{RepairVerb, Revision};
+use crate::admin::dto::{HoldView, RepairVerb, Revision, Timestamp};
 use crate::console::action::Action;
 use crate::console::effect::{Effect, SavedDraft};
-use crate::console::fixtures::{Stage, blocked, message};
+use crate::console::fixtures::{Stage, actor, blocked, message};
 use crate::console::model::MessageRef;
 
 const TO_EDITOR: [&str; 3] = ["<Enter>", "<Enter>", "e"];
@@ -183,4 +183,46 @@ fn who_leaves_before_the_disk_has_answered_loses_neither_the_draft_nor_what_was_
     assert!(stage.model.edit.is_none() && !deletes(&stage));
     let parked = stage.model.parked.values().next().expect("it is kept");
     assert!(parked.bytes.starts_with(b"a"));
+}
+
+#[test]
+fn drafts_of_earlier_consoles_are_counted_and_named_before_they_are_opened() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "<Enter>"]);
+    let of = stage.model.selected_message().unwrap();
+    assert!(!stage.screen().contains("DRAFT"), "{}", stage.screen());
+    stage.act(Action::DraftsFound { messages: vec![of.clone()] });
+    let screen = stage.screen();
+    assert!(screen.contains("drafts 1") && screen.contains("YOUR DRAFT"), "{screen}");
+    // Open it is no other one; thrown away it is none.
+    stage.press(&["e"]);
+    assert!(!stage.screen().contains("drafts 1"), "{}", stage.screen());
+    stage.act(Action::DraftLoaded { message: of, draft: Ok(None) });
+    stage.press(&["<Esc>"]);
+    assert!(!stage.screen().contains("DRAFT"), "{}", stage.screen());
+}
+
+#[test]
+fn who_edits_in_another_console_too_is_told() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "<Enter>"]);
+    stage.press(&["e"]);
+    let of = stage.model.selected_message().unwrap();
+    stage.act(Action::DraftLoaded { message: of.clone(), draft: Ok(None) });
+    stage.act(Action::DraftElsewhere { message: of });
+    assert!(stage.screen().contains("another console of yours edits it too"), "{}", stage.screen());
+}
+
+#[test]
+fn a_hold_that_was_given_back_is_not_shown() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    stage.keys(&["<Enter>", "<Enter>"]);
+    let of = stage.model.selected_message().unwrap();
+    let hold = HoldView { by: actor("me"), until: Timestamp(u64::MAX / 2) };
+    let view = stage.model.message.as_mut().and_then(|screen| screen.view.as_mut()).unwrap();
+    view.hold = Some(hold);
+    assert!(stage.screen().contains("held by me"), "{}", stage.screen());
+    stage.keys(&["e", "<Esc>"]);
+    assert!(!stage.screen().contains("held by"), "{}", stage.screen());
+    assert_eq!(stage.model.selected_message(), Some(of));
 }

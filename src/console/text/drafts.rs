@@ -1,15 +1,21 @@
 //! Drafts on disk: what was typed survives a lost connection.
 //!
+//! A draft is of the console that wrote it for as long as that lives; then it is whose who reads it first.
+//!
 //! All calls block on files: the console makes them in an effect's task, never where keys are read.
+
+mod session;
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use self::session::Session;
 use crate::admin::dto::{MAX_PAYLOAD_BYTES, QueueName, Revision, Seq, Timestamp};
 
 /// Drafts that [`Drafts::prune`] leaves: a repair leaves one only if it was given up.
@@ -88,6 +94,7 @@ pub enum DraftError {
 #[derive(Debug, Clone)]
 pub struct Drafts {
     dir: PathBuf,
+    session: Arc<Session>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,12 +109,13 @@ struct Description {
 impl Drafts {
     /// Drafts under `dir`. Touches nothing yet.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), session: Arc::new(Session::new()) }
     }
 
-    /// Where a draft is, or would be.
+    /// Where this console's draft is, or would be.
     pub fn path(&self, id: &DraftId) -> PathBuf {
-        let file = format!("{}@{}.{}.{EXTENSION}", id.queue, id.seq, id.revision);
+        let token = self.session.token();
+        let file = format!("{}@{}.{}.{token}.{EXTENSION}", id.queue, id.seq, id.revision);
         self.dir.join(folder_name(&id.store)).join(file)
     }
 
@@ -117,6 +125,7 @@ impl Drafts {
         let path = self.path(id);
         let folder = self.dir.join(folder_name(&id.store));
         self.make(&folder)?;
+        self.begin();
         let description = Description {
             format: 1,
             id: id.clone(),
@@ -142,7 +151,8 @@ impl Drafts {
         Ok((draft.entry.id == *id).then_some(draft))
     }
 
-    /// The newest draft of a message, whatever revision it began from; `None` if there is none.
+    /// The newest draft of a message, whatever revision it began from; `None` if there is none, or only one of another
+    /// console that lives. It is this console's from now on.
     pub fn newest(
         &self,
         store: &str,
@@ -150,18 +160,64 @@ impl Drafts {
         seq: Seq,
     ) -> Result<Option<Draft>, DraftError> {
         let of_message = |id: &DraftId| id.store == store && id.queue == *queue && id.seq == seq;
-        match self.list()?.into_iter().find(|entry| of_message(&entry.id)) {
-            Some(entry) => read(&entry.path),
-            None => Ok(None),
+        for entry in self.list()?.into_iter().filter(|entry| of_message(&entry.id)) {
+            if self.is_others(&entry.path) {
+                continue;
+            }
+            let path = self.path(&entry.id);
+            if path != entry.path {
+                self.begin();
+                match fs::rename(&entry.path, &path) {
+                    // Another console was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    renamed => renamed.map_err(|e| failed("take over the draft", &path, e))?,
+                }
+            }
+            return read(&path);
+        }
+        Ok(None)
+    }
+
+    /// Is a draft of this message another console's, which lives?
+    pub fn is_elsewhere(
+        &self,
+        store: &str,
+        queue: &QueueName,
+        seq: Seq,
+    ) -> Result<bool, DraftError> {
+        let of_message = |id: &DraftId| id.store == store && id.queue == *queue && id.seq == seq;
+        let mut entries = self.list()?.into_iter();
+        Ok(entries.any(|entry| of_message(&entry.id) && self.is_others(&entry.path)))
+    }
+
+    /// Messages of a store of which there is a draft that no other console has.
+    pub fn kept(&self, store: &str) -> Result<Vec<(QueueName, Seq)>, DraftError> {
+        let entries = self.list()?.into_iter();
+        let kept = entries.filter(|entry| entry.id.store == store && !self.is_others(&entry.path));
+        Ok(kept.map(|entry| (entry.id.queue, entry.id.seq)).collect())
+    }
+
+    /// Others are to know that this console lives; if they can't, drafts are everybody's.
+    fn begin(&self) {
+        if let Err(error) = self.session.begin(&self.dir) {
+            tracing::debug!(%error, dir = %self.dir.display(), "another console may take drafts over");
         }
     }
 
-    /// Removes a draft; false if there was none.
+    /// Is this the draft of another console, which lives?
+    fn is_others(&self, path: &Path) -> bool {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let token = stem.rsplit('.').next().unwrap_or_default();
+        token != self.session.token() && session::is_alive(&self.dir, token)
+    }
+
+    /// Removes this console's draft; false if there was none.
     pub fn delete(&self, id: &DraftId) -> Result<bool, DraftError> {
         remove(&self.path(id))
     }
 
-    /// Removes a message's drafts, whatever revision they began from: its repair is done. Returns how many.
+    /// Removes a message's drafts, whatever revision they began from, but not those of other consoles that live: its
+    /// repair is done. Returns how many.
     pub fn delete_all(
         &self,
         store: &str,
@@ -170,7 +226,9 @@ impl Drafts {
     ) -> Result<usize, DraftError> {
         let mut removed = 0;
         for entry in self.list()? {
-            if entry.id.store == store && entry.id.queue == *queue && entry.id.seq == seq {
+            let id = &entry.id;
+            let is_of_message = id.store == store && id.queue == *queue && id.seq == seq;
+            if is_of_message && !self.is_others(&entry.path) {
                 removed += usize::from(remove(&entry.path)?);
             }
         }
@@ -203,6 +261,13 @@ impl Drafts {
         for path in self.files()? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.starts_with(TEMPORARY) && now.since_ms(modified(&path)) > MAX_TEMPORARY_MS {
+                remove(&path)?;
+            }
+        }
+        for path in entries(&self.dir)? {
+            let is_session = path.extension().is_some_and(|found| found == session::EXTENSION);
+            let is_old = now.since_ms(modified(&path)) > MAX_TEMPORARY_MS;
+            if is_session && is_old && !session::is_locked(&path) {
                 remove(&path)?;
             }
         }

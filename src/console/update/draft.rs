@@ -56,6 +56,20 @@ pub(super) fn loaded(
     }
 }
 
+/// Another console of this user edits the message, too: each has a draft of its own.
+pub(super) fn elsewhere(model: &mut Model, message: &MessageRef) {
+    if let Some(edit) = model.edit.as_mut().filter(|edit| edit.message == *message) {
+        let text = "another console of yours edits it too; its draft is not touched";
+        edit.notice = Some(text.to_owned());
+    }
+}
+
+/// What it held is at the broker, or was thrown away.
+pub(super) fn delete(model: &mut Model, fx: &mut Effects, message: MessageRef) {
+    model.kept.remove(&message);
+    fx.push(Effect::DeleteDraft(message));
+}
+
 /// The disk has answered for a draft that was to be written.
 pub(super) fn saved(
     model: &mut Model,
@@ -63,6 +77,9 @@ pub(super) fn saved(
     version: u64,
     result: Result<(), String>,
 ) {
+    if result.is_ok() {
+        model.kept.insert(message.clone());
+    }
     let open = model.edit.as_mut().filter(|edit| edit.message == *message);
     let state = match open {
         Some(edit) => &mut edit.draft,

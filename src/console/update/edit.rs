@@ -308,7 +308,7 @@ fn leave(model: &mut Model, fx: &mut Effects) {
         model.acts.note(format!("the draft of {message} stays{on}"));
     } else if is_known {
         model.acts.note(format!("{message} is as it was"));
-        fx.push(Effect::DeleteDraft(message.clone()));
+        draft::delete(model, fx, message.clone());
     }
     repair::release(model, fx, &message);
 }

@@ -81,6 +81,8 @@ fn take(model: &mut Model, fx: &mut Effects, action: Action) {
                 take(model, fx, action);
             }
         }
+        Action::DraftElsewhere { message } => draft::elsewhere(model, &message),
+        Action::DraftsFound { messages } => model.kept.extend(messages),
         Action::DraftSaved { message, version, result } => {
             draft::saved(model, &message, version, result);
         }

@@ -1,14 +1,14 @@
 //! Sending repairs: one in flight for a message, each with the revision that was seen and a key, none
 //! sent again blindly.
 
-use super::{Effects, follow, many};
+use super::{Effects, draft, follow, many};
 use crate::admin::dto::{
     MessageState, MessageView, Payload, QueueName, RepairOutcome, RepairRequest, RepairVerb,
     Revision,
 };
 use crate::console::action::Failure;
 use crate::console::command::{Command, Mode};
-use crate::console::effect::{Effect, Request};
+use crate::console::effect::Request;
 use crate::console::model::{
     Act, InFlight, Link, MessageRef, Model, Purpose, Stage, Submitted, Undoable, verb_text,
 };
@@ -184,7 +184,7 @@ fn done(model: &mut Model, fx: &mut Effects, message: &MessageRef, outcome: &Rep
         && parked.bytes == submitted.bytes
     {
         model.parked.remove(message);
-        fx.push(Effect::DeleteDraft(message.clone()));
+        draft::delete(model, fx, message.clone());
     }
     release(model, fx, message);
     follow::read_again(model, message);
@@ -196,7 +196,7 @@ pub(super) fn release(model: &mut Model, fx: &mut Effects, message: &MessageRef)
     if model.edit.as_ref().is_none_or(|edit| edit.message != *message)
         && model.connection.link == Link::Up
     {
-        model.ask(fx, Purpose::Release, Request::Hold(message.clone(), 0));
+        model.ask(fx, Purpose::Release(message.clone()), Request::Hold(message.clone(), 0));
     }
 }
 

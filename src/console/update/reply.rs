@@ -97,7 +97,14 @@ pub(super) fn take(
             let held = expect_reply!(reply, Held);
             edit::held(model, fx, &message, held.map(drop));
         }
-        Purpose::Release => {}
+        Purpose::Release(message) => {
+            // What is known of the hold is as old as the message; a refused release tells nothing new.
+            let screen = model.message.as_mut().filter(|screen| screen.message == message);
+            let view = screen.and_then(|screen| screen.view.as_mut());
+            if let (Some(view), Ok(Reply::Held(hold))) = (view, reply) {
+                view.hold = hold;
+            }
+        }
         Purpose::Repair(message) => {
             let outcome = expect_reply!(reply, Repaired);
             repair::answered(model, fx, &message, outcome);

@@ -104,7 +104,7 @@ pub(in crate::console) fn is_read(purpose: &Purpose) -> bool {
         | Purpose::Patterns(_)
         | Purpose::Schema(_)
         | Purpose::Hold(_)
-        | Purpose::Release
+        | Purpose::Release(_)
         | Purpose::Outcome(_) => true,
         // The operator waits for these, and the runner answers each.
         Purpose::Compare(..)

@@ -70,8 +70,9 @@ fn title(model: &Model, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) 
         .hold
         .as_ref()
         .map_or(String::new(), |hold| format!("  held by {}", clean(&hold.by.name)));
+    let draft = if model.has_draft(&screen.message) { "  YOUR DRAFT" } else { "" };
     let text = format!(
-        "{glyph} {}  #{}  attempt {}{revision}{age}  {}  {} behind{held}  {}",
+        "{glyph} {}  #{}  attempt {}{revision}{draft}{age}  {}  {} behind{held}  {}",
         summary.state,
         summary.seq,
         summary.attempt,

@@ -75,8 +75,9 @@ fn header_tail(model: &Model, theme: Theme) -> Vec<(String, Style)> {
     if let Some(text) = several(model) {
         parts.push((text, theme.style(Role::Busy)));
     }
-    if !model.parked.is_empty() {
-        parts.push((format!("  drafts {}", model.parked.len()), theme.style(Role::Warn)));
+    let drafts = model.drafts();
+    if drafts > 0 {
+        parts.push((format!("  drafts {drafts}"), theme.style(Role::Warn)));
     }
     parts
 }

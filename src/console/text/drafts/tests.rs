@@ -123,3 +123,41 @@ fn any_store_gets_a_folder_of_its_own() {
         assert!(!names[..index].contains(name), "{name}");
     }
 }
+
+#[test]
+fn a_draft_is_of_the_console_that_lives() {
+    let (dir, first) = folder();
+    let second = Drafts::new(first.dir.clone());
+    let id = id("s", 7, 1);
+    first.save(&id, b"first", Timestamp(1)).unwrap();
+    let newest = |drafts: &Drafts| drafts.newest("s", &id.queue, id.seq).unwrap().map(|d| d.bytes);
+    assert_eq!(newest(&second), None);
+    assert!(second.is_elsewhere("s", &id.queue, id.seq).unwrap());
+    assert_eq!(second.kept("s").unwrap(), []);
+    second.save(&id, b"second", Timestamp(2)).unwrap();
+    assert_eq!(second.delete_all("s", &id.queue, id.seq).unwrap(), 1);
+    assert_eq!(newest(&first).unwrap(), b"first");
+    assert!(!first.is_elsewhere("s", &id.queue, id.seq).unwrap());
+
+    // Once the first has ended, the next that reads it has it.
+    drop(first);
+    let third = Drafts::new(second.dir.clone());
+    assert_eq!(second.kept("s").unwrap(), [(id.queue.clone(), id.seq)]);
+    assert_eq!(newest(&second).unwrap(), b"first");
+    assert_eq!(newest(&third), None);
+    drop((second, third));
+    let sessions = fs::read_dir(dir.path().join("console/drafts")).unwrap();
+    let left = sessions.filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
+    assert_eq!(left, 0, "who ends leaves no file but drafts");
+}
+
+#[test]
+fn what_a_crash_left_of_a_session_is_pruned_and_a_living_one_is_not() {
+    let (_dir, drafts) = folder();
+    drafts.save(&id("s", 1, 0), b"x", Timestamp(1)).unwrap();
+    let dead = drafts.dir.join("1-0.session");
+    fs::write(&dead, b"").unwrap();
+    let own = drafts.dir.join(format!("{}.session", drafts.session.token()));
+    drafts.prune(modified(&dead).plus_ms(MAX_TEMPORARY_MS + 1)).unwrap();
+    assert!(!dead.exists() && own.exists());
+}
