@@ -93,6 +93,15 @@ impl Caller {
         self.grants.check(right).map_err(|why| self.forbidden(&why))
     }
 
+    /// For who has none of these rights.
+    pub(super) fn has_none(&self, rights: &[Right]) -> Failure {
+        let named: Vec<String> = rights.iter().map(|right| format!("`{right}`")).collect();
+        let (named, role) = (named.join(", "), self.grants.role);
+        self.forbidden(&format!(
+            "the action's right is needed, one of {named}; none of them is in its role ({role})"
+        ))
+    }
+
     /// Refuses what is of all queues.
     pub(super) fn may_all(&self, right: Right) -> Result<(), Failure> {
         self.grants.check_all(right).map_err(|why| self.forbidden(&why))

@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 
 use super::config_args::ConfigArgs;
 use super::failure::Failure;
-use super::output::json;
+use super::output::{json, print};
 use super::target::Target;
 use super::{Exit, complain};
-use crate::config::{Admin, EXAMPLE};
+use crate::config::{Admin, Config, EXAMPLE};
 
 /// Looks at the configuration without starting anything.
 #[derive(Debug, Args)]
@@ -43,55 +43,51 @@ async fn live(target: &Target) -> Result<Exit, Failure> {
 }
 
 /// Prints what was asked for.
-#[expect(clippy::print_stdout, reason = "what the command is for")]
 pub(super) fn run(args: &ConfigCommandArgs) -> Exit {
-    match &args.command {
+    let text = match &args.command {
         ConfigCommand::Check(args) => match args.load().and_then(|config| {
             super::console::checked(&config)?;
+            config.check_files()?;
             Ok(config)
         }) {
-            Ok(config) => {
-                println!("data_dir = {:?}", config.data_dir);
-                println!("listen.clients = {:?}", config.clients);
-                println!("listen.workers = {:?}", config.workers);
-                println!("listen.admin = {:?}", admin(&config.admin));
-                if let Some(address) = config.metrics {
-                    println!("listen.metrics = {:?}", format!("tcp://{address}"));
-                }
-                for token in &config.auth.tokens {
-                    let (name, grants) = (&token.name, &token.grants);
-                    println!("token {name}: {} of {}", grants.role, grants.queues);
-                }
-                for (name, _) in &config.queues {
-                    println!("queue {name}");
-                }
-                for template in &config.templates {
-                    println!("queues {}*", template.prefix);
-                }
-                for topic in &config.topics {
-                    println!("topic {}: {} subscriptions", topic.name, topic.subscriptions.len());
-                }
-                for saga in &config.sagas {
-                    println!(
-                        "saga {} version {}: {} steps",
-                        saga.name,
-                        saga.version,
-                        saga.steps.len()
-                    );
-                }
-                for gather in &config.gathers {
-                    println!("gather {}", gather.name);
-                }
-                Exit::Done
-            }
-            Err(error) => complain(&error, Exit::Config),
+            Ok(config) => told(&config),
+            Err(error) => return complain(&error, Exit::Config),
         },
-        ConfigCommand::Show(ShowArgs { live: true, target }) => super::asked(live(target)),
-        ConfigCommand::Show(_) => {
-            print!("{EXAMPLE}");
-            Exit::Done
-        }
+        ConfigCommand::Show(ShowArgs { live: true, target }) => return super::asked(live(target)),
+        ConfigCommand::Show(_) => EXAMPLE.to_owned(),
+    };
+    match print(&text) {
+        Ok(()) => Exit::Done,
+        Err(failure) => failure.tell(),
     }
+}
+
+/// What a broker would be run with, a line each.
+fn told(config: &Config) -> String {
+    let mut lines = vec![
+        format!("data_dir = {:?}", config.data_dir),
+        format!("listen.clients = {:?}", config.clients),
+        format!("listen.workers = {:?}", config.workers),
+        format!("listen.admin = {:?}", admin(&config.admin)),
+    ];
+    let metrics = config.metrics.map(|address| format!("tcp://{address}"));
+    lines.extend(metrics.map(|address| format!("listen.metrics = {address:?}")));
+    lines.extend(config.auth.tokens.iter().map(|token| {
+        let (name, grants) = (&token.name, &token.grants);
+        format!("token {name}: {} of {}", grants.role, grants.queues)
+    }));
+    lines.extend(config.queues.iter().map(|(name, _)| format!("queue {name}")));
+    lines.extend(config.templates.iter().map(|template| format!("queues {}*", template.prefix)));
+    lines.extend(
+        config.topics.iter().map(|topic| {
+            format!("topic {}: {} subscriptions", topic.name, topic.subscriptions.len())
+        }),
+    );
+    lines.extend(config.sagas.iter().map(|saga| {
+        format!("saga {} version {}: {} steps", saga.name, saga.version, saga.steps.len())
+    }));
+    lines.extend(config.gathers.iter().map(|gather| format!("gather {}", gather.name)));
+    lines.join("\n") + "\n"
 }
 
 /// As the configuration has it.

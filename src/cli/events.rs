@@ -37,7 +37,7 @@ pub struct EventsArgs {
     #[arg(long)]
     json: bool,
     /// List the types and what each tells, and end
-    #[arg(long, exclusive = true)]
+    #[arg(long)]
     list_types: bool,
     #[command(flatten)]
     target: Target,

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{BrokerHandle, OperatorError, PoolRequest};
-use crate::model::{Actor, Hidden, Notice, WorkerPool, WorkerState};
+use crate::model::{Actor, Hidden, Notice, QueueName, RepairRefusal, WorkerPool, WorkerState};
 use crate::worker::supervisor::{SupervisorEvent, SupervisorOptions, SupervisorRequest, supervise};
 
 /// Requests and events that may wait; each is small, and taken at once.
@@ -136,12 +136,8 @@ async fn tell(mut events: mpsc::Receiver<SupervisorEvent>, broker: BrokerHandle)
                     "supervised worker {pool} ended {restarts} times within {within_ms} ms: {how}"
                 );
                 for queue in queues {
-                    let actor = Actor::broker();
-                    match broker.set_paused(actor, queue.clone(), true, reason.clone()).await {
-                        Ok(()) => {}
-                        // It has never had a message.
-                        Err(OperatorError::Refused(_)) => {}
-                        Err(error) => tracing::error!(%queue, %error, "it can't be paused"),
+                    if let Err(error) = pause(&broker, &queue, &reason).await {
+                        tracing::error!(%queue, %error, "it can't be paused");
                     }
                 }
                 let restarts = u64::try_from(restarts).unwrap_or(u64::MAX);
@@ -151,6 +147,28 @@ async fn tell(mut events: mpsc::Receiver<SupervisorEvent>, broker: BrokerHandle)
         if told.is_err() {
             return;
         }
+    }
+}
+
+/// Pauses a queue, which is made if it has never had a message: its first one must wait, too.
+async fn pause(
+    broker: &BrokerHandle,
+    queue: &QueueName,
+    reason: &str,
+) -> Result<(), OperatorError> {
+    let pause = || broker.set_paused(Actor::broker(), queue.clone(), true, reason.to_owned());
+    match pause().await {
+        Err(OperatorError::Refused(RepairRefusal::NoSuchQueue { .. })) => {
+            let made = broker
+                .create_queue(Actor::broker(), queue.clone(), Vec::new(), reason.to_owned())
+                .await;
+            // Refused: a message came meanwhile and made it.
+            if let Err(error @ (OperatorError::Stopped | OperatorError::StoreBroke)) = made {
+                return Err(error);
+            }
+            pause().await
+        }
+        done => done,
     }
 }
 

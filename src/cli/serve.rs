@@ -56,6 +56,9 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
         Ok(signals) => signals,
         Err(error) => return complain(&error, Exit::Failed),
     };
+    if let Err(error) = config.check_files() {
+        return complain(&error, Exit::Config);
+    }
     let broker = match Embedded::start(&config) {
         Ok(broker) => broker,
         Err(error @ EmbeddedError::Held { .. }) => return complain(&error, Exit::StoreHeld),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::{ConfigError, Place};
 use super::file::{Listen, Source};
-use super::{Sources, checked_bind, from_file};
+use super::{Sources, check_free, checked_bind, from_file};
 use crate::model::QueueName;
 
 /// Where the other doors are.
@@ -27,6 +27,7 @@ pub(super) fn check(
     listen: Listen,
     source: &Source<'_>,
     sources: &Sources,
+    taken: &[(&str, &str)],
 ) -> Result<Doors, ConfigError> {
     let door = |key: &str, in_file: &Option<toml::Spanned<String>>| {
         let variable = format!("MUBROKER_LISTEN__{}", key.to_uppercase());
@@ -34,7 +35,9 @@ pub(super) fn check(
         let set = set.map(|(_, value)| (value.clone(), Place::Env(variable)));
         match set.or_else(|| from_file(source, in_file)) {
             Some(setting) if !setting.0.is_empty() => {
-                checked_bind(&setting, &format!("listen.{key}")).map(Some)
+                let address = checked_bind(&setting, &format!("listen.{key}"))?;
+                check_free(&address, taken, &setting.1)?;
+                Ok(Some(address))
             }
             Some(_) | None => Ok(None),
         }
@@ -48,6 +51,7 @@ pub(super) fn check(
             .map_err(|error| super::bad(&place, error.to_string()))?;
         let setting = (address.get_ref().clone(), source.place(address.span()));
         let address = checked_bind(&setting, &format!("listen.pull.{name:?}"))?;
+        check_free(&address, taken, &setting.1)?;
         pulls.push((name, address));
     }
     Ok(Doors { push, live, feed, pulls })

@@ -46,6 +46,16 @@ pub enum ConfigError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file that it names can't be read.
+    #[error("{key}: {} can't be read; give a file that the broker's user can read", path.display())]
+    File {
+        /// The setting.
+        key: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A key that doesn't exist.
     #[error("{place}: unknown key `{key}`{}", nearest_text(nearest.as_deref()))]
     UnknownKey {

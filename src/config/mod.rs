@@ -57,6 +57,18 @@ const DATA_DIR: &str = "data_dir";
 const CLIENTS: &str = "listen.clients";
 const WORKERS: &str = "listen.workers";
 const ADMIN: &str = "listen.admin";
+/// The variables that override a setting in a table of the file.
+const VARIABLES: [&str; 8] = [
+    "MUBROKER_LISTEN__CLIENTS",
+    "MUBROKER_LISTEN__WORKERS",
+    "MUBROKER_LISTEN__ADMIN",
+    "MUBROKER_LISTEN__METRICS",
+    "MUBROKER_LISTEN__PUSH",
+    "MUBROKER_LISTEN__LIVE",
+    "MUBROKER_LISTEN__FEED",
+    redis::URL,
+];
+
 /// The variable by which commands are given a token.
 pub const TOKEN: &str = "MUBROKER_TOKEN";
 
@@ -137,6 +149,19 @@ impl Sources {
         Self { file, env, ..Self::default() }
     }
 
+    /// A variable that looks like a setting is one, or a mistake.
+    fn check_variables(&self) -> Result<(), ConfigError> {
+        let unknown = |name: &&String| name.contains("__") && !VARIABLES.contains(&name.as_str());
+        match self.env.iter().map(|(name, _)| name).find(unknown) {
+            None => Ok(()),
+            Some(name) => {
+                let known = VARIABLES.join(", ");
+                let reason = format!("no setting is given so; those that can be: {known}");
+                Err(bad(&Place::Env(name.clone()), reason))
+            }
+        }
+    }
+
     /// The setting by flag or environment.
     fn override_of(
         &self,
@@ -165,8 +190,32 @@ impl Config {
         }
     }
 
+    /// Can the files be read that it names? Only who runs a broker must be able to.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let tls = self.admin.tcp.iter().filter_map(|tcp| tcp.tls.as_ref());
+        let named = [
+            ("listen.curve_key_file", &self.curve_key_file),
+            ("alerts.webhook_secret_file", &self.alerts.webhook_secret_file),
+            ("redis.password_file", &self.redis.password_file),
+            ("redis.ca_file", &self.redis.ca_file),
+        ];
+        let named = named.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        let tls = tls.flat_map(|(cert, key)| {
+            [("listen.admin_cert_file", cert), ("listen.admin_key_file", key)]
+        });
+        for (key, path) in named.chain(tls) {
+            std::fs::File::open(path).map_err(|source| ConfigError::File {
+                key,
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     fn from_text(path: &Path, text: &str, sources: &Sources) -> Result<Self, ConfigError> {
         let source = Source { path, text };
+        sources.check_variables()?;
         let mut file = source.read()?;
         let data_dir = sources
             .override_of(&sources.data_dir, "--data-dir", "MUBROKER_DATA_DIR")
@@ -190,8 +239,10 @@ impl Config {
         let asked = (auth.clients, Right::Send, Role::Producer);
         let clients = auth::door(&clients, CLIENTS, &auth, asked)?;
         let asked = (auth.workers, Right::Consume, Role::Worker);
+        let place = workers.1.clone();
         let workers = auth::door(&workers, WORKERS, &auth, asked)?;
         auth.note_doors(&clients, &workers);
+        check_free(&workers.address, &[(CLIENTS, &clients.address)], &place)?;
         let admin = admin::check(&admin, &data_dir, &file.listen, &source, &auth)?;
         let curve_key_file = from_file(&source, &file.listen.curve_key_file)
             .filter(|(path, _)| !path.is_empty())
@@ -199,7 +250,8 @@ impl Config {
             .transpose()?;
         let connections = Connections::check(&file.listen, &source)?;
         let metrics = metrics::check(&file.listen, &source, sources)?;
-        let doors = doors::check(std::mem::take(&mut file.listen), &source, sources)?;
+        let taken = [(CLIENTS, clients.address.as_str()), (WORKERS, workers.address.as_str())];
+        let doors = doors::check(std::mem::take(&mut file.listen), &source, sources, &taken)?;
         let proxies = proxies::check(std::mem::take(&mut file.proxy), &source)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
         let log = std::mem::take(&mut file.log).check(&source)?;
@@ -275,6 +327,15 @@ fn or_file(
 
 fn bad(place: &Place, reason: impl Into<String>) -> ConfigError {
     ConfigError::Value { place: place.clone(), reason: reason.into() }
+}
+
+/// Two doors can't have one address, unless the system gives each a port of its own.
+fn check_free(address: &str, taken: &[(&str, &str)], place: &Place) -> Result<(), ConfigError> {
+    let is_any_port = address.starts_with("tcp://") && address.ends_with(":0");
+    match taken.iter().find(|(_, other)| *other == address && !is_any_port) {
+        None => Ok(()),
+        Some((key, _)) => Err(bad(place, format!("{address} is {key} already; give another one"))),
+    }
 }
 
 fn default_data_dir() -> Result<PathBuf, ConfigError> {

@@ -9,7 +9,7 @@ use super::error::{ConfigError, Place};
 use super::file::Source;
 use super::{Sources, bad, expand, from_file};
 
-const URL: &str = "MUBROKER_REDIS__URL";
+pub(super) const URL: &str = "MUBROKER_REDIS__URL";
 /// The longest answer that may be waited for, in milliseconds: every queue waits so long when Redis stops
 /// answering.
 const MAX_TIMEOUT_MS: u64 = 5_000;

@@ -118,6 +118,40 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
 }
 
 #[test]
+fn a_variable_that_looks_like_a_setting_is_one() {
+    let with = |name: &str| {
+        let env = vec![(name.to_owned(), "tcp://127.0.0.1:2".to_owned())];
+        load_with("", Sources { env, ..Sources::default() })
+    };
+    let error = with("MUBROKER_LISTEN__CLINTS").unwrap_err().to_string();
+    assert!(error.starts_with("MUBROKER_LISTEN__CLINTS: "), "{error}");
+    assert!(error.contains("MUBROKER_LISTEN__CLIENTS"), "{error}");
+    for known in VARIABLES.into_iter().filter(|name| name.starts_with("MUBROKER_LISTEN__A")) {
+        assert!(with(known).unwrap_err().to_string().contains("[auth]"), "it is read");
+    }
+    assert!(with("MUBROKER_SOMETHING_ELSE").is_ok());
+}
+
+#[test]
+fn two_doors_have_two_addresses() {
+    let error = |text: &str| load(text).unwrap_err().to_string();
+    let same = error("[listen]\nclients = 'tcp://127.0.0.1:7'\nworkers = 'tcp://127.0.0.1:7'");
+    assert!(same.contains(":3:11: tcp://127.0.0.1:7 is listen.clients already"), "{same}");
+    let push = error("[listen]\nworkers = 'ipc:///w'\npush = 'ipc:///w'");
+    assert!(push.contains(":3:8: ipc:///w is listen.workers already"), "{push}");
+    let any = "[listen]\nclients = 'tcp://127.0.0.1:0'\nworkers = 'tcp://127.0.0.1:0'";
+    assert!(load(any).is_ok());
+}
+
+#[test]
+fn files_that_it_names_are_looked_for_by_who_runs_a_broker() {
+    let config = load("[alerts]\nwebhook = 'http://127.0.0.1:1/'\nwebhook_secret_file = '/no/s'");
+    let error = config.unwrap().check_files().unwrap_err().to_string();
+    assert!(error.starts_with("alerts.webhook_secret_file: /no/s can't be read"), "{error}");
+    assert!(load("").unwrap().check_files().is_ok());
+}
+
+#[test]
 fn other_doors_are_off_unless_they_have_an_address() {
     assert_eq!(load("[listen]\npush = ''").unwrap().doors, Doors::default());
     let file = "[listen]\npush = 'tcp://127.0.0.1:1'\nlive = 'ipc:///l'\n\

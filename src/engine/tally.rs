@@ -170,6 +170,6 @@ fn sum(a: Totals, b: Totals) -> Totals {
     }
 }
 
-fn add_one(counter: &mut u64) {
+pub(super) fn add_one(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }

@@ -117,6 +117,21 @@ fn no_orphan_is_left_after_a_hundred_restarts_and_the_limit_pauses_the_queue() {
 }
 
 #[test]
+fn the_limit_pauses_a_queue_that_never_had_a_message() {
+    let mut broker = Broker::start(
+        "[queues.\"*\"]\n[workers.jobs]\nqueue = \"jobs\"\ncommand = [\"false\"]\n\
+         restart = { max_restarts = 1, within_ms = 600000, backoff_initial_ms = 1, backoff_max_ms = 1 }\n",
+    );
+    let queue = broker.until("the queue is paused", |broker| {
+        broker.queue("jobs").filter(|queue| queue["state"] == "paused")
+    });
+    assert!(queue.to_string().contains("ended 2 times"), "{queue}");
+    broker.run(&["send", "-q", "jobs", "work"], b"");
+    let queue = broker.queue("jobs").expect("it is there");
+    assert_eq!((&queue["state"], &queue["depth"]), (&"paused".into(), &1.into()));
+}
+
+#[test]
 fn a_supervised_worker_that_stands_still_is_replaced_and_its_message_done() {
     let mut broker = Broker::start(
         "[workers.jobs]\nqueue = \"jobs\"\nrestart = { backoff_initial_ms = 1 }\n\

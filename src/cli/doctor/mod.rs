@@ -14,6 +14,7 @@ use super::target::Target;
 use crate::admin::dto::Overview;
 use crate::config::Config;
 use crate::console::text::clean::clean;
+use crate::model::with_causes;
 
 /// Look at this machine as a broker needs it, and say what to do: configuration, folders, disk, fsync, clock, limits,
 /// ports, the store's version, and the broker that runs
@@ -97,7 +98,13 @@ async fn look(target: &Target, config: &Config) -> Result<Vec<Finding>, Failure>
     // Whoever doesn't answer may not run, or hang: the check says which.
     let asked = Target::here(config).overview().await;
     let running: Option<&Overview> = asked.as_ref().ok();
-    let mut findings = vec![Finding::ok("configuration", "every setting is right")];
+    let mut findings = vec![match config.check_files() {
+        Ok(()) => Finding::ok("configuration", "every setting is right"),
+        Err(error) => {
+            let advice = "a broker of this user would not start; run this as the broker's user";
+            Finding::wrong("configuration", with_causes(&error), advice)
+        }
+    }];
     if let Some(url) = target.elsewhere() {
         let found = format!("{url} is not looked at: all that follows is of this machine");
         let advice = "run doctor where that broker runs; `mubroker queue ls` shows its queues";

@@ -110,7 +110,8 @@ impl ManyArgs {
         match (is_filtered, seqs.is_empty()) {
             (true, true) => self.look_up(client, queue, filter).await,
             (false, false) => named(client, queue, &seqs).await,
-            (true, false) => Err(wrong("give places (SEQ) or say which messages, not both")),
+            (true, false) => Err(wrong("give places (SEQ) or say which messages, not both")
+                .advice("a count goes to --yes with `=`: --yes=3")),
             (false, true) => Err(wrong("which messages? Give --all, --state or another of them")),
         }
     }

@@ -243,6 +243,11 @@ fn a_filter_that_fails_does_what_its_subscription_says_and_is_counted_and_told()
     assert_eq!(header["dead_letter"]["error"], reason.as_str());
     let view = of_queue(&rig, "a");
     assert_eq!((view.matched, view.filter_errors, view.last_error), (0, 1, Some(reason)));
+    assert_eq!(publish(&mut rig, "e2", r#"{"n":2}"#).queues, 2);
+    publish(&mut rig, "e3", "{}");
+    let queue = rig.engine.queue_view(&"a".parse().expect("a name")).expect("it is there");
+    assert_eq!(queue.dead_lettered, 1, "it was not there when the first came");
+    assert_eq!(rig.engine.totals().dead_lettered, 2);
 
     let mut rig = with(OnError::Deliver);
     assert_eq!(publish(&mut rig, "e1", "{}").queues, 2);

@@ -13,6 +13,7 @@ use super::{Place, Topic, may_dead_letter};
 use crate::engine::dead_letter::marked;
 use crate::engine::request::draining;
 use crate::engine::send::no_such_queue;
+use crate::engine::tally::{Counted, add_one};
 use crate::engine::{Effect, Effects, Engine};
 
 /// Why an event is a dead letter, in the header's `dead_letter.reason`: a filter couldn't tell whether it passes.
@@ -300,9 +301,19 @@ impl Engine {
         if route.taken.is_empty() {
             topic.unmatched = topic.unmatched.saturating_add(1);
         }
+        let mut dead = Vec::new();
         for (place, way) in &route.taken {
-            if let (Some(subscribed), Way::Queue) = (topic.subscribed.get_mut(place), way) {
-                subscribed.matched = subscribed.matched.saturating_add(1);
+            let Some(subscribed) = topic.subscribed.get_mut(place) else { continue };
+            match way {
+                Way::Queue => subscribed.matched = subscribed.matched.saturating_add(1),
+                Way::DeadLetter(_) => dead.push(subscribed.queue.clone()),
+            }
+        }
+        for queue in dead {
+            match self.queues.by_name(&queue) {
+                Some(at) => self.count(at, Counted::DeadLettered),
+                // It has never had a message.
+                None => add_one(&mut self.totals.dead_lettered),
             }
         }
     }
