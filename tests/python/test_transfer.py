@@ -129,6 +129,7 @@ def test_what_is_exported_comes_back_as_it_was(make_broker):
             assert (header["id"], found) == (wanted["header"]["id"], payload)
             assert header.get("headers") == wanted["header"].get("headers")
             worker.ack(header)
+    assert lines(broker.cli("message", "export", "bills", "--output", "-")) == exported
     broker.cli("message", "import", "--new-ids", "--file", str(copy))
     ids = [line["header"]["id"] for line in lines(broker.cli("message", "export", "bills"))]
     assert len(set(ids)) == 12
@@ -153,6 +154,7 @@ def test_an_import_stops_at_the_first_refusal_and_names_its_line(make_broker):
         ('{"queue": "small", "payload": "x", "payload_base64": "eA=="}', "both"),
         ('{"queue": "small", "payload_base64": "?"}', "`payload_base64`"),
         ('{"queue": "small", "payload": "x", "header": {"id": 7}}', "id"),
+        ('{"queue": "small", "payload": "x", "headr": {"id": "m"}}', "`headr` is unknown"),
     ]:
         said = refused([many[0], row, many[1]], 1)
         assert "line 2: " in said and why in said and "lines 1 to 1 are durable" in said, said

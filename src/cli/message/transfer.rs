@@ -1,5 +1,6 @@
 //! `mubroker message export` and `import`
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::future::join_all;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -23,6 +25,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{json, note, print};
 use crate::cli::target::{ClientsDoor, Target};
 use crate::client::{Client, ClientError};
+use crate::console::text::clean::clean;
 use crate::model::limits::{MAX_HEADER_BYTES, MAX_PAGE, MAX_PAYLOAD_BYTES};
 use crate::model::{Accepted, Content, Header};
 use crate::wire::SendRequest;
@@ -38,7 +41,8 @@ Each line is a message as a JSON object: `queue`, `seq`, `state`, `attempts`, `e
 pub(super) const IMPORT_HELP: &str = "\
 Each line is sent as a message of its own, in order, to the end of the queue that it names; its id stays, so that lines which that queue still \
 remembers are not taken a second time. Lines go in groups, each of which is accepted as a whole or not at all; it stops at the first line that is \
-refused, and says which lines are durable. Only `queue`, `header` and `payload` or `payload_base64` of a line count, and `header` may be left out.
+refused, and says which lines are durable. `queue`, `header` and `payload` or `payload_base64` of a line are sent, and `header` may be left out; \
+what an export tells beside them is passed over, any other key refused.
 
   mubroker message import --file invoices.jsonl
   mubroker message import --file invoices.jsonl --queue invoices.test --new-ids
@@ -61,7 +65,7 @@ pub(super) struct ExportArgs {
     queue: QueueName,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Into a new file [default: standard output]
+    /// Into a new file, `-` for standard output [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -123,11 +127,12 @@ impl<'a> Exported<'a> {
 }
 
 pub(super) async fn export(client: &AdminClient, args: ExportArgs) -> Result<Exit, Failure> {
-    let mut out: Box<dyn Write> = match &args.output {
+    let output = args.output.as_ref().filter(|path| path.as_os_str() != "-");
+    let mut out: Box<dyn Write> = match output {
         Some(path) => Box::new(BufWriter::new(File::create_new(path).map_err(|e| at(path, &e))?)),
         None => Box::new(BufWriter::new(io::stdout())),
     };
-    let writing = |error: &io::Error| match &args.output {
+    let writing = |error: &io::Error| match output {
         Some(path) => at(path, error),
         None => Failure::io("standard output", error),
     };
@@ -179,15 +184,28 @@ struct Line {
     header: Map<String, Value>,
     payload: Option<String>,
     payload_base64: Option<String>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, IgnoredAny>,
 }
+
+/// What an export tells of a message beside what is sent.
+const TOLD: [&str; 5] = ["seq", "state", "attempts", "accepted_at", "error"];
 
 impl Line {
     fn read(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|error| format!("it is no message: {error}"))
+        let line: Self =
+            serde_json::from_slice(bytes).map_err(|error| format!("it is no message: {error}"))?;
+        match line.rest.keys().find(|key| !TOLD.contains(&key.as_str())) {
+            None => Ok(line),
+            Some(key) => Err(format!(
+                "its key `{}` is unknown; `queue`, `header` and `payload` or `payload_base64` are sent",
+                clean(key)
+            )),
+        }
     }
 
     fn send(self, args: &ImportArgs) -> Result<SendRequest, String> {
-        let Self { queue, mut header, payload, payload_base64 } = self;
+        let Self { queue, mut header, payload, payload_base64, rest: _ } = self;
         let queue = args.queue.clone().or(queue);
         let queue = queue.ok_or("it names no `queue`; give one with --queue")?;
         if args.new_ids {
