@@ -78,6 +78,11 @@ pub(super) async fn serve(args: RunArgs) -> Result<Exit, Failure> {
     let status = Status::default();
     let health = match args.health {
         Some(address) => {
+            if !address.ip().is_loopback() {
+                note(&format!(
+                    "--health {address}: whoever reaches it reads what this worker does; nothing is asked of them"
+                ));
+            }
             Some(HealthServer::bind(address, status.clone()).await.map_err(|error| {
                 Failure::io(&format!("health checks can't be answered at {address}"), &error)
             })?)
