@@ -88,8 +88,14 @@ impl BrokerHandle {
                     Ok((stored.into_iter().find(|found| found.seq == seq), revisions, history))
                 })
                 .await?;
-            let overlay = self.overlay(queue, seq).await?;
             let Some(stored) = stored else { return Err(no_such_message(queue, seq)) };
+            let (name, content) = (queue.clone(), Arc::clone(&stored.content));
+            let known = self.ask_durable(move |engine| {
+                let overlay = engine.message_overlay(&name, seq)?;
+                Some((overlay, engine.waiting_behind(&name, seq, &content.header)))
+            });
+            let known = known.await?;
+            let (overlay, behind) = known.ok_or_else(|| no_such_message(queue, seq))?;
             let cut = history.len().saturating_sub(MAX_PAGE);
             if revision(&overlay) != stored.record.as_ref().map_or(Revision(0), |r| r.revision) {
                 continue;
@@ -106,7 +112,7 @@ impl BrokerHandle {
                 revisions: revisions.into_iter().map(revision_view).collect(),
                 history: history.split_off(cut),
                 history_cut: cut > 0,
-                behind: overlay.behind,
+                behind,
                 hold: overlay.hold,
                 lease: overlay.lease,
                 undo: overlay.undo,

@@ -14,6 +14,7 @@ pub mod effect;
 mod filter;
 #[cfg(test)]
 mod fixtures;
+mod frames;
 pub mod help;
 pub mod keymap;
 mod layout;

@@ -1,8 +1,7 @@
 //! The terminal: taken whole, and given back whole, whatever happens.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write};
-use std::rc::Rc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,11 +16,10 @@ use crossterm::terminal::{
 use crossterm::{execute, queue};
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::{Pid, getpgrp, getpid};
-use ratatui::backend::Backend;
-use ratatui::backend::CrosstermBackend;
-use ratatui::{Frame, TerminalOptions, Viewport};
+use ratatui::{Frame, Viewport};
 
 use super::clipboard;
+use super::frames::Frames;
 
 /// The terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -55,8 +53,7 @@ impl Terminal {
 
     /// Columns and rows.
     pub(super) fn size(&self) -> io::Result<(u16, u16)> {
-        let size = self.frames.inner.size()?;
-        Ok((size.width, size.height))
+        self.frames.size()
     }
 
     /// Draws what changed, in one synchronized update; where nothing has, nothing is written.
@@ -106,59 +103,6 @@ impl Terminal {
         disable_raw_mode()?;
         enter()?;
         self.forget()
-    }
-}
-
-/// The bytes of frames, each as it differs from the one before.
-struct Frames {
-    inner: ratatui::Terminal<CrosstermBackend<Written>>,
-    written: Written,
-    /// The last one that was not empty.
-    last: Vec<u8>,
-}
-
-/// What a frame writes.
-#[derive(Clone, Default)]
-struct Written(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Frames {
-    fn new(viewport: Viewport) -> io::Result<Self> {
-        let written = Written::default();
-        let backend = CrosstermBackend::new(written.clone());
-        let inner = ratatui::Terminal::with_options(backend, TerminalOptions { viewport })?;
-        Ok(Self { inner, written, last: Vec::new() })
-    }
-
-    /// What is to be written for the next one; `None` if it looks as the one before.
-    fn next(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<Option<&[u8]>> {
-        self.inner.draw(render)?;
-        let frame = self.written.0.take();
-        // Each ends with where the cursor is. One that is nothing else has changed nothing: a cell that was drawn last time
-        // can't change to the same again.
-        if self.last.ends_with(&frame) {
-            return Ok(None);
-        }
-        self.last = frame;
-        Ok(Some(&self.last))
-    }
-
-    /// The next one is drawn whole.
-    fn forget(&mut self) -> io::Result<()> {
-        // `Terminal::clear` asks where the cursor is, and fails on a terminal that is slow to say so.
-        Backend::clear(self.inner.backend_mut())?;
-        self.inner.swap_buffers();
-        self.last.clear();
-        Ok(())
     }
 }
 
@@ -230,48 +174,4 @@ fn install_panic_hook() {
             }
         }));
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use ratatui::layout::{Position, Rect};
-    use ratatui::widgets::Paragraph;
-
-    use super::*;
-
-    /// Whether something is written for this text, with the cursor at this column.
-    fn drawn(frames: &mut Frames, text: &str, cursor: Option<u16>) -> bool {
-        let render = |frame: &mut Frame<'_>| {
-            frame.render_widget(Paragraph::new(text), frame.area());
-            if let Some(x) = cursor {
-                frame.set_cursor_position(Position { x, y: 0 });
-            }
-        };
-        frames.next(render).unwrap().is_some()
-    }
-
-    #[test]
-    fn a_frame_that_looks_as_the_one_before_is_not_written() {
-        let mut frames = Frames::new(Viewport::Fixed(Rect::new(0, 0, 20, 2))).unwrap();
-        for (text, cursor, is_written) in [
-            ("live 0.1s", None, true),
-            ("live 0.1s", None, false),
-            ("live 0.2s", None, true),
-            ("live 0.2s", None, false),
-            ("live 0.2s", None, false),
-            ("live 0.1s", None, true),
-            ("live 0.1s", Some(3), true),
-            ("live 0.1s", Some(3), false),
-            ("live 0.1s", Some(4), true),
-            ("live 0.9s", Some(4), true),
-            ("live 0.9s", Some(4), false),
-            ("live 0.9s", None, true),
-            ("live 0.9s", None, false),
-        ] {
-            assert_eq!(drawn(&mut frames, text, cursor), is_written, "{text} {cursor:?}");
-        }
-        frames.forget().unwrap();
-        assert!(drawn(&mut frames, "live 0.9s", None), "the screen was cleared");
-        assert!(!drawn(&mut frames, "live 0.9s", None));
-    }
 }

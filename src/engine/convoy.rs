@@ -154,6 +154,17 @@ impl Convoy {
         })
     }
 
+    /// Messages known of an order key that wait behind a place. Of a place that its line only counts, those that it counts
+    /// beside it: so many at most.
+    pub(super) fn behind_place(&self, key: &str, seq: Seq) -> u64 {
+        self.lines.get(key).map_or(0, |line| {
+            let behind = |place: &&Seq| **place > seq && !self.cancelled.contains_key(place);
+            let listed = line.places.iter().filter(behind).count() as u64;
+            let is_counted = line.beyond > 0 && seq >= line.beyond_from;
+            listed.saturating_add(line.beyond.saturating_sub(u64::from(is_counted)))
+        })
+    }
+
     /// Whether a message holds those behind it, as far as is known; one without a key holds nobody, and is its own.
     pub(super) fn is_front(&self, key: Option<&str>, seq: Seq) -> bool {
         self.is_keyed && key.and_then(|key| self.front(key)).is_none_or(|front| front == seq)

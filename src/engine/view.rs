@@ -48,7 +48,7 @@ pub struct MessageOverlay {
     pub lease: Option<InFlightView>,
     /// Who edits it now.
     pub hold: Option<HoldView>,
-    /// How many unfinished messages stand behind it.
+    /// How many unfinished messages stand behind it, whether they wait for it or not.
     pub behind: u64,
     /// What `undo` would do now; absent if nothing can be undone.
     pub undo: Option<String>,
@@ -197,6 +197,16 @@ impl Engine {
             });
         }
         Some(page)
+    }
+
+    /// How many messages wait for an unfinished one to be done, by its queue's ordering: all behind it, those of its key as far as
+    /// they have been looked at, or none.
+    pub fn waiting_behind(&self, name: &QueueName, seq: Seq, header: &Header) -> u64 {
+        let Some(queue) = self.queue_named(name) else { return 0 };
+        match queue.convoy.as_deref() {
+            None => queue.behind(seq),
+            Some(convoy) => convoy.key_of(header).map_or(0, |key| convoy.behind_place(key, seq)),
+        }
     }
 
     /// A queue's id.

@@ -60,7 +60,7 @@ fn text(message: &MessageView) -> String {
             if row.state == crate::model::MessageState::Scheduled { "due" } else { "next try" };
         line(name, &due.to_string());
     }
-    line("behind it", &format!("{} unfinished messages", message.behind));
+    line("behind it", &format!("{} messages wait for it", message.behind));
     if let Some(lease) = &message.lease {
         line("with", &format!("{} until {}", lease.worker, lease.deadline));
     }

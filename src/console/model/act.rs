@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ManyAct, MessageRef, Millis};
-use crate::admin::dto::{QueueName, RepairRequest, RepairVerb};
+use crate::admin::dto::{QueueName, RepairRequest, RepairVerb, Revision};
 use crate::console::many::Row;
 
 /// How the last act stands.
@@ -92,6 +92,10 @@ pub enum Undoable {
     Repair {
         /// Of which message.
         message: MessageRef,
+        /// What was done.
+        verb: RepairVerb,
+        /// The message's revision after it.
+        revision: Revision,
         /// As the broker puts it; absent while it isn't known, or when it can't be undone.
         offer: Option<String>,
     },
@@ -130,6 +134,8 @@ pub struct InFlight {
     pub request: RepairRequest,
     /// The bytes that the editor sent, to know whether a draft is done with.
     pub submitted: Option<Submitted>,
+    /// When it was sent.
+    pub sent_at: Millis,
     /// When it was last asked for.
     pub asked_at: Millis,
     /// It has no answer, and its outcome is asked for.

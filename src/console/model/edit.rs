@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{MessageRef, Millis, SchemaCheck};
+use super::{MessageRef, Millis, Model, Review, SchemaCheck};
 use crate::admin::dto::{MessageId, MessageView, Revision};
 use crate::console::action::Action;
 use crate::console::command::{Command, Mode};
@@ -221,6 +221,31 @@ impl EditSession {
     /// Leaves the editor; the text stays.
     pub fn park(self) -> Parked {
         Parked { bytes: self.bytes(), base: self.base, draft: self.draft }
+    }
+}
+
+impl Model {
+    /// What an operator must know before a button of the review is pressed, a row for each.
+    pub fn review_warnings(&self, review: &Review) -> Vec<String> {
+        let Some(session) = &self.edit else { return Vec::new() };
+        let mut warnings = Vec::new();
+        if review.against != session.base {
+            let view = self.message.as_ref().and_then(|screen| screen.view.as_ref());
+            let newest = view.and_then(|view| view.revisions.last());
+            let by = newest.map_or(String::new(), |newest| format!(" by {}", newest.by.name));
+            let against = match review.against {
+                Revision(0) => "the original".to_owned(),
+                revision => format!("revision {revision}"),
+            };
+            let base = session.base;
+            warnings.push(format!(
+                "CHANGED MEANWHILE: you began from revision {base}; this replaces {against}{by}"
+            ));
+        }
+        if let Some(why) = self.why_unsendable() {
+            warnings.push(format!("RETRY AND SAVE ARE OFF: {why}"));
+        }
+        warnings
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Cursor, MessageRef, Motion, wrap};
+use super::{Cursor, MessageRef, Millis, Motion, wrap};
 use crate::admin::dto::{MessageState, MessageView};
 use crate::console::text::fold::Fold;
 use crate::console::text::{clean, hex, json};
@@ -98,6 +98,10 @@ pub struct MessageScreen {
     pub view: Option<Box<MessageView>>,
     /// It has changed since it was read.
     pub outdated: bool,
+    /// Its queue has changed since: what waits behind it, and who holds it, may be others.
+    pub stirred: bool,
+    /// When these were asked for last.
+    pub beside_at: Millis,
     /// It could not be read again: that is tried once more before long.
     pub unread: bool,
     /// `e` was pressed before it was read.
@@ -141,6 +145,8 @@ impl MessageScreen {
             message,
             view: None,
             outdated: true,
+            stirred: false,
+            beside_at: Millis(0),
             unread: false,
             edit_when_read: None,
             gone: None,

@@ -363,8 +363,14 @@ impl Model {
         // The title stands above a difference; the review has its buttons and a word on its end below.
         let (width, height) = (usize::from(area.width), usize::from(area.height));
         let over = usize::from(layout::over_area(self.size).width);
+        let warnings = match &self.overlay {
+            Overlay::Review(review) => self.review_warnings(review).len(),
+            _ => 0,
+        };
         match self.overlay.below() {
-            Overlay::Review(review) => review.pane.settle(over, height.saturating_sub(4)),
+            Overlay::Review(review) => {
+                review.pane.settle(over, height.saturating_sub(4 + warnings))
+            }
             Overlay::Difference(shown) => shown.pane.settle(over, height.saturating_sub(1)),
             Overlay::None
             | Overlay::Help { .. }

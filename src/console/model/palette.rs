@@ -44,7 +44,7 @@ impl PaletteEntry {
             Self::Queue(name) => format!("queue {name}"),
             Self::Message(message, id) => format!("message {id} in {message}"),
             Self::Place(message) => format!("message {message}"),
-            Self::Locate(id) => format!("ask the broker for the message {id}"),
+            Self::Locate(id) => format!("ask the broker for the whole id {id}"),
             Self::Panic => "panic".to_owned(),
         }
     }

@@ -17,6 +17,8 @@ pub enum Purpose {
     Locate(MessageId),
     /// The message screen.
     Show(MessageRef),
+    /// What stands around the message screen's message: what waits behind it, who holds it.
+    Beside(MessageRef),
     /// A message for which `u` was pressed.
     Undo(MessageRef),
     /// A message that an act was done to, or may have been: how it is now.
@@ -91,6 +93,19 @@ impl Model {
     /// Whether an answer for something of a kind is awaited.
     pub(in crate::console) fn awaits_any(&self, kind: impl Fn(&Purpose) -> bool) -> bool {
         self.waiting.values().any(kind)
+    }
+
+    /// Waits no longer for heads that were to be retried once they are read; tells which.
+    pub(in crate::console) fn forget_heads(&mut self) -> Vec<MessageRef> {
+        let mut heads = Vec::new();
+        self.waiting.retain(|_, purpose| match purpose {
+            Purpose::RetryHead(message) => {
+                heads.push(message.clone());
+                false
+            }
+            _ => true,
+        });
+        heads
     }
 
     /// Waits no longer for answers to reads: a new connection asks anew.

@@ -14,3 +14,4 @@ mod repair;
 mod schema;
 mod screens;
 mod speed;
+mod standing;

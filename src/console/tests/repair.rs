@@ -9,7 +9,7 @@ use crate::console::effect::{Effect, Request, RequestId};
 use crate::console::fixtures::{PAYLOAD, Stage, blocked, entry, head, id, message, name, queue};
 
 /// A message edited up to the review.
-fn reviewed() -> Stage {
+pub(super) fn reviewed() -> Stage {
     let mut stage = Stage::failing((80, 24), |_| {});
     stage.keys(&["<Enter>", "<Enter>", "e", "<End>", "<Left>", ",\"fixed\":true", "^s"]);
     assert!(stage.screen().contains("REVIEW"), "{}", stage.screen());
@@ -17,14 +17,14 @@ fn reviewed() -> Stage {
 }
 
 /// And sent.
-fn sent() -> (Stage, RequestId) {
+pub(super) fn sent() -> (Stage, RequestId) {
     let mut stage = reviewed();
     stage.keys(&["<Tab>", "<Enter>"]);
     let (id, _) = stage.repair().expect("a repair was sent");
     (stage, id)
 }
 
-fn outcome(stage: &Stage) -> RepairOutcome {
+pub(super) fn outcome(stage: &Stage) -> RepairOutcome {
     let (_, request) = stage.repair().expect("a repair was sent");
     RepairOutcome {
         key: request.key,
@@ -39,7 +39,7 @@ fn outcome(stage: &Stage) -> RepairOutcome {
     }
 }
 
-fn answer(stage: &mut Stage, request: RequestId, reply: Result<Reply, Failure>) {
+pub(super) fn answer(stage: &mut Stage, request: RequestId, reply: Result<Reply, Failure>) {
     stage.effects.retain(|effect| !matches!(effect, Effect::Ask(id, _) if *id == request));
     stage.act(Action::Reply { request, reply });
     stage.serve();
@@ -54,7 +54,7 @@ fn refused(code: &str) -> Result<Reply, Failure> {
     })))
 }
 
-fn line(stage: &Stage, n: usize) -> String {
+pub(super) fn line(stage: &Stage, n: usize) -> String {
     stage.screen().lines().nth(n).unwrap_or_default().to_owned()
 }
 

@@ -1,7 +1,7 @@
 //! What each command does on the screens.
 
 use super::{
-    Effects, acts, difference, draft, edit, enter, go, many, marks, overlay, page, patterns, repair,
+    Effects, acts, difference, draft, edit, enter, go, many, marks, overlay, page, patterns, undo,
 };
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::Effect;
@@ -120,7 +120,7 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
         Command::EditMany => many::begin(model, fx, ManyAct::EditAndRetry),
         Command::LastMany => many::show_last(model),
         Command::Mark | Command::MarkRange | Command::Unmark => marks::mark(model, fx, command),
-        Command::Undo => repair::undo(model, fx),
+        Command::Undo => undo::undo(model, fx),
         Command::PauseResume => acts::pause_or_resume(model, fx),
         Command::Subscribe | Command::RetrySaga | Command::SkipSaga | Command::EndPattern => {
             patterns::begin(model, fx, command);

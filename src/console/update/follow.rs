@@ -1,6 +1,6 @@
 //! Follows a retried message to its end: running, head advanced, or failed again.
 
-use super::Effects;
+use super::{Effects, undo};
 use crate::admin::dto::{JournalKind, MessageState, MessageView, Notice, QueueView};
 use crate::console::action::Failure;
 use crate::console::effect::Request;
@@ -111,17 +111,17 @@ pub(super) fn queue(model: &mut Model, view: &QueueView) {
         }
     }
     if let Some(screen) = model.message.as_mut().filter(|screen| screen.message.queue == view.name)
-        && head_changed
         && screen.gone.is_none()
-        && head.is_none_or(|head| head.seq >= screen.message.seq)
     {
-        screen.outdated = true;
+        screen.stirred = true;
+        screen.outdated |= head_changed && head.is_none_or(|head| head.seq >= screen.message.seq);
     }
 }
 
 /// The message of an act, as it is now.
 pub(super) fn read(model: &mut Model, message: &MessageRef, result: Result<&MessageView, Failure>) {
-    let offer = result.as_ref().ok().and_then(|view| view.undo.clone());
+    let undo = model.acts.undo.as_ref();
+    let offer = undo.zip(result.as_ref().ok()).and_then(|(undo, view)| undo::offer(undo, view));
     if let Some(undo) = model.acts.undo.as_mut().filter(|undo| undo.message() == Some(message)) {
         undo.take_offer(offer);
     }

@@ -21,6 +21,7 @@ mod review;
 mod schema;
 mod stream;
 mod told;
+mod undo;
 
 use super::action::Action;
 use super::command::Screen;
@@ -67,6 +68,7 @@ fn take(model: &mut Model, fx: &mut Effects, action: Action) {
             let next_at = model.now.plus(retry_in_ms);
             model.connection.link = Link::Down { reason, failures, next_at, refused };
             edit::lost(model);
+            repair::lost(model);
         }
         Action::Reply { request, reply } => {
             if let Some(purpose) = model.answered(request) {
@@ -118,6 +120,7 @@ fn tick(model: &mut Model, fx: &mut Effects) {
     }
     edit::tick(model, fx);
     repair::tick(model, fx);
+    page::read_beside(model, fx);
 }
 
 /// Shows another screen.

@@ -208,8 +208,17 @@ pub(super) fn palette(model: &Model) -> Overlay {
         let at = |seq| MessageRef { queue: queue.name.clone(), seq };
         queue.rows.values().map(move |row| PaletteEntry::Message(at(row.seq), row.id.clone()))
     });
+    // Of the queues that are not listed, the heads: who comes with a short id comes for one of these mostly.
+    let listed = model.queue.as_ref().map(|queue| &queue.name);
+    let others = model.queues.rows.iter().filter(|(name, _)| Some(*name) != listed);
+    let heads = others.filter_map(|(name, row)| {
+        let head = row.view.head.as_ref()?;
+        let at = MessageRef { queue: name.clone(), seq: head.seq };
+        Some(PaletteEntry::Message(at, head.id.clone()?))
+    });
     let panic = model.setup.debug_panic.then_some(PaletteEntry::Panic);
-    Overlay::Palette(Palette::new(here.chain(elsewhere).chain(queues).chain(of).chain(panic)))
+    let all = here.chain(elsewhere).chain(queues).chain(of).chain(heads).chain(panic);
+    Overlay::Palette(Palette::new(all))
 }
 
 /// A key that is text.

@@ -8,6 +8,11 @@ use crate::console::filter::Filter;
 use crate::console::layout;
 use crate::console::model::{Link, Marks, Model, Motion, PAGE, Purpose, QueueScreen};
 
+/// What stands around a message is asked for at most this often.
+const BESIDE_MS: u64 = 1_000;
+/// And once less in a second for each so many bytes: a link of an operator at night must have room for more.
+const BESIDE_BYTES: u64 = 256 * 1024;
+
 /// Moves the cursor of the current screen.
 pub(super) fn go(model: &mut Model, fx: &mut Effects, motion: Motion) {
     let height = model.list_height(model.screen);
@@ -184,6 +189,29 @@ fn read_message(model: &mut Model, fx: &mut Effects) {
         }
         model.ask(fx, purpose, Request::Message(message));
     }
+}
+
+/// Each second: what waits behind the message on the screen, and who holds it, where its queue has changed. A message comes whole,
+/// so a long one is asked for less often.
+pub(super) fn read_beside(model: &mut Model, fx: &mut Effects) {
+    let now = model.now;
+    let is_shown = model.screen == Screen::Message && matches!(model.connection.link, Link::Up);
+    let Some(screen) = model.message.as_ref().filter(|screen| is_shown && screen.stirred) else {
+        return;
+    };
+    let pause = BESIDE_MS * (1 + screen.payload.len() as u64 / BESIDE_BYTES);
+    let is_due = now.since(screen.beside_at) >= pause;
+    let message = screen.message.clone();
+    let purpose = Purpose::Beside(message.clone());
+    let is_awaited =
+        screen.outdated || model.awaits(&purpose) || model.awaits(&Purpose::Show(message.clone()));
+    if !is_due || is_awaited || screen.view.is_none() || screen.gone.is_some() {
+        return;
+    }
+    if let Some(screen) = &mut model.message {
+        (screen.stirred, screen.beside_at) = (false, now);
+    }
+    model.ask(fx, purpose, Request::Message(message));
 }
 
 fn read_journal(model: &mut Model, fx: &mut Effects) {

@@ -1,11 +1,8 @@
 //! Sending repairs: one in flight for a message, each with the revision that was seen and a key, none
 //! sent again blindly.
 
-use super::{Effects, draft, follow, many};
-use crate::admin::dto::{
-    MessageState, MessageView, Payload, QueueName, RepairOutcome, RepairRequest, RepairVerb,
-    Revision,
-};
+use super::{Effects, draft, follow};
+use crate::admin::dto::{Payload, QueueName, RepairOutcome, RepairRequest, RepairVerb, Revision};
 use crate::console::action::Failure;
 use crate::console::command::{Command, Mode};
 use crate::console::effect::Request;
@@ -20,9 +17,6 @@ const LOST_AFTER_MS: u64 = 20_000;
 /// How often the broker must say that it doesn't know a key before the repair counts as not done: the
 /// first request may still be on its way through a broker that stood still.
 const DENIALS: u32 = 3;
-
-/// HTTP: a message that is done, or was taken out and has a delivered successor.
-const NOT_FOUND: u16 = 404;
 
 /// A repair that is wanted.
 pub(super) struct Wanted {
@@ -70,6 +64,7 @@ pub(super) fn send(
     let flight = InFlight {
         request: request.clone(),
         submitted: wanted.submitted,
+        sent_at: model.now,
         asked_at: model.now,
         unknown: false,
         denials: 0,
@@ -123,9 +118,12 @@ pub(super) fn outcome_known(
     message: &MessageRef,
     result: Result<Option<RepairOutcome>, Failure>,
 ) {
+    let (now, is_under_way) = (model.now, model.awaits(&Purpose::Repair(message.clone())));
     let Some(flight) = model.acts.in_flight.get_mut(message) else { return };
     match result {
         Ok(Some(outcome)) => done(model, fx, message, &outcome),
+        // The request itself has not come to its end: it may still reach the broker.
+        Ok(None) if is_under_way && now.since(flight.sent_at) < LOST_AFTER_MS => {}
         Ok(None) => {
             flight.denials += 1;
             if flight.denials >= DENIALS {
@@ -170,7 +168,8 @@ fn done(model: &mut Model, fx: &mut Effects, message: &MessageRef, outcome: &Rep
     model.acts.stage(message, stage);
     model.acts.undo = match verb {
         RepairVerb::Save | RepairVerb::SaveAndRetry | RepairVerb::Cancel => {
-            Some(Undoable::Repair { message: message.clone(), offer: None })
+            let revision = outcome.revision;
+            Some(Undoable::Repair { message: message.clone(), verb, revision, offer: None })
         }
         // What was undone is not undone again, and a retry or a move can't be.
         RepairVerb::Retry
@@ -197,6 +196,19 @@ pub(super) fn release(model: &mut Model, fx: &mut Effects, message: &MessageRef)
         && model.connection.link == Link::Up
     {
         model.ask(fx, Purpose::Release(message.clone()), Request::Hold(message.clone(), 0));
+    }
+}
+
+/// The connection is gone: what was sent may or may not be done, and what was only to be sent is not.
+pub(super) fn lost(model: &mut Model) {
+    let in_flight = model.acts.in_flight.iter();
+    let open = in_flight.filter(|(_, flight)| !flight.unknown).map(|(message, _)| message.clone());
+    for message in open.collect::<Vec<_>>() {
+        unknown(model, &message, "the connection was lost".to_owned());
+    }
+    for message in model.forget_heads() {
+        let text = "no connection to the broker: nothing was sent".to_owned();
+        model.acts.stage(&message, Stage::Refused { text });
     }
 }
 
@@ -291,65 +303,4 @@ pub(super) fn paused(
         Err(failure) => Stage::Refused { text: failure.text() },
     };
     model.acts.last = Some(Act { what, stage, message: None });
-}
-
-/// `u`: undoes the last act, while that is still true.
-pub(super) fn undo(model: &mut Model, fx: &mut Effects) {
-    match model.acts.undo.clone() {
-        Some(Undoable::Several { act, rows, last, .. }) => {
-            many::undo(model, fx, act, rows, last.queue);
-        }
-        Some(Undoable::Paused(queue, was)) => set_paused(model, fx, queue, !was),
-        Some(Undoable::Repair { message, .. }) => ask_undo(model, fx, message),
-        None => match model.message.as_ref().filter(|screen| {
-            model.screen == crate::console::command::Screen::Message && screen.can_undo()
-        }) {
-            Some(screen) => {
-                let message = screen.message.clone();
-                ask_undo(model, fx, message);
-            }
-            None => model.acts.note("there is nothing to undo"),
-        },
-    }
-}
-
-/// Whether it can still be undone is known by the broker alone: the message is read first.
-fn ask_undo(model: &mut Model, fx: &mut Effects, message: MessageRef) {
-    if let Some(why) = model.why_unsendable() {
-        return model.acts.refuse("undo", why);
-    }
-    let purpose = Purpose::Undo(message.clone());
-    if !model.awaits(&purpose) {
-        model.ask(fx, purpose, Request::Message(message));
-    }
-}
-
-/// The message that `u` was pressed for.
-pub(super) fn undo_read(
-    model: &mut Model,
-    fx: &mut Effects,
-    message: MessageRef,
-    view: Result<&MessageView, Failure>,
-) {
-    let too_late = |model: &mut Model| {
-        model.acts.undo = None;
-        let why = "it can't be undone any more: the order would change, or it is under way";
-        model.acts.refuse(format!("undo on {message}"), why);
-    };
-    let view = match view {
-        Ok(view) if view.undo.is_some() => view,
-        Ok(_) => return too_late(model),
-        Err(Failure::Refused(problem)) if problem.status == NOT_FOUND => return too_late(model),
-        Err(failure) => return model.acts.refuse(format!("undo on {message}"), failure.text()),
-    };
-    let verb = match view.summary.state {
-        MessageState::Cancelled => RepairVerb::Restore,
-        MessageState::Scheduled
-        | MessageState::Ready
-        | MessageState::Leased
-        | MessageState::Waiting
-        | MessageState::Blocked
-        | MessageState::Done => RepairVerb::UndoSave,
-    };
-    send(model, fx, message, Wanted::plain(verb, view.summary.revision));
 }

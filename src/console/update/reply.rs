@@ -1,6 +1,6 @@
 //! Answers to requests.
 
-use super::{Effects, acts, command, difference, edit, follow, patterns, repair, schema};
+use super::{Effects, acts, command, difference, edit, follow, patterns, repair, schema, undo};
 use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
 use crate::console::action::{Failure, Reply};
 use crate::console::command::Screen;
@@ -55,15 +55,20 @@ pub(super) fn take(
                     model.acts.note(format!("{id} is {message}"));
                 }
             }
+            Err(Failure::Refused(problem)) if problem.status == 404 => {
+                let why = "no message has this whole id; by its end: list its queue";
+                model.acts.refuse(format!("find {id}"), why);
+            }
             Err(failure) => model.acts.refuse(format!("find {id}"), failure.text()),
         },
         Purpose::Show(message) => {
             let view = expect_reply!(reply, Message);
             show(model, fx, &message, view);
         }
+        Purpose::Beside(message) => beside(model, &message, expect_reply!(reply, Message)),
         Purpose::Undo(message) => {
             let view = expect_reply!(reply, Message);
-            repair::undo_read(model, fx, message, view.as_deref().map_err(Clone::clone));
+            undo::read(model, fx, message, view.as_deref().map_err(Clone::clone));
         }
         Purpose::Follow(message) => {
             let view = expect_reply!(reply, Message);
@@ -177,6 +182,22 @@ fn show(
                 screen.gone = Some(failure.text());
             }
         }
+    }
+}
+
+/// What stands around the message that is shown. The message itself is read as such if it is another than that.
+fn beside(model: &mut Model, message: &MessageRef, view: Result<Box<MessageView>, Failure>) {
+    let Some(screen) = model.message.as_mut().filter(|screen| screen.message == *message) else {
+        return;
+    };
+    match (view, &mut screen.view) {
+        (Ok(new), Some(known)) if known.summary == new.summary => {
+            (known.behind, known.hold) = (new.behind, new.hold);
+            (known.lease, known.undo) = (new.lease, new.undo);
+        }
+        (Ok(_), _) => screen.outdated = true,
+        (Err(Failure::Refused(_)), _) => screen.outdated = true,
+        (Err(Failure::NotSent(_) | Failure::Unknown(_)), _) => screen.stirred = true,
     }
 }
 

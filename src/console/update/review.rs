@@ -91,6 +91,10 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
 pub(super) fn press(model: &mut Model, fx: &mut Effects) {
     let Overlay::Review(review) = &model.overlay else { return };
     let (button, against, unchanged) = (review.button, review.against, review.unchanged);
+    // What comes of the button stands where the notice does.
+    if let Some(edit) = model.edit.as_mut().filter(|_| button != Button::Back) {
+        edit.notice = None;
+    }
     if button != Button::Back && !review.pane.is_ready() {
         return model.acts.note("the difference is not there yet: nothing is sent unseen");
     }

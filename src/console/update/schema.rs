@@ -124,7 +124,10 @@ pub(super) fn accept(model: &mut Model, fx: &mut Effects, form: ReasonForm) {
         return;
     }
     if !send(model, fx, form.verb, form.against, reason) {
-        // What was typed stays.
+        // What was typed stays; why it is not sent stands where the notice does.
+        if let Some(edit) = &mut model.edit {
+            edit.notice = None;
+        }
         model.overlay = Overlay::Reason(form);
     }
 }

@@ -99,6 +99,7 @@ pub(in crate::console) fn is_read(purpose: &Purpose) -> bool {
         | Purpose::Keys(..)
         | Purpose::Pools
         | Purpose::Show(_)
+        | Purpose::Beside(_)
         | Purpose::Follow(_)
         | Purpose::Journal(_)
         | Purpose::Patterns(_)

@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 
 use super::table::put;
 use super::{difference, nth_row};
-use crate::admin::dto::Revision;
+use crate::admin::dto::{Ordering, Revision};
 use crate::console::command::{Command, Mode};
 use crate::console::model::{Button, EditSession, HoldState, Model, Review, Standing, Verdict};
 use crate::console::text::clean::clean;
@@ -71,36 +71,22 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
     let theme = model.setup.theme;
     let Some(session) = &model.edit else { return };
     let Some(first) = nth_row(area, 0) else { return };
-    let view = model.message.as_ref().and_then(|screen| screen.view.as_ref());
-    let behind = view.map_or(0, |view| view.behind);
-    let headers = if review.pane.has_lead() { "changed meanwhile, kept" } else { "unchanged" };
     let against = match review.against {
         Revision(0) => "the original".to_owned(),
         revision => format!("revision {revision}"),
     };
     let text = format!("REVIEW {}: what changes from {against}", session.message);
     put(buffer, first, &text, theme.style(Role::Title), false);
-    let changed = review.against != session.base;
-    let by = view
-        .and_then(|view| view.revisions.last())
-        .map_or(String::new(), |newest| format!(" by {}", clean(&newest.by.name)));
-    if let Some(row) = nth_row(area, 1) {
-        let other = match &session.hold {
-            HoldState::Refused(why) => format!("   {}", clean(why)),
-            HoldState::Free | HoldState::Asked(_) | HoldState::Held(_) => String::new(),
-        };
-        let text = if changed {
-            format!(
-                "CHANGED MEANWHILE: you began from revision {}; this replaces {against}{by}",
-                session.base
-            )
-        } else {
-            format!("headers: {headers}   {behind} messages wait behind it{other}")
-        };
-        let role = if changed { Role::Bad } else { Role::Text };
-        put(buffer, row, &text, theme.style(role), false);
+    let warnings = model.review_warnings(review);
+    let rows = warnings.iter().map(|text| (clean(text).into_owned(), Role::Bad));
+    let rows = rows.chain([(facts(model, session, review), Role::Text)]);
+    for (n, (text, role)) in rows.enumerate() {
+        if let Some(row) = nth_row(area, n + 1) {
+            put(buffer, row, &text, theme.style(role), false);
+        }
     }
-    let lines = Rect { y: area.y + 2, height: area.height.saturating_sub(4), ..area };
+    let above = u16::try_from(warnings.len()).unwrap_or(0) + 2;
+    let lines = Rect { y: area.y + above, height: area.height.saturating_sub(above + 2), ..area };
     difference::pane(theme, &review.pane, buffer, lines);
     let last = usize::from(area.height.saturating_sub(1));
     if let (Standing::Told(Verdict::Misses(miss)), Some(row)) =
@@ -119,15 +105,42 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
         put(buffer, row, &text, theme.style(Role::Warn), true);
     }
     if let Some(row) = nth_row(area, last) {
-        buttons(theme, review.button, buffer, row);
+        buttons(theme, review.button, model.why_unsendable().is_some(), buffer, row);
     }
 }
 
-fn buttons(theme: Theme, chosen: Button, buffer: &mut Buffer, row: Rect) {
+/// What hangs on the message: what waits behind it, who holds it as far as the broker knows, its headers.
+fn facts(model: &Model, session: &EditSession, review: &Review) -> String {
+    let view = model.message.as_ref().and_then(|screen| screen.view.as_ref());
+    let row = model.queues.rows.get(&session.message.queue);
+    let by_key = row.is_some_and(|row| row.view.settings.ordering == Ordering::Key);
+    let behind = match (view.map_or(0, |view| view.behind), by_key) {
+        (0, _) => "no message waits behind it".to_owned(),
+        (1, false) => "1 message waits behind it".to_owned(),
+        (1, true) => "1 of its key waits behind".to_owned(),
+        (n, false) => format!("{n} messages wait behind it"),
+        (n, true) => format!("{n} of its key wait behind"),
+    };
+    let holder = view.and_then(|view| view.hold.as_ref()).map(|hold| clean(&hold.by.name));
+    let hold = match (&session.hold, holder) {
+        (HoldState::Held(_), _) => "held by you".to_owned(),
+        (HoldState::Refused(why), None) => clean(why).into_owned(),
+        (_, Some(name)) => format!("held by {name}"),
+        (HoldState::Free | HoldState::Asked(_), None) => "held by nobody".to_owned(),
+    };
+    let headers = if review.pane.has_lead() { "changed meanwhile, kept" } else { "unchanged" };
+    format!("{behind}  {hold}  headers: {headers}")
+}
+
+/// `off`: what would send is dimmed; the reason stands above.
+fn buttons(theme: Theme, chosen: Button, off: bool, buffer: &mut Buffer, row: Rect) {
     let mut x = row.x + 1;
     for button in Button::ALL {
+        let is_off = off && button != Button::Back;
         let (text, style) = if button == chosen {
             (format!("[> {} <]", button.title()), theme.style(Role::Selected))
+        } else if is_off {
+            (format!("[  {}  ]", button.title()), theme.style(Role::Dim))
         } else {
             (format!("[  {}  ]", button.title()), theme.style(Role::Text))
         };

@@ -291,6 +291,11 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         return None;
     }
     let act = model.acts.last.as_ref()?;
+    if let Stage::Unknown { why } = &act.stage {
+        let line = unknown(&clean(&act.what), &clean(why), row.width.into());
+        put(buffer, row, &line, theme.style(Role::Bad), false);
+        return None;
+    }
     let (word, more, role) = stage(theme, &act.stage);
     let line = if word.is_empty() {
         clean(&act.what).into_owned()
@@ -301,17 +306,28 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
     None
 }
 
+/// No answer yet: as much as there is room for, and nothing cut.
+fn unknown(what: &str, why: &str, width: usize) -> String {
+    let long = format!("UNKNOWN ({why}); asking for its outcome, nothing is sent again");
+    let all = [
+        long.as_str(),
+        "UNKNOWN; asking for its outcome, nothing is sent again",
+        "UNKNOWN; asking, nothing is sent again",
+        "UNKNOWN; asking for it",
+        "UNKNOWN",
+    ];
+    let mut lines = all.map(|text| format!("{what}: {text}")).into_iter();
+    // Of a name that fills the row by itself only the beginning is shown.
+    lines.find(|line| clean::width(line) <= width).unwrap_or_else(|| format!("UNKNOWN: {what}"))
+}
+
 /// A stage as a word, what more there is to say, and its role.
 fn stage(theme: Theme, stage: &Stage) -> (String, String, Role) {
     let arrow = theme.glyph("→", "->");
     let tail = |text: &str| format!(" {text}");
     match stage {
         Stage::Sending => ("sending".to_owned(), String::new(), Role::Busy),
-        Stage::Unknown { why } => (
-            "UNKNOWN".to_owned(),
-            format!(" ({why}); asking for its outcome, nothing is sent again"),
-            Role::Bad,
-        ),
+        Stage::Unknown { why } => ("UNKNOWN".to_owned(), tail(why), Role::Bad),
         Stage::Accepted => ("accepted, waits for its worker".to_owned(), String::new(), Role::Busy),
         Stage::Running => (format!("accepted {arrow} running"), String::new(), Role::Busy),
         Stage::Advanced => {

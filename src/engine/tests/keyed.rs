@@ -4,7 +4,7 @@ use super::convoys::message;
 use super::rig::{Rig, deliveries, queue};
 use crate::engine::{Effect, Effects, EngineOptions, Event};
 use crate::model::{
-    Edit, KeyPage, MessageState, NackAction, Ordering, Origin, QueueSettings, QueueState,
+    Edit, Header, KeyPage, MessageState, NackAction, Ordering, Origin, QueueSettings, QueueState,
     RepairAction, Retry, Seq, WorkError, WorkerId, WorkerInfo,
 };
 
@@ -179,4 +179,29 @@ fn a_long_line_behind_a_blocked_key_is_counted_and_comes_in_order_once_it_is_fre
     }
     assert_eq!(order, (1..=600).collect::<Vec<_>>());
     assert_eq!(rig.view("q").depth, 1, "k2 is with its worker");
+}
+
+#[test]
+fn what_waits_for_a_message_is_behind_it_in_its_key_or_nothing_where_nothing_is_ordered() {
+    let waiting = |rig: &Rig, seq, header: &str| {
+        let header = Header::from_json(header.as_bytes()).expect("a header");
+        rig.engine.waiting_behind(&queue("q"), Seq(seq), &header)
+    };
+    let (k1, k2) = (r#"{"id":"a","key":"k1"}"#, r#"{"id":"a","key":"k2"}"#);
+    for (settings, expected) in [
+        (by_key(), [19, 18, 3, 0]),
+        (QueueSettings { ordering: Ordering::None, ..QueueSettings::default() }, [0, 0, 0, 0]),
+        (QueueSettings::default(), [24, 22, 23, 4]),
+    ] {
+        let mut rig = Rig::with_options(EngineOptions::default(), settings);
+        let mut keys = vec![1, 2, 1, 2];
+        keys.extend([1; 17]);
+        keys.extend([1, 2, 2, 0]);
+        assert_eq!(keys.len(), 25);
+        send(&mut rig, &keys);
+        rig.ready(1, &["q"], 1);
+        let behind = [(1, k1), (3, k1), (2, k2), (21, r#"{"id":"a"}"#)];
+        let behind = behind.map(|(seq, key)| waiting(&rig, seq, key));
+        assert_eq!(behind, expected);
+    }
 }

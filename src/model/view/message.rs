@@ -93,7 +93,8 @@ pub struct MessageView {
     /// There were entries before those of `history`; the oldest may be gone.
     #[serde(default)]
     pub history_cut: bool,
-    /// How many unfinished messages stand behind it.
+    /// How many unfinished messages wait for it to be done, by its queue's ordering: all behind it; with `key` those of its
+    /// key, as far as they have been looked at; with `none` 0.
     pub behind: u64,
     /// Who edits it now.
     pub hold: Option<HoldView>,
