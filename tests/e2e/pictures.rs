@@ -74,6 +74,8 @@ fn the_pictures_of_a_repair_are_drawn_by_the_demo() {
     terminal.wait_for_text("2 Queue invoices");
     terminal.keys(ENTER);
     terminal.wait_for_text("3 Message invoices");
+    // The footer stands before the message has been read.
+    terminal.wait_for_text("indented for reading");
     terminal.wait_for_text("tree/raw/hex");
     terminal.keys("v");
     terminal.wait_for("the tree", |screen| !screen.contents().contains("indented for reading"));
