@@ -257,6 +257,7 @@ pub enum Command {
     FoldAll,
     NewerBefore,
     NewerAfter,
+    ClearLine,
     GoToFault,
     Discard,
     Accept,

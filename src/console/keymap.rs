@@ -102,6 +102,8 @@ const QUEUES_TOO: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message, Mode::Pa
 const ACTS: &[Mode] = &[Mode::Queues, Mode::Queue, Mode::Message];
 const SEVERAL: &[Mode] = &[Mode::Many, Mode::Agree];
 const PROMPTS: &[Mode] = &[Mode::Filter, Mode::Palette, Mode::Leave, Mode::Find, Mode::File];
+const TYPING: &[Mode] =
+    &[Mode::Filter, Mode::Palette, Mode::Leave, Mode::Find, Mode::File, Mode::Many, Mode::Agree];
 const NOT_TYPING: &[Mode] = &[
     Mode::Queues,
     Mode::Queue,
@@ -144,10 +146,10 @@ pub const TABLE: &[Row] = rows! {
     &[Mode::Review], [key(KeyCode::BackTab), key(KeyCode::Left)], Command::Left, "previous button", "Choose the button before.", false, 0;
     &[Mode::Review, Mode::Difference, Mode::Help], [key(KeyCode::Esc)], Command::Dismiss, "back", "Close this.", false, 3;
     &[Mode::Difference], [ch('d')], Command::NextField, "compare with the other", "From the original instead of the revision before, and back.", false, 1;
-    &[Mode::Difference], [key(KeyCode::Left), ch('h')], Command::Left, "older before", "An older revision on the left side.", false, 2;
-    &[Mode::Difference], [key(KeyCode::Right), ch('l')], Command::Right, "older after", "A newer revision on the left side.", false, 0;
-    &[Mode::Difference], [ch('[')], Command::NewerBefore, "newer before", "An older revision on the right side.", false, 4;
-    &[Mode::Difference], [ch(']')], Command::NewerAfter, "newer after", "A newer revision on the right side.", false, 0;
+    &[Mode::Difference], [key(KeyCode::Left), ch('h')], Command::Left, "older on the left", "An older revision on the left side.", false, 2;
+    &[Mode::Difference], [key(KeyCode::Right), ch('l')], Command::Right, "newer on the left", "A newer revision on the left side.", false, 0;
+    &[Mode::Difference], [ch('[')], Command::NewerBefore, "older on the right", "An older revision on the right side.", false, 4;
+    &[Mode::Difference], [ch(']')], Command::NewerAfter, "newer on the right", "A newer revision on the right side.", false, 0;
     &[Mode::Help], [ch('?'), ch('q')], Command::Dismiss, "back", "Close this.", false, 0;
     &[Mode::Find], [key(KeyCode::Enter)], Command::Accept, "find", "Go to the next place that has it.", false, 1;
     &[Mode::Filter], [key(KeyCode::Enter)], Command::Accept, "keep", "Keep the filter; a leading ! shows what does not match.", false, 1;
@@ -174,6 +176,7 @@ pub const TABLE: &[Row] = rows! {
     &[Mode::Bulk], [ch('f')], Command::FailedOnly, "failed only", "List only what failed, or all.", false, 4;
     &[Mode::Bulk], [ch('o')], Command::SaveFailed, "save what failed", "Write what failed into a new file, one JSON object a line.", false, 5;
     &[Mode::Bulk], [key(KeyCode::Esc)], Command::Dismiss, "close", "Close this; what runs goes on.", false, 2;
+    TYPING, [ctrl('u')], Command::ClearLine, "clear", "Empty the line that is typed.", false, 0;
     PROMPTS, [key(KeyCode::Esc)], Command::Dismiss, "never mind", "Close this; nothing is done.", false, 2;
     &[Mode::Editor], [ctrl('s')], Command::Review, "review", "Show the difference, then choose: retry with this, save only, or back.", false, 1;
     &[Mode::Editor], [key(KeyCode::Esc)], Command::Back, "back", "Back to the message; the draft stays.", false, 2;

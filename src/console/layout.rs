@@ -6,8 +6,11 @@ use super::command::Screen;
 
 /// The smallest size that the screens are drawn in.
 pub(super) const MIN_SIZE: (u16, u16) = (60, 15);
-/// From this size on three columns stand side by side.
-const WIDE: (u16, u16) = (150, 30);
+/// From this size on the other screens stand beside the one that has the keys.
+const WIDE: (u16, u16) = (180, 30);
+/// Columns that this one has before anything stands beside it: all that its columns need, and both texts of a
+/// difference. Wider terminals give it three fifths.
+const MAIN_COLUMNS: u16 = 120;
 /// From this size on, below that, the newest events stand below the lists.
 const TALL: (u16, u16) = (100, 36);
 /// Rows of these events: their state, their heads, eight of them.
@@ -33,7 +36,7 @@ pub(super) fn fits((width, height): (u16, u16)) -> bool {
     width >= MIN_SIZE.0 && height >= MIN_SIZE.1
 }
 
-/// Whether three columns stand side by side.
+/// Whether other screens stand beside the one that has the keys.
 pub(super) fn is_wide((width, height): (u16, u16)) -> bool {
     width >= WIDE.0 && height >= WIDE.1
 }
@@ -66,38 +69,41 @@ pub(super) fn pane(size: (u16, u16), screen: Screen, current: Screen) -> Option<
     if !is_wide(size) {
         return (screen == current).then_some(body);
     }
-    let [left, middle, right] = columns(body);
-    let upper = right.height * 2 / 5;
-    match screen {
-        Screen::Queues => Some(left),
-        Screen::Queue => (!matches!(current, Screen::Message | Screen::Patterns)).then_some(middle),
-        Screen::Message | Screen::Patterns => (current == screen).then_some(middle),
-        Screen::Workers => Some(Rect { height: upper, ..right }),
-        // One row is the line between the two.
-        Screen::Journal | Screen::Events => {
-            let is_shown = (screen == Screen::Journal) == (current == Screen::Journal);
-            let lower = Rect { y: right.y + upper + 1, height: right.height - upper - 1, ..right };
-            is_shown.then_some(lower)
+    let [main, side] = columns(body);
+    if screen == current {
+        return Some(main);
+    }
+    let at = beside(current).iter().position(|other| *other == screen)?;
+    // A row between two of them is the line that parts them.
+    let third = (side.height - 2) / 3;
+    let y = side.y + (third + 1) * u16::try_from(at).unwrap_or(0);
+    let height = if at == 2 { side.bottom() - y } else { third };
+    Some(Rect { y, height, ..side })
+}
+
+/// What stands beside the screen that has the keys, from the top.
+const fn beside(current: Screen) -> [Screen; 3] {
+    match current {
+        Screen::Queues => [Screen::Queue, Screen::Workers, Screen::Events],
+        Screen::Queue | Screen::Message | Screen::Journal | Screen::Patterns => {
+            [Screen::Queues, Screen::Workers, Screen::Events]
         }
+        Screen::Workers => [Screen::Queues, Screen::Queue, Screen::Events],
+        Screen::Events => [Screen::Queues, Screen::Workers, Screen::Journal],
     }
 }
 
-/// Three columns with a column between them.
-fn columns(body: Rect) -> [Rect; 3] {
-    let left = body.width * 32 / 100;
-    let right = body.width * 27 / 100;
-    let middle = body.width - left - right - 2;
-    [
-        Rect { width: left, ..body },
-        Rect { x: body.x + left + 1, width: middle, ..body },
-        Rect { x: body.x + left + middle + 2, width: right, ..body },
-    ]
+/// The screen that has the keys and what stands beside it, with a column between them.
+fn columns(body: Rect) -> [Rect; 2] {
+    let main = MAIN_COLUMNS.max(body.width / 5 * 3);
+    let side = Rect { x: body.x + main + 1, width: body.width - main - 1, ..body };
+    [Rect { width: main, ..body }, side]
 }
 
-/// Where a message, the editor, the review and the difference are drawn.
+/// Where the screen that has the keys is drawn, and the editor, the review and the difference over it.
 pub(super) fn main_area(size: (u16, u16)) -> Rect {
     let body = rows(size).body;
-    if is_wide(size) { columns(body)[1] } else { body }
+    if is_wide(size) { columns(body)[0] } else { body }
 }
 
 /// Rows below the patterns' list for what is under the cursor; none where the list needs them.
@@ -107,16 +113,6 @@ pub(super) const fn details_height(height: u16) -> u16 {
         14..30 => 6,
         _ => 12,
     }
-}
-
-/// Where a difference is drawn: beside the queues there is room for both texts.
-pub(super) fn over_area(size: (u16, u16)) -> Rect {
-    let body = rows(size).body;
-    if !is_wide(size) {
-        return body;
-    }
-    let middle = columns(body)[1];
-    Rect { width: body.right() - middle.x, ..middle }
 }
 
 /// The rows of a list under its column heads.
@@ -139,11 +135,34 @@ mod tests {
     }
 
     #[test]
-    fn wide_columns_stay_inside_and_apart() {
-        for width in WIDE.0..300 {
-            let [left, middle, right] = columns(rows((width, 50)).body);
-            assert!(left.right() < middle.x && middle.right() < right.x);
-            assert_eq!(right.right(), width);
+    fn panes_stay_inside_and_apart() {
+        for size in (WIDE.0..300).map(|width| (width, 50)).chain([WIDE, (200, 31), (200, 32)]) {
+            let body = rows(size).body;
+            for current in Screen::ALL {
+                let panes: Vec<Rect> =
+                    Screen::ALL.into_iter().filter_map(|s| pane(size, s, current)).collect();
+                assert_eq!(panes.len(), 4);
+                for (n, one) in panes.iter().enumerate() {
+                    assert_eq!(one.intersection(body), *one, "{size:?}");
+                    assert!(panes[n + 1..].iter().all(|other| !one.intersects(*other)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_larger_terminal_gives_no_screen_less() {
+        for smaller in [MIN_SIZE, (80, 24), (120, 40)] {
+            for (width, height) in
+                (smaller.0..260).flat_map(|w| (smaller.1..60).map(move |h| (w, h)))
+            {
+                for screen in Screen::ALL {
+                    let least = pane(smaller, screen, screen).unwrap();
+                    let got = pane((width, height), screen, screen).unwrap();
+                    let is_less = got.width < least.width || got.height < least.height;
+                    assert!(!is_less, "{screen:?} at {width}x{height}: {got} of {least}");
+                }
+            }
         }
     }
 }

@@ -112,7 +112,7 @@ fn the_pictures_of_a_repair_are_drawn_by_the_demo() {
 }
 
 #[test]
-fn the_picture_of_a_wide_terminal_has_three_panes() {
+fn the_picture_of_a_wide_terminal_has_panes_beside_the_message() {
     let (_folder, mut terminal) = demo((180, 40));
     terminal.keys(ENTER);
     terminal.wait_for_text("2 Queue invoices");

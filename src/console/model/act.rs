@@ -164,12 +164,20 @@ pub struct Acts {
     pub last: Option<Act>,
     /// What `u` would undo.
     pub undo: Option<Undoable>,
+    /// How many words were said to the operator: whether one is new.
+    pub notes: u64,
 }
 
 impl Acts {
     /// Tells the operator something.
     pub fn note(&mut self, text: impl Into<String>) {
+        self.notes += 1;
         self.last = Some(Act { what: text.into(), stage: Stage::Note, message: None });
+    }
+
+    /// What a word was about is no longer shown, so it goes too; an act's outcome stays.
+    pub fn forget_note(&mut self) {
+        self.last.take_if(|act| act.stage == Stage::Note);
     }
 
     /// Tells the operator that something can't be done.

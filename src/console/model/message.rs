@@ -222,9 +222,14 @@ impl MessageScreen {
         self.tab == Tab::Body && self.form == BodyForm::Tree && self.text.is_empty()
     }
 
+    /// The payload is text, so that it can be shown in another form than hex.
+    pub fn is_text(&self) -> bool {
+        std::str::from_utf8(&self.payload).is_ok() || self.cut
+    }
+
     /// The payload in the next form. What is no JSON has no tree, what is no text only hex.
     pub fn next_form(&mut self) {
-        let is_text = std::str::from_utf8(&self.payload).is_ok() || self.cut;
+        let is_text = self.is_text();
         let is_json = is_text && !self.cut && json::check(&self.payload).is_ok();
         loop {
             let at = BodyForm::ALL.iter().position(|form| *form == self.form).unwrap_or(0);

@@ -55,6 +55,7 @@ use super::effect::RequestId;
 use super::filter::Filter;
 use super::keymap::Keymap;
 use super::layout;
+use super::text::clean::clean;
 use super::theme::Theme;
 use crate::admin::dto::{QueueName, Seq, Timestamp};
 
@@ -88,6 +89,9 @@ impl std::fmt::Display for MessageRef {
         write!(f, "{} #{}", self.queue, self.seq)
     }
 }
+
+/// Rows of the line above the queues: they must not be pushed out.
+const MAX_BANNER_ROWS: usize = 3;
 
 /// What does not change while the console runs.
 #[derive(Debug, Clone)]
@@ -304,6 +308,16 @@ impl Model {
         self.setup.banner.as_deref().filter(|_| self.queues.rows.values().any(blocked))
     }
 
+    /// That line, cleaned, in as many rows as it takes where the queues are drawn: it says what to press.
+    pub fn banner_lines(&self) -> Vec<String> {
+        let Some(banner) = self.banner() else { return Vec::new() };
+        let banner = clean(banner);
+        let area = layout::pane(self.size, Screen::Queues, self.screen);
+        let area = area.unwrap_or_else(|| layout::main_area(self.size));
+        let rows = wrap_words(&banner, usize::from(area.width.max(1)));
+        rows.into_iter().take(MAX_BANNER_ROWS).map(|range| banner[range].to_owned()).collect()
+    }
+
     /// The filter of the list that is shown; none on a screen without a list.
     pub fn filter(&self) -> Option<&Filter> {
         match self.screen {
@@ -322,7 +336,7 @@ impl Model {
     pub fn rows_above(&self, screen: Screen) -> usize {
         let by_key = self.queue.as_ref().is_some_and(|queue| queue.by_key);
         match screen {
-            Screen::Queues => usize::from(self.banner().is_some()),
+            Screen::Queues => self.banner_lines().len(),
             Screen::Queue => usize::from(by_key),
             Screen::Workers => usize::from(self.workers.hurt_pool().is_some()),
             Screen::Events | Screen::Patterns => 1,
@@ -362,16 +376,15 @@ impl Model {
         }
         // The title stands above a difference; the review has its buttons and a word on its end below.
         let (width, height) = (usize::from(area.width), usize::from(area.height));
-        let over = usize::from(layout::over_area(self.size).width);
         let warnings = match &self.overlay {
             Overlay::Review(review) => self.review_warnings(review).len(),
             _ => 0,
         };
         match self.overlay.below() {
             Overlay::Review(review) => {
-                review.pane.settle(over, height.saturating_sub(4 + warnings))
+                review.pane.settle(width, height.saturating_sub(4 + warnings))
             }
-            Overlay::Difference(shown) => shown.pane.settle(over, height.saturating_sub(1)),
+            Overlay::Difference(shown) => shown.pane.settle(width, height.saturating_sub(1)),
             Overlay::None
             | Overlay::Help { .. }
             | Overlay::Palette(_)

@@ -111,10 +111,12 @@ fn any_two_revisions_are_compared() {
     shows(&stage, "1.12");
     stage.keys(&["[", "l", "l"]);
     shows(&stage, "from revision 1 by op1 to revision 2");
+    shows(&stage, "the left side is just before the right one; ] first");
     stage.keys(&["d"]);
     shows(&stage, "from the original to revision 2");
     stage.keys(&["]", "]", "]"]);
     shows(&stage, "from the original to revision 3 by op3, the newest");
+    shows(&stage, "the right side is the newest revision");
 }
 
 #[test]

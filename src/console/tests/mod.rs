@@ -13,5 +13,6 @@ mod patterns;
 mod repair;
 mod schema;
 mod screens;
+mod sizes;
 mod speed;
 mod standing;

@@ -82,7 +82,7 @@ fn the_wheel_moves_and_a_click_selects_and_opens_nothing() {
 #[test]
 fn a_click_on_another_pane_goes_there() {
     let mut stage = Stage::failing((200, 50), |_| {});
-    stage.act(Action::Pointed { what: Pointed::Click, x: 160, y: 4 });
+    stage.act(Action::Pointed { what: Pointed::Click, x: 160, y: 19 });
     assert_eq!(stage.model.screen, Screen::Workers);
     assert_eq!(stage.model.workers.cursor.at, 1);
 }

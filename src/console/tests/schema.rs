@@ -143,3 +143,14 @@ fn a_schema_that_changes_is_read_and_asked_again() {
     let reads = |effect: &Effect| matches!(effect, Effect::Ask(_, Request::Schema(_)));
     assert!(stage.effects.iter().any(reads), "{:?}", stage.effects);
 }
+
+#[test]
+fn the_reason_ends_where_the_rows_are_counted() {
+    let mut stage = missing();
+    stage.act(Action::Resize { width: 60, height: 15 });
+    stage.keys(&["^s"]);
+    let screen = stage.screen();
+    let row = screen.lines().find(|row| row.starts_with("MISSES THE SCHEMA")).unwrap_or_default();
+    assert!(row.contains("…  rows 1-"), "{screen}");
+    assert!(screen.contains("misses the schema at /customer/name"), "{screen}");
+}

@@ -24,6 +24,10 @@ const MAX_MARKED_WORDS: usize = 20_000;
 const MAX_LINES: usize = 10_000;
 /// Characters kept at each end of a long unchanged stretch: on 60 columns a line's first change is still seen.
 const KEPT_CHARS: usize = 18;
+/// Rows up to which a changed line is shown whole.
+const CHANGED_ROWS: usize = 2;
+/// Characters of an unchanged stretch up to which the width decides whether it is shown whole.
+const STRETCH_CHARS: usize = 160;
 /// Columns of a header's value that are shown.
 const HEADER_COLUMNS: usize = 200;
 
@@ -74,11 +78,23 @@ impl DiffLine {
         Self { kind, old_no: None, new_no: None, spans: vec![(Emphasis::Plain, text)] }
     }
 
-    /// This line in rows of at most `columns` columns, so that no change is beyond the screen's edge.
+    /// This line in rows of at most `columns` columns, so that no change is beyond the screen's edge. Long stretches
+    /// that did not change are left out where it would take many rows.
     pub fn wrapped(&self, columns: usize) -> Vec<Self> {
+        let is_whole = match self.kind {
+            DiffKind::Same => width(&self.text()) <= columns,
+            DiffKind::Removed | DiffKind::Added => {
+                // Where nothing is marked the other side has more: that must be seen here too.
+                let is_marked = self.spans.iter().any(|(emphasis, _)| *emphasis != Emphasis::Plain);
+                !is_marked || width(&self.text()) <= columns.saturating_mul(CHANGED_ROWS)
+            }
+            DiffKind::Gap | DiffKind::Note => true,
+        };
         let mut rows = vec![Self { spans: Vec::new(), ..*self }];
         let mut used = 0;
         for (emphasis, text) in &self.spans {
+            let is_elided = !is_whole && *emphasis == Emphasis::Plain;
+            let text = if is_elided { elided(text) } else { text.clone() };
             for grapheme in text.graphemes(true) {
                 let wide = width(grapheme);
                 if used + wide > columns && used > 0 {
@@ -234,7 +250,7 @@ impl Block<'_> {
                 kind: DiffKind::Same,
                 old_no: Some(old.line),
                 new_no: Some(new.line),
-                spans: vec![(Emphasis::Plain, elided(old.shown()))],
+                spans: vec![(Emphasis::Plain, stretch(old.shown()))],
             }));
             return;
         }
@@ -286,7 +302,7 @@ fn spans(words: &[&[u8]], marks: &mut impl Iterator<Item = bool>) -> Vec<(Emphas
         }
     }
     let shown = runs.into_iter().map(|(emphasis, text)| match emphasis {
-        Emphasis::Plain => (emphasis, elided(text.strip_suffix(b"\n").unwrap_or(&text))),
+        Emphasis::Plain => (emphasis, stretch(text.strip_suffix(b"\n").unwrap_or(&text))),
         Emphasis::Changed => (emphasis, visible(&text)),
     });
     shown.filter(|(_, text)| !text.is_empty()).collect()
@@ -300,12 +316,17 @@ fn visible(text: &[u8]) -> String {
     clean_bytes(text.strip_suffix(b"\n").unwrap_or(text))
 }
 
-fn elided(text: &[u8]) -> String {
+/// What did not change; of what is too long for any row the ends.
+fn stretch(text: &[u8]) -> String {
     let shown = clean_bytes(text);
+    if shown.chars().count() > STRETCH_CHARS { elided(&shown) } else { shown }
+}
+
+fn elided(shown: &str) -> String {
     let count = shown.chars().count();
     // One more than is saved: an ellipsis that hides one character is of no use.
     if count <= KEPT_CHARS * 2 + 1 {
-        return shown;
+        return shown.to_owned();
     }
     let head: String = shown.chars().take(KEPT_CHARS).collect();
     let tail: String = shown.chars().skip(count - KEPT_CHARS).collect();

@@ -1,5 +1,6 @@
 //! What is done from a screen to what is under its cursor.
 
+use super::enter::nothing_chosen;
 use super::{Effects, many, marks, repair};
 use crate::admin::dto::{MessageState, RepairVerb, Revision};
 use crate::console::clipboard::MAX_COPY_BYTES;
@@ -56,7 +57,7 @@ pub(super) fn copy(model: &mut Model, fx: &mut Effects) {
 pub(super) fn retry(model: &mut Model, fx: &mut Effects) {
     match model.screen {
         Screen::Queues => {
-            let Some(row) = model.queues.selected() else { return };
+            let Some(row) = model.queues.selected() else { return nothing_chosen(model) };
             let queue = row.view.name.clone();
             let head = row.view.head.as_ref();
             let Some(head) = head.filter(|head| is_retriable(head.state)) else {
@@ -67,12 +68,14 @@ pub(super) fn retry(model: &mut Model, fx: &mut Effects) {
             model.ask(fx, Purpose::RetryHead(message.clone()), Request::Message(message));
         }
         Screen::Queue if model.queue.as_ref().is_some_and(|queue| queue.by_key) => {
-            let Some(message) = model.selected_message() else { return };
+            let Some(message) = model.selected_message() else { return nothing_chosen(model) };
             model.acts.begin(format!("retry {message}"), Some(message.clone()));
             model.ask(fx, Purpose::RetryHead(message.clone()), Request::Message(message));
         }
         Screen::Queue | Screen::Message => {
-            let Some((message, state, revision)) = seen(model) else { return };
+            let Some((message, state, revision)) = seen(model) else {
+                return nothing_chosen(model);
+            };
             if !is_retriable(state) {
                 let why = format!("it is {state}; only what failed is retried");
                 return model.acts.refuse(format!("retry {message}"), why);
@@ -136,6 +139,9 @@ pub(super) fn begin_leaving(model: &mut Model, fx: &mut Effects, leaving: Leavin
 
 pub(super) fn pause_or_resume(model: &mut Model, fx: &mut Effects) {
     let Some(queue) = model.selected_queue() else {
+        if model.screen != Screen::Patterns {
+            return nothing_chosen(model);
+        }
         return model.acts.note("choose a queue first; of a topic, one of its subscriptions");
     };
     let Some(row) = model.queues.rows.get(&queue) else { return };

@@ -211,7 +211,12 @@ fn body(model: &mut Model, command: Command) {
         return;
     };
     match command {
-        Command::BodyForm => screen.next_form(),
+        Command::BodyForm => {
+            screen.next_form();
+            if !screen.is_text() {
+                model.acts.note("the payload is no text: hex is its only form");
+            }
+        }
         Command::Fold | Command::FoldAll if screen.shows_tree() => {
             screen.fold(command == Command::FoldAll);
         }

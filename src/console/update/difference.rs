@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Effects, review};
 use crate::admin::dto::Revision;
 use crate::console::action::Failure;
-use crate::console::command::Command;
+use crate::console::command::{Command, Mode};
 use crate::console::effect::Request;
 use crate::console::model::{DiffPane, Difference, MessageRef, Model, Overlay, Purpose};
 
@@ -51,8 +51,24 @@ pub(super) fn step(model: &mut Model, fx: &mut Effects, command: Command) {
     let sides = (Revision(old), Revision(new));
     if sides != (shown.old, shown.new) {
         (shown.old, shown.new) = sides;
-        make(model, fx);
+        return make(model, fx);
     }
+    let is_first = shown.old == Revision(0);
+    let hint = |command, text| model.setup.keys.hint(Mode::Difference, command, text);
+    let text = match command {
+        Command::Left => "the left side is the original: nothing is older".to_owned(),
+        Command::NewerAfter => "the right side is the newest revision".to_owned(),
+        Command::Right => {
+            let first = hint(Command::NewerAfter, "; {} first, for a newer one on the right");
+            format!("the left side is just before the right one{first}")
+        }
+        _ if is_first => "these are the two oldest".to_owned(),
+        _ => {
+            let first = hint(Command::Left, "; {} first, for an older one on the left");
+            format!("the right side is just after the left one{first}")
+        }
+    };
+    model.acts.note(text);
 }
 
 /// Compares, or asks for what is missing.

@@ -3,13 +3,14 @@
 use super::command::{go_to, open_message};
 use super::{go, page, patterns};
 use crate::admin::dto::QueueName;
-use crate::console::command::Screen;
+use crate::console::command::{Command, Screen};
 use crate::console::model::{Leads, MessageRef, Model, PatternTab};
 use crate::console::text::clean::clean;
 
 /// Into what is under the cursor.
 pub(super) fn open(model: &mut Model) {
     match model.screen {
+        Screen::Queues if model.queues.selected().is_none() => nothing_chosen(model),
         Screen::Queues => go_to(model, Screen::Queue),
         Screen::Queue => match (model.selected_message(), &mut model.queue) {
             (Some(message), Some(queue)) if queue.by_key => open_message(model, message),
@@ -18,7 +19,8 @@ pub(super) fn open(model: &mut Model) {
                 queue.open_when_read = true;
                 model.acts.note("reading the messages; the first one is opened");
             }
-            (_, _) => go_to(model, Screen::Message),
+            (None, _) => nothing_chosen(model),
+            (Some(_), _) => go_to(model, Screen::Message),
         },
         Screen::Message => {}
         Screen::Workers => {
@@ -46,6 +48,26 @@ pub(super) fn open(model: &mut Model) {
         Screen::Events => enter_event(model),
         Screen::Patterns => patterns::enter(model),
     }
+}
+
+/// Says why there is no row for a key.
+pub(super) fn nothing_chosen(model: &mut Model) {
+    let is_filtered = model.filter().is_some_and(|filter| !filter.is_empty());
+    let clears = model.setup.keys.hint(model.mode(), Command::Back, "; {} clears it");
+    let text = match model.screen {
+        _ if is_filtered => format!("nothing that was read passes the filter{clears}"),
+        Screen::Queues if !model.queues.loaded => "the queues were not read yet".to_owned(),
+        Screen::Queues => {
+            "there is no queue yet: mubroker send --queue orders '{\"hello\":1}'".to_owned()
+        }
+        Screen::Queue
+        | Screen::Message
+        | Screen::Workers
+        | Screen::Journal
+        | Screen::Events
+        | Screen::Patterns => "there is nothing here to do that to".to_owned(),
+    };
+    model.acts.note(text);
 }
 
 /// Shows a queue's messages.

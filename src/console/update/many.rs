@@ -207,10 +207,19 @@ pub(super) fn typed_line(many: &mut Many) -> Option<&mut String> {
     }
 }
 
+/// What the form put into a line itself is typed over, not typed on.
+pub(super) fn replace_preset(many: &mut Many, overlay: &Overlay) {
+    if let (Overlay::Many, Some(campaign)) = (overlay, &mut many.campaign)
+        && matches!(campaign.stage, ManyStage::Form)
+    {
+        campaign.form.replace_preset();
+    }
+}
+
 /// Something was typed.
 pub(super) fn typed_changed(many: &mut Many) {
     let Some(campaign) = &mut many.campaign else { return };
-    campaign.form.complaint = None;
+    campaign.form.was_typed();
     if let ManyStage::Ready(ready) = &mut campaign.stage {
         ready.complaint = None;
     }

@@ -19,6 +19,7 @@ mod repair;
 mod reply;
 mod review;
 mod schema;
+mod standpoint;
 mod stream;
 mod told;
 mod undo;
@@ -41,10 +42,15 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
     model.now = model.now.max(now);
     // A sign of life alone changes nothing but row 1, which is drawn once a second.
     model.redraw |= !stream::is_heartbeat(&action);
+    let moves = standpoint::moves(&action);
+    let (notes, before) = (model.acts.notes, standpoint::of(model, moves));
     if let Some(action) = ahead::put_off(model, action) {
         take(model, &mut fx, action);
     }
     model.settle();
+    if notes == model.acts.notes && before != standpoint::of(model, moves) {
+        model.acts.forget_note();
+    }
     marks::follow(model);
     page::read_what_is_shown(model, &mut fx);
     schema::follow(model, &mut fx);

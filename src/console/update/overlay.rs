@@ -21,6 +21,13 @@ const MAX_TYPED_CHARS: usize = 1_000;
 
 /// A command while something lies on top.
 pub(super) fn command(model: &mut Model, fx: &mut Effects, command: Command) {
+    if command == Command::ClearLine {
+        if let Some(typed) = typed_line(model) {
+            typed.clear();
+            typed_changed(model);
+        }
+        return;
+    }
     if matches!(model.overlay, Overlay::Many) {
         return many::command(model, fx, command);
     }
@@ -229,6 +236,9 @@ pub(super) fn input(model: &mut Model, _fx: &mut Effects, key: KeyEvent) {
     if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
         return;
     }
+    if matches!(key.code, KeyCode::Char(_)) {
+        many::replace_preset(&mut model.many, &model.overlay);
+    }
     let Some(typed) = typed_line(model) else { return };
     match key.code {
         KeyCode::Char(c) if typed.chars().count() < MAX_TYPED_CHARS => typed.push(c),
@@ -245,6 +255,7 @@ pub(super) fn paste(model: &mut Model, text: &str) {
     if matches!(model.overlay, Overlay::None) {
         return edit::type_in(model, EditorInput::Paste(text.to_owned()));
     }
+    many::replace_preset(&mut model.many, &model.overlay);
     let Some(typed) = typed_line(model) else { return };
     let room = MAX_TYPED_CHARS.saturating_sub(typed.chars().count());
     typed.extend(text.chars().filter(|c| !c.is_control()).take(room));

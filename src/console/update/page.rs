@@ -133,14 +133,13 @@ pub(super) fn read_what_is_shown(model: &mut Model, fx: &mut Effects) {
     if !matches!(model.connection.link, Link::Up) {
         return;
     }
-    let wide = layout::is_wide(model.size);
-    if wide
+    if layout::is_wide(model.size)
         && model.screen == Screen::Queues
         && let Some(queue) = model.queues.selected().map(|row| row.view.name.clone())
     {
         open_queue(model, queue);
     }
-    if wide || model.screen == Screen::Queue {
+    if layout::pane(model.size, Screen::Queue, model.screen).is_some() {
         read_page(model, fx);
     }
     if layout::pane(model.size, Screen::Journal, model.screen).is_some() {

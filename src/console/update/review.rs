@@ -83,6 +83,10 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
     pane.lead(
         headers.into_iter().map(|change| DiffLine::note(format!("header {change}"))).collect(),
     );
+    // What stood in the way is mended.
+    if let Some(edit) = &mut model.edit {
+        edit.notice = None;
+    }
     let button = Button::Back;
     model.overlay = Overlay::Review(Review { pane, unchanged, against, button });
 }

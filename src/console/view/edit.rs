@@ -9,7 +9,7 @@ use super::{difference, nth_row};
 use crate::admin::dto::{Ordering, Revision};
 use crate::console::command::{Command, Mode};
 use crate::console::model::{Button, EditSession, HoldState, Model, Review, Standing, Verdict};
-use crate::console::text::clean::clean;
+use crate::console::text::clean::{self, clean};
 use crate::console::text::editor::EditorStyles;
 use crate::console::text::hex;
 use crate::console::theme::{Role, Theme};
@@ -89,20 +89,25 @@ pub(super) fn review(model: &Model, review: &Review, buffer: &mut Buffer, area: 
     let lines = Rect { y: area.y + above, height: area.height.saturating_sub(above + 2), ..area };
     difference::pane(theme, &review.pane, buffer, lines);
     let last = usize::from(area.height.saturating_sub(1));
+    let place = review.pane.place().map_or(String::new(), |place| {
+        let hint = |command, text| model.setup.keys.hint(Mode::Review, command, text);
+        let (down, up) = (hint(Command::Down, " {}"), hint(Command::Up, " {}"));
+        let keys = if down.is_empty() && up.is_empty() { "" } else { ":" };
+        format!("rows {place}{keys}{down}{up}")
+    });
     if let (Standing::Told(Verdict::Misses(miss)), Some(row)) =
         (session.schema.standing(session.draft.version), nth_row(area, last.saturating_sub(1)))
         && !review.unchanged
     {
         let text =
             format!("MISSES THE SCHEMA, a reason is asked for: {}", clean(&miss.to_string()));
-        put(buffer, row, &text, theme.style(Role::Bad), false);
+        // Below it stands whole; here it ends where the rows' numbers begin.
+        let taken = if place.is_empty() { 0 } else { clean::width(&place) + 2 };
+        let width = row.width.saturating_sub(u16::try_from(taken).unwrap_or(row.width));
+        put(buffer, Rect { width, ..row }, &text, theme.style(Role::Bad), false);
     }
-    if let (Some(place), Some(row)) = (review.pane.place(), nth_row(area, last.saturating_sub(1))) {
-        let hint = |command, text| model.setup.keys.hint(Mode::Review, command, text);
-        let (down, up) = (hint(Command::Down, " {}"), hint(Command::Up, " {}"));
-        let keys = if down.is_empty() && up.is_empty() { "" } else { ":" };
-        let text = format!("rows {place}{keys}{down}{up}");
-        put(buffer, row, &text, theme.style(Role::Warn), true);
+    if let Some(row) = nth_row(area, last.saturating_sub(1)) {
+        put(buffer, row, &place, theme.style(Role::Warn), true);
     }
     if let Some(row) = nth_row(area, last) {
         buttons(theme, review.button, model.why_unsendable().is_some(), buffer, row);

@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::table::{Cell, Column, fixed, growing, heads, put, row};
+use super::table::{Cell, Column, fixed, growing, heads, instead, put, row};
 use super::{nth_row, under};
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::{EventRow, Model};
@@ -79,16 +79,12 @@ fn empty(model: &Model, buffer: &mut Buffer, area: Rect) {
         &[
             "Nothing has happened since this console connected.",
             "",
-            "What comes here: blocked and repaired messages, failed attempts,",
-            "dead letters, workers that come and go, sagas, gathers, alerts.",
+            "What comes here: blocked and repaired messages, failed attempts, \
+             dead letters, workers that come and go, sagas, gathers, alerts.",
             &before,
         ]
     } else {
         &[&hidden]
     };
-    for (n, line) in lines.iter().enumerate() {
-        let Some(place) = nth_row(area, n + 2) else { break };
-        let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
-        put(buffer, place, line, model.setup.theme.style(Role::Text), false);
-    }
+    instead(buffer, area, lines, model.setup.theme.style(Role::Text));
 }

@@ -100,6 +100,10 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
             let row = queue.and_then(|queue| model.queues.rows.get(&queue.name));
             is_by_key(model) || row.is_some_and(|row| row.view.settings.ordering == Ordering::Key)
         }
+        Command::BodyForm => {
+            view.is_some() && model.message.as_ref().is_some_and(|screen| screen.is_text())
+        }
+        Command::Format => model.edit.as_ref().is_some_and(|edit| edit.json),
         Command::FindNext | Command::FindBefore if mode == Mode::Message => {
             model.message.as_ref().is_some_and(|screen| !screen.query.is_empty())
         }

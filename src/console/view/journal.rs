@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
+use super::table::{Cell, Column, fixed, growing, heads, instead, number, put, row};
 use super::{nth_row, under};
 use crate::admin::dto::JournalEntry;
 use crate::console::command::{Command, Mode, Screen};
@@ -41,11 +41,7 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
                 format!("no entry passes the filter{}", hint(Command::Back, "; {} clears it"))
             }
         };
-        if let Some(place) = nth_row(area, 2) {
-            let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
-            put(buffer, place, &text, theme.style(Role::Text), false);
-        }
-        return;
+        return instead(buffer, area, &[&text], theme.style(Role::Text));
     }
     for (n, entry) in shown.iter().enumerate().skip(model.journal.cursor.top) {
         let Some(place) = nth_row(area, n + 1 - model.journal.cursor.top) else { break };

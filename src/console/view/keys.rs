@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
+use super::table::{Cell, Column, fixed, growing, heads, instead, number, put, row};
 use super::{nth_row, under, words};
 use crate::admin::dto::{KeyView, Timestamp};
 use crate::console::command::{Command, Mode, Screen};
@@ -101,8 +101,5 @@ fn empty(model: &Model, queue: &QueueScreen, buffer: &mut Buffer, area: Rect) {
         let messages = hint(Command::Keys, " {} shows the messages.");
         (format!("No order key stands: all of them go on.{messages}"), Role::Good)
     };
-    if let Some(place) = nth_row(area, 2) {
-        let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
-        put(buffer, place, &text, theme.style(role), false);
-    }
+    instead(buffer, area, &[&text], theme.style(role));
 }

@@ -79,10 +79,6 @@ fn enlarge(frame: &mut Frame<'_>, (width, height): (u16, u16)) {
 
 fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position> {
     let main = layout::main_area(size);
-    let over = match &model.overlay {
-        Overlay::Review(_) | Overlay::Difference(_) => layout::over_area(size),
-        _ => main,
-    };
     let covered = match &model.overlay {
         Overlay::Help { .. } | Overlay::Review(_) | Overlay::Difference(_) | Overlay::Many => true,
         Overlay::None
@@ -97,7 +93,7 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
     };
     for screen in Screen::ALL {
         let Some(area) = layout::pane(size, screen, model.screen) else { continue };
-        if covered && area.intersects(over) {
+        if covered && area.intersects(main) {
             continue;
         }
         match screen {
@@ -110,17 +106,17 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
             Screen::Patterns => patterns::draw(model, buffer, area),
         }
     }
-    rules(model, buffer, size, over);
+    rules(model, buffer, size, covered);
     if model.connection.dimmed(model.now) {
         buffer.set_style(layout::rows(size).body, Style::new().add_modifier(Modifier::DIM));
     }
     let cursor = match &model.overlay {
         Overlay::Review(review) => {
-            edit::review(model, review, buffer, over);
+            edit::review(model, review, buffer, main);
             None
         }
         Overlay::Difference(shown) => {
-            difference::draw(model, shown, buffer, over);
+            difference::draw(model, shown, buffer, main);
             None
         }
         Overlay::Many => many::draw(model, buffer, main),
@@ -134,21 +130,18 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
 }
 
 /// The lines between panes that stand side by side or below each other.
-fn rules(model: &Model, buffer: &mut Buffer, size: (u16, u16), over: Rect) {
+fn rules(model: &Model, buffer: &mut Buffer, size: (u16, u16), covered: bool) {
     let theme = model.setup.theme;
     let style = theme.style(Role::Dim);
-    let main = layout::main_area(size);
-    let sides = if layout::is_wide(size) { main.top()..main.bottom() } else { 0..0 };
-    for y in sides {
-        for x in [main.left() - 1, over.right()].into_iter().filter(|x| *x < size.0) {
-            buffer.set_string(x, y, theme.glyph("│", "|"), style);
+    let (main, body) = (layout::main_area(size), layout::rows(size).body);
+    for y in main.top()..main.bottom() {
+        if main.right() < body.right() {
+            buffer.set_string(main.right(), y, theme.glyph("│", "|"), style);
         }
     }
-    for screen in [Screen::Journal, Screen::Events] {
-        let lower = layout::pane(size, screen, model.screen);
-        let is_below = |lower: &Rect| lower.y > layout::rows(size).body.y;
-        let is_covered = |lower: &Rect| over != main && lower.intersects(over);
-        if let Some(lower) = lower.filter(|lower| is_below(lower) && !is_covered(lower)) {
+    for screen in Screen::ALL {
+        let Some(lower) = layout::pane(size, screen, model.screen) else { continue };
+        if lower.y > body.y && !(covered && lower.intersects(main)) {
             let rule = theme.glyph("─", "-").repeat(usize::from(lower.width));
             buffer.set_string(lower.x, lower.y - 1, rule, style);
         }

@@ -5,7 +5,7 @@ mod details;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::table::{Cell, Column, fixed, growing, heads, number, put, row, width_of};
+use super::table::{Cell, Column, fixed, growing, heads, instead, number, put, row, width_of};
 use super::{nth_row, under, words};
 use crate::admin::dto::{
     GatherView, RecipientState, SagaState, SagaView, SubscriptionView, Timestamp, WorkError,
@@ -294,11 +294,7 @@ fn empty(model: &Model, buffer: &mut Buffer, area: Rect) {
             "  mubroker start --saga name '{\"order\":1}'",
         ],
     };
-    for (n, line) in lines.iter().enumerate() {
-        let Some(place) = nth_row(area, n + 2) else { break };
-        let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
-        put(buffer, place, line, theme.style(Role::Text), false);
-    }
+    instead(buffer, area, lines, theme.style(Role::Text));
 }
 
 fn error_text(theme: Theme, error: &WorkError) -> String {

@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
+use super::table::{Cell, Column, fixed, growing, heads, instead, number, row};
 use super::{nth_row, under, words};
 use crate::admin::dto::{MessageSummary, Timestamp};
 use crate::console::command::{Command, Mode, Screen};
@@ -94,8 +94,5 @@ fn empty(model: &Model, queue: &QueueScreen, buffer: &mut Buffer, area: Rect) {
         let text = format!("{0} is empty: mubroker send --queue {0} '{{\"hello\":1}}'", queue.name);
         (text, Role::Text)
     };
-    if let Some(place) = nth_row(area, 2) {
-        let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
-        put(buffer, place, &text, theme.style(role), false);
-    }
+    instead(buffer, area, &[&text], theme.style(role));
 }

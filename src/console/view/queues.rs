@@ -3,9 +3,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
+use super::table::{Cell, Column, fixed, growing, heads, instead, number, put, row};
 use super::{nth_row, under, words};
-use crate::admin::dto::QueueView;
+use crate::admin::dto::{QueueState, QueueView};
 use crate::console::command::{Command, Mode, Screen};
 use crate::console::model::{Model, QueueRow, Rate};
 use crate::console::text::clean::clean;
@@ -15,8 +15,8 @@ const COLUMNS: &[Column] = &[
     fixed("STATE", 10, 0),
     growing("QUEUE", 12, 2, 0),
     number("DEPTH", 6, 0),
-    fixed("PER SECOND", 12, 3),
-    number("/S", 5, 4),
+    fixed("DONE PER SEC", 12, 3),
+    number("DONE/S", 6, 4),
     number("OLDEST", 6, 2),
     growing("HEAD", 10, 5, 1),
 ];
@@ -25,10 +25,9 @@ const COLUMNS: &[Column] = &[
 pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
     let theme = model.setup.theme;
     let mut area = area;
-    if let Some(banner) = model.banner()
-        && let Some(first) = nth_row(area, 0)
-    {
-        put(buffer, first, &clean(banner), theme.style(Role::Warn), false);
+    for line in model.banner_lines() {
+        let Some(first) = nth_row(area, 0) else { return };
+        put(buffer, first, &line, theme.style(Role::Warn), false);
         area = Rect { y: area.y + 1, height: area.height - 1, ..area };
     }
     let Some(head) = nth_row(area, 0) else { return };
@@ -56,7 +55,11 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
 
 fn cells(theme: Theme, queue: &QueueRow, oldest: String) -> Vec<Cell> {
     let view = &queue.view;
-    let (glyph, role) = theme.queue(view.state);
+    let (mut glyph, mut role) = theme.queue(view.state);
+    // Others of its messages go on, but row 1 counts it.
+    if view.is_hurt() && view.state != QueueState::Blocked {
+        (glyph, role) = (theme.glyph("▲", "^"), Role::Bad);
+    }
     let text = theme.style(Role::Text);
     vec![
         Cell::new(format!("{glyph} {}", view.state), theme.style(role)),
@@ -69,7 +72,19 @@ fn cells(theme: Theme, queue: &QueueRow, oldest: String) -> Vec<Cell> {
     ]
 }
 
+/// What the head is; before that, of a queue that isn't blocked as a whole, how many messages are.
 fn head(theme: Theme, view: &QueueView) -> Cell {
+    let head = of_head(theme, view);
+    match view.state {
+        QueueState::Blocked => head,
+        _ if view.blocked == 0 => head,
+        _ => {
+            head.after(&format!("{} blocked: ", words::count(view.blocked)), theme.style(Role::Bad))
+        }
+    }
+}
+
+fn of_head(theme: Theme, view: &QueueView) -> Cell {
     if let Some(stop) = view.paused.as_ref().or(view.draining.as_ref()) {
         let why = if stop.reason.is_empty() { "" } else { ": " };
         let text = format!("by {}{why}{}", clean(&stop.by.name), clean(&stop.reason));
@@ -85,6 +100,8 @@ fn head(theme: Theme, view: &QueueView) -> Cell {
         Some(error) => {
             let more = match view.more_blocked() {
                 0 => String::new(),
+                // The whole number stands before it.
+                _ if view.state != QueueState::Blocked => String::new(),
                 more => format!("+{more} "),
             };
             let text =
@@ -128,11 +145,7 @@ fn empty(model: &Model, buffer: &mut Buffer, area: Rect) {
             "  mubroker worker --queue orders --exec cat",
         ]
     };
-    for (n, line) in lines.iter().enumerate() {
-        let Some(place) = nth_row(area, n + 2) else { break };
-        let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
-        put(buffer, place, line, theme.style(Role::Text), false);
-    }
+    instead(buffer, area, lines, theme.style(Role::Text));
     if !model.queues.loaded
         && let Some(place) = nth_row(area, 3)
     {

@@ -32,7 +32,7 @@ const STORE_COLUMNS: usize = 30;
 /// Columns of row 1 for what a list is filtered by.
 const FILTER_COLUMNS: usize = 16;
 
-/// Row 1: `mubroker ● live 0.4s  RW  BLOCKED 3`, and where one is.
+/// Row 1: `mubroker ● live 0.4s  RW  BLOCKED 3 queues`, and where one is.
 pub(super) fn header(model: &Model, buffer: &mut Buffer, row: Rect) {
     let theme = model.setup.theme;
     // What is about the operator's own text is told before how long it takes to connect again.
@@ -45,10 +45,17 @@ pub(super) fn header(model: &Model, buffer: &mut Buffer, row: Rect) {
         vec![("mubroker ".to_owned(), theme.style(Role::Title)), (text, theme.style(role))];
     parts.extend(tail);
     let end = pieces(buffer, row, &parts);
+    // Where there is no room for all of it, its beginning: the screen's number and title.
     let place = place(model);
-    let wide = u16::try_from(clean::width(&place)).unwrap_or(u16::MAX);
-    if end.saturating_add(wide).saturating_add(2) <= row.right() {
-        put(buffer, row, &place, theme.style(Role::Dim), true);
+    let room = usize::from(row.right().saturating_sub(end.saturating_add(2)));
+    let number = place.split(' ').next().map_or(0, clean::width);
+    if number <= room {
+        // A title of which less than a few letters would be left is left out.
+        let shown = match room < number + 4 {
+            true => clean::truncate(&place[..number], number),
+            false => clean::truncate(&place, room),
+        };
+        put(buffer, row, &shown, theme.style(Role::Dim), true);
     }
 }
 
@@ -57,7 +64,8 @@ fn header_tail(model: &Model, theme: Theme) -> Vec<(String, Style)> {
     let mut parts = vec![(rights.to_owned(), theme.style(Role::Text))];
     let blocked = model.queues.rows.values().filter(|row| row.view.is_hurt()).count();
     if blocked > 0 {
-        parts.push((format!("  BLOCKED {blocked}"), theme.style(Role::Bad)));
+        let of = if blocked == 1 { "queue" } else { "queues" };
+        parts.push((format!("  BLOCKED {blocked} {of}"), theme.style(Role::Bad)));
     } else if model.queues.loaded {
         parts.push(("  none blocked".to_owned(), theme.style(Role::Dim)));
     }

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use crate::console::model::wrap_words;
 use crate::console::text::clean;
 
 /// A column.
@@ -45,6 +46,11 @@ impl Cell {
     /// A cell.
     pub(super) fn new(text: impl Into<String>, style: Style) -> Self {
         Self { text: text.into(), style }
+    }
+
+    /// The same after `lead`, in the style of that.
+    pub(super) fn after(self, lead: &str, style: Style) -> Self {
+        Self { text: format!("{lead}{}", self.text), style }
     }
 }
 
@@ -122,6 +128,27 @@ pub(super) fn put(buffer: &mut Buffer, area: Rect, text: &str, style: Style, rig
     let wide = u16::try_from(clean::width(&text)).unwrap_or(area.width);
     let x = if right { area.right().saturating_sub(wide).max(area.x) } else { area.x };
     buffer.set_stringn(x, area.y, &text, usize::from(area.width), style);
+}
+
+/// Columns in front of what stands in the place of rows.
+const INSET: u16 = 2;
+
+/// Draws cleaned lines in the place of rows, below the heads. They say what to type: what is too long goes on in
+/// the next row.
+pub(super) fn instead(buffer: &mut Buffer, area: Rect, lines: &[&str], style: Style) {
+    let width = area.width.saturating_sub(INSET);
+    let rows = lines.iter().flat_map(|line| {
+        let indent = line.len() - line.trim_start().len();
+        let room = usize::from(width).saturating_sub(indent).max(1);
+        let text = &line[indent..];
+        wrap_words(text, room).into_iter().map(move |range| (indent, &text[range]))
+    });
+    let y = area.y.saturating_add(2);
+    for ((indent, text), y) in rows.zip(y..area.bottom()) {
+        let inset = INSET + u16::try_from(indent).unwrap_or(0);
+        let width = area.width.saturating_sub(inset);
+        put(buffer, Rect { x: area.x + inset, y, width, height: 1 }, text, style, false);
+    }
 }
 
 #[cfg(test)]

@@ -3,28 +3,32 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::table::{Cell, Column, fixed, growing, heads, number, put, row};
+use super::table::{Cell, Column, fixed, growing, heads, instead, number, put, row, width_of};
 use super::{nth_row, under, words};
-use crate::admin::dto::{PoolState, PoolView, ProcessState, Timestamp, WorkerView};
+use crate::admin::dto::{PoolState, PoolView, ProcessState, QueueName, Timestamp, WorkerView};
 use crate::console::command::{Command, Mode, Screen};
-use crate::console::model::Model;
-use crate::console::text::clean::clean;
+use crate::console::model::{Model, WorkerList};
+use crate::console::text::clean::{self, clean};
 use crate::console::theme::{Role, Theme};
 
-const COLUMNS: &[Column] = &[
+/// What it is, does and serves comes before its counts: workers of one name are told apart by their queues.
+const COLUMNS: [Column; 12] = [
     fixed("STATE", 10, 0),
-    growing("WORKER", 10, 2, 0),
+    growing("WORKER", 13, 2, 0),
     growing("MESSAGE", 12, 2, 0),
-    fixed("LEASE", 8, 2),
+    fixed("LEASE", 8, 8),
     number("LEFT", 6, 1),
-    number("TRY", 3, 6),
-    number("HEARD", 6, 3),
-    number("ACKED", 6, 4),
-    number("FAILED", 6, 5),
-    number("RESTARTS", 8, 7),
-    growing("SERVES", 8, 1, 8),
+    number("TRY", 3, 5),
+    number("HEARD", 6, 4),
+    number("ACKED", 6, 7),
+    number("FAILED", 6, 6),
+    number("RESTARTS", 8, 3),
+    growing("SERVES", 12, 3, 2),
     number("PID", 7, 9),
 ];
+/// Which of the columns has the restarts, and which the queues.
+const RESTARTS: usize = 9;
+const SERVES: usize = 10;
 
 /// Columns of the bar of a lease's time that is left.
 const LEASE_COLUMNS: u16 = 8;
@@ -39,7 +43,8 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
         area = Rect { y: area.y + 1, height: area.height - 1, ..area };
     }
     let Some(head) = nth_row(area, 0) else { return };
-    heads(buffer, head, COLUMNS, theme.style(Role::Title));
+    let columns = columns(&model.workers);
+    heads(buffer, head, &columns, theme.style(Role::Title));
     let shown = model.workers.shown();
     if shown.is_empty() {
         let text = if model.workers.filter.is_empty() {
@@ -48,19 +53,45 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
             let clears = model.setup.keys.hint(Mode::Workers, Command::Back, "; {} clears it");
             format!("no worker passes the filter{clears}")
         };
-        if let Some(place) = nth_row(area, 2) {
-            let place = Rect { x: place.x + 2, width: place.width.saturating_sub(2), ..place };
-            put(buffer, place, &text, theme.style(Role::Text), false);
-        }
-        return;
+        return instead(buffer, area, &[&text], theme.style(Role::Text));
     }
     let now = model.broker_now();
     for (n, worker) in shown.iter().enumerate().skip(model.workers.cursor.top) {
         let Some(place) = nth_row(area, n + 1 - model.workers.cursor.top) else { break };
         let under = under(model, Screen::Workers, n == model.workers.cursor.at);
         let restarts = model.workers.pool_of(worker).map(|pool| pool.restarts);
-        row(buffer, place, COLUMNS, &cells(theme, worker, restarts, now), under);
+        let cells = cells(theme, worker, restarts, now, width_of(&columns, SERVES, area.width));
+        row(buffer, place, &columns, &cells, under);
     }
+}
+
+/// The restarts' column is the first to go where nothing was started again.
+fn columns(workers: &WorkerList) -> [Column; 12] {
+    let mut columns = COLUMNS;
+    if workers.pools.iter().all(|pool| pool.restarts == 0) {
+        columns[RESTARTS] = number("RESTARTS", 8, u8::MAX);
+    }
+    columns
+}
+
+/// As many names as there is room for, and how many more: `orders +2`.
+fn queues(names: &[QueueName], room: usize) -> String {
+    let with = |shown: usize| {
+        let names: Vec<&str> = names[..shown].iter().map(|name| name.as_str()).collect();
+        names.join(",")
+    };
+    let whole = with(names.len());
+    if clean::width(&whole) <= room || names.len() < 2 {
+        return whole;
+    }
+    let cut = |shown: usize| format!("{} +{}", with(shown), names.len() - shown);
+    let fits = (1..names.len()).rev().map(cut).find(|text| clean::width(text) <= room);
+    fits.unwrap_or_else(|| {
+        let more = format!(" +{}", names.len() - 1);
+        let first =
+            clean::truncate(names[0].as_str(), room.saturating_sub(more.len())).into_owned();
+        first + &more
+    })
 }
 
 /// A pool that doesn't do what it should.
@@ -107,6 +138,7 @@ fn cells(
     worker: &WorkerView,
     restarts: Option<u64>,
     now: Option<Timestamp>,
+    serves: usize,
 ) -> Vec<Cell> {
     let (glyph, role) = theme.worker(worker.state);
     let text = theme.style(Role::Text);
@@ -140,7 +172,6 @@ fn cells(
         Some(ms) => words::coarse_age(ms),
         None => String::new(),
     };
-    let serves: Vec<&str> = worker.queues.iter().map(|queue| queue.as_str()).collect();
     vec![
         Cell::new(format!("{glyph} {}", worker.state), theme.style(role)),
         Cell::new(clean(&worker.name).into_owned(), text),
@@ -152,7 +183,23 @@ fn cells(
         Cell::new(words::count(worker.acked), text),
         Cell::new(words::count(worker.nacked), text),
         Cell::new(restarts.map_or(String::new(), words::count), text),
-        Cell::new(serves.join(","), text),
+        Cell::new(queues(&worker.queues, serves), text),
         Cell::new(worker.pid.map_or(String::new(), |pid| pid.to_string()), text),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_queues_are_named_and_the_others_counted() {
+        let names = ["orders", "invoices", "email"].map(|name| QueueName::new(name).unwrap());
+        let said = |room| queues(&names, room);
+        assert_eq!(said(21), "orders,invoices,email");
+        assert_eq!(said(20), "orders,invoices +1");
+        assert_eq!(said(12), "orders +2");
+        assert_eq!(said(7), "ord… +2");
+        assert_eq!(queues(&names[..1], 3), "orders");
+    }
 }

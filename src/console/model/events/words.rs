@@ -130,7 +130,7 @@ fn of_queue(what: &Notice) -> Told {
         Notice::AttemptFailed { queue, seq, attempt, error, retry_in_ms, .. } => {
             let error = error_text(error);
             let again = retry_in_ms.div_ceil(1_000);
-            let text = format!("attempt {attempt} failed, again in {again} s: {error}");
+            let text = format!("attempt {attempt} failed, again in {again}s: {error}");
             Told::message(Weight::Warn, queue, *seq, text)
         }
         Notice::Recovered { queue, seq, .. } => {

@@ -114,6 +114,8 @@ pub struct ManyForm {
     pub complaint: Option<String>,
     /// The groups of errors are still being read, or can't be.
     pub groups: Result<bool, String>,
+    /// Nobody has typed a rate: it is what the form began with.
+    has_preset: bool,
 }
 
 /// In which line something is missing, and what.
@@ -127,12 +129,34 @@ impl ManyForm {
     pub fn new(act: ManyAct, scopes: Vec<(Scope, Option<u64>)>) -> Self {
         let typed = BTreeMap::from([(ManyField::Rate, RATE.to_owned())]);
         let field = act.fields()[0];
-        Self { act, scopes, at: 0, typed, field, complaint: None, groups: Ok(false) }
+        Self {
+            act,
+            scopes,
+            at: 0,
+            typed,
+            field,
+            complaint: None,
+            groups: Ok(false),
+            has_preset: true,
+        }
     }
 
     /// A line's text.
     pub fn text(&self, field: ManyField) -> &str {
         self.typed.get(&field).map_or("", String::as_str)
+    }
+
+    /// The line that is typed in is emptied if it has what it had from the beginning.
+    pub fn replace_preset(&mut self) {
+        if self.field == ManyField::Rate && std::mem::take(&mut self.has_preset) {
+            self.typed.remove(&ManyField::Rate);
+        }
+    }
+
+    /// Something was typed into the line.
+    pub fn was_typed(&mut self) {
+        self.complaint = None;
+        self.has_preset &= self.field != ManyField::Rate;
     }
 
     /// To the next line.

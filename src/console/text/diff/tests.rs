@@ -89,6 +89,29 @@ fn a_blob_is_shown_around_its_change() {
 }
 
 #[test]
+fn a_changed_line_is_whole_on_both_sides_where_it_fits() {
+    let old = r#"{"id": 3, "total": 100000000000000000003, "note": "bad"}"#;
+    let new = r#"{"id": 3, "total": "100000000000000000003", "note": "bad"}"#;
+    let rows = |columns: usize| -> Vec<String> {
+        let lines = unified(old.as_bytes(), new.as_bytes(), 3);
+        let rows = lines.iter().flat_map(|line| line.wrapped(columns));
+        rows.map(|row| row.text()).collect()
+    };
+    assert_eq!(rows(78), [old, new]);
+    // Beside each other it takes two rows; even in few columns nothing of the old value is left out.
+    assert_eq!(rows(50).concat(), format!("{old}{new}"));
+    assert!(rows(20).concat().starts_with(old), "{:?}", rows(20));
+}
+
+#[test]
+fn what_stays_the_same_is_left_out_where_it_takes_many_rows() {
+    let line = |end: &str| format!("{}{end}", "words ".repeat(20));
+    let lines = unified(line("old").as_bytes(), line("new").as_bytes(), 3);
+    let texts: Vec<String> = lines[0].wrapped(50).iter().map(DiffLine::text).collect();
+    assert_eq!(texts, ["words words words …words words words old"]);
+}
+
+#[test]
 fn wrapped_rows_hold_the_whole_line_and_its_marks() {
     let spans = vec![
         (Emphasis::Plain, "ab漢".to_owned()),
