@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser as _};
 
 use super::Cli;
 
@@ -21,23 +21,40 @@ pub fn parse() -> Cli {
     Cli::try_parse_from(&words).unwrap_or_else(|error| with_tip(error, &words).exit())
 }
 
-/// `mubroker send bills '{}'`: the option is missing, and clap says only what it didn't expect.
+/// What is to be written instead, where clap says only what it didn't expect.
 fn with_tip(mut error: clap::Error, words: &[OsString]) -> clap::Error {
-    let kinds = [ErrorKind::UnknownArgument, ErrorKind::MissingRequiredArgument];
-    if !kinds.contains(&error.kind()) {
-        return error;
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    let tip = match error.kind() {
+        ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument => name_by_option(&words),
+        ErrorKind::ArgumentConflict => command_first(&words),
+        _ => None,
+    };
+    if let Some(tip) = tip {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
-    let word = |at: usize| words.get(at).and_then(|word| word.to_str()).unwrap_or_default();
-    let named = NAMED.iter().find(|(command, _, _)| *command == word(1));
-    let Some((command, option, what)) = named else { return error };
-    let name = word(2);
-    if name.is_empty() || name.starts_with('-') {
-        return error;
-    }
-    let tip = format!("name the {what} with {option}: mubroker {command} {option} {name} PAYLOAD");
-    let tips = ContextValue::StyledStrs(vec![tip.into()]);
-    error.insert(ContextKind::Suggested, tips);
     error
+}
+
+/// `mubroker send bills '{}'`: the option is missing.
+fn name_by_option(words: &[&str]) -> Option<String> {
+    let [_, first, name, ..] = words else { return None };
+    let (command, option, what) = NAMED.iter().find(|(command, _, _)| command == first)?;
+    let is_name = !name.is_empty() && !name.starts_with('-');
+    is_name.then(|| {
+        format!("name the {what} with {option}: mubroker {command} {option} {name} PAYLOAD")
+    })
+}
+
+/// `mubroker --config FILE serve`: what stands before the command is the console's.
+fn command_first(words: &[&str]) -> Option<String> {
+    let [_, options @ ..] = words else { return None };
+    let cli = Cli::command();
+    let at = options.iter().position(|word| cli.find_subcommand(word).is_some())?;
+    let (before, rest) = options.split_at(at);
+    let (command, after) = rest.split_first()?;
+    let is_before = before.first().is_some_and(|word| word.starts_with('-'));
+    let words = [&["mubroker", command], before, after].concat();
+    is_before.then(|| format!("options stand after the command: {}", words.join(" ")))
 }
 
 #[cfg(test)]
@@ -63,5 +80,13 @@ mod tests {
             assert!(text.contains(tip), "{line:?}: {text}");
         }
         assert!(!told(&["mubroker", "send", "--quue", "bills"]).contains("name the"));
+    }
+
+    #[test]
+    fn options_before_the_command_are_told_their_place() {
+        let text = told(&["mubroker", "--config", "a.toml", "queue", "ls"]);
+        assert!(text.contains("mubroker queue --config a.toml ls"), "{text}");
+        let text = told(&["mubroker", "serve", "--store", "x"]);
+        assert!(!text.contains("stand after"), "{text}");
     }
 }

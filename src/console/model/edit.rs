@@ -88,6 +88,8 @@ pub struct EditSession {
     pub ahead: Vec<Action>,
     /// The operator's own editor is to have the text, or has it.
     pub outside: Option<Outside>,
+    /// The review was asked for while the message was being read again: it opens then, unless a key came.
+    pub review_when_read: bool,
     /// What the operator should know: an earlier draft, a change by somebody else.
     pub notice: Option<String>,
 }
@@ -131,6 +133,7 @@ impl EditSession {
             loading: parked.is_none(),
             ahead: Vec::new(),
             outside: None,
+            review_when_read: false,
             notice: None,
         };
         if let Some(parked) = parked {

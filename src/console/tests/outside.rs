@@ -102,6 +102,17 @@ fn what_has_changed_is_read_before_it_is_reviewed() {
     stage.press(&["^s"]);
     assert!(stage.screen().contains("is being read again"), "{}", stage.screen());
     stage.serve();
-    stage.keys(&["^s"]);
     assert!(stage.screen().contains("Retry with this"), "{}", stage.screen());
+}
+
+#[test]
+fn a_review_that_was_asked_for_does_not_open_under_keys_that_came_after_it() {
+    for after in ["z", "<Left>", "^f"] {
+        let mut stage = Stage::failing((80, 24), |_| {});
+        stage.keys(&["<Enter>", "<Enter>", "e", " "]);
+        stage.model.message.as_mut().expect("it is shown").outdated = true;
+        stage.press(&["^s", after]);
+        stage.serve();
+        assert!(!stage.screen().contains("Retry with this"), "{after}: {}", stage.screen());
+    }
 }

@@ -44,6 +44,10 @@ pub fn update(model: &mut Model, now: Millis, action: Action) -> Vec<Effect> {
     model.redraw |= !stream::is_heartbeat(&action);
     let moves = standpoint::moves(&action);
     let (notes, before) = (model.acts.notes, standpoint::of(model, moves));
+    if let Some(edit) = model.edit.as_mut().filter(|_| moves || matches!(action, Action::Paste(_)))
+    {
+        edit.review_when_read = false;
+    }
     if let Some(action) = ahead::put_off(model, action) {
         take(model, &mut fx, action);
     }

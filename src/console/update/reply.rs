@@ -1,6 +1,8 @@
 //! Answers to requests.
 
-use super::{Effects, acts, command, difference, edit, follow, patterns, repair, schema, undo};
+use super::{
+    Effects, acts, command, difference, edit, follow, patterns, repair, review, schema, undo,
+};
 use crate::admin::dto::{MessageView, QueueName, RepairVerb, Seq};
 use crate::console::action::{Failure, Reply};
 use crate::console::command::Screen;
@@ -183,6 +185,7 @@ fn show(
             }
         }
     }
+    review::open_if_asked(model, fx);
 }
 
 /// What stands around the message that is shown. The message itself is read as such if it is another than that.

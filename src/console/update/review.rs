@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Effects, draft, edit, repair, schema};
 use crate::admin::dto::RepairVerb;
-use crate::console::command::{Command, Mode};
+use crate::console::command::{Command, Mode, Screen};
 use crate::console::effect::{Effect, RequestId};
 use crate::console::model::{Button, DiffPane, Model, Overlay, Purpose, Review};
 use crate::console::text::diff::{self, DIFF_CONTEXT, DiffLine};
@@ -52,8 +52,7 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
     let is_being_read =
         model.edit.as_ref().is_some_and(|edit| model.awaits(&Purpose::Show(edit.message.clone())));
     let hint = |command, text| model.setup.keys.hint(Mode::Editor, command, text);
-    let (then, discards) =
-        (hint(Command::Review, "; {} then"), hint(Command::Discard, "; {} discards it"));
+    let discards = hint(Command::Discard, "; {} discards it");
     let Some(edit) = model.edit.as_mut().filter(|edit| !edit.loading) else { return };
     let Some(screen) = model.message.as_ref().filter(|screen| screen.message == edit.message)
     else {
@@ -62,7 +61,8 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
     let Some(view) = &screen.view else { return };
     // The review must be of what the broker has now.
     if screen.outdated || is_being_read {
-        edit.notice = Some(format!("it has changed and is being read again{then}"));
+        edit.review_when_read = true;
+        edit.notice = Some("it is being read again; the review opens then".to_owned());
         return;
     }
     if edit.json && edit.raw.is_some() {
@@ -89,6 +89,16 @@ pub(super) fn open(model: &mut Model, fx: &mut Effects) {
     }
     let button = Button::Back;
     model.overlay = Overlay::Review(Review { pane, unchanged, against, button });
+}
+
+/// The message was read again: the review that was asked for meanwhile. It waits on if there was no answer.
+pub(super) fn open_if_asked(model: &mut Model, fx: &mut Effects) {
+    let is_there = model.screen == Screen::Message && matches!(model.overlay, Overlay::None);
+    let is_unread = model.message.as_ref().is_none_or(|screen| screen.unread);
+    let Some(edit) = model.edit.as_mut().filter(|_| !is_unread) else { return };
+    if std::mem::take(&mut edit.review_when_read) && is_there {
+        open(model, fx);
+    }
 }
 
 /// A button of the review.
