@@ -96,6 +96,8 @@ pub enum Undoable {
         verb: RepairVerb,
         /// The message's revision after it.
         revision: Revision,
+        /// The journal's entry of it.
+        journal: u64,
         /// As the broker puts it; absent while it isn't known, or when it can't be undone.
         offer: Option<String>,
     },

@@ -207,6 +207,48 @@ fn what_somebody_else_saved_after_an_edit_is_not_undone_by_it() {
 }
 
 #[test]
+fn what_somebody_else_cancelled_after_an_act_is_not_put_back_for_it() {
+    for verb in [RepairVerb::Save, RepairVerb::SaveAndRetry, RepairVerb::Cancel] {
+        let by_bob = |number, kind| {
+            let mut entry = entry(number, kind, "orders", Some(3), "");
+            entry.actor = actor("bob");
+            entry
+        };
+        let mut stage = saved(verb, |view| {
+            view.summary.state = MessageState::Cancelled;
+            view.undo = Some("restore the cancelled message to its place".to_owned());
+            if verb == RepairVerb::Cancel {
+                // Put back in between.
+                view.history.push(entry(8, JournalKind::Cancelled, "orders", Some(3), ""));
+                view.history.push(by_bob(9, JournalKind::Restored));
+            }
+            view.history.push(by_bob(10, JournalKind::Cancelled));
+        });
+        assert!(!line(&stage, 23).contains("u undo"), "{}", line(&stage, 23));
+        stage.keys(&["u"]);
+        assert_eq!(stage.repair(), None, "{verb:?}");
+        assert!(line(&stage, 22).contains("bob has cancelled it since"), "{}", line(&stage, 22));
+    }
+    let mut stage = saved(RepairVerb::Save, |view| {
+        view.summary.state = MessageState::Cancelled;
+        view.undo = Some("restore the cancelled message to its place".to_owned());
+    });
+    stage.keys(&["u"]);
+    assert!(line(&stage, 22).contains("it was cancelled since"), "{}", line(&stage, 22));
+}
+
+#[test]
+fn an_own_cancel_is_put_back() {
+    let mut stage = saved(RepairVerb::Cancel, |view| {
+        view.summary.state = MessageState::Cancelled;
+        view.undo = Some("restore the cancelled message to its place".to_owned());
+        view.history.push(entry(8, JournalKind::Cancelled, "orders", Some(3), ""));
+    });
+    stage.keys(&["u"]);
+    assert_eq!(stage.repair().map(|(_, request)| request.action), Some(RepairVerb::Restore));
+}
+
+#[test]
 fn a_short_id_finds_the_heads_of_all_queues_and_else_says_what_was_searched() {
     let mut stage = Stage::failing((80, 24), |_| {});
     stage.keys(&[":", "000009", "<Enter>"]);

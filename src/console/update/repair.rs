@@ -168,8 +168,9 @@ fn done(model: &mut Model, fx: &mut Effects, message: &MessageRef, outcome: &Rep
     model.acts.stage(message, stage);
     model.acts.undo = match verb {
         RepairVerb::Save | RepairVerb::SaveAndRetry | RepairVerb::Cancel => {
-            let revision = outcome.revision;
-            Some(Undoable::Repair { message: message.clone(), verb, revision, offer: None })
+            let (message, revision) = (message.clone(), outcome.revision);
+            let journal = outcome.journal;
+            Some(Undoable::Repair { message, verb, revision, journal, offer: None })
         }
         // What was undone is not undone again, and a retry or a move can't be.
         RepairVerb::Retry

@@ -55,7 +55,7 @@ pub(super) fn read(
         },
         Err(Failure::Refused(problem)) if problem.status == NOT_FOUND => {
             let why = match own {
-                Some((RepairVerb::Cancel, _)) => {
+                Some(Own { verb: RepairVerb::Cancel, .. }) => {
                     "it can't be undone any more, the next is delivered"
                 }
                 Some(_) | None => "it can't be undone any more, it has left its queue",
@@ -74,11 +74,18 @@ fn too_late(model: &mut Model, message: &MessageRef, why: String) {
     model.acts.refuse(format!("undo on {message}"), why);
 }
 
-/// What this console did to `message` last, and the revision that it left.
-fn own_act(undo: Option<&Undoable>, message: &MessageRef) -> Option<(RepairVerb, Revision)> {
+/// What this console did to a message last: the revision that it left, and the journal's entry of it.
+#[derive(Clone, Copy)]
+struct Own {
+    verb: RepairVerb,
+    revision: Revision,
+    journal: u64,
+}
+
+fn own_act(undo: Option<&Undoable>, message: &MessageRef) -> Option<Own> {
     match undo? {
-        Undoable::Repair { message: of, verb, revision, .. } if of == message => {
-            Some((*verb, *revision))
+        Undoable::Repair { message: of, verb, revision, journal, .. } if of == message => {
+            Some(Own { verb: *verb, revision: *revision, journal: *journal })
         }
         Undoable::Repair { .. } | Undoable::Several { .. } | Undoable::Paused(..) => None,
     }
@@ -91,17 +98,29 @@ pub(super) fn offer(undo: &Undoable, view: &MessageView) -> Option<String> {
 }
 
 /// What undoes it, or why nothing does. Of an act of this console only that act is undone, not what others did after it.
-fn way_back(view: &MessageView, own: Option<(RepairVerb, Revision)>) -> Result<RepairVerb, String> {
+fn way_back(view: &MessageView, own: Option<Own>) -> Result<RepairVerb, String> {
     let summary = &view.summary;
-    if let Some((verb, revision)) = own {
-        if summary.revision > revision {
+    if let Some(own) = own {
+        if summary.revision > own.revision {
             return Err(changed_since(view));
         }
-        if verb == RepairVerb::Cancel && summary.state != MessageState::Cancelled {
-            let by = view.history.iter().rev().find(|entry| entry.kind == JournalKind::Restored);
+        let newest = |kind| view.history.iter().rev().find(|entry| entry.kind == kind);
+        let is_cancelled = summary.state == MessageState::Cancelled;
+        let is_own_cancel = own.verb == RepairVerb::Cancel;
+        if is_own_cancel && !is_cancelled {
+            let by = newest(JournalKind::Restored);
             let by =
                 by.map_or(String::new(), |entry| format!(", {} put it back", entry.actor.name));
             return Err(format!("it is not cancelled any more{by}"));
+        }
+        // A cancel leaves the revision as it is.
+        let cancel = newest(JournalKind::Cancelled);
+        let is_since = cancel.is_some_and(|entry| entry.number > own.journal);
+        if is_cancelled && (is_since || !is_own_cancel) {
+            return Err(match cancel {
+                Some(entry) => format!("{} has cancelled it since", entry.actor.name),
+                None => "it was cancelled since".to_owned(),
+            });
         }
     }
     match (summary.state, view.undo.is_some()) {

@@ -44,8 +44,9 @@ fn offered(model: &Model, mode: Mode, command: Command) -> bool {
     let view = model.message.as_ref().and_then(|screen| screen.view.as_ref());
     match command {
         Command::Undo => match &model.acts.undo {
-            Some(undo) if undo.is_offered() => true,
-            Some(_) | None => {
+            // What this console did last comes first, and is not undone in another's place.
+            Some(undo) => undo.is_offered(),
+            None => {
                 mode == Mode::Message
                     && model.message.as_ref().is_some_and(|screen| screen.can_undo())
             }
