@@ -90,6 +90,15 @@ pub enum Action {
         /// Why not.
         result: Result<(), String>,
     },
+    /// A draft was removed, or could not be.
+    DraftRemoved {
+        /// Of which message.
+        message: MessageRef,
+        /// Whether the disk has another one that no other console has; or why it wasn't removed.
+        left: Result<bool, String>,
+        /// The operator threw it away.
+        by_hand: bool,
+    },
     /// Two texts were compared.
     Compared {
         /// Which.

@@ -239,6 +239,8 @@ pub enum Command {
     Copy,
     SavePayload,
     ReplacePayload,
+    SaveDraft,
+    ThrowDraftAway,
     Help,
     Palette,
     Redraw,

@@ -41,8 +41,14 @@ pub enum Effect {
         /// What to write.
         draft: SavedDraft,
     },
-    /// Remove a draft: what it held is at the broker, or was thrown away.
+    /// Remove this console's drafts of a message: what they held is at the broker, or was undone. Answered by
+    /// `Action::DraftRemoved`.
     DeleteDraft(MessageRef),
+    /// Remove the draft that would be read next, of this console or of one that has ended: the operator wants that.
+    /// Answered by `Action::DraftRemoved`.
+    ThrowDraftAway(MessageRef),
+    /// Write the draft that would be read next into a new file; answered by `Action::FileWritten`.
+    CopyDraft(MessageRef, PathBuf),
     /// Compare two long texts; answered by `Action::Compared`.
     Compare {
         /// Names it.

@@ -43,17 +43,20 @@ fn repair(table: Keymap) -> [String; 5] {
 }
 
 /// What else is to be known.
-fn good_to_know(table: Keymap) -> [String; 6] {
+fn good_to_know(table: Keymap) -> [String; 7] {
     let hint = |command, text| table.hint(Mode::Queues, command, text);
     let filter = hint(Command::Filter, "{} filters a list by a text in any column, ")
         + &hint(Command::Filter, "{}! leaves out what has it");
     let clears = if filter.is_empty() { "" } else { "; {} takes the filter away" };
     let all =
         "{} finds every action, queue and message by some of its letters, or by a message's id.";
+    let drafts = "{} draft lists the drafts that row 1 counts; on its message it saves one to a file, or throws \
+                  it away.";
     [
         format!("{filter}{}.", hint(Command::Back, clears)).trim_start_matches('.').to_owned(),
         hint(Command::Palette, all),
         "Row 1: live or STALE (nothing heard), RECONNECTING, REFUSED; RO is read-only.".to_owned(),
+        hint(Command::Palette, drafts),
         "What is dimmed is as it was last heard. Keys that say :off do nothing now.".to_owned(),
         "Ages: 42s, 5m, 3h05m, 2d04h, since a message was accepted or something was heard."
             .to_owned(),

@@ -231,7 +231,7 @@ pub const TABLE: &[Row] = rows! {
     LISTS, [ch('/')], Command::Filter, "filter", "Show only rows that have a text; a leading ! those that don't.", false, 9;
     &[Mode::Queues], [ch('s')], Command::Sort, "sort", "Blocked first, by name, by depth, by age, by rate, and round again; the title says which.", false, 9;
     &[Mode::Queue], [ch('K')], Command::Keys, "order keys", "The order keys that stand and how much waits behind each, and back to the messages.", false, 7;
-    NOT_TYPING, [ch(':')], Command::Palette, "palette", "Every command, queue and message id, by some of its letters.", false, 11;
+    NOT_TYPING, [ch(':')], Command::Palette, "palette", "Every command, queue, draft and message id, by some letters.", false, 11;
     BROWSE, [ch('?'), key(KeyCode::F(1))], Command::Help, "help", "All keys.", false, 10;
     EVERYWHERE, [ctrl('c')], Command::Quit, "quit", "Quit; asks once if an edit is open. A draft is kept.", false, 0;
     QUITTING, [ch('q')], Command::Quit, "quit", "Quit at once; asks only if an edit is open.", false, 12;
@@ -245,6 +245,8 @@ pub const TABLE: &[Row] = rows! {
     QUEUES_TOO, [ch('y')], Command::Copy, "copy", "Copy through the terminal (OSC 52): the payload, or the row's name or id.", false, 13;
     &[Mode::Message], [], Command::SavePayload, "save the payload to a file", "Write the payload's own bytes into a new file.", false, 0;
     &[Mode::Message], [], Command::ReplacePayload, "replace the payload from a file", "Read a file into the editor; nothing is sent before the review.", true, 0;
+    &[Mode::Message], [], Command::SaveDraft, "save the draft to a file", "Write what was typed for the message into a new file; the draft stays.", false, 0;
+    &[Mode::Message], [], Command::ThrowDraftAway, "throw the draft away", "Remove what was typed for the message, for good: type its place.", true, 0;
     NOT_TYPING, [ctrl('r')], Command::Refresh, "refresh", "Read again what is shown.", false, 0;
     EVERYWHERE, [ctrl('l')], Command::Redraw, "redraw", "Draw the whole screen again.", false, 0;
     EVERYWHERE, [ctrl('z')], Command::Suspend, "suspend", "Give the terminal back to the shell; fg returns.", false, 0;

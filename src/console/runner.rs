@@ -17,7 +17,7 @@ use super::link;
 use super::many::{self, Job as ManyJob};
 use super::model::MessageRef;
 use super::text::diff::{self, DIFF_CONTEXT};
-use super::text::drafts::{DraftId, Drafts};
+use super::text::drafts::{DraftError, DraftId, Drafts};
 use crate::admin::client::AdminClient;
 use crate::admin::dto::{MAX_PAYLOAD_BYTES, QueueName, SchemaText, Timestamp};
 use crate::schema::Checks;
@@ -59,17 +59,19 @@ struct Line {
     busy: bool,
 }
 
-/// What is to be done with a message's draft: a newer write takes an older one's place; it is read after.
+/// What is to be done with a message's draft: a newer write takes an older one's place; it is read after, and copied.
 #[derive(Debug, Default)]
 struct Jobs {
     write: Option<Job>,
     read: bool,
+    copies: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
 enum Job {
     Save(u64, SavedDraft),
     Delete,
+    ThrowAway,
 }
 
 impl Runner {
@@ -127,6 +129,10 @@ impl Runner {
             Effect::DeleteDraft(message) => {
                 self.queue(message, |jobs| jobs.write = Some(Job::Delete));
             }
+            Effect::ThrowDraftAway(message) => {
+                self.queue(message, |jobs| jobs.write = Some(Job::ThrowAway));
+            }
+            Effect::CopyDraft(message, path) => self.queue(message, |jobs| jobs.copies.push(path)),
             Effect::Compare { request, old, new } => self.blocking(move || Action::Compared {
                 request,
                 lines: Ok(diff::unified(&old, &new, DIFF_CONTEXT)),
@@ -240,12 +246,17 @@ impl Disk {
             line.busy = next.is_some();
             next?
         };
-        let written = jobs.write.and_then(|job| self.write(&message, &job));
+        let written = jobs.write.map(|job| self.write(&message, &job));
         let read = if jobs.read { self.read(&message) } else { Vec::new() };
-        Some(written.into_iter().chain(read).collect())
+        let copied = jobs
+            .copies
+            .iter()
+            .map(|path| Action::FileWritten { result: self.copy(&message, path) });
+        Some(written.into_iter().chain(read).chain(copied).collect())
     }
 
-    fn write(&self, message: &MessageRef, job: &Job) -> Option<Action> {
+    fn write(&self, message: &MessageRef, job: &Job) -> Action {
+        let MessageRef { queue, seq } = message;
         match job {
             Job::Save(version, draft) => {
                 let id = DraftId {
@@ -256,12 +267,34 @@ impl Disk {
                 };
                 let result = self.drafts.save(&id, &draft.bytes, wall_clock());
                 let result = result.map_err(|error| error.to_string());
-                Some(Action::DraftSaved { message: message.clone(), version: *version, result })
+                Action::DraftSaved { message: message.clone(), version: *version, result }
             }
-            Job::Delete => match self.drafts.delete_all(&self.store, &message.queue, message.seq) {
-                Ok(_) => None,
-                Err(error) => Some(Action::Trouble(error.to_string())),
-            },
+            Job::Delete => {
+                self.removed(message, self.drafts.delete_own(&self.store, queue, *seq), false)
+            }
+            Job::ThrowAway => {
+                self.removed(message, self.drafts.throw_away(&self.store, queue, *seq), true)
+            }
+        }
+    }
+
+    fn removed(
+        &self,
+        message: &MessageRef,
+        removed: Result<usize, DraftError>,
+        by_hand: bool,
+    ) -> Action {
+        let left = removed
+            .and_then(|_| self.drafts.is_kept(&self.store, &message.queue, message.seq))
+            .map_err(|error| error.to_string());
+        Action::DraftRemoved { message: message.clone(), left, by_hand }
+    }
+
+    fn copy(&self, message: &MessageRef, path: &Path) -> Result<String, String> {
+        let draft = self.drafts.newest(&self.store, &message.queue, message.seq);
+        match draft.map_err(|error| error.to_string())? {
+            Some(draft) => write_file(path, &draft.bytes),
+            None => Err(format!("there is no draft of {message} any more")),
         }
     }
 
@@ -323,46 +356,4 @@ fn expand_home(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::admin::client::Endpoint;
-    use crate::admin::dto::{Revision, Seq};
-
-    #[tokio::test]
-    async fn drafts_are_written_and_deleted_in_the_order_of_asking() {
-        let folder = tempfile::tempdir().unwrap();
-        let drafts = Drafts::new(folder.path().to_owned());
-        let endpoint = Endpoint::Unix(folder.path().join("nobody.sock"));
-        let store = endpoint.to_string();
-        let message = MessageRef { queue: QueueName::new("orders").unwrap(), seq: Seq(3) };
-        let save = |version: u64| Effect::SaveDraft {
-            message: message.clone(),
-            version,
-            draft: SavedDraft { bytes: Bytes::from(version.to_string()), base: Revision(0) },
-        };
-        for round in 0..50 {
-            let (sender, mut actions) = mpsc::channel(8);
-            let client = AdminClient::new(endpoint.clone(), "test");
-            let mut runner = Runner::start(client, PathBuf::new(), drafts.clone(), sender, false);
-            runner.run(save(round));
-            if round % 2 == 0 {
-                // The first is under way, or done.
-                tokio::task::yield_now().await;
-            }
-            runner.run(save(round + 1));
-            runner.run(Effect::LoadDraft(message.clone()));
-            let loaded = loop {
-                if let Action::DraftLoaded { draft, .. } = actions.recv().await.unwrap() {
-                    break draft.unwrap().unwrap();
-                }
-            };
-            assert_eq!(loaded.bytes, (round + 1).to_string());
-            runner.run(save(round + 2));
-            tokio::task::yield_now().await;
-            runner.run(Effect::DeleteDraft(message.clone()));
-            runner.stop();
-            let left = drafts.newest(&store, &message.queue, message.seq).unwrap();
-            assert!(left.is_none(), "in round {round}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! A payload being edited, and edits that were left.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::{MessageRef, Millis, Model, Review, SchemaCheck};
@@ -196,7 +198,8 @@ impl EditSession {
         } else {
             let both = keys.hint(Mode::Editor, Command::Review, ": {} shows both");
             let now = self.base;
-            format!("your draft began from revision {base}, the message is at {now}{both}")
+            // As short as it can be said: that another console edits it, too, may have to stand beside it.
+            format!("your draft began at revision {base}, now {now}{both}")
         });
         self.base = base;
     }
@@ -228,6 +231,25 @@ impl EditSession {
 }
 
 impl Model {
+    /// Is there a draft of this message, which isn't open?
+    pub fn has_draft(&self, message: &MessageRef) -> bool {
+        let is_open = self.edit.as_ref().is_some_and(|edit| edit.message == *message);
+        !is_open && (self.parked.contains_key(message) || self.kept.contains(message))
+    }
+
+    /// The messages of which there are drafts, beside the one that is open.
+    pub fn drafts(&self) -> impl Iterator<Item = &MessageRef> {
+        let all: BTreeSet<_> = self.parked.keys().chain(&self.kept).collect();
+        all.into_iter().filter(|message| self.has_draft(message))
+    }
+
+    /// Why a draft can't be written: what was typed is in memory alone.
+    pub fn draft_trouble(&self) -> Option<&str> {
+        let parked = self.parked.values().map(|parked| &parked.draft);
+        let mut all = self.edit.iter().map(|edit| &edit.draft).chain(parked);
+        all.find_map(|draft| draft.trouble.as_deref())
+    }
+
     /// What an operator must know before a button of the review is pressed, a row for each.
     pub fn review_warnings(&self, review: &Review) -> Vec<String> {
         let Some(session) = &self.edit else { return Vec::new() };

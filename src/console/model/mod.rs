@@ -36,7 +36,7 @@ pub use marks::Marks;
 pub use message::{BodyForm, EditIn, MessageScreen, Tab, places};
 pub use overlay::{
     Button, Difference, FilePrompt, FileUse, LeaveField, LeaveForm, Leaving, Overlay, ReasonForm,
-    Review, short_id,
+    Review, ThrowForm, short_id,
 };
 pub use palette::{Palette, PaletteEntry};
 pub use pane::{BETWEEN_COLUMNS, DiffPane, DiffRow};
@@ -203,7 +203,9 @@ impl Model {
             Overlay::Palette(_) => Mode::Palette,
             Overlay::Filter { .. } => Mode::Filter,
             Overlay::Find { .. } => Mode::Find,
-            Overlay::Leave(_) | Overlay::Reason(_) | Overlay::Pattern(_) => Mode::Leave,
+            Overlay::Leave(_) | Overlay::Reason(_) | Overlay::Pattern(_) | Overlay::Throw(_) => {
+                Mode::Leave
+            }
             Overlay::File(_) => Mode::File,
             Overlay::Many => self.many.mode(),
             Overlay::Review(_) => Mode::Review,
@@ -256,8 +258,15 @@ impl Model {
         if self.setup.read_only {
             return Some("read-only (--read-only): nothing was changed".to_owned());
         }
-        // The editor works without the broker; what it has is sent later.
-        if matches!(command, Command::Edit | Command::EditOutside | Command::ReplacePayload) {
+        // The editor works without the broker; what it has is sent later. Drafts are here.
+        let is_here = matches!(
+            command,
+            Command::Edit
+                | Command::EditOutside
+                | Command::ReplacePayload
+                | Command::ThrowDraftAway
+        );
+        if is_here || matches!(self.overlay, Overlay::Throw(_)) {
             return None;
         }
         self.why_unsendable()
@@ -273,25 +282,6 @@ impl Model {
             }
             Status::Refused { .. } => Some("the broker refuses us: nothing was changed".to_owned()),
         }
-    }
-
-    /// Is there a draft of this message, which isn't open?
-    pub fn has_draft(&self, message: &MessageRef) -> bool {
-        let is_open = self.edit.as_ref().is_some_and(|edit| edit.message == *message);
-        !is_open && (self.parked.contains_key(message) || self.kept.contains(message))
-    }
-
-    /// How many drafts there are beside the one that is open.
-    pub fn drafts(&self) -> usize {
-        let all: BTreeSet<_> = self.parked.keys().chain(&self.kept).collect();
-        all.into_iter().filter(|message| self.has_draft(message)).count()
-    }
-
-    /// Why a draft can't be written: what was typed is in memory alone.
-    pub fn draft_trouble(&self) -> Option<&str> {
-        let parked = self.parked.values().map(|parked| &parked.draft);
-        let mut all = self.edit.iter().map(|edit| &edit.draft).chain(parked);
-        all.find_map(|draft| draft.trouble.as_deref())
     }
 
     /// The text of the open edit was changed.
@@ -393,6 +383,7 @@ impl Model {
             | Overlay::Leave(_)
             | Overlay::Pattern(_)
             | Overlay::Reason(_)
+            | Overlay::Throw(_)
             | Overlay::File(_)
             | Overlay::Many
             | Overlay::Quit(_) => {}

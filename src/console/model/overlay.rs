@@ -39,6 +39,8 @@ pub enum Overlay {
     Pattern(PatternForm),
     /// An edit misses its queue's schema: why it is saved all the same is typed.
     Reason(ReasonForm),
+    /// A draft is to be thrown away: its place is typed.
+    Throw(ThrowForm),
     /// A file's name that is typed.
     File(FilePrompt),
     /// A change of several messages: [`super::Many`] has it.
@@ -131,6 +133,8 @@ pub enum FileUse {
     Save(MessageRef),
     /// The message's payload is replaced from it.
     Replace(MessageRef),
+    /// What was typed for the message is written to it.
+    Draft(MessageRef),
     /// What failed of several messages is written to it.
     Failed,
 }
@@ -223,6 +227,24 @@ pub struct ReasonForm {
     pub typed: String,
     /// It was sent without one.
     pub complains: bool,
+}
+
+/// What was typed for a message is to be removed: its place is typed, as its id may not be known any more.
+#[derive(Debug, Clone)]
+pub struct ThrowForm {
+    /// Which message.
+    pub message: MessageRef,
+    /// So far.
+    pub typed: String,
+    /// Something else was typed.
+    pub complains: bool,
+}
+
+impl ThrowForm {
+    /// Was the right place typed?
+    pub fn is_right(&self) -> bool {
+        self.typed.trim() == self.message.seq.to_string()
+    }
 }
 
 /// How many characters of an id are typed.

@@ -1,4 +1,4 @@
-//! The command palette: every action, queue and message id by a few letters of it.
+//! The command palette: every action, queue, draft and message id by a few letters of it.
 
 mod fuzzy;
 
@@ -22,6 +22,8 @@ pub enum PaletteEntry {
     Message(MessageRef, MessageId),
     /// A message to go to, by its queue and place.
     Place(MessageRef),
+    /// A message to go to, because there is a draft of it.
+    Draft(MessageRef),
     /// A message to be asked for by its id, wherever it is.
     Locate(MessageId),
     /// The hidden one.
@@ -44,6 +46,7 @@ impl PaletteEntry {
             Self::Queue(name) => format!("queue {name}"),
             Self::Message(message, id) => format!("message {id} in {message}"),
             Self::Place(message) => format!("message {message}"),
+            Self::Draft(message) => format!("draft {message}"),
             Self::Locate(id) => format!("ask the broker for the whole id {id}"),
             Self::Panic => "panic".to_owned(),
         }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::admin::dto::{HoldView, RepairVerb, Revision, Timestamp};
-use crate::console::action::Action;
-use crate::console::effect::{Effect, SavedDraft};
+use crate::console::action::{Action, Reply};
+use crate::console::effect::{Effect, Request, RequestId, SavedDraft};
 use crate::console::fixtures::{Stage, actor, blocked, message};
 use crate::console::model::MessageRef;
 
@@ -225,4 +225,84 @@ fn a_hold_that_was_given_back_is_not_shown() {
     stage.keys(&["e", "<Esc>"]);
     assert!(!stage.screen().contains("held by"), "{}", stage.screen());
     assert_eq!(stage.model.selected_message(), Some(of));
+}
+
+#[test]
+fn who_edits_in_another_console_too_is_told_beside_what_the_draft_began_from() {
+    let mut stage = Stage::failing((80, 24), |_| {});
+    let view = stage.messages.get_mut(&("orders".to_owned(), 3)).unwrap();
+    view.summary.revision = Revision(13);
+    stage.keys(&TO_EDITOR[..2]);
+    stage.press(&["e"]);
+    let of = stage.model.selected_message().unwrap();
+    let draft = SavedDraft { bytes: Bytes::from_static(b"from before"), base: Revision(11) };
+    stage.act(Action::DraftLoaded { message: of.clone(), draft: Ok(Some(draft)) });
+    stage.act(Action::DraftElsewhere { message: of });
+    let line = outcome_line(&stage);
+    assert!(line.contains("began at revision 11, now 13: ^S shows both"), "{line}");
+    assert!(line.ends_with("another console edits it"), "{line}");
+}
+
+#[test]
+fn a_save_that_is_answered_after_its_draft_was_removed_leaves_no_draft_behind() {
+    let mut stage = editing();
+    let of = stage.model.selected_message().unwrap();
+    stage.press(&["a"]);
+    stage.wait(1_000);
+    let (late, _) = saves(&stage)[0];
+    stage.press(&["<Backspace>", "<Esc>"]);
+    assert!(stage.effects.contains(&Effect::DeleteDraft(of.clone())));
+    saved(&mut stage, &of, late, Ok(()));
+    assert!(!stage.screen().contains("DRAFT") && !stage.screen().contains("drafts 1"));
+    // Nor one that is answered once the message is edited again.
+    stage.press(&["e"]);
+    saved(&mut stage, &of, late, Ok(()));
+    stage.act(Action::DraftRemoved { message: of.clone(), left: Ok(false), by_hand: false });
+    stage.act(Action::DraftLoaded { message: of, draft: Ok(None) });
+    assert!(stage.model.kept.is_empty());
+}
+
+#[test]
+fn another_draft_of_a_message_is_told_of_once_this_one_is_removed() {
+    let mut stage = editing();
+    let of = stage.model.selected_message().unwrap();
+    stage.press(&["<Esc>"]);
+    assert!(!stage.screen().contains("DRAFT"), "{}", stage.screen());
+    stage.act(Action::DraftRemoved { message: of, left: Ok(true), by_hand: false });
+    assert!(stage.screen().contains("YOUR DRAFT"), "{}", stage.screen());
+}
+
+/// The question about the message that waits last for its answer.
+fn asked(stage: &Stage) -> Option<RequestId> {
+    stage.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Ask(id, Request::Message(_)) => Some(*id),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_hold_that_was_given_back_does_not_come_back_with_what_was_asked_before() {
+    let mut stage = editing();
+    // Its queue stirs: what stands around the message is asked for, and not answered yet.
+    stage.model.screen = crate::console::command::Screen::Message;
+    stage.model.message.as_mut().unwrap().stirred = true;
+    stage.wait(60_000);
+    let request = asked(&stage).expect("it is asked");
+    stage.press(&["<Esc>"]);
+    let release = stage.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Ask(id, Request::Hold(_, 0)) => Some(*id),
+        _ => None,
+    });
+    let released = Reply::Held(None);
+    stage.act(Action::Reply { request: release.expect("given back"), reply: Ok(released) });
+    let mut before = stage.messages[&("orders".to_owned(), 3)].clone();
+    before.hold = Some(HoldView { by: actor("me"), until: Timestamp(u64::MAX / 2) });
+    stage.act(Action::Reply { request, reply: Ok(Reply::Message(Box::new(before))) });
+    stage.effects.clear();
+    stage.wait(60_000);
+    stage.serve();
+    assert!(!stage.screen().contains("held by"), "{}", stage.screen());
+    // Once.
+    stage.wait(60_000);
+    assert_eq!(asked(&stage), None);
 }

@@ -3,6 +3,7 @@
 mod aside;
 mod drafts;
 mod invariants;
+mod kept;
 mod keys;
 mod lists;
 mod many;

@@ -1,22 +1,24 @@
 //! Drafts on disk: what was typed survives a lost connection.
 //!
-//! A draft is of the console that wrote it for as long as that lives; then it is whose who reads it first.
+//! A draft is of the console that wrote it for as long as that lives; then it is whose who reads it first. A console removes
+//! only its own.
 //!
 //! All calls block on files: the console makes them in an effect's task, never where keys are read.
 
+mod file;
 mod session;
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use self::file::{Description, entries, failed, modified, read, readable, remove, token};
 use self::session::Session;
-use crate::admin::dto::{MAX_PAYLOAD_BYTES, QueueName, Revision, Seq, Timestamp};
+use crate::admin::dto::{QueueName, Revision, Seq, Timestamp};
 
 /// Drafts that [`Drafts::prune`] leaves: a repair leaves one only if it was given up.
 const MAX_DRAFTS: usize = 500;
@@ -24,8 +26,6 @@ const MAX_DRAFTS: usize = 500;
 const MAX_AGE_MS: u64 = 90 * 24 * 60 * 60 * 1000;
 /// Age from which a temporary file is a crash's, in milliseconds: one hour; a save takes seconds.
 const MAX_TEMPORARY_MS: u64 = 60 * 60 * 1000;
-/// The description in front of the text, in bytes: a store's name may be a path.
-const MAX_DESCRIPTION_BYTES: u64 = 16 * 1024;
 /// A folder's name made of a store's, in bytes: file systems take 255.
 const MAX_FOLDER_BYTES: usize = 120;
 const EXTENSION: &str = "draft";
@@ -97,15 +97,6 @@ pub struct Drafts {
     session: Arc<Session>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Description {
-    format: u32,
-    id: DraftId,
-    saved_at: Timestamp,
-    len: usize,
-    crc32: u32,
-}
-
 impl Drafts {
     /// Drafts under `dir`. Touches nothing yet.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -151,29 +142,29 @@ impl Drafts {
         Ok((draft.entry.id == *id).then_some(draft))
     }
 
-    /// The newest draft of a message, whatever revision it began from; `None` if there is none, or only one of another
-    /// console that lives. It is this console's from now on.
+    /// A message's draft, whatever revision it began from: this console's newest, else the newest that a console left
+    /// which has ended; that is this console's from now on. `None` if there is none, or only one of another console that
+    /// lives. A damaged one is left as it is.
     pub fn newest(
         &self,
         store: &str,
         queue: &QueueName,
         seq: Seq,
     ) -> Result<Option<Draft>, DraftError> {
-        let of_message = |id: &DraftId| id.store == store && id.queue == *queue && id.seq == seq;
-        for entry in self.list()?.into_iter().filter(|entry| of_message(&entry.id)) {
-            if self.is_others(&entry.path) {
-                continue;
-            }
+        for entry in self.free(store, queue, seq)? {
             let path = self.path(&entry.id);
-            if path != entry.path {
+            let Some(mut draft) = read(&entry.path)? else { continue };
+            // What stands there is this console's own and can't be read: it is not replaced by this.
+            if path != entry.path && !path.exists() {
                 self.begin();
                 match fs::rename(&entry.path, &path) {
                     // Another console was faster.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     renamed => renamed.map_err(|e| failed("take over the draft", &path, e))?,
                 }
+                draft.entry.path = path;
             }
-            return read(&path);
+            return Ok(Some(draft));
         }
         Ok(None)
     }
@@ -185,9 +176,47 @@ impl Drafts {
         queue: &QueueName,
         seq: Seq,
     ) -> Result<bool, DraftError> {
-        let of_message = |id: &DraftId| id.store == store && id.queue == *queue && id.seq == seq;
-        let mut entries = self.list()?.into_iter();
-        Ok(entries.any(|entry| of_message(&entry.id) && self.is_others(&entry.path)))
+        let entries = self.of_message(store, queue, seq)?;
+        Ok(entries.iter().any(|entry| self.is_others(&entry.path)))
+    }
+
+    /// Is there a draft of this message that no other console has?
+    pub fn is_kept(&self, store: &str, queue: &QueueName, seq: Seq) -> Result<bool, DraftError> {
+        Ok(!self.free(store, queue, seq)?.is_empty())
+    }
+
+    /// A message's drafts that no other console has, this console's first, of each kind the newest first.
+    fn free(
+        &self,
+        store: &str,
+        queue: &QueueName,
+        seq: Seq,
+    ) -> Result<Vec<DraftEntry>, DraftError> {
+        let mut entries = self.of_message(store, queue, seq)?;
+        entries.retain(|entry| !self.is_others(&entry.path));
+        entries.sort_by_key(|entry| !self.is_own(&entry.path));
+        Ok(entries)
+    }
+
+    /// A message's drafts that can be read, the newest first.
+    fn of_message(
+        &self,
+        store: &str,
+        queue: &QueueName,
+        seq: Seq,
+    ) -> Result<Vec<DraftEntry>, DraftError> {
+        let files = entries(&self.dir.join(folder_name(store)))?;
+        // Of other messages' drafts not even the first line is read.
+        let begins = format!("{queue}@{seq}.");
+        let named = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(&begins))
+        };
+        let mut entries = readable(files.into_iter().filter(named));
+        entries.retain(|DraftEntry { id, .. }| {
+            id.store == store && id.queue == *queue && id.seq == seq
+        });
+        Ok(entries)
     }
 
     /// Messages of a store of which there is a draft that no other console has.
@@ -206,9 +235,11 @@ impl Drafts {
 
     /// Is this the draft of another console, which lives?
     fn is_others(&self, path: &Path) -> bool {
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let token = stem.rsplit('.').next().unwrap_or_default();
-        token != self.session.token() && session::is_alive(&self.dir, token)
+        !self.is_own(path) && session::is_alive(&self.dir, token(path))
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        token(path) == self.session.token()
     }
 
     /// Removes this console's draft; false if there was none.
@@ -216,37 +247,40 @@ impl Drafts {
         remove(&self.path(id))
     }
 
-    /// Removes a message's drafts, whatever revision they began from, but not those of other consoles that live: its
-    /// repair is done. Returns how many.
-    pub fn delete_all(
+    /// Removes this console's drafts of a message, whatever revision they began from: its repair is done. Those of other
+    /// consoles stay, whether these live or not: nobody has seen them here. Returns how many.
+    pub fn delete_own(
         &self,
         store: &str,
         queue: &QueueName,
         seq: Seq,
     ) -> Result<usize, DraftError> {
         let mut removed = 0;
-        for entry in self.list()? {
-            let id = &entry.id;
-            let is_of_message = id.store == store && id.queue == *queue && id.seq == seq;
-            if is_of_message && !self.is_others(&entry.path) {
+        for entry in self.of_message(store, queue, seq)? {
+            if self.is_own(&entry.path) {
                 removed += usize::from(remove(&entry.path)?);
             }
         }
         Ok(removed)
     }
 
+    /// Removes the draft that [`Self::newest`] would give, unread; with it all of this console's. Returns how many.
+    pub fn throw_away(
+        &self,
+        store: &str,
+        queue: &QueueName,
+        seq: Seq,
+    ) -> Result<usize, DraftError> {
+        let own = self.delete_own(store, queue, seq)?;
+        match self.free(store, queue, seq)?.first() {
+            Some(entry) if own == 0 => Ok(usize::from(remove(&entry.path)?)),
+            Some(_) | None => Ok(own),
+        }
+    }
+
     /// All drafts that can be read, the newest first; damaged files are left out and left alone.
     pub fn list(&self) -> Result<Vec<DraftEntry>, DraftError> {
-        let mut entries = Vec::new();
-        for path in self.files()? {
-            if path.extension().is_some_and(|extension| extension == EXTENSION)
-                && let Ok(Some((entry, _, _))) = open(&path)
-            {
-                entries.push(entry);
-            }
-        }
-        entries.sort_by(|a, b| b.saved_at.cmp(&a.saved_at).then_with(|| a.path.cmp(&b.path)));
-        Ok(entries)
+        Ok(readable(self.files()?))
     }
 
     /// Removes drafts older than 90 days, those beyond the newest 500, and what a crash left. For the console's
@@ -293,72 +327,6 @@ impl Drafts {
         }
         Ok(files)
     }
-}
-
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, DraftError> {
-    let listing = || fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect();
-    match listing() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed.map_err(|source| failed("list the drafts in", dir, source)),
-    }
-}
-
-/// A draft's description, its check sum and the rest of its file; `None` if there is none.
-type Opened = (DraftEntry, u32, BufReader<File>);
-
-fn open(path: &Path) -> Result<Option<Opened>, DraftError> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(|source| failed("read the draft", path, source))?,
-    };
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    let mut head = reader.by_ref().take(MAX_DESCRIPTION_BYTES);
-    head.read_until(b'\n', &mut line).map_err(|source| failed("read the draft", path, source))?;
-    let damaged = |reason| DraftError::Damaged { path: path.to_owned(), reason };
-    let Description { format, id, saved_at, len, crc32 } =
-        serde_json::from_slice(&line).map_err(|_| damaged("its first line says nothing known"))?;
-    if format != 1 {
-        return Err(damaged("another version wrote it"));
-    }
-    if len > MAX_PAYLOAD_BYTES {
-        return Err(damaged("it is longer than a payload may be"));
-    }
-    Ok(Some((DraftEntry { id, saved_at, len, path: path.to_owned() }, crc32, reader)))
-}
-
-fn read(path: &Path) -> Result<Option<Draft>, DraftError> {
-    let Some((entry, crc32, reader)) = open(path)? else { return Ok(None) };
-    let mut bytes = Vec::with_capacity(entry.len);
-    // One more than there should be, so that a longer file is noticed.
-    reader
-        .take(entry.len as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| failed("read the draft", path, source))?;
-    if bytes.len() != entry.len || crc32fast::hash(&bytes) != crc32 {
-        let reason = "its text is not what was saved";
-        return Err(DraftError::Damaged { path: path.to_owned(), reason });
-    }
-    Ok(Some(Draft { entry, bytes }))
-}
-
-fn remove(path: &Path) -> Result<bool, DraftError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(failed("remove the draft", path, source)),
-    }
-}
-
-/// When a file was written; the epoch's start if that can't be known.
-fn modified(path: &Path) -> Timestamp {
-    let time = fs::metadata(path).and_then(|found| found.modified()).unwrap_or(UNIX_EPOCH);
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn failed(doing: &'static str, path: &Path, source: io::Error) -> DraftError {
-    DraftError::Io { doing, path: path.to_owned(), source }
 }
 
 /// A store's name as a folder's: what isn't a letter, digit, `-` or `_` as `%XX`.

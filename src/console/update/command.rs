@@ -141,6 +141,7 @@ fn browse(model: &mut Model, fx: &mut Effects, command: Command) {
                 model.overlay = Overlay::File(FilePrompt { what, typed: String::new() });
             }
         }
+        Command::SaveDraft | Command::ThrowDraftAway => draft::begin(model, command),
         _ => {}
     }
 }

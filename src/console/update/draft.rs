@@ -1,11 +1,15 @@
 //! Drafts: what is typed is on disk within a second, and comes back from there.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 
 use super::{Effects, edit, repair};
 use crate::console::command::{Command, Mode};
 use crate::console::effect::{Effect, SavedDraft};
-use crate::console::model::{DraftState, EditSession, MessageRef, Model};
+use crate::console::model::{
+    DraftState, EditSession, FilePrompt, FileUse, MessageRef, Model, Overlay, ThrowForm,
+};
 
 /// Writes every draft of which something is neither on disk nor on its way there. The runner keeps their
 /// order, and of the versions of one draft that wait only the newest.
@@ -59,8 +63,11 @@ pub(super) fn loaded(
 /// Another console of this user edits the message, too: each has a draft of its own.
 pub(super) fn elsewhere(model: &mut Model, message: &MessageRef) {
     if let Some(edit) = model.edit.as_mut().filter(|edit| edit.message == *message) {
-        let text = "another console of yours edits it too; its draft is not touched";
-        edit.notice = Some(text.to_owned());
+        edit.notice = Some(match edit.notice.take() {
+            // What is in the editor counts more.
+            Some(notice) => format!("{notice}; another console edits it"),
+            None => "another console of yours edits it too; its draft is not touched".to_owned(),
+        });
     }
 }
 
@@ -70,6 +77,75 @@ pub(super) fn delete(model: &mut Model, fx: &mut Effects, message: MessageRef) {
     fx.push(Effect::DeleteDraft(message));
 }
 
+/// The disk has answered for a draft that was to be removed. A message may have others: of a console that has ended since,
+/// or an older one. They are told of, and offered when it is edited again.
+pub(super) fn removed(
+    model: &mut Model,
+    message: MessageRef,
+    left: Result<bool, String>,
+    by_hand: bool,
+) {
+    match left {
+        Ok(left) => {
+            if by_hand {
+                let more = if left { "; there is another one" } else { "" };
+                model.acts.note(format!("the draft of {message} is thrown away{more}"));
+            }
+            if left {
+                model.kept.insert(message);
+            } else {
+                model.kept.remove(&message);
+            }
+        }
+        Err(why) => {
+            model.acts.note(why);
+            model.kept.insert(message);
+        }
+    }
+}
+
+/// What was typed for a message is to be written to a file, or thrown away: asks to which, or for its place.
+pub(super) fn begin(model: &mut Model, command: Command) {
+    let Some(message) = model.selected_message() else { return };
+    if !model.has_draft(&message) {
+        return model.acts.note(format!("there is no draft of {message}"));
+    }
+    let typed = String::new();
+    if command == Command::SaveDraft {
+        let what = FileUse::Draft(message);
+        model.overlay = Overlay::File(FilePrompt { what, typed });
+    } else if model.acts.in_flight.contains_key(&message) {
+        let why = "a repair of it has no answer yet";
+        model.acts.refuse(format!("throw the draft of {message} away"), why);
+    } else {
+        model.overlay = Overlay::Throw(ThrowForm { message, typed, complains: false });
+    }
+}
+
+/// The place was typed, or something else.
+pub(super) fn throw_away(model: &mut Model, fx: &mut Effects, form: ThrowForm) {
+    if !form.is_right() {
+        model.overlay = Overlay::Throw(ThrowForm { complains: true, ..form });
+        return;
+    }
+    let message = form.message;
+    // What is in memory is this console's, whether it is on disk or not: another one's isn't thrown away for it.
+    if model.parked.remove(&message).is_some() {
+        model.acts.note(format!("the draft of {message} is thrown away"));
+        return delete(model, fx, message);
+    }
+    model.kept.remove(&message);
+    fx.push(Effect::ThrowDraftAway(message));
+}
+
+/// Into a file: what is in memory is the newest.
+pub(super) fn copy(model: &Model, fx: &mut Effects, message: MessageRef, path: PathBuf) {
+    fx.push(match model.parked.get(&message) {
+        Some(parked) => Effect::WriteFile(path, parked.bytes.clone()),
+        None => Effect::CopyDraft(message, path),
+    });
+}
+
 /// The disk has answered for a draft that was to be written.
 pub(super) fn saved(
     model: &mut Model,
@@ -77,17 +153,18 @@ pub(super) fn saved(
     version: u64,
     result: Result<(), String>,
 ) {
-    if result.is_ok() {
-        model.kept.insert(message.clone());
-    }
     let open = model.edit.as_mut().filter(|edit| edit.message == *message);
     let state = match open {
         Some(edit) => &mut edit.draft,
         None => match model.parked.get_mut(message) {
             Some(parked) => &mut parked.draft,
+            // It is done with: it was removed after this, or will be.
             None => return,
         },
     };
+    if result.is_ok() {
+        model.kept.insert(message.clone());
+    }
     if state.saving == Some(version) {
         state.saving = None;
     }

@@ -26,14 +26,14 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects, place: EditIn) {
         commands::open_message(model, message.clone());
     }
     let Some(screen) = &mut model.message else { return };
+    if let Some(why) = &screen.gone {
+        let why = why.clone();
+        return refuse(model, &message, why);
+    }
     let Some(view) = &screen.view else {
         screen.edit_when_read = Some(place);
         return model.acts.note(format!("reading {message} for the editor"));
     };
-    if let Some(why) = &screen.gone {
-        let why = why.clone();
-        return model.acts.refuse(format!("edit {message}"), why);
-    }
     if model.acts.in_flight.contains_key(&message) {
         let why = "a repair of it has no answer yet";
         return model.acts.refuse(format!("edit {message}"), why);
@@ -41,7 +41,7 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects, place: EditIn) {
     match view.summary.state {
         MessageState::Done | MessageState::Cancelled => {
             let why = format!("it is {}", view.summary.state);
-            return model.acts.refuse(format!("edit {message}"), why);
+            return refuse(model, &message, why);
         }
         MessageState::Scheduled
         | MessageState::Ready
@@ -63,6 +63,17 @@ pub(super) fn begin(model: &mut Model, fx: &mut Effects, place: EditIn) {
         }
         Err(why) => model.acts.refuse(format!("edit {message}"), why.to_string()),
     }
+}
+
+/// It can't be edited any more; what was typed for it before is not lost.
+fn refuse(model: &mut Model, message: &MessageRef, why: String) {
+    let text = "type {} draft to save its draft or throw it away; ";
+    let keeps = match model.has_draft(message) {
+        true => model.setup.keys.hint(Mode::Message, Command::Palette, text),
+        false => String::new(),
+    };
+    // Why it can't stands in the message's first line as well.
+    model.acts.refuse(format!("edit {message}"), keeps + &why);
 }
 
 pub(super) fn take_hold(model: &mut Model, fx: &mut Effects) {

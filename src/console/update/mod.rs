@@ -98,6 +98,9 @@ fn take(model: &mut Model, fx: &mut Effects, action: Action) {
         Action::DraftSaved { message, version, result } => {
             draft::saved(model, &message, version, result);
         }
+        Action::DraftRemoved { message, left, by_hand } => {
+            draft::removed(model, message, left, by_hand);
+        }
         Action::Compared { request, lines } => review::compared(model, request, lines),
         Action::SchemaChecked { request, result } => schema::checked(model, request, result),
         Action::FileWritten { result } => match result {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::command::motion;
 use super::{
-    Effects, command as commands, difference, edit, many, page, patterns, repair, review, schema,
+    Effects, command as commands, difference, draft, edit, many, page, patterns, repair, review,
+    schema,
 };
 use crate::console::command::{Command, Screen};
 use crate::console::effect::{Effect, Request};
@@ -100,6 +101,7 @@ fn accept(model: &mut Model, fx: &mut Effects) {
         }
         Overlay::Pattern(form) => patterns::accept(model, fx, form),
         Overlay::Reason(form) => schema::accept(model, fx, form),
+        Overlay::Throw(form) => draft::throw_away(model, fx, form),
         Overlay::Leave(mut form) => match form.check() {
             Err((field, complaint)) => {
                 (form.field, form.complaint) = (field, Some(complaint));
@@ -127,6 +129,7 @@ fn use_file(model: &mut Model, fx: &mut Effects, what: FileUse, path: PathBuf) {
                 fx.push(Effect::WriteFile(path, screen.payload.clone()));
             }
         }
+        FileUse::Draft(message) => draft::copy(model, fx, message, path),
         FileUse::Failed => many::save_failed(model, fx, path),
     }
 }
@@ -143,7 +146,9 @@ fn choose(model: &mut Model, fx: &mut Effects, entry: PaletteEntry) {
             model.queues.at = Some(queue);
             super::go(model, Screen::Queue);
         }
-        PaletteEntry::Message(message, _) | PaletteEntry::Place(message) => {
+        PaletteEntry::Message(message, _)
+        | PaletteEntry::Place(message)
+        | PaletteEntry::Draft(message) => {
             commands::open_message(model, message);
         }
         PaletteEntry::Locate(id) => {
@@ -169,6 +174,7 @@ fn next_field(model: &mut Model, fx: &mut Effects) {
         | Overlay::Filter { .. }
         | Overlay::Find { .. }
         | Overlay::Reason(_)
+        | Overlay::Throw(_)
         | Overlay::File(_)
         | Overlay::Many
         | Overlay::Quit(_) => {}
@@ -199,6 +205,7 @@ fn scroll(model: &mut Model, motion: Motion) {
         | Overlay::Leave(_)
         | Overlay::Pattern(_)
         | Overlay::Reason(_)
+        | Overlay::Throw(_)
         | Overlay::File(_)
         | Overlay::Many
         | Overlay::Quit(_) => {}
@@ -210,6 +217,7 @@ pub(super) fn palette(model: &Model) -> Overlay {
     let (keys, mode) = (model.setup.keys, model.screen.mode());
     let here = keys.palette(mode).map(PaletteEntry::Command);
     let elsewhere = keys.elsewhere(mode).map(PaletteEntry::Elsewhere);
+    let drafts = model.drafts().cloned().map(PaletteEntry::Draft);
     let queues = model.queues.rows.keys().cloned().map(PaletteEntry::Queue);
     let of = model.queue.iter().flat_map(|queue| {
         let at = |seq| MessageRef { queue: queue.name.clone(), seq };
@@ -224,7 +232,7 @@ pub(super) fn palette(model: &Model) -> Overlay {
         Some(PaletteEntry::Message(at, head.id.clone()?))
     });
     let panic = model.setup.debug_panic.then_some(PaletteEntry::Panic);
-    let all = here.chain(elsewhere).chain(queues).chain(of).chain(heads).chain(panic);
+    let all = here.chain(elsewhere).chain(drafts).chain(queues).chain(of).chain(heads).chain(panic);
     Overlay::Palette(Palette::new(all))
 }
 
@@ -271,6 +279,7 @@ fn typed_line(model: &mut Model) -> Option<&mut String> {
         Overlay::Leave(form) => Some(form.typed()),
         Overlay::Pattern(form) => form.typed(),
         Overlay::Reason(form) => Some(&mut form.typed),
+        Overlay::Throw(form) => Some(&mut form.typed),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Review(_)
@@ -289,6 +298,7 @@ fn typed_changed(model: &mut Model) {
         Overlay::Many => many::typed_changed(&mut model.many),
         Overlay::Pattern(form) => form.was_typed(),
         Overlay::Reason(form) => form.complains = false,
+        Overlay::Throw(form) => form.complains = false,
         Overlay::Leave(form) => {
             form.complaint = None;
             // Typing goes on with the next line once the id is right.

@@ -105,11 +105,14 @@ pub(super) fn take(
             edit::held(model, fx, &message, held.map(drop));
         }
         Purpose::Release(message) => {
-            // What is known of the hold is as old as the message; a refused release tells nothing new.
             let screen = model.message.as_mut().filter(|screen| screen.message == message);
-            let view = screen.and_then(|screen| screen.view.as_mut());
-            if let (Some(view), Ok(Reply::Held(hold))) = (view, reply) {
-                view.hold = hold;
+            if let Some(screen) = screen {
+                // What was asked before it may be answered after it, and says then who held it before.
+                screen.stirred = true;
+                // What is known of the hold is as old as the message; a refused release tells nothing new.
+                if let (Some(view), Ok(Reply::Held(hold))) = (&mut screen.view, reply) {
+                    view.hold = hold;
+                }
             }
         }
         Purpose::Repair(message) => {

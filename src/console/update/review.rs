@@ -40,6 +40,7 @@ pub(super) fn compared(
         | Overlay::Leave(_)
         | Overlay::Pattern(_)
         | Overlay::Reason(_)
+        | Overlay::Throw(_)
         | Overlay::File(_)
         | Overlay::Many
         | Overlay::Quit(_) => super::many::compared(model, request, lines),

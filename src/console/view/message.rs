@@ -50,8 +50,10 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, area: Rect) {
 /// State, attempts, revision, age, what waits behind it, who holds it.
 fn title(model: &Model, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) {
     let theme = model.setup.theme;
+    let draft = if model.has_draft(&screen.message) { "  YOUR DRAFT" } else { "" };
     let Some(view) = &screen.view else {
-        return put(buffer, row, &screen.message.to_string(), theme.style(Role::Title), false);
+        let text = format!("{}{draft}", screen.message);
+        return put(buffer, row, &text, theme.style(Role::Title), false);
     };
     let summary = &view.summary;
     let (glyph, role) = theme.message(summary.state);
@@ -63,14 +65,13 @@ fn title(model: &Model, screen: &MessageScreen, buffer: &mut Buffer, row: Rect) 
         n => format!("  revision {n}"),
     };
     if let Some(gone) = &screen.gone {
-        let text = format!("#{}  {}", summary.seq, clean(gone));
+        let text = format!("#{}  {}{draft}", summary.seq, clean(gone));
         return put(buffer, row, &text, theme.style(Role::Warn), false);
     }
     let held = view
         .hold
         .as_ref()
         .map_or(String::new(), |hold| format!("  held by {}", clean(&hold.by.name)));
-    let draft = if model.has_draft(&screen.message) { "  YOUR DRAFT" } else { "" };
     let text = format!(
         "{glyph} {}  #{}  attempt {}{revision}{draft}{age}  {}  {} behind{held}  {}",
         summary.state,

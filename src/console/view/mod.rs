@@ -88,6 +88,7 @@ fn body(model: &Model, buffer: &mut Buffer, size: (u16, u16)) -> Option<Position
         | Overlay::Leave(_)
         | Overlay::Pattern(_)
         | Overlay::Reason(_)
+        | Overlay::Throw(_)
         | Overlay::File(_)
         | Overlay::Quit(_) => model.edit.is_some(),
     };

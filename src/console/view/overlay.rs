@@ -8,8 +8,8 @@ use super::nth_row;
 use super::table::put;
 use crate::console::help::{self, HelpKind};
 use crate::console::model::{
-    LeaveField, LeaveForm, Leaving, Model, Overlay, Palette, PaletteEntry, ReasonForm, verb_text,
-    wrap,
+    LeaveField, LeaveForm, Leaving, Model, Overlay, Palette, PaletteEntry, ReasonForm, ThrowForm,
+    verb_text, wrap,
 };
 use crate::console::text::clean::{self, clean};
 use crate::console::theme::Role;
@@ -42,6 +42,7 @@ pub(super) fn boxes(model: &Model, buffer: &mut Buffer, body: Rect) -> Option<Po
         Overlay::Leave(form) => draw_leave(model, form, buffer, body),
         Overlay::Pattern(form) => super::pattern_form::draw(model, form, buffer, body),
         Overlay::Reason(form) => draw_reason(model, form, buffer, body),
+        Overlay::Throw(form) => draw_throw(model, form, buffer, body),
         Overlay::None
         | Overlay::Help { .. }
         | Overlay::Filter { .. }
@@ -143,6 +144,9 @@ fn draw_palette(
             PaletteEntry::Command(row) | PaletteEntry::Elsewhere(row) => row.help,
             PaletteEntry::Queue(_) => "To this queue's messages.",
             PaletteEntry::Message(..) | PaletteEntry::Place(_) => "To this message.",
+            PaletteEntry::Draft(_) => {
+                "To its message, to go on with it, save it to a file or throw it away."
+            }
             PaletteEntry::Locate(_) => {
                 "Wherever it is; of a message that is done only the history is left."
             }
@@ -233,6 +237,30 @@ fn draw_reason(
         && let Some(row) = nth_row(inside, 6)
     {
         put(buffer, row, "a reason is needed", theme.style(Role::Bad), false);
+    }
+    Some(after(row, label, &form.typed))
+}
+
+fn draw_throw(
+    model: &Model,
+    form: &ThrowForm,
+    buffer: &mut Buffer,
+    body: Rect,
+) -> Option<Position> {
+    let theme = model.setup.theme;
+    let title = format!(" throw the draft of {} away ", form.message);
+    let inside = open_box(model, buffer, body, (70, 7), &title);
+    let what = "What was typed for it is removed for good; the message stays.";
+    put(buffer, nth_row(inside, 0)?, what, theme.style(Role::Text), false);
+    let then = format!("Type its place {}; Enter removes the draft.", form.message.seq);
+    put(buffer, nth_row(inside, 1)?, &then, theme.style(Role::Text), false);
+    let (label, row) = ("place     ", nth_row(inside, 3)?);
+    put(buffer, row, &format!("{label}{}", clean(&form.typed)), theme.style(Role::Key), false);
+    if form.complains
+        && let Some(row) = nth_row(inside, 4)
+    {
+        let complaint = "the place is not the one that is asked for";
+        put(buffer, row, complaint, theme.style(Role::Bad), false);
     }
     Some(after(row, label, &form.typed))
 }

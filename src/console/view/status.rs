@@ -83,7 +83,7 @@ fn header_tail(model: &Model, theme: Theme) -> Vec<(String, Style)> {
     if let Some(text) = several(model) {
         parts.push((text, theme.style(Role::Busy)));
     }
-    let drafts = model.drafts();
+    let drafts = model.drafts().count();
     if drafts > 0 {
         parts.push((format!("  drafts {drafts}"), theme.style(Role::Warn)));
     }
@@ -250,6 +250,7 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         Overlay::File(prompt) => match prompt.what {
             FileUse::Replace(_) => Some(("replace from file ", &prompt.typed)),
             FileUse::Save(_) => Some(("save to new file ", &prompt.typed)),
+            FileUse::Draft(_) => Some(("save the draft to new file ", &prompt.typed)),
             FileUse::Failed => Some(("save what failed to new file ", &prompt.typed)),
         },
         Overlay::None
@@ -258,6 +259,7 @@ pub(super) fn outcome(model: &Model, buffer: &mut Buffer, row: Rect) -> Option<P
         | Overlay::Leave(_)
         | Overlay::Pattern(_)
         | Overlay::Reason(_)
+        | Overlay::Throw(_)
         | Overlay::Review(_)
         | Overlay::Difference(_)
         | Overlay::Many

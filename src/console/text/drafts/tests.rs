@@ -54,7 +54,7 @@ fn the_newest_of_a_message_is_found_whatever_its_revision() {
     assert_eq!(order, [60, 50, 40, 30]);
     assert!(drafts.delete(&id("s", 7, 1)).unwrap());
     assert!(!drafts.delete(&id("s", 7, 1)).unwrap());
-    assert_eq!(drafts.delete_all("s", &queue, Seq(7)).unwrap(), 2);
+    assert_eq!(drafts.delete_own("s", &queue, Seq(7)).unwrap(), 2);
     assert_eq!(drafts.list().unwrap().len(), 1);
 }
 
@@ -135,7 +135,7 @@ fn a_draft_is_of_the_console_that_lives() {
     assert!(second.is_elsewhere("s", &id.queue, id.seq).unwrap());
     assert_eq!(second.kept("s").unwrap(), []);
     second.save(&id, b"second", Timestamp(2)).unwrap();
-    assert_eq!(second.delete_all("s", &id.queue, id.seq).unwrap(), 1);
+    assert_eq!(second.delete_own("s", &id.queue, id.seq).unwrap(), 1);
     assert_eq!(newest(&first).unwrap(), b"first");
     assert!(!first.is_elsewhere("s", &id.queue, id.seq).unwrap());
 
@@ -149,6 +149,102 @@ fn a_draft_is_of_the_console_that_lives() {
     let sessions = fs::read_dir(dir.path().join("console/drafts")).unwrap();
     let left = sessions.filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
     assert_eq!(left, 0, "who ends leaves no file but drafts");
+}
+
+/// Consoles that have ended, each of which left one of these drafts.
+fn left_by_the_dead(drafts: &Drafts, all: &[(&DraftId, &[u8], u64)]) {
+    for (id, bytes, at) in all {
+        Drafts::new(drafts.dir.clone()).save(id, bytes, Timestamp(*at)).unwrap();
+    }
+}
+
+fn texts(drafts: &Drafts) -> Vec<Vec<u8>> {
+    drafts.list().unwrap().iter().map(|entry| read(&entry.path).unwrap().unwrap().bytes).collect()
+}
+
+#[test]
+fn a_draft_that_nobody_has_seen_is_not_removed_with_one_that_was_sent() {
+    let (_dir, third) = folder();
+    let (old, new) = (id("s", 7, 0), id("s", 7, 1));
+    let newest = |drafts: &Drafts| drafts.newest("s", &old.queue, old.seq).unwrap();
+    left_by_the_dead(&third, &[(&old, b"unseen", 1), (&new, b"seen", 2)]);
+    assert_eq!(newest(&third).unwrap().bytes, b"seen");
+    assert_eq!(third.delete_own("s", &old.queue, old.seq).unwrap(), 1);
+    assert!(third.is_kept("s", &old.queue, old.seq).unwrap(), "it is told of");
+    assert_eq!(newest(&third).unwrap().bytes, b"unseen", "and offered next");
+    assert_eq!(third.delete_own("s", &old.queue, old.seq).unwrap(), 1);
+    assert!(!third.is_kept("s", &old.queue, old.seq).unwrap());
+}
+
+#[test]
+fn who_opened_a_message_beside_another_console_does_not_remove_its_draft_once_that_has_died() {
+    let (_dir, first) = folder();
+    let second = Drafts::new(first.dir.clone());
+    let id = id("s", 7, 0);
+    second.save(&id, b"typed elsewhere", Timestamp(1)).unwrap();
+    assert!(first.newest("s", &id.queue, id.seq).unwrap().is_none());
+    drop(second);
+    assert_eq!(first.delete_own("s", &id.queue, id.seq).unwrap(), 0);
+    assert_eq!(texts(&first), [b"typed elsewhere"]);
+}
+
+#[test]
+fn a_draft_that_is_taken_over_takes_no_other_ones_place() {
+    let (_dir, drafts) = folder();
+    let id = id("s", 7, 0);
+    let newest = |drafts: &Drafts| drafts.newest("s", &id.queue, id.seq).unwrap().unwrap().bytes;
+    drafts.save(&id, b"own", Timestamp(1)).unwrap();
+    left_by_the_dead(&drafts, &[(&id, b"a dead one's", 2)]);
+    assert_eq!(newest(&drafts), b"own", "what was typed here comes first");
+    assert_eq!(texts(&drafts).len(), 2);
+    // Not even a damaged one's.
+    fs::write(drafts.path(&id), b"no description").unwrap();
+    assert_eq!(newest(&drafts), b"a dead one's");
+    assert_eq!(fs::read(drafts.path(&id)).unwrap(), b"no description");
+}
+
+#[test]
+fn a_damaged_draft_is_not_taken_over() {
+    let (_dir, drafts) = folder();
+    let id = id("s", 7, 0);
+    left_by_the_dead(&drafts, &[(&id, b"a long text", 1)]);
+    let path = drafts.list().unwrap().remove(0).path;
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let error = drafts.newest("s", &id.queue, id.seq).unwrap_err();
+    assert!(matches!(error, DraftError::Damaged { .. }), "{error}");
+    assert_eq!(drafts.delete_own("s", &id.queue, id.seq).unwrap(), 0);
+    assert!(path.exists(), "it was left as it is");
+    assert_eq!(drafts.throw_away("s", &id.queue, id.seq).unwrap(), 1);
+    assert!(!path.exists(), "but it can be thrown away");
+}
+
+#[test]
+fn a_draft_without_a_console_in_its_name_is_whose_who_reads_it_first() {
+    let (_dir, drafts) = folder();
+    let id = id("s", 7, 3);
+    left_by_the_dead(&drafts, &[(&id, b"from before", 1)]);
+    let path = drafts.list().unwrap().remove(0).path;
+    fs::rename(&path, path.with_file_name("orders.eu:1@7.3.draft")).unwrap();
+    assert_eq!(drafts.kept("s").unwrap(), [(id.queue.clone(), id.seq)]);
+    assert_eq!(drafts.delete_own("s", &id.queue, id.seq).unwrap(), 0, "not seen yet");
+    assert_eq!(drafts.newest("s", &id.queue, id.seq).unwrap().unwrap().bytes, b"from before");
+    assert_eq!(drafts.delete_own("s", &id.queue, id.seq).unwrap(), 1);
+}
+
+#[test]
+fn what_is_thrown_away_is_what_would_be_opened() {
+    let (_dir, drafts) = folder();
+    let (id, other) = (id("s", 7, 0), id("s", 71, 0));
+    left_by_the_dead(&drafts, &[(&id, b"older", 1), (&id, b"newer", 2), (&other, b"other", 3)]);
+    let living = Drafts::new(drafts.dir.clone());
+    living.save(&id, b"living", Timestamp(4)).unwrap();
+    assert_eq!(drafts.throw_away("s", &id.queue, id.seq).unwrap(), 1);
+    let left: [&[u8]; 3] = [b"living", b"other", b"older"];
+    assert_eq!(texts(&drafts), left);
+    assert_eq!(drafts.newest("s", &id.queue, id.seq).unwrap().unwrap().bytes, b"older");
+    assert_eq!(drafts.throw_away("s", &id.queue, id.seq).unwrap(), 1);
+    assert_eq!(drafts.throw_away("s", &id.queue, id.seq).unwrap(), 0, "it is of one that lives");
 }
 
 #[test]
