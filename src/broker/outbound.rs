@@ -197,8 +197,10 @@ fn log(notice: &Notice) {
         }
         Notice::Unblocked { queue } => tracing::info!(%queue, "nothing is blocked any more"),
         // A queue that overflows may tell thousands in a second.
-        Notice::DeadLettered { queue, seq, id, reason, to, .. } => {
-            tracing::debug!(%queue, seq = seq.0, %id, reason, %to, "a message is a dead letter");
+        Notice::DeadLettered { queue, seq, topic, id, reason, to, .. } => {
+            let topic = topic.as_ref().map(tracing::field::display);
+            let seq = seq.map(|seq| seq.0);
+            tracing::debug!(%queue, seq, topic, %id, reason, %to, "a message is a dead letter");
         }
         Notice::TakenOver { queue, name } => {
             tracing::info!(%queue, worker = name, "a worker took over an exclusive queue");

@@ -15,7 +15,7 @@ use crate::broker::{BrokerHandle, Clock, Events, QUEUES_PAGE};
 use crate::config::Alerts;
 use crate::mailbox::Disk;
 use crate::model::limits::MAX_PAGE;
-use crate::model::{BrokerEvent, Notice, OnError, QueueId, QueueName, QueueView, SagaState};
+use crate::model::{BrokerEvent, Notice, QueueId, QueueName, QueueView, SagaState};
 use crate::telemetry::alert::{Alert, Dedup};
 use crate::telemetry::datadog::{Datadog, DatadogError, Level};
 use crate::telemetry::standing;
@@ -149,12 +149,6 @@ impl Teller {
                     self.pass_on(&event);
                     if let Notice::DeadLettered { to, .. } = &event.what {
                         self.dead_lettered(to).await;
-                    }
-                    if let Notice::FilterFailed { queue, on_error: OnError::DeadLetter, .. } = &event.what
-                        && let Ok(view) = self.broker.queue(queue).await
-                        && let Ok(to) = view.settings.dead_letter_of(queue)
-                    {
-                        self.dead_lettered(&to).await;
                     }
                     if let Notice::Missed { events } = &event.what {
                         let missed = self.missed.unwrap_or_default();

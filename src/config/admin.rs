@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::addresses::Taken;
 use super::auth::Auth;
 use super::error::{ConfigError, Place};
 use super::file::{Listen, Source};
@@ -30,6 +31,14 @@ pub struct AdminTcp {
     pub is_loopback: bool,
     /// Certificate chain and key, in PEM; without them it isn't encrypted.
     pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+impl Admin {
+    pub(super) fn take(&self, taken: &mut Taken, place: &Place) -> Result<(), ConfigError> {
+        taken.take(ADMIN, &format!("unix:{}", self.socket.display()), place)?;
+        let tcp = self.tcp.iter().map(|tcp| format!("tcp://{}", tcp.address));
+        tcp.into_iter().try_for_each(|address| taken.take(ADMIN, &address, place))
+    }
 }
 
 /// `[unix:PATH][, tcp://HOST:PORT]`

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::addresses::Taken;
 use super::error::{ConfigError, Place};
 use super::file::{Listen, Source};
-use super::{Sources, check_free, checked_bind, from_file};
+use super::{Sources, checked_bind, from_file};
 use crate::model::QueueName;
 
 /// Where the other doors are.
@@ -27,16 +28,17 @@ pub(super) fn check(
     listen: Listen,
     source: &Source<'_>,
     sources: &Sources,
-    taken: &[(&str, &str)],
+    taken: &mut Taken,
 ) -> Result<Doors, ConfigError> {
-    let door = |key: &str, in_file: &Option<toml::Spanned<String>>| {
+    let mut door = |key: &str, in_file: &Option<toml::Spanned<String>>| {
         let variable = format!("MUBROKER_LISTEN__{}", key.to_uppercase());
         let set = sources.env.iter().find(|(name, _)| *name == variable);
         let set = set.map(|(_, value)| (value.clone(), Place::Env(variable)));
         match set.or_else(|| from_file(source, in_file)) {
             Some(setting) if !setting.0.is_empty() => {
-                let address = checked_bind(&setting, &format!("listen.{key}"))?;
-                check_free(&address, taken, &setting.1)?;
+                let key = format!("listen.{key}");
+                let address = checked_bind(&setting, &key)?;
+                taken.take(&key, &address, &setting.1)?;
                 Ok(Some(address))
             }
             Some(_) | None => Ok(None),
@@ -50,8 +52,9 @@ pub(super) fn check(
         let name = QueueName::new(queue.get_ref())
             .map_err(|error| super::bad(&place, error.to_string()))?;
         let setting = (address.get_ref().clone(), source.place(address.span()));
-        let address = checked_bind(&setting, &format!("listen.pull.{name:?}"))?;
-        check_free(&address, taken, &setting.1)?;
+        let key = format!("listen.pull.{name:?}");
+        let address = checked_bind(&setting, &key)?;
+        taken.take(&key, &address, &setting.1)?;
         pulls.push((name, address));
     }
     Ok(Doors { push, live, feed, pulls })

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::addresses::Taken;
 use super::error::{ConfigError, Place};
 use super::file::{Listen, Source};
 use super::{Sources, bad, from_file};
@@ -14,6 +15,7 @@ pub(super) fn check(
     listen: &Listen,
     source: &Source<'_>,
     sources: &Sources,
+    taken: &mut Taken,
 ) -> Result<Option<SocketAddr>, ConfigError> {
     let set = sources.env.iter().find(|(name, _)| name == VARIABLE);
     let set = set.map(|(_, value)| (value.clone(), Place::Env(VARIABLE.to_owned())));
@@ -40,5 +42,6 @@ pub(super) fn check(
         );
         return Err(bad(&place, reason));
     }
+    taken.take(KEY, &format!("tcp://{address}"), &place)?;
     Ok(Some(address))
 }

@@ -1,5 +1,6 @@
 //! Settings: the file, then the environment, then flags (design.md 7).
 
+mod addresses;
 mod admin;
 mod alerts;
 mod auth;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
+use addresses::Taken;
 pub use admin::{Admin, AdminTcp};
 pub use alerts::Alerts;
 pub use auth::Auth;
@@ -68,6 +70,9 @@ const VARIABLES: [&str; 8] = [
     "MUBROKER_LISTEN__FEED",
     redis::URL,
 ];
+
+/// What the variables begin with by which a worker's command is given its message's headers.
+const HEADER_VARIABLE: &str = "MUBROKER_HEADERS_";
 
 /// The variable by which commands are given a token.
 pub const TOKEN: &str = "MUBROKER_TOKEN";
@@ -151,7 +156,9 @@ impl Sources {
 
     /// A variable that looks like a setting is one, or a mistake.
     fn check_variables(&self) -> Result<(), ConfigError> {
-        let unknown = |name: &&String| name.contains("__") && !VARIABLES.contains(&name.as_str());
+        // A handler's message has its headers in variables, under names that a producer has chosen.
+        let is_setting = |name: &str| name.contains("__") && !name.starts_with(HEADER_VARIABLE);
+        let unknown = |name: &&String| is_setting(name) && !VARIABLES.contains(&name.as_str());
         match self.env.iter().map(|(name, _)| name).find(unknown) {
             None => Ok(()),
             Some(name) => {
@@ -204,7 +211,7 @@ impl Config {
             [("listen.admin_cert_file", cert), ("listen.admin_key_file", key)]
         });
         for (key, path) in named.chain(tls) {
-            std::fs::File::open(path).map_err(|source| ConfigError::File {
+            readable(path).map_err(|source| ConfigError::File {
                 key,
                 path: path.clone(),
                 source,
@@ -242,17 +249,21 @@ impl Config {
         let place = workers.1.clone();
         let workers = auth::door(&workers, WORKERS, &auth, asked)?;
         auth.note_doors(&clients, &workers);
-        check_free(&workers.address, &[(CLIENTS, &clients.address)], &place)?;
+        let mut taken = Taken::default();
+        taken.take(CLIENTS, &clients.address, &place)?;
+        taken.take(WORKERS, &workers.address, &place)?;
+        let place = admin.1.clone();
         let admin = admin::check(&admin, &data_dir, &file.listen, &source, &auth)?;
+        admin.take(&mut taken, &place)?;
         let curve_key_file = from_file(&source, &file.listen.curve_key_file)
             .filter(|(path, _)| !path.is_empty())
             .map(|(path, place)| expand(&path, &place))
             .transpose()?;
         let connections = Connections::check(&file.listen, &source)?;
-        let metrics = metrics::check(&file.listen, &source, sources)?;
-        let taken = [(CLIENTS, clients.address.as_str()), (WORKERS, workers.address.as_str())];
-        let doors = doors::check(std::mem::take(&mut file.listen), &source, sources, &taken)?;
-        let proxies = proxies::check(std::mem::take(&mut file.proxy), &source)?;
+        let metrics = metrics::check(&file.listen, &source, sources, &mut taken)?;
+        let listen = std::mem::take(&mut file.listen);
+        let doors = doors::check(listen, &source, sources, &mut taken)?;
+        let proxies = proxies::check(std::mem::take(&mut file.proxy), &source, &mut taken)?;
         let redis = std::mem::take(&mut file.redis).check(&source, sources)?;
         let log = std::mem::take(&mut file.log).check(&source)?;
         let console = std::mem::take(&mut file.console).check(&source);
@@ -329,13 +340,12 @@ fn bad(place: &Place, reason: impl Into<String>) -> ConfigError {
     ConfigError::Value { place: place.clone(), reason: reason.into() }
 }
 
-/// Two doors can't have one address, unless the system gives each a port of its own.
-fn check_free(address: &str, taken: &[(&str, &str)], place: &Place) -> Result<(), ConfigError> {
-    let is_any_port = address.starts_with("tcp://") && address.ends_with(":0");
-    match taken.iter().find(|(_, other)| *other == address && !is_any_port) {
-        None => Ok(()),
-        Some((key, _)) => Err(bad(place, format!("{address} is {key} already; give another one"))),
+/// To open a pipe would wait for who writes to it.
+fn readable(path: &Path) -> std::io::Result<()> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
     }
+    std::fs::File::open(path).map(drop)
 }
 
 fn default_data_dir() -> Result<PathBuf, ConfigError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::addresses::Taken;
 use super::error::ConfigError;
 use super::file::Source;
 use super::{bad, checked_bind};
@@ -24,7 +25,11 @@ pub(super) struct Table {
 
 pub(super) const KEYS: &[&str] = &["name", "kind", "frontend", "backend", "capture"];
 
-pub(super) fn check(tables: Vec<Table>, source: &Source<'_>) -> Result<Vec<Proxy>, ConfigError> {
+pub(super) fn check(
+    tables: Vec<Table>,
+    source: &Source<'_>,
+    taken: &mut Taken,
+) -> Result<Vec<Proxy>, ConfigError> {
     let mut names = BTreeSet::new();
     let mut proxies = Vec::new();
     for table in tables {
@@ -40,9 +45,12 @@ pub(super) fn check(tables: Vec<Table>, source: &Source<'_>) -> Result<Vec<Proxy
         if names.len() > MAX_PROXIES {
             return Err(bad(&place, format!("at most {MAX_PROXIES} proxies are allowed")));
         }
-        let address = |end: &str, setting: &toml::Spanned<String>| {
-            let place = source.place(setting.span());
-            checked_bind(&(setting.get_ref().clone(), place), &format!("proxy.{name}.{end}"))
+        let mut address = |end: &str, setting: &toml::Spanned<String>| {
+            let setting = (setting.get_ref().clone(), source.place(setting.span()));
+            let key = format!("proxy.{name}.{end}");
+            let address = checked_bind(&setting, &key)?;
+            taken.take(&key, &address, &setting.1)?;
+            Ok(address)
         };
         let capture = table.capture.filter(|capture| !capture.get_ref().is_empty());
         proxies.push(Proxy {

@@ -130,6 +130,8 @@ fn a_variable_that_looks_like_a_setting_is_one() {
         assert!(with(known).unwrap_err().to_string().contains("[auth]"), "it is read");
     }
     assert!(with("MUBROKER_SOMETHING_ELSE").is_ok());
+    // A worker's command that calls `mubroker` has these, of a message with headers `_id` and `x--y`.
+    assert!(with("MUBROKER_HEADERS__ID").is_ok() && with("MUBROKER_HEADERS_X__Y").is_ok());
 }
 
 #[test]
@@ -139,6 +141,15 @@ fn two_doors_have_two_addresses() {
     assert!(same.contains(":3:11: tcp://127.0.0.1:7 is listen.clients already"), "{same}");
     let push = error("[listen]\nworkers = 'ipc:///w'\npush = 'ipc:///w'");
     assert!(push.contains(":3:8: ipc:///w is listen.workers already"), "{push}");
+    let live = error("[listen]\npush = 'tcp://localhost:7'\nlive = 'tcp://127.0.0.1:7'");
+    assert!(live.contains(":3:8: tcp://127.0.0.1:7 is listen.push already"), "{live}");
+    let pull = error("[listen]\nmetrics = 'tcp://127.0.0.1:7'\npull = { a = 'tcp://127.0.0.1:7' }");
+    assert!(pull.contains("tcp://127.0.0.1:7 is listen.metrics already"), "{pull}");
+    let proxy = error(
+        "[listen]\nadmin = 'unix:/a'\n[[proxy]]\nname = 'p'\nkind = 'queue'\nfrontend = 'ipc:///a'\n\
+         backend = 'ipc:///b'",
+    );
+    assert!(proxy.contains(":6:12: ipc:///a is listen.admin already"), "{proxy}");
     let any = "[listen]\nclients = 'tcp://127.0.0.1:0'\nworkers = 'tcp://127.0.0.1:0'";
     assert!(load(any).is_ok());
 }
@@ -149,6 +160,9 @@ fn files_that_it_names_are_looked_for_by_who_runs_a_broker() {
     let error = config.unwrap().check_files().unwrap_err().to_string();
     assert!(error.starts_with("alerts.webhook_secret_file: /no/s can't be read"), "{error}");
     assert!(load("").unwrap().check_files().is_ok());
+    let folder = load("[alerts]\nwebhook = 'http://127.0.0.1:1/'\nwebhook_secret_file = '/'");
+    let error = folder.unwrap().check_files().unwrap_err().to_string();
+    assert!(error.starts_with("alerts.webhook_secret_file: / can't be read"), "{error}");
 }
 
 #[test]

@@ -317,7 +317,8 @@ impl Engine {
         self.retire_entry(at, entry, Finish::DeadLettered, out);
         out.effects.push(Effect::Notice(Box::new(Notice::DeadLettered {
             queue: record.name,
-            seq,
+            seq: Some(seq),
+            topic: None,
             id,
             reason: reason.as_str().to_owned(),
             to: target.clone(),

@@ -106,7 +106,11 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("restored", "and put it back in its place; `actor`, `reason`"),
     ("revision-undone", "the last saved revision was taken back; `actor`, `revision`"),
     ("recovered", "a message that an operator had retried is done"),
-    ("dead-lettered", "a message went to its dead-letter queue; `reason`, `to`, `to_seq`"),
+    (
+        "dead-lettered",
+        "a message went to its dead-letter queue, or an event of `topic` that a filter can't decide or that nobody takes; \
+         `reason`, `to`, `to_seq`",
+    ),
     ("subscribed", "a queue gets a topic's events from now on; `actor`, `reason`"),
     ("unsubscribed", "and does so no more; `actor`, `reason`"),
     ("filter-failed", "filters can't decide; `topic`, `failed` (how many), `error`, `on_error`"),

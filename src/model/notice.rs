@@ -48,15 +48,20 @@ pub enum Notice {
         /// The queue.
         queue: QueueName,
     },
-    /// A message left its queue for a dead-letter queue.
+    /// A message left its queue for a dead-letter queue, or an event went there as it was published.
     DeadLettered {
-        /// The queue that it left.
+        /// The queue that it left, or that subscribed with a filter that failed; of an event that no subscription
+        /// takes, the dead-letter queue.
         queue: QueueName,
-        /// Its place there.
-        seq: Seq,
+        /// Its place there; events have had none.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        seq: Option<Seq>,
+        /// The topic of an event.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        topic: Option<TopicName>,
         /// Its id.
         id: MessageId,
-        /// Why: `rejected`, `expired`, `attempts`, `max-length`, …
+        /// Why: `rejected`, `expired`, `attempts`, `max-length`, `filter`, `unroutable`, …
         reason: String,
         /// The dead-letter queue.
         to: QueueName,

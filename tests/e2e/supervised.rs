@@ -316,19 +316,26 @@ fn what_needs_somebody_is_told_to_datadog_a_webhook_and_the_events() {
 fn old_messages_and_many_dead_letters_are_worth_an_alert() {
     let broker = Broker::start(
         "[queues.idle]\n[queues.jobs]\non_failure = \"dead-letter\"\n\
+         [queues.\"bi*\"]\n[topics.t]\nsubscriptions = [{ queue = \"bills\", filter = \"body.n > 1\" }]\n\
          [alerts]\noldest_age_ms = 1\ndead_letters = 2\n\
          [workers.jobs]\nqueue = \"jobs\"\nexec = [\"false\"]\n",
     );
+    // Its filter can't be told, and its queue has never had a message.
+    for _ in 0..2 {
+        broker.run(&["publish", "-t", "t", "{}"], b"");
+    }
     broker.run(&["send", "-q", "idle", "nobody does it"], b"");
     for _ in 0..3 {
         broker.run(&["send", "-q", "jobs", "work"], b"");
     }
     // The first line says that the events before were missed.
-    let arguments = ["events", "--json", "--after", "1-0", "--type", "alert", "--limit", "4"];
+    let arguments = ["events", "--json", "--after", "1-0", "--type", "alert", "--limit", "6"];
     let events = broker.run(&arguments, b"");
-    for expected in
-        ["jobs.dead: 2 dead letters came within", "idle: the oldest of 1 messages waits"]
-    {
+    for expected in [
+        "jobs.dead: 2 dead letters came within",
+        "bills.dead: 2 dead letters came within",
+        "idle: the oldest of 1 messages waits",
+    ] {
         assert!(events.contains(expected), "{events}");
     }
 }

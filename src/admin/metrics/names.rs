@@ -32,7 +32,7 @@ metrics! {
     ACKED = Counter "mubroker_messages_acked_total" [""] "Messages done: acknowledged, or delivered where that is enough.";
     FAILED = Counter "mubroker_messages_failed_attempts_total" [""] "Attempts that failed.";
     DEDUPLICATED = Counter "mubroker_messages_deduplicated_total" [""] "Duplicates that were answered, and not put into their queues.";
-    DEAD_LETTERED = Counter "mubroker_messages_dead_lettered_total" [""] "Messages moved to a dead-letter queue.";
+    DEAD_LETTERED = Counter "mubroker_messages_dead_lettered_total" [""] "Messages and events that went to a dead-letter queue.";
     DROPPED = Counter "mubroker_messages_dropped_total" [""] "Messages ended by on_failure = \"drop\".";
     RESENT = Counter "mubroker_messages_resent_total" [""] "Messages sent to another worker too, for want of an answer.";
     STALE = Counter "mubroker_stale_answers_total" [""] "Late answers of workers to leases that were over.";

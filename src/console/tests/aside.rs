@@ -69,7 +69,8 @@ fn an_event_of_what_is_gone_leads_to_where_it_is_now_or_says_so() {
     assert!(stage.screen().contains("gone-1 is not connected now"), "{}", stage.screen());
     stage.hear(told(Notice::DeadLettered {
         queue: name("orders"),
-        seq: Seq(3),
+        seq: Some(Seq(3)),
+        topic: None,
         id: "m-3".parse().expect("an id"),
         reason: "rejected".to_owned(),
         to: name("orders.dead"),

@@ -43,7 +43,7 @@ fn those_who_watch_are_told_where_a_dead_letter_went_and_why() {
     let a = delivered(&rig.ready(1, &["q"], 1));
     let told = rig.nack(&a).into_iter().find_map(|effect| match notice(&effect)? {
         Notice::DeadLettered { queue, seq, reason, to, to_seq, .. } => {
-            Some((queue.to_string(), seq.0, reason.clone(), to.to_string(), to_seq.0))
+            Some((queue.to_string(), seq.as_ref()?.0, reason.clone(), to.to_string(), to_seq.0))
         }
         _ => None,
     });

@@ -213,10 +213,45 @@ fn what_nobody_takes_is_unroutable_if_asked_to_be() {
     let unroutable = Unroutable::DeadLetter;
     let mut rig =
         super::topics::rig(TopicSettings { unroutable, ..Default::default() }, Vec::new());
-    assert_eq!(publish(&mut rig, "e1", "").queues, 1);
+    let effects = publish_with(&mut rig, event("e1", ""), false);
+    let here = |reason: &str| [("t.dead".to_owned(), reason.to_owned(), "t.dead".to_owned(), 1)];
+    assert_eq!(told_dead(&effects), here("unroutable"));
+    assert_eq!(rig.engine.totals().dead_lettered, 1);
+    // A duplicate is no dead letter more.
+    assert_eq!(told_dead(&publish_with(&mut rig, event("e1", ""), false)), []);
     let dead = rig.store.queue_named("t.dead").expect("it was made");
     let header = dead.messages[&Seq(1)].newest().header.to_map();
     assert_eq!(header["dead_letter"]["reason"], "unroutable");
+}
+
+/// Dead letters that are told: whose, why, where they are.
+fn told_dead(effects: &[Effect]) -> Vec<(String, String, String, u64)> {
+    let dead = |effect| match notice(effect)? {
+        Notice::DeadLettered { queue, reason, to, to_seq, .. } => {
+            Some((queue.to_string(), reason.clone(), to.to_string(), to_seq.0))
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(dead).collect()
+}
+
+#[test]
+fn two_filters_that_fail_into_one_queue_of_dead_letters_are_one() {
+    let failing =
+        |queue| Subscription { on_error: OnError::DeadLetter, ..subscription(queue, "body.n > 1") };
+    let skipped = Subscription { on_error: OnError::Skip, ..subscription("s", "body.n > 1") };
+    let settings = QueueSettings { dead_letter: "errors".to_owned(), ..Default::default() };
+    let settings = settings.into();
+    let template = QueueTemplate { prefix: "x.".to_owned(), settings, max_queues: 0 };
+    let subscriptions = vec![skipped, failing("x.a"), failing("x.b")];
+    let settings = TopicSettings::default();
+    let mut options = options(vec![ConfiguredTopic { name: topic(), settings, subscriptions }]);
+    options.templates.push(template);
+    let mut rig = Rig::with_options(options, QueueSettings::default());
+    let effects = publish_with(&mut rig, event("e1", "{}"), false);
+    let told = [("x.a".to_owned(), "filter".to_owned(), "errors".to_owned(), 1)];
+    assert_eq!(told_dead(&effects), told);
+    assert_eq!(rig.engine.totals().dead_lettered, 1);
 }
 
 #[test]
@@ -234,6 +269,8 @@ fn a_filter_that_fails_does_what_its_subscription_says_and_is_counted_and_told()
         }
         _ => None,
     });
+    let (a, dead) = ("a".to_owned(), "a.dead".to_owned());
+    assert_eq!(told_dead(&effects), [(a, "filter".to_owned(), dead, 1)]);
     let reason = "there is no field `n`".to_owned();
     assert_eq!(told, Some(("a".to_owned(), reason.clone(), 1)));
     assert_eq!((ids(&rig.store, "a").len(), ids(&rig.store, "b").len()), (0, 1));
@@ -248,6 +285,8 @@ fn a_filter_that_fails_does_what_its_subscription_says_and_is_counted_and_told()
     let queue = rig.engine.queue_view(&"a".parse().expect("a name")).expect("it is there");
     assert_eq!(queue.dead_lettered, 1, "it was not there when the first came");
     assert_eq!(rig.engine.totals().dead_lettered, 2);
+    assert_eq!(told_dead(&publish_with(&mut rig, event("e3", "{}"), false)), []);
+    assert_eq!(rig.engine.totals().dead_lettered, 2, "a duplicate is none");
 
     let mut rig = with(OnError::Deliver);
     assert_eq!(publish(&mut rig, "e1", "{}").queues, 2);

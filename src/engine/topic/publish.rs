@@ -1,12 +1,12 @@
 //! Publishing: who gets an event, and the copies.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use crate::model::{
-    Content, FilterBudget, FilterSubject, Match, Notice, OnError, Origin, Published, QueueName,
-    RejectCode, Rejection, TopicName, Unroutable, limits,
+    Accepted, Content, FilterBudget, FilterSubject, Match, Notice, OnError, Origin, Published,
+    QueueName, RejectCode, Rejection, TopicName, Unroutable, limits,
 };
 
 use super::{Place, Topic, may_dead_letter};
@@ -40,6 +40,22 @@ enum Way {
     DeadLetter(String),
 }
 
+/// The messages that an event becomes, by queue.
+#[derive(Debug, Default)]
+struct Copies {
+    each: Vec<(QueueName, Content)>,
+    /// Those of them that are dead letters.
+    dead: BTreeMap<QueueName, Dead>,
+}
+
+/// What makes an event a dead letter.
+#[derive(Debug)]
+struct Dead {
+    /// The queue that subscribed, if one did.
+    of: Option<QueueName>,
+    reason: &'static str,
+}
+
 impl Engine {
     pub(in crate::engine) fn handle_publish(
         &mut self,
@@ -68,7 +84,7 @@ impl Engine {
         }
         let live = self.live.then(|| content.clone());
         let (route, copies) = match self.topics.by_name.get(name) {
-            None => (Route::default(), Ok(Vec::new())),
+            None => (Route::default(), Ok(Copies::default())),
             Some(topic) => {
                 let route = topic.route(name, &content);
                 let copies = self.copies(name, topic, &route, &content, mandatory);
@@ -77,23 +93,26 @@ impl Engine {
         };
         // A filter that failed is told and counted, whatever becomes of the event.
         self.count_failures(name, &route, &content, out);
-        let copies = copies.map_err(|rejection| rejection.of(id.clone()))?;
-        if copies.is_empty() {
+        let Copies { each, mut dead } = copies.map_err(|rejection| rejection.of(id.clone()))?;
+        if each.is_empty() {
             self.refuse_unroutable(name, mandatory).map_err(|refused| refused.of(id.clone()))?;
         }
-        self.admit(&copies, false)?;
-        let published = Published {
+        self.admit(&each, false)?;
+        let mut published = Published {
             id,
             topic: name.clone(),
-            queues: copies.len() as u64,
-            duplicate: !copies.is_empty(),
+            queues: each.len() as u64,
+            duplicate: !each.is_empty(),
         };
-        let published = copies.into_iter().fold(published, |published, (queue, content)| {
+        for (queue, content) in each {
             let (at, accepted) = self.accept_into(queue, content, out);
             self.shed(at, out);
             self.offer(at, out);
-            Published { duplicate: published.duplicate && accepted.duplicate, ..published }
-        });
+            published.duplicate &= accepted.duplicate;
+            if let Some(dead) = dead.remove(&accepted.queue).filter(|_| !accepted.duplicate) {
+                self.tell_dead(name, dead, accepted, out);
+            }
+        }
         if !published.duplicate {
             self.count_published(name, &route);
             if let Some(content) = live {
@@ -132,6 +151,24 @@ impl Engine {
         queues
     }
 
+    /// An event that is in a dead-letter queue now is counted and told.
+    fn tell_dead(&mut self, topic: &TopicName, dead: Dead, accepted: Accepted, out: &mut Effects) {
+        match dead.of.as_ref().and_then(|queue| self.queues.by_name(queue)) {
+            Some(at) => self.count(at, Counted::DeadLettered),
+            // Nobody has subscribed, or the queue has never had a message.
+            None => add_one(&mut self.totals.dead_lettered),
+        }
+        out.effects.push(Effect::Notice(Box::new(Notice::DeadLettered {
+            queue: dead.of.unwrap_or_else(|| accepted.queue.clone()),
+            seq: None,
+            topic: Some(topic.clone()),
+            id: accepted.id,
+            reason: dead.reason.to_owned(),
+            to: accepted.queue,
+            to_seq: accepted.seq,
+        })));
+    }
+
     /// The messages that the event becomes: one for each queue. The payload, and the header where it is not
     /// told why it is a dead letter, are shared by all.
     fn copies(
@@ -141,36 +178,40 @@ impl Engine {
         route: &Route,
         content: &Content,
         mandatory: bool,
-    ) -> Result<Vec<(QueueName, Content)>, Rejection> {
+    ) -> Result<Copies, Rejection> {
         topic.refuse_failed(name, route)?;
+        let mut copies = Copies::default();
         if let Some(already) = self.routed_before(topic, content) {
-            return Ok(vec![(already, content.clone())]);
+            copies.each.push((already, content.clone()));
+            return Ok(copies);
         }
-        let mut copies = Vec::with_capacity(route.taken.len());
-        // Several queues may have one dead-letter queue: the event is there once.
-        let mut dead = BTreeSet::new();
+        copies.each.reserve_exact(route.taken.len());
         for (place, way) in &route.taken {
             let Some(subscribed) = topic.subscribed.get(place) else { continue };
             let queue = &subscribed.queue;
             match way {
-                Way::Queue => copies.push((queue.clone(), content.clone())),
+                Way::Queue => copies.each.push((queue.clone(), content.clone())),
                 Way::DeadLetter(error) => {
                     let target = self.dead_letters_of(queue)?;
-                    if dead.insert(target.clone()) {
-                        let came_from = json!({
-                            "topic": name.as_str(),
-                            "queue": queue.as_str(),
-                            "reason": FILTER,
-                            "at": self.now.to_string(),
-                            "error": error,
-                        });
-                        copies.push((target, marked(content, came_from)));
+                    // Several queues may have one dead-letter queue: the event is there once.
+                    if copies.dead.contains_key(&target) {
+                        continue;
                     }
+                    let came_from = json!({
+                        "topic": name.as_str(),
+                        "queue": queue.as_str(),
+                        "reason": FILTER,
+                        "at": self.now.to_string(),
+                        "error": error,
+                    });
+                    let dead = Dead { of: Some(queue.clone()), reason: FILTER };
+                    copies.dead.insert(target.clone(), dead);
+                    copies.each.push((target, marked(content, came_from)));
                 }
             }
         }
-        if copies.is_empty() {
-            copies.extend(self.unroutable_copy(name, topic, content, mandatory)?);
+        if copies.each.is_empty() {
+            self.add_unroutable(name, topic, content, mandatory, &mut copies);
         }
         Ok(copies)
     }
@@ -191,15 +232,16 @@ impl Engine {
     }
 
     /// What becomes of an event that no subscription takes, if its topic says so.
-    fn unroutable_copy(
+    fn add_unroutable(
         &self,
         name: &TopicName,
         topic: &Topic,
         content: &Content,
         mandatory: bool,
-    ) -> Result<Option<(QueueName, Content)>, Rejection> {
+        copies: &mut Copies,
+    ) {
         if let Some(queue) = &topic.settings.otherwise {
-            return Ok(Some((queue.clone(), content.clone())));
+            return copies.each.push((queue.clone(), content.clone()));
         }
         match topic.settings.unroutable {
             Unroutable::DeadLetter if !mandatory => {
@@ -208,9 +250,11 @@ impl Engine {
                     "reason": UNROUTABLE,
                     "at": self.now.to_string(),
                 });
-                Ok(Some((unroutable_queue(name), marked(content, came_from))))
+                let target = unroutable_queue(name);
+                copies.dead.insert(target.clone(), Dead { of: None, reason: UNROUTABLE });
+                copies.each.push((target, marked(content, came_from)));
             }
-            Unroutable::Accept | Unroutable::Reject | Unroutable::DeadLetter => Ok(None),
+            Unroutable::Accept | Unroutable::Reject | Unroutable::DeadLetter => {}
         }
     }
 
@@ -301,19 +345,11 @@ impl Engine {
         if route.taken.is_empty() {
             topic.unmatched = topic.unmatched.saturating_add(1);
         }
-        let mut dead = Vec::new();
         for (place, way) in &route.taken {
             let Some(subscribed) = topic.subscribed.get_mut(place) else { continue };
             match way {
                 Way::Queue => subscribed.matched = subscribed.matched.saturating_add(1),
-                Way::DeadLetter(_) => dead.push(subscribed.queue.clone()),
-            }
-        }
-        for queue in dead {
-            match self.queues.by_name(&queue) {
-                Some(at) => self.count(at, Counted::DeadLettered),
-                // It has never had a message.
-                None => add_one(&mut self.totals.dead_lettered),
+                Way::DeadLetter(_) => {}
             }
         }
     }

@@ -36,6 +36,10 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What is where a value should be isn't that: sled has moved it, or it is damaged.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wrong;
+
 /// The places of one generation's log values.
 #[derive(Debug)]
 pub(super) struct Catalogue {
@@ -109,6 +113,12 @@ impl Catalogue {
         there.is_ok_and(|inode| inode == self.inode)
     }
 
+    /// It is wrong: it is made again when it is needed.
+    pub(super) fn forget(&self) {
+        // One that can't be removed costs time only.
+        let _ = fs::remove_file(self.folder.join(NAME));
+    }
+
     /// How many values are listed.
     pub(super) fn len(&self) -> usize {
         self.places.len()
@@ -129,26 +139,36 @@ impl Catalogue {
             places.chunk_by(|a, b| (end(a)..end(a).saturating_add(MAX_GAP)).contains(&b.offset))
         {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            let bytes = (end(last) - first.offset).min(left);
+            let bytes = end(last).saturating_sub(first.offset).min(left);
             left -= bytes;
             log.expect(first.offset, bytes);
         }
     }
 
-    /// A value, if it is there and sound.
-    pub(super) fn value(&self, id: u64) -> Option<IVec> {
-        let place = self.place(id)?;
+    /// A value, if it is listed and the file can be read.
+    pub(super) fn value(&self, id: u64) -> Result<Option<IVec>, Wrong> {
+        let Some(place) = self.place(id) else { return Ok(None) };
         // Not kept open: there may be a thousand generations.
-        let log = LogFile::open(&self.folder, SLED_SEGMENT_BYTES).ok()?;
-        if place.bytes as u64 > log.len() {
-            return None;
+        let Ok(log) = LogFile::open(&self.folder, SLED_SEGMENT_BYTES) else { return Ok(None) };
+        if end(&place) > log.len() {
+            return Err(Wrong);
         }
         SCRATCH.with_borrow_mut(|value| {
             value.resize(place.bytes, 0);
-            log.read_into(place.offset, value).ok()?;
-            let is_sound = unseal(&log_key(id, VALUE_SLOT), value).is_ok();
-            is_sound.then(|| IVec::from(value.as_slice()))
+            if log.read_into(place.offset, value).is_err() {
+                return Ok(None);
+            }
+            unseal(&log_key(id, VALUE_SLOT), value).map_err(|_| Wrong)?;
+            Ok(Some(IVec::from(value.as_slice())))
         })
+    }
+
+    /// Puts all values of a kept one elsewhere.
+    #[cfg(test)]
+    pub(super) fn misplace(folder: &Path) {
+        let mut kept = Self::kept(folder).unwrap();
+        kept.places.iter_mut().for_each(|(_, place)| place.offset += 1);
+        fs::write(folder.join(NAME), kept.encode()).unwrap();
     }
 }
 
@@ -267,15 +287,13 @@ mod tests {
             let catalogue = Catalogue::of(&folder).unwrap();
             assert!(catalogue.places.iter().map(|(id, _)| id).eq(model.keys()), "seed {seed}");
             for (&id, value) in &model {
-                assert!(
-                    catalogue.value(id).is_some_and(|found| found == *value),
-                    "seed {seed}, id {id}"
-                );
+                let found = catalogue.value(id).unwrap().unwrap();
+                assert!(found == *value, "seed {seed}, id {id}");
             }
             // sled writes some when it opens a database anew; what is found is the same.
             drop(Generation::open(folder.clone(), 1, 1 << 20).unwrap());
             let anew = Catalogue::of(&folder).unwrap();
-            assert!(model.iter().all(|(&id, value)| anew.value(id).is_some_and(|v| v == *value)));
+            assert!(model.iter().all(|(&id, value)| anew.value(id).unwrap().unwrap() == *value));
             Catalogue::keep(&folder).unwrap();
             let kept = Catalogue::kept(&folder).expect("it was written");
             assert_eq!(kept.places, anew.places, "seed {seed}");
@@ -316,11 +334,11 @@ mod tests {
         let mut bytes = fs::read(&file).unwrap();
         bytes[place.offset as usize + 3] ^= 1;
         fs::write(&file, bytes).unwrap();
-        assert_eq!(catalogue.value(id), None);
+        assert_eq!(catalogue.value(id), Err(Wrong));
         // sled may have written the page before, too; a sound value is right wherever it is.
         let anew = Catalogue::of(&folder).unwrap();
         for (&id, value) in &model {
-            let found = anew.value(id);
+            let found = anew.value(id).unwrap();
             assert!(found.is_none_or(|found| found == *value), "id {id}");
         }
     }

@@ -279,6 +279,23 @@ fn sled_error(action: &'static str, folder: &Path, error: ::sled::Error) -> Mail
     }
 }
 
+/// sled's threads of an earlier opening in this process may not have ended: they cut off what is free at the end of its
+/// file. Who reads the file without sled waits for them, as sled does; their lock goes with them.
+pub(super) fn wait_for_threads(folder: &Path) {
+    wait_for_lock(&folder.join("db"), || std::thread::sleep(REOPEN_PAUSE));
+}
+
+/// A file that is not there or can't be locked is left to who reads it.
+fn wait_for_lock(file: &Path, mut pause: impl FnMut()) {
+    let Ok(file) = fs::File::open(file) else { return };
+    for _ in 0..REOPEN_TRIES {
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => pause(),
+            Ok(()) | Err(fs::TryLockError::Error(_)) => return,
+        }
+    }
+}
+
 fn open_sled(config: &::sled::Config, path: &Path) -> Result<Db, MailboxError> {
     let mut tries = 0;
     loop {
@@ -297,6 +314,19 @@ fn open_sled(config: &::sled::Config, path: &Path) -> Result<Db, MailboxError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_looked_at_once_earlier_threads_of_sled_have_let_go_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let generation = Generation::open(folder.path().join("gen-1"), 1, 1 << 20).unwrap();
+        let file = generation.folder.join("db");
+        let (mut held, mut pauses) = (Some(generation), 0);
+        wait_for_lock(&file, || {
+            pauses += 1;
+            held.take_if(|_| pauses == 3);
+        });
+        assert!(held.is_none() && pauses >= 3, "{pauses}");
+    }
 
     #[test]
     fn full_segments_are_synced_before_sled_may_use_others_again() {

@@ -223,7 +223,9 @@ impl Sealed {
             }
             done => done,
         };
-        if let Err(error) = Catalogue::keep(folder) {
+        if opened.is_ok()
+            && let Err(error) = Catalogue::keep(folder)
+        {
             tracing::debug!(folder = %folder.display(), %error, "a catalogue can't be kept");
         }
         opened

@@ -146,6 +146,7 @@ pub(crate) fn losses(
             let looked = if is_looked_at { look(&image) } else { Ok(()) };
             let checked = looked.and_then(|()| check(session, model, &expected, &image, goes_on));
             if let Err(what) = checked {
+                let what = format!("{}{what}", reports(&image));
                 losses.push(Loss { cut: *cut, what });
             }
             fs::remove_dir_all(&image).expect("the image can be removed");
@@ -157,6 +158,13 @@ pub(crate) fn losses(
             (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("no check panics")).collect()
     })
+}
+
+/// What the store wrote of what it took for damage.
+fn reports(image: &Path) -> String {
+    let files = fs::read_dir(image.join("store/quarantine")).into_iter().flatten().flatten();
+    let texts = files.filter(|entry| entry.path().extension().is_some_and(|it| it == "txt"));
+    texts.map(|entry| fs::read_to_string(entry.path()).unwrap_or_default() + "\n").collect()
 }
 
 fn write_image(disk: &Disk<'_>, cut: &Cut, image: &Path) {

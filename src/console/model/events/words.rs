@@ -139,10 +139,14 @@ fn of_queue(what: &Notice) -> Told {
         Notice::Unblocked { queue } => {
             Told::queue(Weight::Good, queue, "nothing is blocked any more".to_owned())
         }
-        Notice::DeadLettered { queue, seq, reason, to, to_seq, .. } => {
-            let text = format!("{reason}: now {to} #{to_seq}");
+        Notice::DeadLettered { queue, seq, topic, reason, to, to_seq, .. } => {
+            let of = topic.as_ref().map_or(String::new(), |topic| format!("topic {topic}, "));
+            let text = format!("{of}{reason}: now {to} #{to_seq}");
             let now = MessageRef { queue: to.clone(), seq: *to_seq };
-            let told = Told::message(Weight::Warn, queue, *seq, text);
+            let told = match seq {
+                Some(seq) => Told::message(Weight::Warn, queue, *seq, text),
+                None => Told::queue(Weight::Warn, queue, text),
+            };
             Told { leads: Leads::Message(now), ..told }
         }
         Notice::TakenOver { queue, name } => {

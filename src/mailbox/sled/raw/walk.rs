@@ -13,6 +13,9 @@ use super::message::{MAX_HEADER_BYTES, RawMessage, SEGMENT_HEADER_BYTES, Segment
 /// on: bytes that were made to look like headers can't keep the search busy for long.
 const MAX_SEARCHED_BYTES: usize = 512 * 1024 * 1024;
 
+/// Bytes that the system is told of at once: of more it may fetch the first ones only.
+const EXPECTED_AT_ONCE: usize = 128 * 1024;
+
 /// sled's log file. One segment of it is held in RAM.
 #[derive(Debug)]
 pub(in crate::mailbox::sled) struct LogFile {
@@ -129,10 +132,15 @@ impl LogFile {
 
     /// Has the system read so many bytes at `offset`, all at once, before they are asked for.
     pub(in crate::mailbox::sled) fn expect(&self, offset: u64, len: u64) {
-        let range = i64::try_from(offset).ok().zip(i64::try_from(len).ok());
-        if let Some((offset, len)) = range {
-            // Advice: who doesn't take it makes the reads slower.
-            let _ = posix_fadvise(&self.file, offset, len, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+        let end = offset.saturating_add(len);
+        for offset in (offset..end).step_by(EXPECTED_AT_ONCE) {
+            let len = (end - offset).min(EXPECTED_AT_ONCE as u64);
+            let range = i64::try_from(offset).ok().zip(i64::try_from(len).ok());
+            if let Some((offset, len)) = range {
+                // Advice: who doesn't take it makes the reads slower.
+                let _ =
+                    posix_fadvise(&self.file, offset, len, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::sled::IVec;
 
-use super::super::catalogue::Catalogue;
+use super::super::catalogue::{Catalogue, Wrong};
 use super::{Database, Sealed, Slots};
 use crate::mailbox::MailboxError;
 
@@ -30,7 +30,20 @@ impl Catalogued {
 impl Sealed {
     /// A log value, read without sled. `None`: [`Sealed::get`] knows.
     pub(in super::super) fn value(&self, id: u64) -> Option<IVec> {
-        self.catalogue(id)?.value(id)
+        let catalogue = self.catalogue(id)?;
+        let value = catalogue.value(id);
+        value.unwrap_or_else(|Wrong| {
+            self.forget_catalogue(id, &catalogue);
+            None
+        })
+    }
+
+    fn forget_catalogue(&self, id: u64, wrong: &Arc<Catalogue>) {
+        wrong.forget();
+        let mut slots = self.slots();
+        if let Some((_, slot)) = slots.by_first_id.range_mut(..=id).next_back() {
+            slot.catalogue.take_if(|catalogued| Arc::ptr_eq(&catalogued.values, wrong));
+        }
     }
 
     /// Log values with these ids, ascending, are about to be read, the first of them surely.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::catalogue::Catalogue;
 use super::super::codec::{CHECKSUM_BYTES, seal};
 use super::super::layout::directory_key;
 use super::super::manifest::GenerationEntry;
@@ -118,11 +119,15 @@ fn a_sealed_generation_has_a_catalogue_and_a_wrong_one_does_no_harm() {
     let other = std::fs::read(file(&sealed[1])).unwrap();
     std::fs::rename(file(&sealed[2]), file(&sealed[1])).unwrap();
     std::fs::write(file(&sealed[2]), other).unwrap();
+    // All places in one are wrong.
+    let right = std::fs::read(file(&sealed[3])).unwrap();
+    Catalogue::misplace(&store.join(&sealed[3].folder));
     let mailbox = open_small(folder.path());
     for message in mailbox.read(Q, Seq(1), 1_000, usize::MAX).unwrap() {
         assert_eq!(message.content.payload, vec![message.seq.0 as u8; 2_000]);
     }
     assert_eq!(places(&mailbox, Q), (1..1_001).collect::<Vec<_>>());
+    assert_eq!(std::fs::read(file(&sealed[3])).unwrap(), right, "it was made again");
 }
 
 #[test]
