@@ -17,6 +17,8 @@ const MAX_DIRECTORIES_A_STEP: usize = 64;
 /// nobody waits, and what sled holds of them goes, with the gaps between. It takes as long as reading them.
 const OPEN_ANEW_RESTS: u32 = 20;
 const OPEN_ANEW_BYTES: u64 = 8 * 1024 * 1024;
+/// Not while so many bytes of it are read from rest to rest: who pages through a backlog would wait for it again and again.
+const READ_AT_REST_BYTES: u64 = 64 * 1024;
 
 /// Upkeep that finds nothing to do.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub(super) struct Rest {
     written: Option<u64>,
     /// How many since then, with nothing written.
     times: u32,
+    /// What had been read of it by then, in bytes.
+    read: u64,
 }
 
 impl SledMailbox {
@@ -62,7 +66,11 @@ impl SledMailbox {
         if rests > 0 && self.store.sealed.mark_read() {
             self.store.keeper.ask_to_close();
         }
-        if rests >= OPEN_ANEW_RESTS && self.store.active()?.generation.is_used(OPEN_ANEW_BYTES) {
+        let is_being_read = self.is_being_read()?;
+        if rests >= OPEN_ANEW_RESTS
+            && !is_being_read
+            && self.store.active()?.generation.is_used(OPEN_ANEW_BYTES)
+        {
             // No commit comes between its sync and its closing.
             let _no_commit = self.log_end();
             self.store.open_anew()?;
@@ -79,6 +87,14 @@ impl SledMailbox {
         rest.times = if goes_on { rest.times.saturating_add(1) } else { 0 };
         rest.written = (!is_busy).then_some(written);
         Ok(rest.times)
+    }
+
+    /// Has somebody read much of the active generation since this was asked last?
+    fn is_being_read(&self) -> Result<bool, MailboxError> {
+        let read = self.store.active()?.generation.bytes_read();
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut rest.read, read);
+        Ok(read > before + READ_AT_REST_BYTES)
     }
 
     /// Removes directories and ids that no queue needs. Nothing of it must be durable: after a crash it is

@@ -25,6 +25,11 @@ fn what_is_written_is_opened_anew_once_the_store_rests_and_nobody_reads() {
     rest();
     assert_eq!(written(), before, "somebody reads");
     drop(reader);
+    for seq in 1..=50 {
+        assert_eq!(mailbox.read(Q, Seq(seq), 1, 1).unwrap().len(), 1);
+        assert!(!mailbox.maintain().unwrap());
+    }
+    assert_eq!(written(), before, "somebody pages through it");
     rest();
     assert_eq!(written(), 0);
     assert_eq!(mailbox.read(Q, Seq(7), 1, 1).unwrap()[0].content.payload, vec![7; 100_000]);
