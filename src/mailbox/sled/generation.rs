@@ -50,6 +50,30 @@ pub(super) struct Generation {
     /// What was written to `state` of late and sled doesn't have yet, in a generation that nobody reads yet.
     filling: Mutex<Option<Filling>>,
     db: Db,
+    /// Last: it is dropped after all of sled's.
+    _closing: Closing,
+}
+
+/// Waits, when it is dropped, until sled's threads have let go of a database's file. They cut off what is free at its end
+/// after the database was dropped, and who reads the file meanwhile finds it shorter than it was.
+#[derive(Debug)]
+pub(super) struct Closing(pub(super) PathBuf);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        wait_for_lock(&self.0.join("db"), || std::thread::sleep(REOPEN_PAUSE));
+    }
+}
+
+/// sled has its file locked. One that is not there or can't be locked is not waited for.
+fn wait_for_lock(file: &Path, mut pause: impl FnMut()) {
+    let Ok(file) = fs::File::open(file) else { return };
+    for _ in 0..REOPEN_TRIES {
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => pause(),
+            Ok(()) | Err(fs::TryLockError::Error(_)) => return,
+        }
+    }
 }
 
 impl Generation {
@@ -67,6 +91,7 @@ impl Generation {
             .flush_every_ms(None);
         let clearing = files::remove_unfinished(&folder).and_then(|()| files::sync_log(&folder));
         clearing.map_err(|source| io_error("clearing sled's folder", &folder, source))?;
+        let closing = Closing(folder.clone());
         let db = open_sled(&config, &folder)?;
         let tree = |name: &str| guard(&folder, "opening a tree", || db.open_tree(name.as_bytes()));
         let (log, state) = (tree("log")?, tree(STATE)?);
@@ -92,6 +117,7 @@ impl Generation {
             unsynced: AtomicU64::new(0),
             filling: Mutex::new(None),
             db,
+            _closing: closing,
         })
     }
 
@@ -279,23 +305,6 @@ fn sled_error(action: &'static str, folder: &Path, error: ::sled::Error) -> Mail
     }
 }
 
-/// sled's threads of an earlier opening in this process may not have ended: they cut off what is free at the end of its
-/// file. Who reads the file without sled waits for them, as sled does; their lock goes with them.
-pub(super) fn wait_for_threads(folder: &Path) {
-    wait_for_lock(&folder.join("db"), || std::thread::sleep(REOPEN_PAUSE));
-}
-
-/// A file that is not there or can't be locked is left to who reads it.
-fn wait_for_lock(file: &Path, mut pause: impl FnMut()) {
-    let Ok(file) = fs::File::open(file) else { return };
-    for _ in 0..REOPEN_TRIES {
-        match file.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => pause(),
-            Ok(()) | Err(fs::TryLockError::Error(_)) => return,
-        }
-    }
-}
-
 fn open_sled(config: &::sled::Config, path: &Path) -> Result<Db, MailboxError> {
     let mut tries = 0;
     loop {
@@ -316,11 +325,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_looked_at_once_earlier_threads_of_sled_have_let_go_of_it() {
+    fn a_file_is_waited_for_until_sled_has_let_go_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let generation = Generation::open(folder.path().join("gen-1"), 1, 1 << 20).unwrap();
         let file = generation.folder.join("db");
-        let (mut held, mut pauses) = (Some(generation), 0);
+        let (mut held, mut pauses) = (Some(generation.db.clone()), 0);
+        // The handle that is left is what a thread of sled's has.
+        drop((generation.log, generation.state, generation.db));
         wait_for_lock(&file, || {
             pauses += 1;
             held.take_if(|_| pauses == 3);

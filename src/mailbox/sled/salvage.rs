@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::folder::{io_error, sync_folder};
 use super::gather::{Gathered, Place};
-use super::generation::{guard, wait_for_threads};
+use super::generation::{Closing, guard};
 use super::layout::{FILLER_SLOTS, SLED_SEGMENT_BYTES, VALUE_SLOT, log_key};
 use super::mend::{Mended, Value, mend, mend_sealed};
 use super::raw::{Found, LogFile, Snapshot};
@@ -91,7 +91,6 @@ impl Unopened<'_> {
         if self.presence() == Presence::NotYet {
             return Ok(());
         }
-        wait_for_threads(self.folder);
         let mut scan = self.scan()?;
         match &scan.verdict {
             Verdict::DamagedSnapshot(snapshot) => {
@@ -228,7 +227,7 @@ impl Unopened<'_> {
             }
         }
         guard(&folder, action, || db.flush())?;
-        drop((log, state, db));
+        drop((log, state, db, Closing(folder.clone())));
         for name in ["db", "conf"] {
             let file = fs::File::open(folder.join(name)).and_then(|file| file.sync_all());
             file.map_err(failed)?;
